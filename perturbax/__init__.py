@@ -1,0 +1,78 @@
+"""perturbax: train recurrent networks with noise instead of gradients.
+
+The public names are loaded on first use, so that `perturbax --help` does not wait for JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perturbax import cells as cells
+    from perturbax import noise as noise
+    from perturbax import rules as rules
+    from perturbax import tasks as tasks
+    from perturbax.backprop import bptt as bptt
+    from perturbax.backprop import truncated_bptt as truncated_bptt
+    from perturbax.cells import CELLS as CELLS
+    from perturbax.credit import Credit as Credit
+    from perturbax.credit import Direct as Direct
+    from perturbax.credit import Estimate as Estimate
+    from perturbax.credit import Outer as Outer
+    from perturbax.errors import PerturbaxError as PerturbaxError
+    from perturbax.gradient import decorrelate as decorrelate
+    from perturbax.gradient import forward as forward
+    from perturbax.gradient import online as online
+    from perturbax.network import Fixed as Fixed
+    from perturbax.network import Layer as Layer
+    from perturbax.network import Network as Network
+    from perturbax.network import Site as Site
+    from perturbax.network import join as join
+    from perturbax.network import setting as setting
+    from perturbax.network import split as split
+    from perturbax.network import weights as weights
+    from perturbax.noise import Noise as Noise
+    from perturbax.rule import NodePerturbation as NodePerturbation
+    from perturbax.rule import Rule as Rule
+    from perturbax.rule import value_and_estimate as value_and_estimate
+    from perturbax.rules import RULES as RULES
+    from perturbax.task import Task as Task
+    from perturbax.tasks import TASKS as TASKS
+    from perturbax.train import Experiment as Experiment
+    from perturbax.train import Result as Result
+    from perturbax.train import load as load
+    from perturbax.train import run as run
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "backprop": ("bptt", "truncated_bptt"),
+    "cells": ("CELLS",),
+    "credit": ("Credit", "Direct", "Estimate", "Outer"),
+    "errors": ("PerturbaxError",),
+    "gradient": ("decorrelate", "forward", "online"),
+    "network": ("Fixed", "Layer", "Network", "Site", "join", "setting", "split", "weights"),
+    "noise": ("Noise",),
+    "rule": ("NodePerturbation", "Rule", "value_and_estimate"),
+    "rules": ("RULES",),
+    "task": ("Task",),
+    "tasks": ("TASKS",),
+    "train": ("Experiment", "Result", "load", "run"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+_MODULES = ("cells", "noise", "rules", "tasks")
+
+__all__ = [*_MODULE_OF, *_MODULES, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name, or one of the public modules, when it is first asked for."""
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"perturbax.{_MODULE_OF[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"perturbax.{name}")
+    raise AttributeError(f"module 'perturbax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

@@ -1,0 +1,50 @@
+"""The gated recurrent unit."""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array
+
+from perturbax.cells.synapses import plus, product, uniform, zeros
+from perturbax.network import Layer
+
+
+class GRU(Layer):
+    """Gated recurrent unit, reset gate after the recurrent product (Cho et al. 2014, cuDNN form).
+
+        u = sigmoid(a_0),  s = sigmoid(a_1),  y_t = u y_{t-1} + (1 - u) tanh(a_2 + s a_3)
+        a_0, a_1 = z W + r U + b for the two gates,  a_2 = z W_2 + b_2,  a_3 = r U_2 + b_3
+
+    W `(n_in, 3, n)`, U `(n, 3, n)`, b `(4, n)`, pre-activation a `(4, n)`. The output that is carried in y_{t-1} is
+    hidden state; only r crosses synapses.
+
+    Args:
+        bias: whether there is a b.
+    """
+
+    W: Array
+    U: Array
+    b: Array | None
+    equation: ClassVar[str] = "y = u y + (1 - u) tanh(z W + s (r U)), gates u, s = sigmoid(z W + r U + b)"
+    papers: ClassVar[tuple[str, ...]] = ("cho2014",)
+
+    def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True):
+        below, own = jr.split(key)
+        self.W, self.U, self.b = uniform(below, (n_in, 3, n)), uniform(own, (n, 3, n)), zeros(bias, 4, n)
+
+    def start(self) -> tuple[Any, Array]:
+        """Zero state and output."""
+        return jnp.zeros(self.U.shape[-1]), jnp.zeros(self.U.shape[-1])
+
+    def drive(self, z: Array, r: Array) -> Array:
+        """Two gates, and the candidate's two parts, which meet only behind the reset gate."""
+        below, own = product(z, self.W), product(r, self.U)
+        return plus(jnp.concatenate([below[:2] + own[:2], below[2:], own[2:]]), self.b)
+
+    def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
+        """Update and reset."""
+        update, reset = jax.nn.sigmoid(a[0]), jax.nn.sigmoid(a[1])
+        y = update * h + (1 - update) * jnp.tanh(a[2] + reset * a[3])
+        return y, y

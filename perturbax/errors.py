@@ -1,0 +1,48 @@
+"""Errors a person can act on: one line each, with the exit status the command line gives them."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class PerturbaxError(Exception):
+    """Something went wrong that the message explains in one line; exit status 1."""
+
+    exit_code = 1
+
+
+class ArgumentError(PerturbaxError, ValueError):
+    """An argument, name or setting that cannot be used; exit status 2."""
+
+    exit_code = 2
+
+
+class DataError(PerturbaxError, ValueError):
+    """A data file whose content cannot be used; exit status 1."""
+
+
+class LayerError(PerturbaxError, TypeError):
+    """A layer that breaks the split of weights (`drive`) from dynamics (`advance`)."""
+
+
+class StoreError(PerturbaxError):
+    """A run folder that cannot be read or written."""
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> ArgumentError:
+    """Return the error for a name that is none of the choices, with the nearest one or all of them."""
+    choices = list(choices)
+    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices) or 'none'}"
+    return ArgumentError(f"unknown {kind} {name!r}; {hint}")
+
+
+def positive(name: str, value: object) -> None:
+    """Raise ArgumentError unless the number is above zero; traced values pass."""
+    if isinstance(value, int | float) and not value > 0:
+        raise ArgumentError(f"{name} must be above 0, not {value}")
+
+
+def one_of(name: str, value: str, choices: Iterable[str]) -> None:
+    """Raise ArgumentError unless the value is one of the choices."""
+    if value not in (choices := list(choices)):
+        raise unknown(name, str(value), choices)

@@ -1,0 +1,237 @@
+"""From rules to estimators of the gradient over whole sequences: `Estimator = (net, xs, ys, key) -> (loss, grads)`.
+
+xs `(T, B, n_in)`, ys `(T, B, ...)`; the loss, and what grads estimate the gradient of, is averaged over T and B;
+grads has the tree of `weights(net)`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, PyTree
+
+from perturbax.credit import Pairing, nothing
+from perturbax.errors import ArgumentError
+from perturbax.network import Network, Site, join, split
+
+Loss: TypeAlias = Callable[[Any, Any], Array]
+Estimator: TypeAlias = Callable[..., tuple[Array, Network]]
+
+ROWS, STEPS = 1024, 32  # a block of steps is multiplied out at once: about this many rows, at most this many steps
+
+
+class Seen(NamedTuple):
+    """What a block of steps leaves behind, time in front: mean loss, delta, parts, and z where there is a D."""
+
+    loss: Array
+    delta: Array | None
+    parts: Any
+    z: tuple
+
+
+def sealed(loss: Loss) -> Loss:
+    """Return the loss with its derivative replaced by an error: for rules that claim to need none."""
+
+    @jax.custom_jvp
+    def score(y: Any, target: Any) -> Array:
+        return loss(y, target)
+
+    @score.defjvp
+    def _refuse(primals: Any, tangents: Any) -> Any:
+        raise TypeError("this rule is gradient-free: it must not differentiate the score")
+
+    return score
+
+
+def walk(rule: Any, score: Loss, net: Network, carry: PyTree, block: tuple) -> tuple[PyTree, Seen]:
+    """Run the rule over a block (xs, ys, noise) of steps with fixed weights."""
+
+    def body(carry: PyTree, now: tuple) -> tuple[PyTree, Seen]:
+        x, y, noise = now
+        carry, e = rule.step(net, carry, x, lambda out: score(out, y), noise)
+        z = tuple(None if D is None else site.z for site, D in zip(e.sites, net.decor, strict=True))
+        return carry, Seen(e.loss.mean(), e.delta, e.parts, z)
+
+    return jax.lax.scan(body, carry, block)
+
+
+def _keys(key: Array, start: Array | int, steps: int) -> Array:
+    """One key per step, a function of (key, t) alone."""
+    return jax.vmap(lambda t: jr.fold_in(key, t))(start + jnp.arange(steps))
+
+
+def _block_length(rule: Any, T: int, B: int) -> int:
+    """Steps per block: the largest divisor of T that is not far below the wanted length, else that length."""
+    if rule.credit_over().window is None:
+        return T
+    want = max(1, min(rule.block, ROWS // B, T))
+    return next((b for b in range(want, want // 2, -1) if T % b == 0), want)
+
+
+def _scorer(rule: Any, loss: Loss) -> Loss:
+    return loss if rule.differentiates else sealed(loss)
+
+
+def streamed(rule: Any, loss: Loss) -> Estimator:
+    """Return the estimator of a rule that has init, draw and step: a whole sequence in blocks of steps.
+
+    Each block keeps signals and sites, and is multiplied out at once. Memory does not grow with T, except for
+    credit to the end of the sequence, which is a single block.
+    """
+    score = _scorer(rule, loss)
+
+    def estimate(
+        net: Network, xs: Float[Array, "T B n_in"], ys: Any, key: Array
+    ) -> tuple[Array, Network]:
+        T, B = xs.shape[:2]
+        b = _block_length(rule, T, B)
+        whole, rest = divmod(T, b)
+        pairing = Pairing.over(rule.credit_over(), b, T)
+        key_start, key_steps = jr.split(key)
+
+        def run(carry: PyTree, start: Array | int, steps: int) -> tuple[PyTree, Seen]:
+            x, y = jax.tree.map(lambda s: jax.lax.dynamic_slice_in_dim(s, start, steps), (xs, ys))
+            carry, noise = rule.draw(net, carry, x, _keys(key_steps, start, steps))
+            return walk(rule, score, net, carry, (x, y, noise))
+
+        def block(s: tuple, j: Array) -> tuple[tuple, None]:
+            carry, ring, grads, total = s
+            carry, seen = run(carry, j * b, b)
+            ring, more = pairing.push(net, ring, seen.parts, seen.delta)
+            return (carry, ring, jax.tree.map(jnp.add, grads, more), total + seen.loss.sum()), None
+
+        carry = rule.init(net, B, key_start)
+        shapes = jax.eval_shape(lambda c: run(c, 0, b), carry)[1]
+        ring = pairing.empty(shapes.parts, shapes.delta)
+        s = carry, ring, nothing(net), jnp.zeros((), shapes.loss.dtype)
+        carry, ring, grads, total = jax.lax.scan(block, s, jnp.arange(whole))[0]
+        if rest:
+            _, seen = run(carry, whole * b, rest)
+            parts, delta = (seen.parts, seen.delta) if pairing.m == 1 else _padded((seen.parts, seen.delta), b)
+            ring, more = pairing.push(net, ring, parts, delta)
+            grads, total = jax.tree.map(jnp.add, grads, more), total + seen.loss.sum()
+        grads = pairing.flush(net, ring, grads)
+        return total / T, _averaged(grads, T * B, shapes.delta)
+
+    return estimate
+
+
+def _padded(tree: PyTree, b: int) -> PyTree:
+    return jax.tree.map(lambda s: jnp.concatenate([s, jnp.zeros((b - len(s), *s.shape[1:]), s.dtype)]), tree)
+
+
+def _averaged(grads: Network, rows: int, delta: Any) -> Network:
+    """Divide a sum over steps, samples and examples by their number."""
+    samples = 1 if delta is None else delta.shape[1]
+    return jax.tree.map(lambda g: g / (rows * samples), grads)
+
+
+class Stream(NamedTuple):
+    """All that online learning carries from one update to the next."""
+
+    net: Network
+    opt: PyTree
+    carry: PyTree
+    ring: Any
+    key: Array
+    t: Array
+
+
+def online(rule: Any, loss: Loss, optimiser: Any, every: int = 1, decor_lr: float | Array = 0.0) -> tuple[Callable, Callable]:
+    """Return (init, run) to learn while a stream runs, one update every `every` steps, in constant memory.
+
+    `init(net, x, y, key) -> Stream` takes one step of the stream for its shapes; `run(stream, xs, ys) ->
+    (stream, losses)` takes any number of steps that `every` divides and returns the mean loss of each update.
+    Carried states come from the weights of their time, as in every online rule. With a window of w steps the
+    update for step t is made when the block of step t + w - 1 ends. Raises ArgumentError for rules that need a
+    whole sequence.
+    """
+    if reason := rule.needs_sequence():
+        raise ArgumentError(reason)
+    pairing, score = Pairing.over(rule.credit_over(), every, None), _scorer(rule, loss)
+
+    def init(net: Network, x: Float[Array, "B n_in"], y: Any, key: Array) -> Stream:
+        key_start, key_steps = jr.split(key)
+        carry = rule.init(net, x.shape[0], key_start)
+        x, y = jax.tree.map(lambda s: jnp.broadcast_to(s, (every, *s.shape)), (x, y))
+
+        def once(carry: PyTree) -> Seen:
+            drawn, noise = rule.draw(net, carry, x, _keys(key_steps, 0, every))
+            return walk(rule, score, net, drawn, (x, y, noise))[1]
+
+        seen = jax.eval_shape(once, carry)
+        opt = optimiser.init(split(net)[0])
+        return Stream(net, opt, carry, pairing.empty(seen.parts, seen.delta), key_steps, jnp.zeros((), int))
+
+    def update(s: Stream, block: tuple) -> tuple[Stream, Array]:
+        carry, seen = walk(rule, score, s.net, s.carry, block)
+        ring, grads = pairing.push(s.net, s.ring, seen.parts, seen.delta)
+        grads = _averaged(grads, every * block[0].shape[1], seen.delta)
+        net, opt = improve(s.net, optimiser, s.opt, grads, rule)
+        net = net.redecor(net.decorrelation([Site(z, None, None) for z in seen.z]), decor_lr)
+        return Stream(net, opt, carry, ring, s.key, s.t + every), seen.loss.mean()
+
+    def run(stream: Stream, xs: Float[Array, "T B n_in"], ys: Any) -> tuple[Stream, Array]:
+        T = xs.shape[0]
+        if T % every:
+            raise ArgumentError(f"online learning every {every} steps needs a multiple of {every} steps, not {T}")
+        updates = _drawn_together(T // every, every)
+
+        def fold(s: PyTree, *lead: int) -> PyTree:
+            return jax.tree.map(lambda s: s.reshape(*lead, every, *s.shape[1:]), s)
+
+        def stretch(s: Stream, block: tuple) -> tuple[Stream, Array]:
+            x, y = jax.tree.map(lambda b: b.reshape(-1, *b.shape[2:]), block)
+            carry, noise = rule.draw(s.net, s.carry, x, _keys(s.key, s.t, updates * every))
+            return jax.lax.scan(update, s._replace(carry=carry), fold((x, y, noise), updates))
+
+        stream, losses = jax.lax.scan(stretch, stream, _stretches((xs, ys), updates, every))
+        return stream, losses.reshape(-1)
+
+    return init, run
+
+
+def _drawn_together(updates: int, every: int) -> int:
+    """How many updates share one call of `rule.draw`: drawing is cheaper in bulk."""
+    return next(k for k in range(max(1, min(updates, STEPS // every)), 0, -1) if updates % k == 0)
+
+
+def _stretches(tree: PyTree, updates: int, every: int) -> PyTree:
+    return jax.tree.map(lambda s: s.reshape(-1, updates, every, *s.shape[1:]), tree)
+
+
+def improve(net: Network, optimiser: Any, opt: PyTree, grads: Network, rule: Any) -> tuple[Network, PyTree]:
+    """Apply one optax update to the weights; the rule may hold some of them still."""
+    some, rest = split(net)
+    updates, opt = optimiser.update(grads, opt, some)
+    some = jax.tree.map(lambda w, u: (w + u).astype(w.dtype), some, rule.hold(updates))
+    return join(some, rest), opt
+
+
+def decorrelate(net: Network, xs: Float[Array, "T B n_in"], lr: float | Array) -> Network:
+    """Return the network after one decorrelation update, averaged over a clean pass through xs."""
+    if all(D is None for D in net.decor):
+        return net
+    return net.redecor(net.decorrelation(activity(net, xs)), lr)
+
+
+def activity(net: Network, xs: Float[Array, "T B n_in"]) -> list[Site]:
+    """Return what each layer reads from below, `(T, B, n)`, in a clean pass; other fields of the sites are None."""
+
+    def body(state: PyTree, x: Array) -> tuple[PyTree, tuple]:
+        state, _, sites = net.step(state, x)
+        return state, tuple(site.z for site in sites)
+
+    return [Site(z, None, None) for z in jax.lax.scan(body, net.start(xs.shape[1]), xs)[1]]
+
+
+def forward(net: Network, xs: Float[Array, "T B n_in"]) -> Float[Array, "T B n_out"]:
+    """Return the outputs of a clean pass."""
+
+    def body(state: PyTree, x: Array) -> tuple[PyTree, Array]:
+        state, y, _ = net.step(state, x)
+        return state, y
+
+    return jax.lax.scan(body, net.start(xs.shape[1]), xs)[1]

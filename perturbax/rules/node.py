@@ -1,0 +1,32 @@
+"""Node perturbation."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from jaxtyping import Array
+
+from perturbax.network import Network, Site
+from perturbax.rule import NodePerturbation
+
+
+class Node(NodePerturbation):
+    """Node perturbation: the injected noise, weighted by the change of loss that came with it.
+
+        dL/da_t  ~  xi_t / sigma * sum_{k < window} discount^k delta_{t+k},      delta = L(noisy) - L(clean)
+
+    Unbiased (up to sigma^2) for the gradient cut at every step with same-step credit, and for the full gradient
+    with to-go credit at discount 1. Flower & Jabri 1992; Fiete & Seung 2006; Dalm et al. 2023, eq. NP.
+    """
+
+    equation: ClassVar[str] = "dA = (delta / sigma) xi z^T"
+    target: ClassVar[str] = "same-step: gradient cut at every step; to-go: full gradient; between: discounted"
+    uses: ClassVar[tuple[str, ...]] = ("score",)
+    cost: ClassVar[str] = "1 + K passes"
+    memory: ClassVar[str] = "constant; to-go: T x B x units"
+    papers: ClassVar[tuple[str, ...]] = ("flower1992", "fiete2006", "dalm2023")
+
+    def signal(
+        self, net: Network, sites: Sequence[Site], delta: Array, inject: Sequence[Array]
+    ) -> tuple[Array, list[Array]]:
+        """Return the noise difference over its variance."""
+        return delta, [noise / self.variance for noise in self.pair(list(inject))]

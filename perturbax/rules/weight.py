@@ -1,0 +1,95 @@
+"""Weight perturbation."""
+
+import abc
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from perturbax.credit import Direct, Estimate
+from perturbax.errors import ArgumentError
+from perturbax.network import Network, join, split, weights, setting
+from perturbax.rule import Perturbation
+
+
+class WeightPerturbation(Perturbation):
+    """Base of the rules that perturb weights: a network per row, a rule is its `gradient`.
+
+    Attributes:
+        hold_steps: steps before a new direction is drawn, 0 to keep one for the whole sequence. With 1, credit
+            window and to-go apply; with more, losses beyond the hold are not credited.
+    """
+
+    hold_steps: int = setting(0)
+
+    def __check_init__(self) -> None:
+        """Refuse credit that would count a loss twice."""
+        if self.hold_steps < 0:
+            raise ArgumentError(f"hold_steps must be 0 or more, not {self.hold_steps}")
+        if self.credit != "same-step" and self.hold_steps != 1:
+            raise ArgumentError(
+                "a direction kept over steps is credited with every loss already: "
+                "leave credit at same-step, or set hold_steps to 1"
+            )
+
+    @abc.abstractmethod
+    def gradient(self, net: Network, sites: PyTree, first: Array, shift: Network) -> Network:
+        """Return what delta is multiplied with: shift is the difference of weight noise, `(K, ...)` per weight."""
+
+    def needs_sequence(self) -> str:
+        """A direction that is never redrawn can only be judged at the end of a sequence."""
+        if not self.hold_steps:
+            return "weight perturbation keeps one direction per sequence: online, set hold_steps to redraw it"
+        return super().needs_sequence()
+
+    def init(self, net: Network, batch: int, key: Array) -> PyTree:
+        """One state per row, and the first direction."""
+        rows = jax.tree.map(lambda s: jnp.broadcast_to(s, (self.passes(), *s.shape)), net.start(batch))
+        left, xi = self._direction(net, self.noise.init(), key)
+        return rows, left, xi, jnp.zeros((), int)
+
+    def _direction(self, net: Network, left: PyTree, key: Array) -> tuple[PyTree, PyTree]:
+        left, xi = self.noise.draw(left, key[None], self.like(weights(net)))
+        return left, jax.tree.map(lambda e: e[0], xi)
+
+    def step(self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree) -> tuple[PyTree, Estimate]:
+        """Step one network per row."""
+        states, left, xi, t = carry
+        if self.hold_steps:
+            due = (t > 0) & (t % self.hold_steps == 0)
+            left, xi = jax.lax.cond(due, lambda: self._direction(net, left, noise), lambda: (left, xi))
+        some, rest = split(net)
+        inject = self.rows(xi)
+
+        def run(shift: Network, state: PyTree) -> tuple:
+            return join(jax.tree.map(jnp.add, some, shift), rest).step(state, x)
+
+        states, y, sites = jax.vmap(run)(inject, states)
+        loss, sites = jax.vmap(score)(y), self.middle(sites)
+        parts = Direct(self.gradient(net, sites, t == 0, self.pair(inject)))
+        estimate = Estimate(self.middle(loss), self.middle(y), sites, self.pair(loss), parts)
+        return (states, left, xi, t + 1), estimate
+
+
+class Weight(WeightPerturbation):
+    """Weight perturbation: one random direction in weight space, weighted by the change of loss along it.
+
+        dL/dw  ~  (xi / sigma) sum_t delta_t,      delta_t = L_t(w + sigma xi) - L_t(w)
+
+    A direction is shared by the batch and kept for the whole sequence, which credits every loss to it: unbiased
+    (up to sigma^2) for the full gradient, with a variance that grows with the number of weights.
+    Jabri & Flower 1992; Cauwenberghs 1993; Zuege et al. 2023.
+    """
+
+    equation: ClassVar[str] = "dW = (delta / sigma) xi"
+    target: ClassVar[str] = "full gradient"
+    uses: ClassVar[tuple[str, ...]] = ("score",)
+    cost: ClassVar[str] = "1 + K passes"
+    memory: ClassVar[str] = "K x weights"
+    papers: ClassVar[tuple[str, ...]] = ("jabri1992", "cauwenberghs1993", "zuege2023")
+    block: ClassVar[int] = 1  # a longer block would hold a copy of the direction for each of its steps
+
+    def gradient(self, net: Network, sites: PyTree, first: Array, shift: Network) -> Network:
+        """The noise difference over its variance."""
+        return jax.tree.map(lambda e: e / self.variance, shift)

@@ -1,0 +1,88 @@
+"""The interface of every task: sequences to learn from, held-out ones to be judged by, and trivial baselines."""
+
+import abc
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float
+
+from perturbax.errors import ArgumentError
+
+Metrics = dict[str, Any]
+
+
+class HeldOut(NamedTuple):
+    """Sequences for evaluation: xs `(T, B, n_in)`, ys `(T, B, n_out)`; the first `warmup` steps are not scored."""
+
+    xs: Array
+    ys: Array
+    warmup: int = 0
+
+
+class Task(eqx.Module):
+    """A problem to train on; its static fields are its settings. A complete task:
+
+        class CopyNow(Task):
+            length: int = setting(5)
+            sizes = property(lambda self: (1, 1))                    # inputs, outputs
+            steps = property(lambda self: self.length)               # T of one training sequence
+            def sample(self, key, batch):
+                xs = jr.normal(key, (self.steps, batch, 1))
+                return xs, xs
+
+    Everything else has a default: fresh sequences as a stream, held-out sequences from keys of their own, mean
+    squared error, and the training mean as baseline.
+    """
+
+    held_out_sequences: ClassVar[int] = 256
+    papers: ClassVar[tuple[str, ...]] = ()
+    summary: ClassVar[str] = ""
+    settings: ClassVar[dict[str, Any]] = {}  # run settings shipped for this task, below those a user names
+    rule_settings: ClassVar[dict[str, dict[str, Any]]] = {}  # the same for the fields of a rule, by rule name
+
+    @property
+    @abc.abstractmethod
+    def sizes(self) -> tuple[int, int]:
+        """(n_in, n_out)."""
+
+    @property
+    @abc.abstractmethod
+    def steps(self) -> int:
+        """Steps T of one training sequence."""
+
+    def open(self, data: Path | None) -> "Task":
+        """Return the task ready to sample, its data read; the default takes no data."""
+        if data is not None:
+            raise ArgumentError(f"task {type(self).__name__} generates its data: it takes no --data")
+        return self
+
+    @abc.abstractmethod
+    def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:
+        """Return a batch of training sequences (inputs, targets). Pure, traceable."""
+
+    def stream(self, key: Array, i: Array | int, batch: int) -> tuple[Array, Array]:
+        """Return piece i (T steps) of `batch` endless streams, for online learning. Pure, traceable."""
+        return self.sample(jr.fold_in(key, i), batch)
+
+    def held_out(self, part: str) -> HeldOut:
+        """Return the sequences of part `valid` or `test`: the same for every seed, never trained on."""
+        key = jr.fold_in(jr.key(982451653), {"valid": 1, "test": 2}[part])
+        return HeldOut(*self.sample(key, self.held_out_sequences))
+
+    def loss(self, y: Float[Array, "B n_out"], target: Float[Array, "B n_out"]) -> Float[Array, " B"]:
+        """Return one number per example: the mean squared error over outputs."""
+        return jnp.mean((y - target) ** 2, -1)
+
+    def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
+        """Return `loss` and the task's own measures of held-out predictions. Traceable."""
+        return {"loss": jnp.mean((y - target) ** 2)}
+
+    def baselines(self) -> dict[str, Metrics]:
+        """Return the metrics, on the test part, of predictors that need no network."""
+        xs, ys = self.sample(jr.key(0), 4096)
+        test = self.held_out("test")
+        constant = jnp.broadcast_to(ys.mean((0, 1)), test.ys.shape)
+        return {"mean": self.metrics(constant[test.warmup :], test.ys[test.warmup :])}
