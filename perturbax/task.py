@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float
 
 from perturbax.errors import ArgumentError
@@ -79,6 +80,14 @@ class Task(eqx.Module):
     def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
         """Return `loss` and the task's own measures of held-out predictions. Traceable."""
         return {"loss": jnp.mean((y - target) ** 2)}
+
+    def in_units(self, y: Array) -> Array:
+        """Return outputs or targets in the task's own units."""
+        return y
+
+    def scaling(self) -> dict[str, np.ndarray]:
+        """Return what it takes to use a trained network on new data; kept beside its weights."""
+        return {}
 
     def baselines(self) -> dict[str, Metrics]:
         """Return the metrics, on the test part, of predictors that need no network."""

@@ -17,7 +17,7 @@ def mse(y, target):
     return jnp.mean((y - target) ** 2, -1)
 
 
-def network(cell, *, n_in=1, n=1, n_out=1, depth=1, seed=0, scale=1.5):
+def network(cell, *, n_in=1, n=1, n_out=1, depth=1, seed=0, scale=0.8):
     """A stack of recurrent cells and a readout with strong random weights, biases included."""
     keys = jr.split(jr.key(seed), depth + 2)
     cells = [cell(n_in if i == 0 else n, n, key=keys[i]) for i in range(depth)]

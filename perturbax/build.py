@@ -1,0 +1,193 @@
+"""From the description of a run to its parts: task, rule, network, optimiser."""
+
+import dataclasses
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+import jax.random as jr
+import optax
+
+from perturbax.catalog import coerce, find, settings_of
+from perturbax.cells import CELLS, Readout
+from perturbax.errors import ArgumentError, one_of, positive, unknown
+from perturbax.experiment import DEFAULTS, Experiment
+from perturbax.network import Network, weights
+from perturbax.rule import Rule
+from perturbax.rules import RULES
+from perturbax.task import Task
+from perturbax.tasks import TASKS
+
+KNOWN: dict[str, dict[str, type]] = {"task": TASKS, "rule": RULES, "cell": CELLS}
+SCHEDULES = {
+    "constant": "constant_schedule", "cosine": "cosine_decay_schedule", "linear": "linear_schedule",
+    "exponential": "exponential_decay", "warmup-cosine": "warmup_cosine_decay_schedule",
+}  # fmt: skip
+
+
+class Parts(NamedTuple):
+    """All that a run needs, made from an experiment whose settings are all filled in."""
+
+    experiment: Experiment
+    task: Task
+    rule: Rule
+    optimiser: optax.GradientTransformation
+    updates: int  # per training step
+
+    def network(self, key: jax.Array) -> Network:
+        """Return a fresh network."""
+        return make_network(self.experiment, self.task.sizes, key)
+
+    @property
+    def passes(self) -> int:
+        """Forward passes per training step; decorrelating a sequence takes a clean pass of its own."""
+        extra = self.experiment.decorrelate != "off" and self.experiment.mode == "sequence"
+        return self.rule.passes() + extra
+
+
+def make_network(e: Experiment, sizes: Sequence[int], key: jax.Array) -> Network:
+    """Return a fresh stack of cells and a readout; e has its settings filled in."""
+    cell: Any = find("cell", e.cell, CELLS)
+    units = e.units or ()
+    *keys, last = jr.split(key, len(units) + 1)
+    below = (sizes[0], *units)
+    layers = [cell(below[i], n, key=k, **e.cell_options) for i, (n, k) in enumerate(zip(units, keys, strict=True))]
+    net = Network((*layers, Readout(below[-1], sizes[1], key=last)))
+    return net.decorrelated(e.decorrelate or "off", sizes[0])
+
+
+def fill_in(given: Experiment) -> Experiment:
+    """Return the experiment with every setting named: what the user said, else the rule's, the task's, the default."""
+    classes: dict[str, Any] = {kind: find(kind, getattr(given, kind), KNOWN[kind]) for kind in KNOWN}
+    _check_types(classes)
+    task, rule = classes["task"], classes["rule"]
+    layers = (DEFAULTS, task.settings, rule.settings)
+    filled = {k: v for layer in layers for k, v in layer.items()}
+    fields = {k: v for k, v in filled.items() if getattr(given, k) is None}
+    shipped = {"rule": task.rule_settings.get(given.rule, {})}
+    for kind, cls in classes.items():
+        asked = {**shipped.get(kind, {}), **getattr(given, f"{kind}_options")}
+        fields[f"{kind}_options"] = settings_of(kind, cls, asked)
+    filled_in = dataclasses.replace(given, **fields)
+    return dataclasses.replace(filled_in, units=parse_units(filled_in.units))
+
+
+def _check_types(classes: dict[str, type]) -> None:
+    from perturbax.network import Layer
+
+    for kind, base in (("task", Task), ("rule", Rule), ("cell", Layer)):
+        if not issubclass(classes[kind], base):
+            raise ArgumentError(f"{classes[kind].__name__} is not a {kind}: it must derive from {base.__name__}")
+
+
+def build(given: Experiment) -> Parts:
+    """Check an experiment and make its parts; the task's data is read here."""
+    e = fill_in(given)
+    for name in ("steps", "batch", "lr", "every", "decor_lr", "logs"):
+        positive(name, getattr(e, name))
+    if not e.units:
+        raise ArgumentError("units needs at least one layer")
+    for n in e.units:
+        positive("units", n)
+    if e.clip is None or e.clip < 0:
+        raise ArgumentError(f"clip must be 0 (off) or more, not {e.clip}")
+    if e.seed < 0:
+        raise ArgumentError(f"seed must be 0 or more, not {e.seed}")
+    one_of("mode", e.mode, ("sequence", "online"))
+    one_of("decorrelate", str(e.decorrelate), ("off", "hidden", "hidden+input"))
+    rule_class: Any = find("rule", e.rule, RULES)
+    task_class: Any = find("task", e.task, TASKS)
+    rule = rule_class(**e.rule_options)
+    task = task_class(**e.task_options).open(None if e.data is None else Path(e.data))
+    updates = _updates(e, rule, task)
+    scale = task.steps if rule.summed and e.mode == "sequence" else 1
+    optimiser = make_optimiser(e, updates, scale)
+    parts = Parts(e, task, rule, optimiser, updates)
+    _check_optimiser(parts)
+    return parts
+
+
+def _updates(e: Experiment, rule: Rule, task: Task) -> int:
+    """Updates per training step."""
+    if e.mode == "sequence":
+        return 1
+    if reason := rule.needs_sequence():
+        raise ArgumentError(reason)
+    if task.steps % e.every:
+        fits = [k for k in range(1, task.steps + 1) if task.steps % k == 0]
+        near = min(fits, key=lambda k: abs(k - e.every))
+        raise ArgumentError(f"every must divide the {task.steps} steps of a sequence: {e.every} does not, {near} does")
+    return task.steps // e.every
+
+
+def _optimisers() -> list[str]:
+    return [n for n in dir(optax) if n[0].islower() and "learning_rate" in _parameters(getattr(optax, n))]
+
+
+def _parameters(function: Any) -> dict[str, inspect.Parameter]:
+    try:
+        return dict(inspect.signature(function).parameters) if inspect.isfunction(function) else {}
+    except (TypeError, ValueError):
+        return {}
+
+
+def make_schedule(name: str, lr: float, total: int) -> Any:
+    """Return an optax schedule that starts (or peaks) at lr and spans `total` updates."""
+    full = SCHEDULES.get(name, name)
+    function = getattr(optax, full, None)
+    wanted = _parameters(function)
+    if not (full.endswith("_schedule") or full in SCHEDULES.values()) or not wanted:
+        also = [n for n in dir(optax) if n.endswith("_schedule")]
+        raise unknown("schedule", name, [*SCHEDULES, *also])
+    known = {
+        "value": lr, "init_value": 0.0 if "peak_value" in wanted else lr, "peak_value": lr, "end_value": 0.0,
+        "decay_steps": total, "transition_steps": total, "warmup_steps": max(1, total // 20), "decay_rate": 0.01,
+        "power": 1.0,
+    }  # fmt: skip
+    if full == "exponential_decay":
+        known.pop("end_value")
+    chosen = {k: v for k, v in known.items() if k in wanted}
+    missing = [n for n, p in wanted.items() if p.default is p.empty and n not in chosen]
+    if missing:
+        raise ArgumentError(f"schedule {name} needs {', '.join(missing)}, which has no command-line form")
+    return function(**chosen)  # pyright: ignore[reportOptionalCall]
+
+
+def make_optimiser(e: Experiment, updates: int, scale: int) -> optax.GradientTransformation:
+    """Return the optax optimiser of that name on its schedule, behind a clip of the global norm."""
+    name = str(e.optimiser)
+    if name not in (names := _optimisers()):
+        raise unknown("optimiser", name, names)
+    assert e.steps is not None and e.lr is not None  # noqa: S101 - filled in
+    rate = make_schedule(str(e.schedule), e.lr * scale, e.steps * updates)
+    try:
+        optimiser = getattr(optax, name)(learning_rate=rate)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"optimiser {name} cannot be used here: {error}") from error
+    return optax.chain(optax.clip_by_global_norm(e.clip), optimiser) if e.clip else optimiser
+
+
+def _check_optimiser(parts: Parts) -> None:
+    """Refuse optimisers that want more than gradients, before any work is done."""
+
+    def once(key: jax.Array) -> Any:
+        some = weights(parts.network(key))
+        return parts.optimiser.update(some, parts.optimiser.init(some), some)
+
+    try:
+        jax.eval_shape(once, jr.PRNGKey(0))
+    except (TypeError, ValueError, AttributeError) as error:
+        jax.eval_shape(parts.network, jr.PRNGKey(0))  # a fault of the network speaks for itself
+        first = str(error).splitlines()[0]
+        raise ArgumentError(f"optimiser {parts.experiment.optimiser} cannot be used here: {first}") from error
+
+
+def parse_units(text: Any) -> tuple[int, ...]:
+    """Return layer sizes from `128,64`, a number, or a list of numbers."""
+    pieces = text if isinstance(text, list | tuple) else str(text).split(",")
+    return tuple(coerce("units", p, int) for p in pieces)
+
+

@@ -1,0 +1,101 @@
+"""Finding classes by name or import path, and reading their settings: names, types, defaults, help."""
+
+import dataclasses
+import importlib
+import inspect
+import math
+import os
+import sys
+from typing import Any, NamedTuple
+
+from docstring_parser import parse
+
+from perturbax.errors import ArgumentError, unknown
+
+NOT_SETTINGS = ("self", "n_in", "n", "key")
+
+
+class Option(NamedTuple):
+    """A setting of a task, rule or cell."""
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+
+
+def find(kind: str, name: str, known: dict[str, type]) -> type:
+    """Return the class of that name, or the user's own at module:Class (modules of the working folder included)."""
+    if name in known:
+        return known[name]
+    if ":" not in name:
+        raise unknown(kind, name, known)
+    module, _, attribute = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError as error:
+        raise ArgumentError(f"cannot import {kind} {name!r}: {error}") from error
+    if not isinstance(found, type):
+        raise ArgumentError(f"module {module} has no class {attribute!r}")
+    return found
+
+
+def options(cls: type) -> dict[str, Option]:
+    """Return the settings of a class in the order of its constructor."""
+    docs = _docs(cls)
+    hidden = {f.name for f in dataclasses.fields(cls) if f.metadata.get("data")} if dataclasses.is_dataclass(cls) else ()
+    found = {}
+    for name, parameter in inspect.signature(cls).parameters.items():
+        if name in NOT_SETTINGS or name in hidden or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        default = parameter.default
+        kind = type(default) if isinstance(default, bool | int | float | str) else str
+        found[name] = Option(name, kind, default, docs.get(name, ""))
+    return found
+
+
+def _docs(cls: type) -> dict[str, str]:
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        for entry in parse(base.__dict__.get("__doc__") or "").params:
+            docs[entry.arg_name] = " ".join((entry.description or "").split())
+    return docs
+
+
+def coerce(name: str, value: Any, kind: type) -> Any:
+    """Return a value typed on the command line, or read from JSON, as the type of its setting."""
+    try:
+        if kind is bool:
+            return {"true": True, "false": False, "1": True, "0": False}[str(value).lower()]
+        if kind is int:
+            if isinstance(value, bool) or (isinstance(value, float) and value != int(value)):
+                raise ValueError
+            return int(value)
+        if kind is float:
+            if isinstance(value, bool) or not math.isfinite(float(value)):
+                raise ValueError
+            return float(value)
+    except (KeyError, ValueError, TypeError, OverflowError):
+        words = {bool: "true or false", int: "a whole number", float: "a finite number"}
+        raise ArgumentError(f"{name} must be {words[kind]}, not {value!r}") from None
+    return value if value is None else str(value)
+
+
+def settings_of(kind: str, cls: type, given: dict[str, Any]) -> dict[str, Any]:
+    """Return every setting of a class, the given ones converted and checked, the rest at their defaults."""
+    known = options(cls)
+    for name in given:
+        if name not in known:
+            raise unknown(f"{kind} setting", name, known)
+    return {
+        name: coerce(f"{kind}.{name}", given[name], option.kind)
+        if name in given and not _object(given[name])
+        else given.get(name, option.default)
+        for name, option in known.items()
+    }
+
+
+def _object(value: Any) -> bool:
+    return not isinstance(value, bool | int | float | str | None)

@@ -1,0 +1,199 @@
+"""The command line. JAX is imported only once a command starts work, so that help comes at once."""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from perturbax.errors import ArgumentError, PerturbaxError, unknown
+from perturbax.experiment import Experiment
+
+KINDS = ("task", "rule", "cell")
+METAVARS = {"units": "N,N,...", "data": "FILE", "lr": "RATE", "decor_lr": "RATE", "clip": "NORM"}
+CHOICES = {"mode": "sequence|online", "decorrelate": "off|hidden|hidden+input"}
+EPILOG = """every --task.NAME, --rule.NAME and --cell.NAME setting of the chosen classes is listed at the end of
+`perturbax run --help`; add --rule activity (say) to see those of another one"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        raise ArgumentError(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return 0 on success, 2 on wrong arguments, 1 on failure."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(argv)
+    except PerturbaxError as error:
+        print(f"perturbax: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("perturbax: interrupted; go on with `perturbax run --resume FOLDER`", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+
+
+def _dispatch(argv: list[str]) -> int:
+    parser = Parser(prog="perturbax", description="Train recurrent networks with noise instead of gradients.",
+                    allow_abbrev=False)  # fmt: skip
+    parser.add_argument("--version", action="store_true", help="print the version")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    made: dict[str, tuple[Parser, Callable]] = {}
+    for name, (text, build, work) in COMMANDS.items():
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False,
+                                  formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+        build(sub)
+        made[name] = sub, work
+    if argv and argv[0] in made and ("-h" in argv or "--help" in argv) and argv[0] in ("run", "compare"):
+        _add_class_settings(made[argv[0]][0], argv)
+    if argv and not argv[0].startswith("-") and argv[0] not in made:
+        raise unknown("command", argv[0], made)
+    args, extra = parser.parse_known_args(argv)
+    if args.version:
+        from perturbax import __version__
+
+        print(f"perturbax {__version__}")
+        return 0
+    if args.command is None:
+        parser.print_help()
+        return 2
+    sub, work = made[args.command]
+    return work(args, _settings(sub, extra, args.command in ("run", "compare")))
+
+
+def _settings(parser: Parser, extra: list[str], allowed: bool) -> dict[str, dict[str, str]]:
+    """Sort `--rule.sigma 1e-3` and its like by kind; refuse any other leftover."""
+    found: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
+    queue = list(extra)
+    while queue:
+        flag, equals, value = queue.pop(0).partition("=")
+        kind, dot, name = flag.removeprefix("--").partition(".")
+        if not (allowed and flag.startswith("--") and dot and kind in KINDS):
+            flags = [o for a in parser._actions for o in a.option_strings if o.startswith("--")]
+            raise unknown("argument", flag, flags)
+        if not equals:
+            if not queue:
+                raise ArgumentError(f"{flag} needs a value")
+            value = queue.pop(0)
+        found[kind][name.replace("-", "_")] = value
+    return found
+
+
+def _docs() -> dict[str, str]:
+    from docstring_parser import parse
+
+    return {p.arg_name: " ".join((p.description or "").split()) for p in parse(Experiment.__doc__ or "").params}
+
+
+def _add_experiment(parser: argparse.ArgumentParser, but: tuple[str, ...] = ()) -> None:
+    docs, group = _docs(), parser.add_argument_group("the experiment")
+    for f in dataclasses.fields(Experiment):
+        if f.name.endswith("_options") or f.name in but:
+            continue
+        metavar = CHOICES.get(f.name) or METAVARS.get(f.name) or f.name.upper()
+        default = "" if f.default is None else f" (default: {f.default})"
+        group.add_argument(f"--{f.name.replace('_', '-')}", metavar=metavar, default=argparse.SUPPRESS,
+                           help=(docs[f.name] + default).replace("%", "%%"))  # fmt: skip
+
+
+def _add_class_settings(parser: argparse.ArgumentParser, argv: list[str]) -> None:
+    """List the settings of the chosen task, rule and cell in the help."""
+    from perturbax.build import KNOWN
+    from perturbax.catalog import find, options
+
+    for kind in KINDS:
+        name = argv[argv.index(f"--{kind}") + 1] if f"--{kind}" in argv[:-1] else getattr(Experiment(), kind)
+        if known := options(find(kind, name, KNOWN[kind])):
+            group = parser.add_argument_group(f"settings of {kind} {name}")
+            for option in known.values():
+                default = "" if option.default in ("", option.name) else f" (default: {option.default})"
+                group.add_argument(f"--{kind}.{option.name}", metavar=option.kind.__name__.upper(),
+                                   help=(option.help + default).replace("%", "%%"))  # fmt: skip
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EPILOG
+    parser.add_argument("--out", metavar="FOLDER", help="run folder to write")
+    parser.add_argument("--config", metavar="FILE", help="start from the config.json of another run")
+    parser.add_argument("--resume", metavar="FOLDER", help="go on with a run that was stopped")
+    _add_experiment(parser)
+
+
+def _run(args: argparse.Namespace, settings: dict[str, dict[str, str]]) -> int:
+    from perturbax.commands import run_command
+
+    return run_command(_given(args), settings, args.out, args.config, args.resume)
+
+
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    names = {f.name for f in dataclasses.fields(Experiment)}
+    return {k: v for k, v in vars(args).items() if k in names}
+
+
+def _compare_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EPILOG + """
+
+a rule may carry a suffix: activity+decor, node:samples=8, node:credit=to-go:discount=0.9, bptt:lr=3e-4"""
+    parser.add_argument("--rules", metavar="RULE,RULE,...", required=True, help="rules to compare, comma separated")
+    parser.add_argument("--seeds", metavar="N", default="3", help="number of seeds, counted from --seed (default: 3)")
+    parser.add_argument("--out", metavar="FOLDER", required=True, help="folder for the runs and report.html")
+    _add_experiment(parser, ("rule",))
+
+
+def _compare(args: argparse.Namespace, settings: dict[str, dict[str, str]]) -> int:
+    from perturbax.commands import compare_command
+
+    return compare_command(_given(args), settings, args.rules, args.seeds, Path(args.out))
+
+
+def _report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folders", nargs="+", metavar="FOLDER", help="run folders, or folders that hold run folders")
+    parser.add_argument("--out", metavar="FILE", default="report.html", help="page to write (default: report.html)")
+
+
+def _report(args: argparse.Namespace, settings: dict[str, dict[str, str]]) -> int:
+    from perturbax.commands import report_command
+
+    return report_command([Path(f) for f in args.folders], Path(args.out))
+
+
+def _predict_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="FOLDER", help="folder of a trained run on a series task")
+    parser.add_argument("--data", metavar="FILE", required=True, help="CSV file with the input columns of the run")
+    parser.add_argument("--out", metavar="FILE", required=True, help="CSV file to write")
+
+
+def _predict(args: argparse.Namespace, settings: dict[str, dict[str, str]]) -> int:
+    from perturbax.commands import predict_command
+
+    return predict_command(Path(args.run), Path(args.data), Path(args.out))
+
+
+def _list_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", metavar="rules|cells|tasks", help="what to list")
+
+
+def _list(args: argparse.Namespace, settings: dict[str, dict[str, str]]) -> int:
+    from perturbax.commands import list_command
+
+    return list_command(args.what)
+
+
+COMMANDS: dict[str, tuple[str, Callable, Callable]] = {
+    "run": ("train one network and write a run folder", _run_arguments, _run),
+    "compare": ("train several rules over several seeds, then write the report", _compare_arguments, _compare),
+    "report": ("draw a page of pictures and tables from run folders", _report_arguments, _report),
+    "predict": ("forecast new data with a trained network", _predict_arguments, _predict),
+    "list": ("list rules, cells or tasks with their equations and sources", _list_arguments, _list),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

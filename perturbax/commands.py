@@ -1,0 +1,228 @@
+"""What the commands do, once their arguments are read."""
+
+import contextlib
+import csv
+import dataclasses
+import io
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from perturbax import store
+from perturbax.build import KNOWN, fill_in, parse_units
+from perturbax.catalog import coerce, find, options
+from perturbax.errors import ArgumentError, unknown
+from perturbax.experiment import Experiment
+from perturbax.gradient import forward
+from perturbax.train import Result, load, read_experiment, resume, run, run_seeds
+
+KINDS = ("task", "rule", "cell")
+TYPES = {
+    "steps": int, "batch": int, "every": int, "seed": int, "logs": int, "lr": float, "clip": float, "decor_lr": float,
+}  # fmt: skip
+
+
+def experiment_from(base: Experiment, given: dict[str, Any], settings: dict[str, dict[str, Any]]) -> Experiment:
+    """Return the base with what was typed on the command line laid over it."""
+    fields = {k: coerce(k, v, TYPES.get(k, str)) for k, v in given.items() if k != "units"}
+    if "units" in given:
+        fields["units"] = parse_units(given["units"])
+    e = base.changed(**fields)
+    laid = {f"{kind}_options": {**getattr(e, f"{kind}_options"), **settings[kind]} for kind in KINDS}
+    return dataclasses.replace(e, **laid)
+
+
+@contextlib.contextmanager
+def progress(label: str) -> Iterator[Any]:
+    """Show a bar with loss, speed and time left on a terminal; nothing elsewhere."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"),
+        TextColumn("{task.fields[speed]} steps/s"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=None, loss="-", speed="-")
+
+        def update(done: int, total: int, loss: float) -> None:
+            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, loss=f"{loss:.3g}", speed=f"{speed:.0f}" if speed else "-")
+
+        yield update
+
+
+def run_command(
+    given: dict[str, Any], settings: dict[str, dict[str, str]], out: str | None, config: str | None, again: str | None
+) -> int:
+    """Train one network."""
+    if again is not None:
+        if given or any(settings.values()) or out or config:
+            raise ArgumentError("--resume goes on with a run as it was started: it takes no other argument")
+        with progress(again) as bar:
+            return _say(resume(Path(again), report=bar))
+    base = read_experiment(Path(config)) if config else Experiment()
+    e = experiment_from(base, given, settings)
+    if out is None:
+        raise ArgumentError("--out FOLDER is needed: the run writes its results there")
+    with progress(e.rule) as bar:
+        return _say(run(e, out, report=bar))
+
+
+def _say(result: Result) -> int:
+    """Print what came out; a diverged run is a failure."""
+    s = result.summary
+    if s["status"] == "diverged":
+        print(f"perturbax: {result.folder}: the loss was no longer finite at step {s['diverged_at']}; the last good "
+              f"checkpoint is kept (try a lower --lr)", file=sys.stderr)  # fmt: skip
+        return 1
+    numbers = ", ".join(f"{k} {v:.4g}" for k, v in s["test"].items())
+    lines = "; ".join(f"{name} {m['loss']:.4g}" for name, m in s["baselines"].items())
+    print(f"{result.folder}: test {numbers} (loss of baselines: {lines})")
+    return 0
+
+
+class Variant(NamedTuple):
+    """One entry of --rules: its label, and what it changes."""
+
+    label: str
+    fields: dict[str, Any]
+    options: dict[str, str]
+
+
+def parse_variant(text: str) -> Variant:
+    """Return what `activity+decor` or `node:credit=to-go:lr=1e-3` stands for."""
+    head, *suffixes = text.split(":")
+    if suffixes and "=" not in suffixes[0]:
+        head = f"{head}:{suffixes.pop(0)}"  # module:Class
+    rule = head.removesuffix("+decor")
+    fields: dict[str, Any] = {"rule": rule}
+    if rule != head:
+        fields["decorrelate"] = "hidden"
+    known, own = options(find("rule", rule, KNOWN["rule"])), {}
+    for suffix in suffixes:
+        name, equals, value = suffix.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals:
+            raise ArgumentError(f"{suffix!r} in {text!r} is not NAME=VALUE")
+        if name in known:
+            own[name] = value
+        elif name in ("lr", "clip", "decor_lr", "optimiser", "schedule", "decorrelate"):
+            fields[name] = coerce(name, value, TYPES.get(name, str))
+        else:
+            raise unknown(f"setting of rule {rule}", name, [*known, "lr", "clip", "decor_lr", "optimiser", "schedule"])
+    return Variant(text, fields, own)
+
+
+def compare_command(
+    given: dict[str, Any], settings: dict[str, dict[str, str]], rules: str, seeds: str, out: Path
+) -> int:
+    """Train rules x seeds, keeping what is finished already, and write the report."""
+    from perturbax.report import write_report
+
+    variants = [parse_variant(text.strip()) for text in rules.split(",") if text.strip()]
+    if not variants:
+        raise ArgumentError("--rules names no rule")
+    count = coerce("seeds", seeds, int)
+    if count < 1:
+        raise ArgumentError(f"seeds must be above 0, not {count}")
+    base = experiment_from(Experiment(), given, {**settings, "rule": {}})
+    plans = [(v, _of_variant(base, v, settings["rule"])) for v in variants]
+    folders = {v.label: [out / f"{slug(v.label)}-s{base.seed + i}" for i in range(count)] for v, _ in plans}
+    if len({f for fs in folders.values() for f in fs}) < count * len(plans):
+        raise ArgumentError("two entries of --rules are the same")
+    fresh = {v.label: [f for f in folders[v.label] if not _holds(f, e)] for v, e in plans}
+    worst = 0
+    for variant, e in plans:
+        made = fresh[variant.label]
+        with progress(variant.label) as bar:
+            done = [resume(f, report=bar) for f in folders[variant.label] if f not in made]
+            numbers = [int(f.name.rpartition("-s")[2]) for f in made]
+            done += run_seeds(e, numbers, made, name=variant.label, report=bar) if made else []
+        worst = max([worst, *map(_say, done)])
+    page = write_report([f for fs in folders.values() for f in fs], out / "report.html")
+    print(f"report: {page}")
+    return worst
+
+
+def _of_variant(base: Experiment, variant: Variant, shared: dict[str, str]) -> Experiment:
+    """Lay a variant over the base; settings meant for all rules reach those that have them."""
+    known = options(find("rule", variant.fields["rule"], KNOWN["rule"]))
+    own = {k: v for k, v in shared.items() if k in known} | variant.options
+    e = dataclasses.replace(base.changed(**variant.fields), rule_options=own)
+    return fill_in(e)
+
+
+def _holds(folder: Path, e: Experiment) -> bool:
+    """Whether a folder holds this very run; refuse one that holds another."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return False
+    if (folder / "config.json").exists():
+        found = read_experiment(folder)
+        if dataclasses.replace(found, seed=0) == dataclasses.replace(e, seed=0):
+            return True
+    raise ArgumentError(f"{folder} holds another run: name another --out")
+
+
+def slug(label: str) -> str:
+    """Return a label as part of a folder name."""
+    return re.sub(r"[^A-Za-z0-9.+=-]+", "-", label)
+
+
+def report_command(folders: list[Path], out: Path) -> int:
+    """Write the page for run folders, or for all run folders inside folders."""
+    from perturbax.report import write_report
+
+    found = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise ArgumentError(f"no such folder: {folder}")
+        inside = [f for f in sorted(folder.iterdir()) if (f / "config.json").exists()]
+        found += [folder] if (folder / "config.json").exists() else inside
+    if not found:
+        raise ArgumentError(f"no run folder in {', '.join(map(str, folders))}")
+    print(f"report: {write_report(found, out)}")
+    return 0
+
+
+def predict_command(folder: Path, data: Path, out: Path) -> int:
+    """Write one forecast per row of a new file, in the data's own units."""
+    result = load(folder)
+    task: Any = find("task", result.experiment.task, KNOWN["task"])(**result.experiment.task_options)
+    if not hasattr(task, "encode"):
+        raise ArgumentError(f"{folder} was trained on {result.experiment.task}: predict is for series")
+    xs, rows = task.encode(data, result.scaling)
+    y = np.asarray(task.decode(jax.jit(forward)(result.net, xs), result.scaling))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "forecast_for_row", f"{task.target}_forecast"])
+    for i, value in enumerate(y, 1):
+        writer.writerow([i, i + task.horizon, repr(float(value))])
+    if not out.parent.is_dir():
+        raise ArgumentError(f"no such folder: {out.parent}")
+    store.write(out, text.getvalue().encode())
+    print(f"{len(y)} forecasts: {out}")
+    return 0
+
+
+def list_command(what: str) -> int:
+    """Print a table of what there is."""
+    columns = {
+        "rules": ("equation", "target", "uses", "cost", "memory", "papers"),
+        "cells": ("equation", "papers"),
+        "tasks": ("summary", "papers"),
+    }
+    if what not in columns:
+        raise unknown("list", what, columns)
+    table = Table("name", *columns[what], show_lines=True)
+    for name, cls in KNOWN[what.removesuffix("s")].items():
+        cells = (getattr(cls, c, "") for c in columns[what])
+        table.add_row(name, *(", ".join(c) if isinstance(c, tuple) else str(c) for c in cells))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    return 0

@@ -1,0 +1,110 @@
+"""One training run as pure functions: its state, a chunk of steps, evaluation."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, PyTree
+
+from perturbax.build import Parts
+from perturbax.gradient import activity, decorrelate, forward, improve, online
+from perturbax.network import Network, weights
+from perturbax.rule import value_and_estimate
+from perturbax.task import HeldOut, Task
+
+
+class Learner(NamedTuple):
+    """What sequence mode carries from update to update."""
+
+    net: Network
+    opt: PyTree
+
+
+class State(NamedTuple):
+    """All of a run between two chunks of steps: saved whole, and gone on with bit for bit."""
+
+    learner: Any  # Learner, or Stream online
+    key: Array
+    step: Array
+    best: Network  # the network with the lowest validation loss so far
+    best_loss: Array
+    best_step: Array
+
+
+def start(parts: Parts, seed: Array) -> State:
+    """Return the state before the first step. Traceable in the seed."""
+    e = parts.experiment
+    net_key, key, learner_key = jr.split(jr.PRNGKey(seed), 3)
+    net = parts.network(net_key)
+    if e.mode == "online":
+        xs, ys = parts.task.stream(key, 0, _batch(parts))
+        learner = _online(parts)[0](net, xs[0], ys[0], learner_key)
+    else:
+        learner = Learner(net, parts.optimiser.init(weights(net)))
+    worst = jnp.asarray(jnp.inf, jnp.result_type(float))
+    return State(learner, key, jnp.zeros((), int), net, worst, jnp.zeros((), int))
+
+
+def _batch(parts: Parts) -> int:
+    return parts.experiment.batch or 1
+
+
+def _online(parts: Parts) -> tuple[Callable, Callable]:
+    e = parts.experiment
+    return online(parts.rule, parts.task.loss, parts.optimiser, e.every, e.decor_lr or 0.0)
+
+
+def _step(parts: Parts, task: Task, state: State) -> tuple[State, Array]:
+    """One training step: a batch of sequences, or a stretch of the stream."""
+    e = parts.experiment
+    if e.mode == "online":
+        xs, ys = task.stream(state.key, state.step, _batch(parts))
+        learner, losses = _online(parts)[1](state.learner, xs, ys)
+        loss = losses.mean()
+    else:
+        data_key, noise_key = jr.split(jr.fold_in(state.key, state.step))
+        xs, ys = task.sample(data_key, _batch(parts))
+        net = decorrelate(state.learner.net, xs, e.decor_lr or 0.0)
+        loss, grads = value_and_estimate(parts.rule, task.loss)(net, xs, ys, noise_key)
+        learner = Learner(*improve(net, parts.optimiser, state.learner.opt, grads, parts.rule))
+    return state._replace(learner=learner, step=state.step + 1), loss
+
+
+def evaluate(task: Task, net: Network, held_out: HeldOut) -> dict[str, Array]:
+    """Return the task's metrics of a clean pass over held-out sequences. Traceable."""
+    y = forward(net, held_out.xs)
+    return task.metrics(y[held_out.warmup :], held_out.ys[held_out.warmup :])
+
+
+def chunk(parts: Parts, length: int, warmup: int, task: Task, valid: tuple, state: State) -> tuple:
+    """Advance by `length` steps, validate, keep the best network so far."""
+    state, losses = jax.lax.scan(lambda s, _: _step(parts, task, s), state, None, length=length)
+    net = state.learner.net
+    metrics = evaluate(task, net, HeldOut(*valid, warmup))
+    loss = metrics["loss"].astype(state.best_loss.dtype)
+    better = loss < state.best_loss
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), net, state.best)
+    return (
+        state._replace(
+            best=best,
+            best_loss=jnp.where(better, loss, state.best_loss),
+            best_step=jnp.where(better, state.step, state.best_step),
+        ),
+        losses,
+        metrics,
+    )
+
+
+def correlation(net: Network, xs: Array) -> Array:
+    """Return the mean absolute correlation between hidden units, as whatever reads them sees them. Traceable."""
+    found = []
+    for site in activity(net, xs)[1:]:
+        z = site.z.reshape(-1, site.z.shape[-1])
+        z = z - z.mean(0)[None]
+        scale = jnp.sqrt(jnp.sum(z * z, 0))
+        z = z / jnp.where(scale > 0, scale, 1)[None]
+        n = z.shape[-1]
+        found.append((jnp.sum(jnp.abs(z.T @ z)) - jnp.sum(z * z)) / max(1, n * (n - 1)))
+    return jnp.mean(jnp.stack(found)) if found else jnp.zeros(())

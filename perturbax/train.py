@@ -1,0 +1,299 @@
+"""Running experiments: from a description to a run folder, over one seed or several, stopped and resumed."""
+
+import dataclasses
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from perturbax import store
+from perturbax.build import Parts, build, make_network
+from perturbax.catalog import find
+from perturbax.cells import CELLS
+from perturbax.errors import PerturbaxError, StoreError
+from perturbax.experiment import Experiment
+from perturbax.loop import State, chunk, correlation, evaluate, start
+from perturbax.gradient import forward
+from perturbax.network import Network
+from perturbax.task import Task
+
+VECTORISE = 512  # units x batch up to which seeds run faster as one vmapped program (measured on 2 cores)
+SHOWN = 1000  # steps of the test part kept for pictures
+
+Report = Callable[[int, int, float], None]  # steps done, steps in all, loss
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A finished (or diverged) run: its network with the lowest validation loss, and what `result.json` says.
+
+    Attributes:
+        experiment: all settings, filled in.
+        net: the kept network.
+        summary: the content of result.json.
+        metrics: the lines of metrics.jsonl.
+        scaling: what turns data into inputs and outputs into forecasts, for series.
+        folder: the run folder, if there is one.
+    """
+
+    experiment: Experiment
+    net: Network
+    summary: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    scaling: dict[str, np.ndarray]
+    folder: Path | None = None
+
+
+@dataclasses.dataclass
+class _Run:
+    """What is known of one seed while it runs."""
+
+    experiment: Experiment
+    folder: Path | None
+    state: State
+    seconds: float = 0.0
+    compile_seconds: float = 0.0
+    metrics: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    diverged_at: int | None = None
+
+
+class Compiled:
+    """The compiled chunks of one experiment, shared by its seeds."""
+
+    def __init__(self, parts: Parts):
+        self.parts = parts
+        self.valid = parts.task.held_out("valid")
+        self.seconds = 0.0
+        self.bytes = 0
+        self._made: dict[tuple[int, int], Any] = {}
+        self.start = jax.jit(lambda seed: start(parts, seed))
+
+    @property
+    def length(self) -> int:
+        """Steps between logs: a divisor of all steps near the wanted number, so that one program serves."""
+        e = self.parts.experiment
+        assert e.steps is not None  # noqa: S101 - filled in
+        want = max(1, e.steps // e.logs)
+        return next((n for n in range(want, max(want // 2, 1) - 1, -1) if e.steps % n == 0), want)
+
+    def advance(self, states: list[State], length: int) -> tuple[list[State], np.ndarray, list[dict[str, Any]], float]:
+        """Run a chunk for every state: -> (states, losses `(seeds, length)`, validation metrics, seconds)."""
+        n = len(states)
+        state = states[0] if n == 1 else jax.tree.map(lambda *s: jnp.stack(s), *states)
+        valid = (self.valid.xs, self.valid.ys)
+        if (n, length) not in self._made:
+            self._compile(n, length, valid, state)
+        began = time.perf_counter()
+        state, losses, metrics = jax.block_until_ready(self._made[n, length](self.parts.task, valid, state))
+        seconds = time.perf_counter() - began
+        losses = np.asarray(losses).reshape(n, length)
+        if n == 1:
+            return [state], losses, [metrics], seconds
+        each = [jax.tree.map(lambda s, i=i: s[i], (state, metrics)) for i in range(n)]
+        return [s for s, _ in each], losses, [m for _, m in each], seconds / n
+
+    def _compile(self, n: int, length: int, valid: tuple, state: State) -> None:
+        began = time.perf_counter()
+
+        def one(task: Task, valid: tuple, state: State) -> tuple:
+            return chunk(self.parts, length, self.valid.warmup, task, valid, state)
+
+        every = one if n == 1 else jax.vmap(one, in_axes=(None, None, 0))
+        made = jax.jit(every).lower(self.parts.task, valid, state).compile()
+        self._made[n, length] = made
+        self.seconds += time.perf_counter() - began
+        if memory := made.memory_analysis():
+            used = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
+            self.bytes = max(self.bytes, used // n)
+
+
+def describe(parts: Parts, name: str | None = None) -> dict[str, Any]:
+    """Return the content of config.json: settings, and the facts a report needs about what was run."""
+    e, task, rule = parts.experiment, parts.task, parts.rule
+    cell: Any = find("cell", e.cell, CELLS)
+    label = e.rule + ("" if e.decorrelate == "off" else "+decor")
+    facts = {
+        "rule": {k: getattr(rule, k) for k in ("equation", "target", "uses", "cost", "memory", "papers")},
+        "task": {"summary": task.summary, "papers": task.papers},
+        "cell": {k: getattr(cell, k, "") for k in ("equation", "papers")},
+        "decorrelation": None if e.decorrelate == "off" else {"papers": ["ahmad2023", "garcia2024"]},
+        "unit": getattr(task, "unit", ""),
+        "sizes": list(task.sizes),
+    }
+    packages = ("perturbax", "jax", "jaxlib", "equinox", "optax", "numpy")
+    versions = {p: importlib.metadata.version(p) for p in packages} | {"python": platform.python_version()}
+    saved = dataclasses.asdict(e)
+    for options in ("task_options", "rule_options", "cell_options"):
+        for key, value in saved[options].items():
+            if not isinstance(value, bool | int | float | str | None):
+                raise PerturbaxError(f"{key}={type(value).__name__} cannot be saved: name it, or run without a folder")
+    return {"name": name or label, "experiment": saved, "facts": facts, "versions": versions}
+
+
+def read_experiment(folder: Path) -> Experiment:
+    """Return the experiment of a run folder or config file."""
+    path = folder if folder.is_file() else folder / "config.json"
+    config = store.read_json(path)
+    try:
+        fields = dict(config["experiment"])
+        fields["units"] = tuple(fields["units"])
+        return Experiment(**fields)
+    except (KeyError, TypeError) as error:
+        raise StoreError(f"{path} is not the configuration of a run ({error})") from error
+
+
+def run(
+    experiment: Experiment, out: Path | str | None = None, *, name: str | None = None, report: Report | None = None
+) -> Result:
+    """Train one network; with `out`, write a run folder there. Same experiment, same machine: same numbers.
+
+    Raises ArgumentError for settings that cannot be used, DataError for data that cannot, StoreError for a folder
+    that cannot be written. A run whose loss becomes NaN or infinite returns with status `diverged`.
+    """
+    folders = None if out is None else [Path(out)]
+    return run_seeds(experiment, [experiment.seed], folders, name=name, report=report)[0]
+
+
+def resume(folder: Path | str, *, report: Report | None = None) -> Result:
+    """Go on with a run where its last checkpoint is: its numbers will be those of a run never stopped."""
+    folder = Path(folder)
+    experiment = read_experiment(folder)
+    if (folder / "result.json").exists():
+        return load(folder)
+    compiled = Compiled(build(experiment))
+    return _finish_all(compiled, [_restore(compiled, experiment, folder)], report)[0]
+
+
+def run_seeds(
+    experiment: Experiment,
+    seeds: Sequence[int],
+    folders: Sequence[Path] | None = None,
+    *,
+    name: str | None = None,
+    report: Report | None = None,
+) -> list[Result]:
+    """Train one network per seed, compiled once; small ones side by side in one vmapped program."""
+    parts = build(experiment)
+    compiled = Compiled(parts)
+    runs = []
+    for i, seed in enumerate(seeds):
+        e = dataclasses.replace(parts.experiment, seed=seed)
+        folder = folders[i] if folders else None
+        if folder:
+            store.create(folder, describe(parts._replace(experiment=e), name))
+        runs.append(_Run(e, folder, compiled.start(jnp.asarray(seed))))
+    size = sum(parts.experiment.units or ()) * (parts.experiment.batch or 1)
+    if size <= VECTORISE and len(runs) > 1:
+        return _finish_all(compiled, runs, report)
+    return [result for one in runs for result in _finish_all(compiled, [one], report)]
+
+
+def _restore(compiled: Compiled, experiment: Experiment, folder: Path) -> _Run:
+    one = _Run(experiment, folder, compiled.start(jnp.asarray(experiment.seed)))
+    found = store.last_checkpoint(folder)
+    step = 0
+    if found:
+        step, path = found
+        arrays = store.read_arrays(path)
+        one.seconds = float(arrays.pop("seconds", 0.0))
+        one.compile_seconds = float(arrays.pop("compile_seconds", 0.0))
+        one.state = store.fill(one.state, arrays, path)
+    one.metrics = store.rewind(folder, step)
+    return one
+
+
+def _finish_all(compiled: Compiled, runs: list[_Run], report: Report | None) -> list[Result]:
+    """Run to the last step, side by side, and write results."""
+    total = compiled.parts.experiment.steps or 0
+    done = int(runs[0].state.step)
+    while done < total and not all(one.diverged_at for one in runs):
+        length = min(compiled.length, total - done)
+        before = compiled.seconds
+        states, losses, metrics, seconds = compiled.advance([one.state for one in runs], length)
+        for one, *news in zip(runs, states, losses, metrics, strict=True):
+            one.compile_seconds += (compiled.seconds - before) / len(runs)
+            if one.diverged_at is None:
+                _digest(compiled.parts, one, seconds, *news)
+        done += length
+        if report:
+            report(done, total, float(losses[0].mean()))
+    return [_conclude(compiled, one) for one in runs]
+
+
+def _digest(parts: Parts, one: _Run, seconds: float, state: State, losses: np.ndarray, metrics: dict) -> None:
+    """Take in a chunk: log and checkpoint it, or stop at the first loss that is not finite."""
+    bad = ~np.isfinite(losses)
+    before = int(one.state.step)
+    if bad.any() or not np.isfinite(metrics["loss"]):
+        one.diverged_at = before + 1 + int(bad.argmax()) if bad.any() else int(state.step)
+        return
+    one.state, one.seconds = state, one.seconds + seconds
+    step = int(state.step)
+    line = {"step": step, "updates": step * parts.updates, "loss": losses.mean(), "seconds": one.seconds,
+            "forward_passes": step * parts.passes, **{f"valid_{k}": v for k, v in metrics.items()}}  # fmt: skip
+    one.metrics.append(store.plain(line))
+    if one.folder:
+        store.log(one.folder, line)
+        times = {"seconds": np.asarray(one.seconds), "compile_seconds": np.asarray(one.compile_seconds)}
+        store.save_checkpoint(one.folder, step, store.named(state) | times)
+
+
+def _conclude(compiled: Compiled, one: _Run) -> Result:
+    """Judge the kept network on the test part, and write what is left."""
+    parts, task = compiled.parts, compiled.parts.task
+    net, held_out = one.state.best, task.held_out("test")
+    prediction = jax.jit(forward)(net, held_out.xs)[held_out.warmup :]
+    truth = held_out.ys[held_out.warmup :]
+    step = int(one.state.step)
+    looks = jax.jit(correlation)
+    seen = compiled.valid.xs[:SHOWN, :8]
+    e = one.experiment
+    summary = store.plain({
+        "task": e.task, "rule": e.rule, "cell": e.cell, "seed": e.seed, "steps": step,
+        "status": "finished" if one.diverged_at is None else "diverged",
+        "seconds": one.seconds, "compile_seconds": one.compile_seconds,
+        "forward_passes": step * parts.passes, "updates": step * parts.updates,
+        "peak_memory_bytes": compiled.bytes, "best_step": int(one.state.best_step),
+        "test": jax.jit(lambda task, y, target: task.metrics(y, target))(task, prediction, truth), "baselines": baselines(task),
+        "correlation": {"before": looks(compiled.start(jnp.asarray(e.seed)).best, seen), "after": looks(net, seen)},
+        "updates_per_step": parts.updates,
+    })  # fmt: skip
+    if one.diverged_at is not None:
+        summary["diverged_at"] = one.diverged_at
+    scaling = task.scaling()
+    if one.folder:
+        pair = {"truth": truth, "prediction": prediction}
+        shown = {k: np.asarray(task.in_units(v[:SHOWN, 0])) for k, v in pair.items()}
+        store.write_arrays(one.folder / "predictions.npz", shown)
+        kept = store.named(net, "net.") | {f"scaling.{k}": v for k, v in scaling.items()}
+        store.write_arrays(one.folder / "weights", kept)
+        store.write_json(one.folder / "result.json", summary)
+    return Result(e, net, summary, one.metrics, scaling, one.folder)
+
+
+def baselines(task: Task) -> dict[str, Any]:
+    """Return the task's trivial baselines as plain numbers."""
+    return store.plain(task.baselines())
+
+
+def load(folder: Path | str) -> Result:
+    """Read a run back: experiment, network with the lowest validation loss, results. Needs no data file.
+
+    Raises ArgumentError for a folder that is no run, StoreError for weights that are damaged or of another network.
+    """
+    folder = Path(folder)
+    config, e = store.read_json(folder / "config.json"), read_experiment(folder)
+    path = folder / "weights"
+    arrays = store.read_arrays(path)
+    shapes = jax.eval_shape(lambda key: make_network(e, config["facts"]["sizes"], key), jr.PRNGKey(0))
+    net = store.fill(shapes, {k: v for k, v in arrays.items() if k.startswith("net.")}, path, "net.")
+    scaling = {k.removeprefix("scaling."): v for k, v in arrays.items() if k.startswith("scaling.")}
+    summary = store.read_json(folder / "result.json") if (folder / "result.json").exists() else {}
+    return Result(e, net, summary, store.read_metrics(folder), scaling, folder)
