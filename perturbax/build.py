@@ -51,7 +51,7 @@ class Parts(NamedTuple):
 def make_network(e: Experiment, sizes: Sequence[int], key: jax.Array) -> Network:
     """Return a fresh stack of cells and a readout; e has its settings filled in."""
     cell: Any = find("cell", e.cell, CELLS)
-    units = e.units or ()
+    units = parse_units(e.units)
     *keys, last = jr.split(key, len(units) + 1)
     below = (sizes[0], *units)
     layers = [cell(below[i], n, key=k, **e.cell_options) for i, (n, k) in enumerate(zip(units, keys, strict=True))]
@@ -71,8 +71,8 @@ def fill_in(given: Experiment) -> Experiment:
     for kind, cls in classes.items():
         asked = {**shipped.get(kind, {}), **getattr(given, f"{kind}_options")}
         fields[f"{kind}_options"] = settings_of(kind, cls, asked)
-    filled_in = dataclasses.replace(given, **fields)
-    return dataclasses.replace(filled_in, units=parse_units(filled_in.units))
+    fields["units"] = parse_units(fields.get("units", given.units))
+    return dataclasses.replace(given, **fields)
 
 
 def _check_types(classes: dict[str, type]) -> None:
@@ -90,7 +90,7 @@ def build(given: Experiment) -> Parts:
         positive(name, getattr(e, name))
     if not e.units:
         raise ArgumentError("units needs at least one layer")
-    for n in e.units:
+    for n in parse_units(e.units):
         positive("units", n)
     if e.clip is None or e.clip < 0:
         raise ArgumentError(f"clip must be 0 (off) or more, not {e.clip}")

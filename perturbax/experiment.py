@@ -38,7 +38,7 @@ class Experiment:
     rule: str = "node"
     cell: str = "tanh"
     data: str | None = None
-    units: tuple[int, ...] | None = None
+    units: tuple[int, ...] | int | None = None
     steps: int | None = None
     batch: int | None = None
     lr: float | None = None

@@ -96,17 +96,17 @@ def streamed(rule: Any, loss: Loss) -> Estimator:
             carry, noise = rule.draw(net, carry, x, _keys(key_steps, start, steps))
             return walk(rule, score, net, carry, (x, y, noise))
 
-        def block(s: tuple, j: Array) -> tuple[tuple, None]:
+        def block(j: Array, s: tuple) -> tuple:
             carry, ring, grads, total = s
             carry, seen = run(carry, j * b, b)
             ring, more = pairing.push(net, ring, seen.parts, seen.delta)
-            return (carry, ring, jax.tree.map(jnp.add, grads, more), total + seen.loss.sum()), None
+            return carry, ring, jax.tree.map(jnp.add, grads, more), total + seen.loss.sum()
 
         carry = rule.init(net, B, key_start)
         shapes = jax.eval_shape(lambda c: run(c, 0, b), carry)[1]
         ring = pairing.empty(shapes.parts, shapes.delta)
         s = carry, ring, nothing(net), jnp.zeros((), shapes.loss.dtype)
-        carry, ring, grads, total = jax.lax.scan(block, s, jnp.arange(whole))[0]
+        carry, ring, grads, total = jax.lax.fori_loop(0, whole, block, s)
         if rest:
             _, seen = run(carry, whole * b, rest)
             parts, delta = (seen.parts, seen.delta) if pairing.m == 1 else _padded((seen.parts, seen.delta), b)

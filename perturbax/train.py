@@ -14,7 +14,7 @@ import jax.random as jr
 import numpy as np
 
 from perturbax import store
-from perturbax.build import Parts, build, make_network
+from perturbax.build import Parts, build, make_network, parse_units
 from perturbax.catalog import find
 from perturbax.cells import CELLS
 from perturbax.errors import PerturbaxError, StoreError
@@ -22,7 +22,8 @@ from perturbax.experiment import Experiment
 from perturbax.loop import State, chunk, correlation, evaluate, start
 from perturbax.gradient import forward
 from perturbax.network import Network
-from perturbax.task import Task
+from perturbax.reservoir import solve
+from perturbax.task import HeldOut, Task
 
 VECTORISE = 512  # units x batch up to which seeds run faster as one vmapped program (measured on 2 cores)
 SHOWN = 1000  # steps of the test part kept for pictures
@@ -74,6 +75,8 @@ class Compiled:
         self.bytes = 0
         self._made: dict[tuple[int, int], Any] = {}
         self.start = jax.jit(lambda seed: start(parts, seed))
+        warmup = parts.task.held_out("test").warmup
+        self.judge = jax.jit(lambda task, net, xs, ys: evaluate(task, net, HeldOut(xs, ys, warmup)))
 
     @property
     def length(self) -> int:
@@ -189,7 +192,7 @@ def run_seeds(
         if folder:
             store.create(folder, describe(parts._replace(experiment=e), name))
         runs.append(_Run(e, folder, compiled.start(jnp.asarray(seed))))
-    size = sum(parts.experiment.units or ()) * (parts.experiment.batch or 1)
+    size = sum(parse_units(parts.experiment.units)) * (parts.experiment.batch or 1)
     if size <= VECTORISE and len(runs) > 1:
         return _finish_all(compiled, runs, report)
     return [result for one in runs for result in _finish_all(compiled, [one], report)]
@@ -251,6 +254,8 @@ def _conclude(compiled: Compiled, one: _Run) -> Result:
     net, held_out = one.state.best, task.held_out("test")
     prediction = jax.jit(forward)(net, held_out.xs)[held_out.warmup :]
     truth = held_out.ys[held_out.warmup :]
+    first = compiled.start(jnp.asarray(one.experiment.seed))
+    reservoir = solve(first.best, task, compiled.valid, first.key)
     step = int(one.state.step)
     looks = jax.jit(correlation)
     seen = compiled.valid.xs[:SHOWN, :8]
@@ -261,8 +266,9 @@ def _conclude(compiled: Compiled, one: _Run) -> Result:
         "seconds": one.seconds, "compile_seconds": one.compile_seconds,
         "forward_passes": step * parts.passes, "updates": step * parts.updates,
         "peak_memory_bytes": compiled.bytes, "best_step": int(one.state.best_step),
-        "test": jax.jit(lambda task, y, target: task.metrics(y, target))(task, prediction, truth), "baselines": baselines(task),
-        "correlation": {"before": looks(compiled.start(jnp.asarray(e.seed)).best, seen), "after": looks(net, seen)},
+        "test": compiled.judge(task, net, held_out.xs, held_out.ys), 
+        "baselines": task.baselines() | {"reservoir": compiled.judge(task, reservoir, held_out.xs, held_out.ys)},
+        "correlation": {"before": looks(first.best, seen), "after": looks(net, seen)},
         "updates_per_step": parts.updates,
     })  # fmt: skip
     if one.diverged_at is not None:
@@ -276,11 +282,6 @@ def _conclude(compiled: Compiled, one: _Run) -> Result:
         store.write_arrays(one.folder / "weights", kept)
         store.write_json(one.folder / "result.json", summary)
     return Result(e, net, summary, one.metrics, scaling, one.folder)
-
-
-def baselines(task: Task) -> dict[str, Any]:
-    """Return the task's trivial baselines as plain numbers."""
-    return store.plain(task.baselines())
 
 
 def load(folder: Path | str) -> Result:

@@ -1,0 +1,51 @@
+"""The reservoir baseline: random recurrence as it is, readout solved in closed form."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array
+
+from perturbax.gradient import activity
+from perturbax.loop import evaluate
+from perturbax.network import Network
+from perturbax.task import HeldOut, Task
+
+RIDGES = (1e-8, 1e-6, 1e-4, 1e-2)
+BATCHES, BATCH = 16, 64
+
+
+def solve(net: Network, task: Task, valid: HeldOut, key: Array) -> Network:
+    """Return the network with its readout (W, b) fitted by ridge regression on fresh training sequences.
+
+        (Z^T Z / rows + ridge I) [W; b] = Z^T Y / rows,      Z = [what the readout reads, 1]
+
+    The ridge with the lowest validation loss is kept. Jaeger 2001; Lukosevicius & Jaeger 2009.
+    """
+    moments: Any = None
+    read = jax.jit(lambda key: _read(net, task, key))
+    for i in range(BATCHES):
+        z, y = (np.asarray(v, np.float64) for v in read(jr.fold_in(key, i)))
+        z = np.concatenate([z.reshape(-1, z.shape[-1]), np.ones((z.shape[0] * z.shape[1], 1))], 1)
+        more = np.array([len(z)]), z.T @ z, z.T @ y.reshape(len(z), -1)
+        moments = more if moments is None else tuple(map(np.add, moments, more))
+    rows, zz, zy = moments
+    judge = jax.jit(lambda net, xs, ys: evaluate(task, net, HeldOut(xs, ys, valid.warmup))["loss"])
+    fits = [_with_readout(net, np.linalg.solve(zz / rows + r * np.eye(len(zz)), zy / rows)) for r in RIDGES]
+    losses = [float(judge(fit, valid.xs, valid.ys)) for fit in fits]
+    return fits[int(np.argmin(np.nan_to_num(losses, nan=np.inf)))]
+
+
+def _read(net: Network, task: Task, key: Array) -> tuple[Array, Array]:
+    xs, ys = task.sample(key, BATCH)
+    return activity(net, xs)[-1].z, ys
+
+
+def _with_readout(net: Network, solution: np.ndarray) -> Network:
+    last: Any = net.layers[-1]
+    W, b = jnp.asarray(solution[:-1], last.W.dtype), jnp.asarray(solution[-1], last.W.dtype)
+    last = eqx.tree_at(lambda layer: (layer.W, layer.b), last, (W, b))
+    return Network((*net.layers[:-1], last), net.decor)

@@ -1,0 +1,46 @@
+"""Every rule, on every cell that matters, solves tasks with known answers."""
+
+import pytest
+
+import perturbax as px
+
+PROBES = ("probe-bias", "probe-now", "probe-lag1", "probe-lag3", "probe-context")
+OPTIONS = {name: {"credit": "to-go"} for name in ("node", "activity", "innovation")}
+
+
+def solve(rule, probe, cell="tanh", **fields):
+    settings = {"units": (24,), "steps": 1500, "batch": 16, "lr": 1e-2, "optimiser": "adam", "schedule": "cosine"}
+    e = px.Experiment(task=probe, rule=rule, cell=cell, rule_options=OPTIONS.get(rule, {}), logs=5, clip=1.0,
+                      **{**settings, **fields})  # fmt: skip
+    s = px.run(e).summary
+    assert s["status"] == "finished"
+    return s["test"]["loss"] / next(iter(s["baselines"].values()))["loss"]
+
+
+@pytest.mark.parametrize("probe", PROBES)
+@pytest.mark.parametrize("rule", px.RULES)
+def test_every_rule_solves_the_probes(rule, probe):
+    assert solve(rule, probe) < (0.25 if probe == "probe-context" else 0.1)
+
+
+@pytest.mark.parametrize("cell", ["leaky", "gru"])
+@pytest.mark.parametrize("rule", ["node", "activity", "bptt", "one-step"])
+def test_other_cells_learn_too(rule, cell):
+    assert solve(rule, "probe-lag1", cell) < 0.1
+
+
+@pytest.mark.parametrize("rule", ["node", "bptt"])
+def test_feed_forward_networks_learn_what_needs_no_memory(rule):
+    assert solve(rule, "probe-now", "dense", units=(16, 16)) < 0.1
+    assert solve(rule, "probe-lag1", "dense") > 0.7  # negative control: without recurrence there is no lag
+
+
+@pytest.mark.parametrize("rule", ["node", "one-step"])
+def test_online_and_decorrelated_stacks_learn(rule):
+    options = {"credit": "window", "window": 4} if rule == "node" else {}
+    fields = {"mode": "online", "every": 1, "decorrelate": "hidden", "units": (16, 16), "steps": 600}
+    e = px.Experiment(task="probe-lag1", rule=rule, rule_options=options, batch=16, lr=3e-3, logs=3, **fields)
+    s = px.run(e).summary
+    assert s["test"]["loss"] < 0.1 * s["baselines"]["mean"]["loss"]
+
+
