@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-
 import jax.random as jr
 import optax
 
@@ -161,8 +160,7 @@ def make_optimiser(e: Experiment, updates: int, scale: int) -> optax.GradientTra
     name = str(e.optimiser)
     if name not in (names := _optimisers()):
         raise unknown("optimiser", name, names)
-    assert e.steps is not None and e.lr is not None  # noqa: S101 - filled in
-    rate = make_schedule(str(e.schedule), e.lr * scale, e.steps * updates)
+    rate = make_schedule(str(e.schedule), (e.lr or 0.0) * scale, (e.steps or 0) * updates)
     try:
         optimiser = getattr(optax, name)(learning_rate=rate)
     except (TypeError, ValueError) as error:
@@ -174,7 +172,7 @@ def _check_optimiser(parts: Parts) -> None:
     """Refuse optimisers that want more than gradients, before any work is done."""
 
     def once(key: jax.Array) -> Any:
-        some = weights(parts.network(key))
+        some: Any = weights(parts.network(key))
         return parts.optimiser.update(some, parts.optimiser.init(some), some)
 
     try:
@@ -189,5 +187,3 @@ def parse_units(text: Any) -> tuple[int, ...]:
     """Return layer sizes from `128,64`, a number, or a list of numbers."""
     pieces = text if isinstance(text, list | tuple) else str(text).split(",")
     return tuple(coerce("units", p, int) for p in pieces)
-
-

@@ -45,10 +45,16 @@ def find(kind: str, name: str, known: dict[str, type]) -> type:
 def options(cls: type) -> dict[str, Option]:
     """Return the settings of a class in the order of its constructor."""
     docs = _docs(cls)
-    hidden = {f.name for f in dataclasses.fields(cls) if f.metadata.get("data")} if dataclasses.is_dataclass(cls) else ()
+    hidden = (
+        {f.name for f in dataclasses.fields(cls) if f.metadata.get("data")} if dataclasses.is_dataclass(cls) else ()
+    )
     found = {}
     for name, parameter in inspect.signature(cls).parameters.items():
-        if name in NOT_SETTINGS or name in hidden or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        if (
+            name in NOT_SETTINGS
+            or name in hidden
+            or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        ):
             continue
         default = parameter.default
         kind = type(default) if isinstance(default, bool | int | float | str) else str

@@ -139,9 +139,12 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _compare_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = EPILOG + """
+    parser.epilog = (
+        EPILOG
+        + """
 
 a rule may carry a suffix: activity+decor, node:samples=8, node:credit=to-go:discount=0.9, bptt:lr=3e-4"""
+    )
     parser.add_argument("--rules", metavar="RULE,RULE,...", required=True, help="rules to compare, comma separated")
     parser.add_argument("--seeds", metavar="N", default="3", help="number of seeds, counted from --seed (default: 3)")
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder for the runs and report.html")

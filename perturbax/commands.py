@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from perturbax import store
-from perturbax.build import KNOWN, fill_in, parse_units
+from perturbax.build import KNOWN, build, fill_in, parse_units
 from perturbax.catalog import coerce, find, options
 from perturbax.errors import ArgumentError, unknown
 from perturbax.experiment import Experiment
@@ -137,6 +137,8 @@ def compare_command(
     folders = {v.label: [out / f"{slug(v.label)}-s{base.seed + i}" for i in range(count)] for v, _ in plans}
     if len({f for fs in folders.values() for f in fs}) < count * len(plans):
         raise ArgumentError("two entries of --rules are the same")
+    for _, e in plans:
+        build(e)  # refuses what cannot run before anything does
     fresh = {v.label: [f for f in folders[v.label] if not _holds(f, e)] for v, e in plans}
     worst = 0
     for variant, e in plans:
@@ -192,18 +194,32 @@ def report_command(folders: list[Path], out: Path) -> int:
 
 
 def predict_command(folder: Path, data: Path, out: Path) -> int:
-    """Write one forecast per row of a new file, in the data's own units."""
+    """Write one forecast per row of a new file, in the data's own units.
+
+    Columns: `row` of the data (from 1), the first text column (such as a date) if there is one, the present value
+    of the target if the file has it, the row that is forecast, and the forecast.
+    """
+    from perturbax.tasks.newdata import decode, encode
+
     result = load(folder)
-    task: Any = find("task", result.experiment.task, KNOWN["task"])(**result.experiment.task_options)
-    if not hasattr(task, "encode"):
+    if not result.scaling:
         raise ArgumentError(f"{folder} was trained on {result.experiment.task}: predict is for series")
-    xs, rows = task.encode(data, result.scaling)
-    y = np.asarray(task.decode(jax.jit(forward)(result.net, xs), result.scaling))
+    own: Any = result.experiment.task_options
+    task: Any = find("task", result.experiment.task, KNOWN["task"])(**own)
+    xs, labels = encode(data, result.scaling, own.get("gaps", "refuse"))
+    target = str(result.scaling["target"])
+    y = decode(jax.jit(forward)(result.net, xs), result.scaling).tolist()
+    rows = range(1, len(y) + 1)
+    columns: dict[str, Any] = {"row": rows}
+    if labels.name is not None:
+        columns[labels.name] = labels.texts
+    if labels.current is not None:
+        columns[target] = labels.current.tolist()
+    columns |= {"forecast_row": [i + task.shift for i in rows], f"{target}_forecast": y}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "forecast_for_row", f"{task.target}_forecast"])
-    for i, value in enumerate(y, 1):
-        writer.writerow([i, i + task.horizon, repr(float(value))])
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
     if not out.parent.is_dir():
         raise ArgumentError(f"no such folder: {out.parent}")
     store.write(out, text.getvalue().encode())
@@ -220,9 +236,9 @@ def list_command(what: str) -> int:
     }
     if what not in columns:
         raise unknown("list", what, columns)
-    table = Table("name", *columns[what], show_lines=True)
+    table = Table("name", *columns[what], show_lines=True, title=what)
     for name, cls in KNOWN[what.removesuffix("s")].items():
         cells = (getattr(cls, c, "") for c in columns[what])
-        table.add_row(name, *(", ".join(c) if isinstance(c, tuple) else str(c) for c in cells))
+        table.add_row(name, *(Text(", ".join(c) if isinstance(c, tuple) else str(c)) for c in cells))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     return 0

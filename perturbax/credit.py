@@ -87,7 +87,7 @@ class Ring(NamedTuple):
 
     parts: Any
     delta: Array
-    count: Array
+    written: Array
 
 
 class Pairing(NamedTuple):
@@ -122,16 +122,16 @@ class Pairing(NamedTuple):
         if self.m == 1:
             if delta is None or self.credit.window == 1:
                 return ring, parts.settle(net, delta)
-            everything = self.credit.window >= len(delta)
+            everything = self.credit.window is None or self.credit.window >= len(delta)
             c = to_go(delta, self.credit.discount) if everything else windowed(delta, len(delta), self.credit)
             return ring, parts.settle(net, c)
 
         def put(buffer: Array, block: Array) -> Array:
-            return jax.lax.dynamic_update_index_in_dim(buffer, block, ring.count % self.m, 0)
+            return jax.lax.dynamic_update_index_in_dim(buffer, block, ring.written % self.m, 0)
 
         # Written first, the oldest then read from the written buffer: the other order makes XLA copy the ring.
-        ring = Ring(jax.tree.map(put, ring.parts, parts), put(ring.delta, delta), ring.count + 1)
-        oldest = ring.count % self.m
+        ring = Ring(jax.tree.map(put, ring.parts, parts), put(ring.delta, jnp.asarray(delta)), ring.written + 1)
+        oldest = ring.written % self.m
         deltas = jnp.roll(ring.delta, -oldest, 0)
         c = windowed(deltas.reshape(-1, *deltas.shape[2:]), self.b, self.credit)
         held = jax.tree.map(lambda s: jax.lax.dynamic_index_in_dim(s, oldest, keepdims=False), ring.parts)

@@ -82,9 +82,7 @@ def streamed(rule: Any, loss: Loss) -> Estimator:
     """
     score = _scorer(rule, loss)
 
-    def estimate(
-        net: Network, xs: Float[Array, "T B n_in"], ys: Any, key: Array
-    ) -> tuple[Array, Network]:
+    def estimate(net: Network, xs: Float[Array, "T B n_in"], ys: Any, key: Array) -> tuple[Array, Network]:
         T, B = xs.shape[:2]
         b = _block_length(rule, T, B)
         whole, rest = divmod(T, b)
@@ -139,7 +137,9 @@ class Stream(NamedTuple):
     t: Array
 
 
-def online(rule: Any, loss: Loss, optimiser: Any, every: int = 1, decor_lr: float | Array = 0.0) -> tuple[Callable, Callable]:
+def online(
+    rule: Any, loss: Loss, optimiser: Any, every: int = 1, decor_lr: float | Array = 0.0
+) -> tuple[Callable, Callable]:
     """Return (init, run) to learn while a stream runs, one update every `every` steps, in constant memory.
 
     `init(net, x, y, key) -> Stream` takes one step of the stream for its shapes; `run(stream, xs, ys) ->

@@ -42,7 +42,8 @@ def start(parts: Parts, seed: Array) -> State:
         xs, ys = parts.task.stream(key, 0, _batch(parts))
         learner = _online(parts)[0](net, xs[0], ys[0], learner_key)
     else:
-        learner = Learner(net, parts.optimiser.init(weights(net)))
+        some: Any = weights(net)
+        learner = Learner(net, parts.optimiser.init(some))
     worst = jnp.asarray(jnp.inf, jnp.result_type(float))
     return State(learner, key, jnp.zeros((), int), net, worst, jnp.zeros((), int))
 
@@ -82,7 +83,7 @@ def chunk(parts: Parts, length: int, warmup: int, task: Task, valid: tuple, stat
     """Advance by `length` steps, validate, keep the best network so far."""
     state, losses = jax.lax.scan(lambda s, _: _step(parts, task, s), state, None, length=length)
     net = state.learner.net
-    metrics = evaluate(task, net, HeldOut(*valid, warmup))
+    metrics = evaluate(task, net, HeldOut(valid[0], valid[1], warmup))
     loss = metrics["loss"].astype(state.best_loss.dtype)
     better = loss < state.best_loss
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), net, state.best)

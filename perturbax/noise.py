@@ -37,9 +37,7 @@ class Independent(Noise):
 
         def one(key: Array) -> PyTree:
             own = [jr.fold_in(key, i) for i in range(len(leaves))]
-            return tree.unflatten(
-                [self.sample(k, leaf.shape, leaf.dtype) for k, leaf in zip(own, leaves, strict=True)]
-            )
+            return tree.unflatten([self.sample(k, leaf.shape, leaf.dtype) for k, leaf in zip(own, leaves, strict=True)])
 
         return state, jax.vmap(one)(keys)
 

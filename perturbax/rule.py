@@ -22,7 +22,9 @@ USES = (
 
 
 class Rule(eqx.Module):
-    """A learning rule; its fields are its hyperparameters. A streaming rule says something at every step:
+    """A learning rule; its fields are its hyperparameters.
+
+    A streaming rule says something at every step:
 
         class OneStep(Rule):
             def init(self, net, batch, key):                return net.start(batch)
@@ -213,7 +215,6 @@ class NodePerturbation(Perturbation):
         middle = self.middle(sites)
         parts = Outer(tuple(site._replace(a=None) for site in middle), tuple(signal))
         return (states, left), Estimate(self.middle(loss), self.middle(y), middle, delta, parts)
-
 
 
 def value_and_estimate(rule: Rule, loss: Loss) -> Estimator:

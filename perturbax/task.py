@@ -24,7 +24,9 @@ class HeldOut(NamedTuple):
 
 
 class Task(eqx.Module):
-    """A problem to train on; its static fields are its settings. A complete task:
+    """A problem to train on; its static fields are its settings.
+
+    A complete task:
 
         class CopyNow(Task):
             length: int = setting(5)

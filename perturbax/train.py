@@ -19,8 +19,8 @@ from perturbax.catalog import find
 from perturbax.cells import CELLS
 from perturbax.errors import PerturbaxError, StoreError
 from perturbax.experiment import Experiment
-from perturbax.loop import State, chunk, correlation, evaluate, start
 from perturbax.gradient import forward
+from perturbax.loop import State, chunk, correlation, evaluate, start
 from perturbax.network import Network
 from perturbax.reservoir import solve
 from perturbax.task import HeldOut, Task
@@ -220,10 +220,10 @@ def _finish_all(compiled: Compiled, runs: list[_Run], report: Report | None) -> 
         length = min(compiled.length, total - done)
         before = compiled.seconds
         states, losses, metrics, seconds = compiled.advance([one.state for one in runs], length)
-        for one, *news in zip(runs, states, losses, metrics, strict=True):
+        for one, state, loss, metric in zip(runs, states, losses, metrics, strict=True):
             one.compile_seconds += (compiled.seconds - before) / len(runs)
             if one.diverged_at is None:
-                _digest(compiled.parts, one, seconds, *news)
+                _digest(compiled.parts, one, seconds, state, loss, metric)
         done += length
         if report:
             report(done, total, float(losses[0].mean()))
@@ -266,7 +266,7 @@ def _conclude(compiled: Compiled, one: _Run) -> Result:
         "seconds": one.seconds, "compile_seconds": one.compile_seconds,
         "forward_passes": step * parts.passes, "updates": step * parts.updates,
         "peak_memory_bytes": compiled.bytes, "best_step": int(one.state.best_step),
-        "test": compiled.judge(task, net, held_out.xs, held_out.ys), 
+        "test": compiled.judge(task, net, held_out.xs, held_out.ys),
         "baselines": task.baselines() | {"reservoir": compiled.judge(task, reservoir, held_out.xs, held_out.ys)},
         "correlation": {"before": looks(first.best, seen), "after": looks(net, seen)},
         "updates_per_step": parts.updates,

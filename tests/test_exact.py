@@ -89,9 +89,7 @@ def test_weight(name):
 @pytest.mark.parametrize(("window", "discount"), [(2, 1.0), (3, 0.6), (2, 0.0), (9, 0.7)])
 def test_windows_and_discounts(window, discount):
     net, xs, ys, steps = setup("tanh")
-    make = lambda noise: px.RULES["node"](
-        sigma=SIGMA, credit="window", window=window, discount=discount, noise=noise
-    )
+    make = lambda noise: px.RULES["node"](sigma=SIGMA, credit="window", window=window, discount=discount, noise=noise)
     got = tiny.averaged(make, tiny.node_patterns(net, steps), net, xs, ys)
     assert tiny.distance(got, discounted(net, xs, ys, discount, window)) < 1e-8
 
@@ -182,11 +180,13 @@ def test_truncated_bptt():
     for x in xs:
         states.append(net.step(states[-1], x)[0])
     for t in range(7):
+
         def late(some, t=t):
             state = states[max(0, t - 2)]
             for s in range(max(0, t - 2), t + 1):
                 state, out, _ = px.join(some, px.split(net)[1]).step(state, xs[s])
             return tiny.mse(out, ys[t]).mean() / 7
+
         g = jax.grad(late)(px.weights(net))
         total = g if total is None else jax.tree.map(jnp.add, total, g)
     assert tiny.distance(rolled[1], total) < 1e-12

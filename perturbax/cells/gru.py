@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array
 
-from perturbax.cells.synapses import plus, product, uniform, zeros
+from perturbax.cells.synapses import plus, product, uniform
 from perturbax.network import Layer
 
 
@@ -32,7 +32,8 @@ class GRU(Layer):
 
     def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True):
         below, own = jr.split(key)
-        self.W, self.U, self.b = uniform(below, (n_in, 3, n)), uniform(own, (n, 3, n)), zeros(bias, 4, n)
+        self.W, self.U = uniform(below, (n_in, 3, n)), uniform(own, (n, 3, n))
+        self.b = jnp.zeros((4, n)) if bias else None
 
     def start(self) -> tuple[Any, Array]:
         """Zero state and output."""

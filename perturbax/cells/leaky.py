@@ -3,29 +3,24 @@
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-import jax.random as jr
 from jaxtyping import Array
 
-from perturbax.cells.synapses import plus, product, uniform, zeros
+from perturbax.cells.synapses import Recurrent
 from perturbax.errors import ArgumentError
-from perturbax.network import Fixed, Layer
+from perturbax.network import Fixed
 
 
-class Leaky(Layer):
+class Leaky(Recurrent):
     """Leaky integrator: the internal state remembers, the visible output is its tanh (Jaeger et al. 2007).
 
         a_t = z_t W + r_t U + b,   h_t = (1 - alpha) h_{t-1} + alpha a_t,   y_t = tanh(h_t)
 
-    W `(n_in, n)`, U `(n, n)`, b `(n,)`; alpha `(n,)` is not learnt.
+    alpha `(n,)` is not learnt.
 
     Args:
         alpha: share of the new value in each step, 0 < alpha <= 1; 1 is the vanilla layer.
-        bias: whether there is a b.
     """
 
-    W: Array
-    U: Array
-    b: Array | None
     alpha: Fixed
     equation: ClassVar[str] = "h = (1 - alpha) h + alpha (z W + r U + b), y = tanh(h)"
     papers: ClassVar[tuple[str, ...]] = ("jaeger2007",)
@@ -33,17 +28,12 @@ class Leaky(Layer):
     def __init__(self, n_in: int, n: int, *, key: Array, alpha: float = 0.3, bias: bool = True):
         if not 0 < alpha <= 1:
             raise ArgumentError(f"alpha must lie in (0, 1], not {alpha}")
-        below, own = jr.split(key)
-        self.W, self.U, self.b = uniform(below, (n_in, n)), uniform(own, (n, n)), zeros(bias, n)
+        super().__init__(n_in, n, key=key, bias=bias)
         self.alpha = Fixed(jnp.full(n, alpha, self.W.dtype))
 
     def start(self) -> tuple[Any, Array]:
         """Zero state and output."""
         return jnp.zeros(self.U.shape[-1]), jnp.zeros(self.U.shape[-1])
-
-    def drive(self, z: Array, r: Array) -> Array:
-        """z W + r U + b."""
-        return plus(product(z, self.W) + product(r, self.U), self.b)
 
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
         """Leak, integrate, tanh."""

@@ -1,4 +1,4 @@
-"""Weights of the cells: how they start, and the products they take part in."""
+"""What the cells share: their synapses, how weights start, and the products they take part in."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ import jax.random as jr
 from jaxtyping import Array
 
 from perturbax.errors import positive
+from perturbax.network import Layer
 
 
 def uniform(key: Array, shape: Sequence[int]) -> Array:
@@ -14,11 +15,6 @@ def uniform(key: Array, shape: Sequence[int]) -> Array:
     for size in shape:
         positive("the number of units or inputs", size)
     return jr.uniform(key, tuple(shape), minval=-1.0, maxval=1.0) * shape[0] ** -0.5
-
-
-def zeros(wanted: bool, *shape: int) -> Array | None:
-    """Return a zero bias, or none."""
-    return jnp.zeros(shape) if wanted else None
 
 
 def product(z: Array, W: Array) -> Array:
@@ -29,3 +25,45 @@ def product(z: Array, W: Array) -> Array:
 def plus(a: Array, b: Array | None) -> Array:
     """Return a + b, where there is a bias."""
     return a if b is None else a + b
+
+
+class FeedForward(Layer):
+    """Base of the layers that read only what is below: a = z W + b, W `(n_in, n)`, b `(n,)` or None.
+
+    Args:
+        bias: whether there is a b.
+    """
+
+    W: Array
+    b: Array | None
+
+    def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True):
+        self.W = uniform(key, (n_in, n))
+        self.b = jnp.zeros(n) if bias else None
+
+    def drive(self, z: Array, r: Array) -> Array:
+        """Z W + b."""
+        return plus(product(z, self.W), self.b)
+
+
+class Recurrent(Layer):
+    """Base of the recurrent layers with one pre-activation per unit: a = z W + r U + b.
+
+    W `(n_in, n)`, U `(n, n)`, b `(n,)` or None.
+
+    Args:
+        bias: whether there is a b.
+    """
+
+    W: Array
+    U: Array
+    b: Array | None
+
+    def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True):
+        below, own = jr.split(key)
+        self.W, self.U = uniform(below, (n_in, n)), uniform(own, (n, n))
+        self.b = jnp.zeros(n) if bias else None
+
+    def drive(self, z: Array, r: Array) -> Array:
+        """Z W + r U + b."""
+        return plus(product(z, self.W) + product(r, self.U), self.b)

@@ -30,7 +30,7 @@ def _shared(delta: Array) -> Array:
 class PublishedNode(NodePerturbation):
     """Published node perturbation: scaled by 1/sigma and one loss difference per batch.
 
-        dA_t = (1/sigma) delta_t eps_t z_t^T,   eps ~ N(0, sigma^2), summed over batch and time
+    dA_t = (1/sigma) delta_t eps_t z_t^T,   eps ~ N(0, sigma^2), summed over batch and time
     """
 
     noise: Noise = eqx.field(converter=as_noise, default="gaussian")
@@ -86,7 +86,7 @@ class PublishedActivity(NodePerturbation):
 class PublishedWeight(WeightPerturbation):
     """Published weight perturbation: a new direction at every step, shared by the batch, scaled by 1/sigma.
 
-        dW_t = (1/sigma) delta_t eps_t,   eps ~ N(0, sigma^2); recurrent weights rest at the first step
+    dW_t = (1/sigma) delta_t eps_t,   eps ~ N(0, sigma^2); recurrent weights rest at the first step
     """
 
     noise: Noise = eqx.field(converter=as_noise, default="gaussian")

@@ -9,7 +9,7 @@ from jaxtyping import Array, PyTree
 
 from perturbax.credit import Direct, Estimate
 from perturbax.errors import ArgumentError
-from perturbax.network import Network, join, split, weights, setting
+from perturbax.network import Network, join, setting, split, weights
 from perturbax.rule import Perturbation
 
 

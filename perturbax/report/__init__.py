@@ -1,0 +1,32 @@
+"""Reports: saved runs to one self-contained HTML page that opens offline."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from perturbax.errors import ArgumentError, StoreError
+
+
+def write_report(folders: Sequence[Path], out: Path) -> Path:
+    """Write the comparison of some run folders as one HTML page and return its path.
+
+    The page depends on the folders alone: the same folders give the same bytes. Raises ArgumentError for something
+    that is not a run folder or a variant that has one seed twice, StoreError for a file that cannot be read or written.
+    """
+    from perturbax.report.compare import sections  # matplotlib takes a while; importing perturbax.report should not
+    from perturbax.report.page import page
+    from perturbax.report.read import read_runs
+
+    if out.is_dir():
+        raise ArgumentError(f"{out} is a folder; name a file for the report, such as {out / 'report.html'}")
+    runs = read_runs(folders)
+    html = page(sections(runs), [run.folder for run in runs], out)
+    draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(html, encoding="utf-8", newline="\n")
+        os.replace(draft, out)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise StoreError(f"{out} cannot be written: {error.strerror}") from error
+    return out

@@ -1,0 +1,204 @@
+"""The page: one self-contained HTML file from the sections of a comparison."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from perturbax.papers import CITATIONS
+from perturbax.report import figures, tables
+from perturbax.report.compare import Section, flat
+from perturbax.report.css import CSS
+from perturbax.report.curves import learning_curves
+from perturbax.report.read import Run, strings, table
+from perturbax.report.style import TRUTH, Look, looks, swatch
+from perturbax.report.verdict import summary, verdicts
+
+
+def page(sections: Sequence[Section], folders: Sequence[Path], out: Path) -> str:
+    """Return the whole page as HTML."""
+    runs = [run for s in sections for v in s.variants for run in v.runs]
+    alone = len(sections) == 1
+    title = _title(sections[0], []) if alone else "Learning rules compared on " + _and([s.task for s in sections])
+    names = [_heading(s, sections) for s in sections]
+    bodies = [_section(s, f"s{i}", 2 if alone else 3) for i, s in enumerate(sections, 1)]
+    if alone:
+        main = f'<section id="s1">{bodies[0]}</section>'
+    else:
+        links = "".join(f'<li><a href="#s{i}">{escape(name)}</a></li>' for i, name in enumerate(names, 1))
+        main = f'<nav aria-label="Tasks"><ul>{links}</ul></nav>' + "".join(
+            f'<section id="s{i}"><h2>{escape(name)}</h2>{body}</section>'
+            for i, (name, body) in enumerate(zip(names, bodies, strict=True), 1)
+        )
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
+        f'<header><p class="eyebrow">perturbax report</p><h1>{escape(title)}</h1></header>\n{main}\n'
+        f"{_colophon(runs, folders, out)}\n{_references(runs)}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _title(section: Section, extra: Sequence[str]) -> str:
+    """Name the task, the cells and their sizes."""
+    experiments = [v.first.experiment for v in section.variants]
+    cells = dict.fromkeys(str(e["cell"]) for e in experiments if e.get("cell"))
+    sizes = dict.fromkeys(tables.setting(e["units"]) for e in experiments if e.get("units"))
+    network = [f"{_and(list(cells))} cell{'s' if len(cells) > 1 else ''}"] if cells else []
+    network += [f"{_and(list(sizes))} units"] if sizes else []
+    named = f"{section.task} ({', '.join(extra)})" if extra else section.task
+    return f"{named}: {', '.join(network)}" if network else named
+
+
+def _heading(section: Section, sections: Sequence[Section]) -> str:
+    """Return a section's title, with the options that tell it from others of the same task."""
+    rivals = [flat(s.options) for s in sections if s.task == section.task and s is not section]
+    own = flat(section.options)
+    extra = [f"{k}={tables.setting(v)}" for k, v in own.items() if any(r.get(k) != v or k not in r for r in rivals)]
+    return _title(section, extra)
+
+
+def _section(section: Section, name: str, level: int) -> str:
+    styles = looks(section.variants)
+    h = f"h{level}"
+    said = "".join(f"<li>{line}</li>" for line in verdicts(section))
+    about = escape(str(section.variants[0].first.fact("task", "summary")))
+    parts = [
+        f'<p class="task">{about}</p>' if about else "",
+        f'<p class="lead">{summary(section)}</p>',
+        f'<div class="verdicts"><{h}>Verdicts</{h}><ul>{said}</ul></div>' if said else "",
+        f"<{h}>Results</{h}>{tables.results(section, styles)}",
+        f"<{h}>Learning curves</{h}>{_curves(section, styles, name)}",
+        f"<{h}>Predictions and truth</{h}>{_predictions(section, styles, name)}",
+        f"<{h}>Correlation of hidden activity</{h}>{_correlation(section, styles, name)}",
+        f"<{h}>Final test values</{h}>{_final(section, styles, name)}",
+        f"<{h}>Settings and rules</{h}>{_details(section)}",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _figure(drawings: Sequence[str], caption: str, kind: str = "", legend: str = "") -> str:
+    shown = "".join(f'<div class="panel">{d}</div>' for d in drawings)
+    return (
+        f'<figure class="{kind}">{legend}<div class="panels">{shown}</div><figcaption>{caption}</figcaption></figure>'
+    )
+
+
+def _curves(section: Section, styles: Sequence[Look], name: str) -> str:
+    panels = learning_curves(section, styles, name)
+    if not panels:
+        return '<p class="none">No validation loss is logged yet.</p>'
+    names = "".join(
+        f"<li>{swatch(look)}{escape(v.label)}</li>" for v, look in zip(section.variants, styles, strict=True)
+    )
+    caption = (
+        "Mean over seeds; the band reaches from the lowest to the highest seed; × marks where a seed diverged, which "
+        "ends its part in the mean. Dashed lines: test loss of the baselines and of the frozen reservoir; an arrow "
+        "stands for one outside the panel."
+    )
+    return _figure(panels, caption, "three", f'<ul class="legend">{names}</ul>')
+
+
+def _predictions(section: Section, styles: Sequence[Look], name: str) -> str:
+    drawn = [
+        (v, figures.prediction(section, v, look, f"{name}-prediction-{i}"))
+        for i, (v, look) in enumerate(zip(section.variants, styles, strict=True))
+    ]
+    panels, missing = [d for _, d in drawn if d], [v.label for v, d in drawn if not d]
+    note = f'<p class="none">No predictions are saved for {escape(_and(missing))}.</p>' if missing else ""
+    if not panels:
+        return note
+    line = '<svg class="swatch" width="30" height="14" viewBox="0 0 30 14" aria-hidden="true"><path d="M0 7H30"'
+    line = f'{line} stroke="{TRUTH}" stroke-width="5"/></svg>'
+    key = f'<ul class="legend"><li>{line}truth</li><li>coloured: prediction</li></ul>'
+    caption = "The first steps of the test part, for the lowest seed of each variant (not the best one)."
+    maps = any((run := figures.predicted(v)) and figures.is_map(run) for v in section.variants)
+    if maps:
+        caption += " Rows of a map are outputs, columns are time steps; both maps share the scale of the truth."
+    else:
+        caption += f" Vertical: {escape(section.unit or 'output')}; horizontal: time steps."
+    return _figure(panels, caption, "two", "" if maps else key) + note
+
+
+def _correlation(section: Section, styles: Sequence[Look], name: str) -> str:
+    drawing = figures.correlation(section, styles, f"{name}-correlation")
+    if not drawing:
+        return '<p class="none">No run has measured it.</p>'
+    caption = "Mean over seeds. A decorrelated variant should move towards 0, the left edge."
+    return _figure([drawing], caption)
+
+
+def _final(section: Section, styles: Sequence[Look], name: str) -> str:
+    drawing = figures.final(section, styles, f"{name}-final")
+    if not drawing:
+        return '<p class="none">No run has a test value.</p>'
+    caption = "Large: mean over seeds, with its 95% t interval where there are several. Small: single seeds."
+    return _figure([drawing], caption)
+
+
+def _details(section: Section) -> str:
+    rules = {v.rule: v.first for v in section.variants}
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td class="text"><code>{_fact(run, "rule", "equation")}</code></td>'
+        + "".join(f'<td class="text">{_fact(run, "rule", key)}</td>' for key in ("target", "cost", "memory"))
+        + "</tr>"
+        for name, run in rules.items()
+    )
+    cells = {str(v.first.experiment.get("cell")): v.first for v in section.variants}
+    heads = "".join(f'<th scope="col" class="text">{h}</th>' for h in ("rule", "equation", "target", "cost", "memory"))
+    named = "".join(
+        f"<li>{escape(cell)}: <code>{_fact(run, 'cell', 'equation')}</code></li>"
+        for cell, run in cells.items()
+        if run.fact("cell", "equation")
+    )
+    return (
+        '<div class="scroll"><table class="settings"><caption>The rules, as each run recorded them</caption>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
+        + (f'<ul class="plain">{named}</ul>' if named else "")
+        + tables.differing_settings(section)
+        + tables.shared_settings(section)
+    )
+
+
+def _fact(run: Run, kind: str, key: str) -> str:
+    return escape(str(run.fact(kind, key))) or "\u2013"
+
+
+def _colophon(runs: Sequence[Run], folders: Sequence[Path], out: Path) -> str:
+    versions = sorted({", ".join(f"{k} {v}" for k, v in table(r.config.get("versions")).items()) for r in runs} - {""})
+    listed = "".join(f"<li>{escape(line)}</li>" for line in versions) or "<li>not recorded</li>"
+    here = out.resolve().parent
+    places = sorted(os.path.relpath(folder.resolve(), here) for folder in folders)
+    command = " \\\n  ".join(
+        ["perturbax report", *map(shlex.quote, dict.fromkeys(places)), f"--out {shlex.quote(out.name)}"]
+    )
+    return (
+        f'<section><h2>Versions and redrawing</h2><ul class="plain">{listed}</ul>'
+        "<p>This page is a function of the run folders alone. To draw it again, in the folder of this page:</p>"
+        f"<pre>{escape(command)}</pre></section>"
+    )
+
+
+def _references(runs: Sequence[Run]) -> str:
+    """List the papers of exactly the methods used, with what each was used for."""
+    used: dict[str, dict[str, None]] = {}
+    for run in runs:
+        experiment = run.experiment
+        for kind in ("rule", "task", "cell", "decorrelation"):
+            what = "decorrelation" if kind == "decorrelation" else str(experiment.get(kind))
+            if kind != "decorrelation" or run.decorrelated:
+                for key in strings(run.fact(kind, "papers", [])):
+                    used.setdefault(key, {})[what] = None
+    if not used:
+        return ""
+    items = sorted((CITATIONS.get(key, key), sorted(names)) for key, names in used.items())
+    listed = "".join(
+        f'<li>{escape(text)} <span class="for">{escape(", ".join(names))}</span></li>' for text, names in items
+    )
+    return f'<section class="references"><h2>References</h2><ol>{listed}</ol></section>'
+
+
+def _and(items: Sequence[str]) -> str:
+    items = list(dict.fromkeys(items))
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -1,0 +1,194 @@
+"""Run folders as plain data: every file checked as it is read, every string made safe to print."""
+
+import json
+import math
+import re
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perturbax.errors import ArgumentError, StoreError
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_OFF = (None, "", "off", "none", False)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder: its settings, its logged steps, and (once it has ended) its result and predictions."""
+
+    folder: Path
+    config: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    result: dict[str, Any] | None
+    predictions: tuple[np.ndarray, np.ndarray] | None  # truth and prediction, both (T, n_out)
+
+    @property
+    def experiment(self) -> dict[str, Any]:
+        """Every setting of the run."""
+        return self.config["experiment"]
+
+    @property
+    def seed(self) -> int:
+        """The seed; 0 when none is stored."""
+        value = number(self.experiment.get("seed"))
+        return int(value) if math.isfinite(value) else 0
+
+    @property
+    def decorrelated(self) -> bool:
+        """Whether the run decorrelated its activity."""
+        return self.experiment.get("decorrelate") not in _OFF
+
+    @property
+    def name(self) -> str:
+        """The label of the variant; the rule's name (and +decor) when none is stored."""
+        given = self.config.get("name")
+        return str(given) if given else str(self.experiment["rule"]) + ("+decor" if self.decorrelated else "")
+
+    @property
+    def status(self) -> str:
+        """finished, diverged, interrupted, or running when no result is stored."""
+        return "running" if self.result is None else str(self.result.get("status", "finished"))
+
+    def fact(self, kind: str, key: str, default: Any = "") -> Any:
+        """Return what the run's own config says about its rule, task, cell or decorrelation."""
+        value = table(table(self.config.get("facts")).get(kind)).get(key)
+        return default if value is None else value
+
+    def number(self, *path: str) -> float:
+        """Return a number of the result by its path, such as ("test", "loss"); nan when it is not there."""
+        value: Any = self.result
+        for key in path:
+            value = table(value).get(key)
+        return number(value)
+
+    @property
+    def updates(self) -> float:
+        """Updates made until the last logged step; nan when nothing is logged."""
+        return next((n for m in reversed(self.metrics) if math.isfinite(n := number(m.get("updates")))), math.nan)
+
+    @property
+    def last_step(self) -> float:
+        """The last logged step; nan when nothing is logged."""
+        return number(self.metrics[-1].get("step")) if self.metrics else math.nan
+
+
+def number(value: Any) -> float:
+    """Return a stored value as a float: nan for anything that is not a number, infinite or 0 beyond a googol."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    if abs(value) > 1e100:  # squares and ratios of what is drawn and averaged must stay within floats
+        return math.inf if value > 0 else -math.inf
+    return 0.0 if abs(value) < 1e-100 else float(value)
+
+
+def table(value: Any) -> dict[str, Any]:
+    """Return the value if it is a dict, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def strings(value: Any) -> list[str]:
+    """Return a stored list of strings; a lone string counts as one."""
+    if isinstance(value, str):
+        return [value] if value else []
+    return [str(item) for item in value] if isinstance(value, list | tuple) else []
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """Read run folders, each once.
+
+    Raises ArgumentError for no folder or one that holds no run, StoreError for a file that cannot be read.
+    """
+    if not folders:
+        raise ArgumentError("no run folders to report on")
+    distinct = {folder.resolve(): folder for folder in reversed(list(folders))}
+    return [_read_run(folder) for folder in sorted(distinct.values())]
+
+
+def _read_run(folder: Path) -> Run:
+    if not (folder / "config.json").is_file():
+        raise ArgumentError(f"{folder} is not a run folder: it has no config.json")
+    config = _read_object(folder / "config.json")
+    experiment = config.get("experiment")
+    if not isinstance(experiment, dict) or not {"task", "rule"} <= experiment.keys():
+        raise StoreError(f"{folder / 'config.json'}:1: no experiment with a task and a rule")
+    result = folder / "result.json"
+    return Run(
+        folder,
+        config,
+        _read_lines(folder / "metrics.jsonl"),
+        _read_object(result) if result.exists() else None,
+        _read_predictions(folder / "predictions.npz"),
+    )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise StoreError(f"{path}:{line}: not UTF-8 text") from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _parse(path: Path, text: str, line: int = 1) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise StoreError(f"{path}:{line + error.lineno - 1}: not valid JSON: {error.msg}") from error
+    except (ValueError, RecursionError) as error:  # a number or a nesting beyond Python's limits
+        raise StoreError(f"{path}:{line}: not usable JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise StoreError(f"{path}:{line}: not a JSON object")
+    return _printable(value)
+
+
+def _printable(value: Any) -> Any:
+    """Replace characters that neither HTML nor UTF-8 can carry."""
+    if isinstance(value, str):
+        return _UNPRINTABLE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_printable(key): _printable(item) for key, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    return _parse(path, _read_text(path))
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read one object a line; a last line that breaks off belongs to a run that is still writing."""
+    if not path.exists():
+        return []
+    lines = [(i, line) for i, line in enumerate(_read_text(path).split("\n"), 1) if line.strip()]
+    rows = []
+    for i, line in lines:
+        try:
+            rows.append(_parse(path, line, i))
+        except StoreError:
+            if i != lines[-1][0]:
+                raise
+    return rows
+
+
+def _read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            truth, prediction = (np.asarray(arrays[key], float) for key in ("truth", "prediction"))
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise StoreError(f"{path} holds no readable truth and prediction: {_one_line(error)}") from error
+    truth, prediction = (a[:, None] if a.ndim == 1 else a for a in (truth, prediction))
+    if truth.shape != prediction.shape or truth.ndim != 2 or 0 in truth.shape:
+        raise StoreError(f"{path}: truth {truth.shape} and prediction {prediction.shape} must be equal and (T, n_out)")
+    return truth, prediction
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,167 @@
+"""The tables of the report, as HTML."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+from perturbax.report.compare import HIGHER_IS_BETTER, Section, Stat, Variant, flat, settings
+from perturbax.report.numbers import DASH, count, interval, memory, metric_name, rounded
+from perturbax.report.style import Look, swatch
+
+_USES = {"score": "the score alone", "output error": "the output error alone"}
+
+
+def results(section: Section, looks: Sequence[Look]) -> str:
+    """Return the main table: variants grouped by what their rule uses, then what needs no recurrent training."""
+    heads = ["variant and target of its rule", "seeds", f"test {metric_name(section.metric)}", "ratio to BPTT"]
+    heads += [f"test {' = '.join(map(metric_name, keys))}" for keys in section.others.values()]
+    heads += ["updates", "forward passes", "seconds (+ compile)", "peak memory", "status"]
+    best = _best(section)
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for variant, look in zip(section.variants, looks, strict=True):
+        groups.setdefault(variant.uses, []).append(_row(section, variant, look, best))
+    body = "".join(_group(f"Uses {_words(uses)}", rows, len(heads)) for uses, rows in groups.items())
+    lines = [_baseline_row(section, name) for name in section.baselines]
+    if lines:
+        body += _group("Baselines: no recurrent training", lines, len(heads), "baseline")
+    header = "".join(f'<th scope="col"{_text_column(head)}>{escape(head)}</th>' for head in heads)
+    unit = f" The mean squared error is in {section.unit}²." if section.metric == "mse" and section.unit else ""
+    caption = (
+        "Test values: mean over seeds ± half width of the 95% t interval; the best of each column in bold. "
+        "Seeds: those with a test value, of those run. Updates, passes, seconds and memory are means over seeds."
+        f"{unit}"
+    )
+    return (
+        f'<div class="scroll"><table class="results"><caption><span>{escape(caption)}</span></caption>'
+        f"<thead><tr>{header}</tr></thead>{body}</table></div>"
+    )
+
+
+def _text_column(head: str) -> str:
+    return ' class="text"' if head in ("variant and target of its rule", "status") else ""
+
+
+def _group(title: str, rows: Iterable[str], columns: int, kind: str = "") -> str:
+    head = f'<tr class="group"><th scope="rowgroup" colspan="{columns}">{escape(title)}</th></tr>'
+    return f'<tbody class="{kind}">{head}{"".join(rows)}</tbody>'
+
+
+def _words(uses: Sequence[str]) -> str:
+    """Return what a rule uses as a phrase."""
+    if not uses:
+        return "not stated"
+    return _USES.get(uses[0], uses[0]) if len(uses) == 1 else f"{', '.join(uses[:-1])} and {uses[-1]}"
+
+
+def _best(section: Section) -> dict[str, float]:
+    """Return the best mean of each test metric among the variants; none where there is nothing to choose from."""
+    best = {}
+    for key in [section.metric, *section.others]:
+        means = [s.mean for v in section.variants if (s := v.stat("test", key))]
+        if len(means) > 1:
+            best[key] = max(means) if key in HIGHER_IS_BETTER else min(means)
+    return best
+
+
+def _row(section: Section, variant: Variant, look: Look, best: dict[str, float]) -> str:
+    bptt = section.reference("bptt", variant)
+    own, theirs = section.main(variant).mean, section.main(bptt).mean if bptt else math.nan
+    ratio = own / theirs if theirs else math.nan
+    target = escape(str(variant.first.fact("rule", "target")) or DASH)
+    mark = swatch(look, line=False)
+    name = f'<th scope="row">{mark}{escape(variant.label)}</th>'
+    counted, all_seeds = len(section.main(variant).values), len(variant.runs)
+    cells = [_cell(all_seeds if counted == all_seeds else f"{counted} of {all_seeds}")]
+    cells += [_value(section.main(variant), section.metric, best), _cell(rounded(ratio))]
+    cells += [_value(variant.stat("test", key), key, best) for key in section.others]
+    cells += [_cell(cost) for cost in _costs(variant)]
+    target = f'<tr class="target"><td colspan="{len(cells) + 2}">{target}</td></tr>'
+    return f'<tr>{name}{"".join(cells)}<td class="text">{_status(variant)}</td></tr>{target}'
+
+
+def _costs(variant: Variant) -> list[str]:
+    compiled, ran = variant.stat("compile_seconds"), variant.stat("seconds")
+    seconds = rounded(ran.mean) + (f" + {rounded(compiled.mean)}" if compiled else "")
+    updates = Stat.of(run.updates for run in variant.runs)
+    passes = variant.stat("forward_passes")
+    return [count(updates.mean), count(passes.mean), seconds, memory(variant.stat("peak_memory_bytes").mean)]
+
+
+def _status(variant: Variant) -> str:
+    states = Counter(run.status for run in variant.runs)
+    if len(states) == 1:
+        state = next(iter(states))
+        return escape(state) if state == "finished" else f'<em class="bad">{escape(state)}</em>'
+    parts = (
+        f"{n} {escape(s)}" if s == "finished" else f'<em class="bad">{n} {escape(s)}</em>' for s, n in states.items()
+    )
+    return "<br>".join(parts)
+
+
+def _value(stat: Stat, key: str, best: dict[str, float]) -> str:
+    text = interval(stat)
+    return _cell(text, strong=bool(stat) and stat.mean == best.get(key))
+
+
+def _cell(content: Any, strong: bool = False) -> str:
+    text = escape(str(content)).replace(" ± ", "&nbsp;±&nbsp;")
+    return f"<td><strong>{text}</strong></td>" if strong else f"<td>{text}</td>"
+
+
+def _baseline_row(section: Section, name: str) -> str:
+    stats = section.baselines[name]
+
+    def shown(key: str) -> str:
+        stat = stats.get(key, Stat.of(()))
+        return _cell(interval(stat) if stat.half > 0 else rounded(stat.mean))
+
+    values = [shown(section.metric), _cell(""), *(shown(key) for key in section.others)]
+    return f'<tr><th scope="row">{escape(name)}</th><td></td>{"".join(values)}{"<td></td>" * 5}</tr>'
+
+
+def shared_settings(section: Section) -> str:
+    """Return the settings that are the same in every run."""
+    own = [settings(v.first) for v in section.variants]
+    shared = {key: value for key, value in own[0].items() if all(key in o and o[key] == value for o in own)}
+    rows = "".join(
+        f'<tr><th scope="row">{escape(flag(key))}</th><td class="text">{escape(setting(value))}</td></tr>'
+        for key, value in sorted(shared.items())
+    )
+    return f'<div class="scroll"><table class="settings"><caption>Shared by all runs</caption>{rows}</table></div>'
+
+
+def differing_settings(section: Section) -> str:
+    """Return the seeds of every variant and the settings in which variants differ."""
+    own = [settings(v.first) for v in section.variants]
+    keys = sorted({key for o in own for key in o if any(key not in p or p[key] != o[key] for p in own)})
+    rows = []
+    for variant, mine in zip(section.variants, own, strict=True):
+        seeds = ", ".join(str(run.seed) for run in variant.runs)
+        chosen = " ".join(f"<code>{escape(f'{flag(key)}={setting(mine[key])}')}</code>" for key in keys if key in mine)
+        cells = f'<td class="text">{seeds}</td><td class="text chosen">{chosen or DASH}</td>'
+        rows.append(f'<tr><th scope="row">{escape(variant.label)}</th>{cells}</tr>')
+    head = "".join(f'<th scope="col" class="text">{key}</th>' for key in ("variant", "seeds", "settings"))
+    return (
+        f'<div class="scroll"><table class="settings"><caption>Differing between variants</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def flag(key: str) -> str:
+    """Return a setting's name as on the command line: rule_options.sigma is rule.sigma there."""
+    return key.replace("_options.", ".", 1)
+
+
+def setting(value: Any) -> str:
+    """Return a setting as a person would type it."""
+    if value is None or value == {} or value == "":
+        return DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return ", ".join(map(setting, value))
+    return ", ".join(f"{k}={setting(v)}" for k, v in flat(value).items()) if isinstance(value, dict) else str(value)

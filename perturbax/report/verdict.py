@@ -1,0 +1,185 @@
+"""What the numbers say, in sentences: who trained the recurrence, who beats a linear model, what went wrong."""
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from perturbax.report.compare import RESERVOIR, Section, Stat, Variant, better
+from perturbax.report.numbers import count, interval, metric_name, rounded
+
+
+def summary(section: Section) -> str:
+    """Return a paragraph (HTML): the best rule, the best without derivatives, who beats the frozen reservoir."""
+    ranked = sorted((v for v in section.variants if section.main(v)), key=lambda v: section.main(v).mean)
+    if not ranked:
+        return "No run of this task has a test result yet."
+    best = ranked[0]
+    measure = escape(metric_name(section.metric))
+    unit = f" {escape(section.unit)}²" if section.metric == "mse" and section.unit else ""
+    parts = [
+        f"On held-out test data {bold(best)} does best, with a {measure} of {interval(section.main(best))}{unit}"
+        f"{_seeds(section, best)}{_times_bptt(section, best)}."
+    ]
+    free = next((v for v in ranked if gradient_free(v)), None)
+    if free and free is not best:
+        worth = interval(section.main(free))
+        parts.append(f"The best rule that needs no derivatives is {bold(free)}: {worth}{_times_bptt(section, free)}.")
+    parts += _against_frozen(section, ranked)
+    if all(len(section.main(v).values) == 1 for v in ranked):
+        parts.append("Every variant has one seed only: differences may be chance.")
+    return " ".join(parts)
+
+
+def verdicts(section: Section) -> list[str]:
+    """Return one sentence (HTML) for each variant that fails a comparison, and for each run that went wrong."""
+    trained = [v for v in section.variants if v.rule != "frozen"]
+    if any(v.rule == "frozen" and section.main(v) for v in section.variants) or any(
+        _solved(section, v) for v in trained
+    ):
+        said = [line for v in trained if (line := _frozen_verdict(section, v))]
+    else:
+        said = [
+            "No frozen reservoir is in this comparison, so it cannot show whether any rule has trained the recurrence; "
+            "run the rule <code>frozen</code> beside the others."
+        ]
+    linear = linear_baseline(section)
+    if linear is None:
+        said.append("No linear model is in this comparison, so it cannot show whether the task needs more than one.")
+    else:
+        said += [line for v in section.variants if (line := _linear_verdict(section, v, linear))]
+    return said + [line for v in section.variants if (line := _mishaps(v))]
+
+
+def bold(variant: Variant) -> str:
+    """Return a variant's label for a sentence."""
+    return f'<b class="rule">{escape(variant.label)}</b>'
+
+
+def gradient_free(variant: Variant) -> bool:
+    """Whether the rule learns from scores alone, without output errors or derivatives."""
+    return "score" in variant.uses and not {"derivatives", "transposed weights", "output error"} & set(variant.uses)
+
+
+def linear_baseline(section: Section) -> str | None:
+    """Return the name of the best linear baseline whose metric the variants share."""
+    usable = {name: s for name in section.baselines if name.startswith("linear") and (s := baseline(section, name))}
+    return min(usable, key=lambda name: usable[name].mean, default=None)
+
+
+def baseline(section: Section, name: str) -> Stat:
+    """Return a baseline in the metric that decides."""
+    return section.baselines.get(name, {}).get(section.metric, Stat.of(()))
+
+
+def beats(section: Section, variant: Variant, other: Stat) -> bool:
+    """Whether a variant's mean is strictly better than another mean."""
+    return better(section.metric, section.main(variant).mean, other.mean)
+
+
+def _frozen_verdict(section: Section, variant: Variant) -> str | None:
+    own, frozen, solved = section.main(variant), section.reference("frozen", variant), _solved(section, variant)
+    if not own:
+        return None
+    if frozen is None and not solved:
+        return f"{bold(variant)} has no frozen reservoir of its own network to be compared with."
+    failed = f"{bold(variant)} has not trained the recurrence: its test {escape(section.metric)} of {rounded(own.mean)}"
+    if frozen and not beats(section, variant, section.main(frozen)):
+        named = "" if frozen.label == "frozen" else f" ({bold(frozen)})"
+        return f"{failed} does not beat the frozen reservoir's {rounded(section.main(frozen).mean)}{named}."
+    if not solved or beats(section, variant, solved):
+        return None
+    if frozen is None:
+        return (
+            f"{failed} does not beat the {rounded(solved.mean)} of its own untrained reservoir with a solved readout."
+        )
+    return (
+        f"{bold(variant)} beats the frozen run but not its own untrained reservoir with a solved readout: "
+        f"test {escape(section.metric)} {rounded(own.mean)} against {rounded(solved.mean)}."
+    )
+
+
+def _solved(section: Section, variant: Variant) -> Stat:
+    """Summarise the variant's own networks with untrained recurrence and a readout solved in closed form."""
+    return variant.stat("baselines", RESERVOIR, section.metric)
+
+
+def _linear_verdict(section: Section, variant: Variant, linear: str) -> str | None:
+    own, other = section.main(variant), baseline(section, linear)
+    if not own or beats(section, variant, other):
+        return None
+    return (
+        f"{bold(variant)} does not beat the linear model: test {escape(section.metric)} {rounded(own.mean)} "
+        f"against {rounded(other.mean)}."
+    )
+
+
+def _mishaps(variant: Variant) -> str | None:
+    """Name the seeds that diverged, were interrupted, are still running or left no test value."""
+    notes = []
+    for run in variant.runs:
+        if run.status == "diverged":
+            at = run.number("diverged_at")
+            notes.append(f"diverged with seed {run.seed}" + (f" at step {count(at)}" if math.isfinite(at) else ""))
+        elif run.status == "running":
+            at, of = count(run.last_step), run.experiment.get("steps")
+            reached = f", logged up to step {at}" + (f" of {of}" if of else "") if run.metrics else ""
+            notes.append(f"has no result yet for seed {run.seed} (still running, or stopped without a word{reached})")
+        elif run.status != "finished":
+            notes.append(f"was {run.status} with seed {run.seed}" + _after(run.number("steps")))
+        elif not math.isfinite(run.number("test", "loss")) and not math.isfinite(run.number("test", "mse")):
+            notes.append(f"has no usable test value for seed {run.seed}")
+    return f"{bold(variant)} {escape(_listed(notes))}." if notes else None
+
+
+def _after(steps: float) -> str:
+    return f" after {count(steps)} steps" if math.isfinite(steps) else ""
+
+
+def _against_frozen(section: Section, ranked: Sequence[Variant]) -> list[str]:
+    """Say which trained variants beat the frozen reservoir of their own network, and for which it is not settled."""
+    pairs = [(v, stat) for v in ranked if v.rule != "frozen" and (stat := _frozen_value(section, v))]
+    if not pairs:
+        return []
+    won = [(v, stat) for v, stat in pairs if beats(section, v, stat)]
+    if not won:
+        return ["No trained variant beats the frozen reservoir."]
+    close = [v for v, stat in won if _overlap(section.main(v), stat)]
+    who = "All trained variants" if len(won) == len(pairs) > 1 else _listed([bold(v) for v, _ in won])
+    verb = "beat" if len(won) > 1 else "beats"
+    said = f"{who} {verb} the frozen reservoir on average over seeds"
+    if not close:
+        return [f"{said}."]
+    each = "their intervals overlap" if len(close) > 1 else "its interval overlaps"
+    if len(close) == len(won):
+        return [f"{said}, but that is not settled: {each} with the reservoir's."]
+    names = _listed([bold(v) for v in close])
+    return [f"{said}.", f"For {names} that is not settled: {each} with the reservoir's."]
+
+
+def _frozen_value(section: Section, variant: Variant) -> Stat:
+    frozen = section.reference("frozen", variant)
+    return section.main(frozen) if frozen else _solved(section, variant)
+
+
+def _overlap(one: Stat, two: Stat) -> bool:
+    """Whether two intervals overlap; a single seed has no interval and settles nothing either way."""
+    halves = [s.half for s in (one, two) if math.isfinite(s.half)]
+    return len(halves) == 2 and abs(one.mean - two.mean) < sum(halves)
+
+
+def _seeds(section: Section, variant: Variant) -> str:
+    n, of = len(section.main(variant).values), len(variant.runs)
+    counted = f"{n} seeds" if n == of else f"{n} of {of} seeds"
+    return f" (mean of {counted} and 95% interval)" if n > 1 else f" ({'one seed' if of == 1 else counted})"
+
+
+def _times_bptt(section: Section, variant: Variant) -> str:
+    bptt = section.reference("bptt", variant)
+    if bptt is None or bptt is variant or not section.main(bptt).mean:
+        return ""
+    return f", {rounded(section.main(variant).mean / section.main(bptt).mean)} times that of BPTT"
+
+
+def _listed(items: Sequence[str]) -> str:
+    """Return items as one phrase."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

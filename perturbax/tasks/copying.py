@@ -1,0 +1,110 @@
+"""The copying memory task."""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float
+
+from perturbax.network import setting
+from perturbax.task import HeldOut, Metrics, Task
+from perturbax.tasks.checks import whole
+
+TO_GO = {"credit": "to-go", "discount": 1.0}
+
+
+class Copy(Task):
+    """Copying memory: see `length` symbols, wait `delay` blanks, then say the symbols while markers are shown.
+
+        input    s_1 ... s_L   0 ... 0   M ... M        one-hot, symbols + 2 entries: 0 blank, symbols + 1 marker
+        target   0   ... 0     0 ... 0   s_1 ... s_L    T = 2 length + delay
+
+    Hochreiter and Schmidhuber 1997; Arjovsky et al. 2016. Mean squared error, as in Garcia Fernandez et al. 2024,
+    whose code trains on ONE sequence (fresh = false): that measures memorisation, not memory.
+
+    Attributes:
+        length: number of symbols to remember, L.
+        delay: number of blanks between the symbols and the markers.
+        symbols: size of the alphabet.
+        fresh: whether every training sequence is new; false trains on one fixed sequence.
+    """
+
+    length: int = setting(8)
+    delay: int = setting(5)
+    symbols: int = setting(8)
+    fresh: bool = setting(True)
+    summary: ClassVar[str] = "remember a sequence of symbols over a delay; generated"
+    papers: ClassVar[tuple[str, ...]] = ("hochreiter1997", "arjovsky2016", "garcia2024")
+    settings: ClassVar[dict[str, Any]] = {"units": 128, "batch": 64, "steps": 3000, "lr": 1e-3}
+    rule_settings: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(("node", "activity", "innovation"), TO_GO)
+
+    def __check_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        whole("length", self.length)
+        whole("delay", self.delay, 0)
+        whole("symbols", self.symbols, 2)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """One entry per symbol, one for the blank, one for the marker."""
+        return self.symbols + 2, self.symbols + 2
+
+    @property
+    def steps(self) -> int:
+        """2 length + delay."""
+        return 2 * self.length + self.delay
+
+    @property
+    def unit(self) -> str:
+        """Label of the outputs in figures."""
+        return "one-hot symbol"
+
+    def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:
+        """Return sequences of random symbols, or the one training sequence `batch` times."""
+        if self.fresh:
+            return self._sequences(key, batch)
+        xs, ys = self._sequences(_fixed(0), 1)
+        return jnp.repeat(xs, batch, 1), jnp.repeat(ys, batch, 1)
+
+    def held_out(self, part: str) -> HeldOut:
+        """Return sequences that depend on the part only; a single one unless fresh."""
+        key = _fixed({"valid": 1, "test": 2}[part])
+        return HeldOut(*self._sequences(key, self.held_out_sequences if self.fresh else 1))
+
+    def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
+        """Return `loss`, `recall` and `error_bits`.
+
+        recall: share of the symbols to be said whose entry is the largest of the symbols' entries.
+        error_bits: entries of a sequence on the wrong side of 0.5, mean over sequences.
+        """
+        asked = target[..., 0] < 0.5
+        right = jnp.argmax(y[..., 1:-1], -1) == jnp.argmax(target[..., 1:-1], -1)
+        return {
+            "loss": jnp.mean((y - target) ** 2),
+            "recall": jnp.sum(right & asked) / jnp.maximum(jnp.sum(asked), 1),
+            "error_bits": jnp.mean(jnp.sum((y > 0.5) != (target > 0.5), (0, 2))),
+        }
+
+    def baselines(self) -> dict[str, Metrics]:
+        """Return the test metrics of the best constant per step: the blank, then every symbol equally likely."""
+        test = self.held_out("test").ys
+        blank, symbol = jnp.eye(self.symbols + 2)[0], jnp.full(self.symbols, 1 / self.symbols)
+        waiting = jnp.tile(blank, (self.length + self.delay, 1))
+        saying = jnp.tile(jnp.pad(symbol, 1), (self.length, 1))
+        constant = jnp.broadcast_to(jnp.concatenate([waiting, saying])[:, None], test.shape)
+        chance = {"recall": 1 / self.symbols}  # the largest of equal entries is anyone's
+        return {"constant": {**self.metrics(constant, test), **chance}}
+
+    def _sequences(self, key: Array, batch: int) -> tuple[Array, Array]:
+        symbols = jr.randint(key, (self.length, batch), 1, self.symbols + 1)
+        blanks = jnp.zeros((self.delay, batch), symbols.dtype)
+        markers = jnp.full_like(symbols, self.symbols + 1)
+        inputs = jnp.concatenate([symbols, blanks, markers])
+        targets = jnp.concatenate([jnp.zeros_like(symbols), blanks, symbols])
+        return jax.nn.one_hot(inputs, self.symbols + 2), jax.nn.one_hot(targets, self.symbols + 2)
+
+
+def _fixed(n: int) -> Array:
+    """Return the key of fixed data number n."""
+    return jr.fold_in(jr.key(982451653), n)

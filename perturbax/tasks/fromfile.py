@@ -1,0 +1,74 @@
+"""Forecasts of a CSV file: which columns it reads and which it foretells."""
+
+import csv
+from pathlib import Path
+from typing import TypeVar
+
+import equinox as eqx
+
+from perturbax.errors import ArgumentError, one_of, unknown
+from perturbax.network import setting
+from perturbax.tasks.forecast import Forecast
+from perturbax.tasks.table import GAPS, Table, read_table
+
+Opened = TypeVar("Opened", bound="FromFile")
+
+
+class FromFile(Forecast):
+    """Base of the forecasts that read their series from a CSV file.
+
+    Attributes:
+        gaps: what to do about empty cells: refuse, or hold the last value (which never looks ahead).
+    """
+
+    target: eqx.AbstractVar[str]  # pyright: ignore[reportGeneralTypeIssues]
+    inputs: eqx.AbstractVar[str]  # pyright: ignore[reportGeneralTypeIssues]
+    gaps: str = setting("refuse")
+
+    def __check_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        one_of("gaps", self.gaps, GAPS)
+        names = _names(self.inputs)
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                raise ArgumentError(f"inputs names the column {name!r} twice")
+
+    @property
+    def shift(self) -> int:
+        """The horizon."""
+        return self.horizon
+
+    def open(self: Opened, data: Path | None) -> Opened:
+        """Return the task with the file read.
+
+        Raises ArgumentError without a file, for a column that the file has not or that holds text, and for too few
+        rows; DataError for content that cannot be used.
+        """
+        name = type(self).__name__.lower()
+        if data is None:
+            raise ArgumentError(f"task {name} needs --data FILE.csv")
+        table = read_table(Path(data))
+        numeric = {column: table.numeric(column) for column in table.cells}
+        if not self.target:
+            offer = ", ".join(column for column in numeric if numeric[column])
+            raise ArgumentError(f"task {name} needs --task.target COLUMN; {table.source} has {offer or 'no numbers'}")
+        for column in (self.target, *_names(self.inputs)):
+            _check_column(table, numeric, column)
+        inputs = _names(self.inputs) or tuple(column for column in numeric if numeric[column])
+        columns = {column: table.numbers(column, self.gaps) for column in dict.fromkeys((*inputs, self.target))}
+        return self._with(table.source, columns, inputs, self.target)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Return the names of a comma-separated list; a name with a comma stands in double quotes."""
+    names = next(csv.reader([" ".join(text.split())], skipinitialspace=True), [])
+    return tuple(name.strip() for name in names if name.strip())
+
+
+def _check_column(table: Table, numeric: dict[str, bool], name: str) -> None:
+    if name not in numeric:
+        raise unknown("column", name, numeric)
+    if not numeric[name]:
+        example = next((cell for cell in table.cells[name] if cell.strip()), None)
+        holds = "is empty" if example is None else f"holds text ({example[:40]!r}), not numbers"
+        raise ArgumentError(f"{table.source}: column {name!r} {holds}")

@@ -1,0 +1,33 @@
+"""Hourly weather, as in the Informer benchmark."""
+
+from typing import Any, ClassVar
+
+from perturbax.network import setting
+from perturbax.tasks.fromfile import FromFile
+
+INPUTS = (
+    "Visibility", "DryBulbFarenheit", "WetBulbFarenheit", "DewPointFarenheit", "RelativeHumidity", "WindSpeed",
+    "WindDirection", "StationPressure", "Altimeter",
+)  # fmt: skip
+TO_GO = {"credit": "to-go", "discount": 0.9}
+
+
+class Weather(FromFile):
+    """Air temperature in degrees Fahrenheit, `horizon` hours ahead, from nine hourly readings of one station.
+
+        y_t = DryBulbFarenheit_{t + horizon}
+
+    The file is WTH.csv of the Informer benchmark (Zhou et al. 2021): 35,064 hours of 2010-2013, from the local
+    climatological data of NOAA. Unlike Garcia Fernandez et al. 2024, the test rows take no part in the scaling.
+
+    Attributes:
+        target: name of the column to forecast.
+        inputs: names of the columns to read, separated by commas.
+    """
+
+    target: str = setting("DryBulbFarenheit")
+    inputs: str = setting(",".join(INPUTS))
+    summary: ClassVar[str] = "forecast the air temperature from nine hourly readings (--data WTH.csv)"
+    papers: ClassVar[tuple[str, ...]] = ("zhou2021", "garcia2024")
+    settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "steps": 2000, "lr": 1e-3}
+    rule_settings: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(("node", "activity", "innovation"), TO_GO)
