@@ -477,9 +477,8 @@ def test_settings_are_split_into_shared_and_differing(tmp_path):
     make(tmp_path, "frozen")
     html = draw(tmp_path)
     differing = html[html.index("Differing between") : html.index("Shared by all")]
-    assert (
-        text(differing)
-        == "Differing between variants variant seeds rule rule.sigma node 1, 3 node 0.5 frozen 0 frozen –"
+    assert text(differing) == (
+        "Differing between variants variant seeds settings node 1, 3 rule=node rule.sigma=0.5 frozen 0 rule=frozen"
     )
     assert '<th scope="row">lr</th><td class="text">0.001</td>' in html[html.index("Shared by all") :]
 

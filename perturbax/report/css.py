@@ -23,7 +23,7 @@ section+section>h2{margin-top:1.2em}
 .verdicts ul{margin:0;padding-left:1.1em}
 .scroll{overflow-x:auto;margin-bottom:1.4em}
 table{border-collapse:collapse;font-size:.84rem;line-height:1.35;font-variant-numeric:tabular-nums}
-caption span{display:block;max-width:60em}
+caption span{display:block;max-width:min(60em,86vw)}
 caption{caption-side:top;text-align:left;color:var(--muted);padding-bottom:.6em}
 .results{width:100%;font-size:.81rem}
 th,td{padding:.38em .5em;text-align:right;vertical-align:top}
@@ -34,6 +34,7 @@ tbody th{font-weight:600;white-space:nowrap}
 .results tr:not(.group,.target)>*{padding-bottom:.1em}
 tbody td{white-space:nowrap}
 td.text{white-space:normal}
+.results td.text{white-space:nowrap}
 .results .target td{padding:0 0 .5em calc(.3em + 19px);text-align:left;color:var(--muted);font-size:.78rem}
 .results tbody+tbody{border-top:1px solid var(--rule)}
 .results tbody:last-child{border-bottom:1.5px solid var(--ink)}
@@ -53,7 +54,7 @@ pre{background:var(--wash);border:1px solid var(--rule);border-radius:6px;paddin
 figure{margin:0 0 1.4em}
 figcaption,.none{color:var(--muted);font-size:.86rem;max-width:60em}
 .panels{display:grid;gap:14px 22px}
-.three .panels{grid-template-columns:repeat(auto-fit,minmax(min(100%,310px),1fr))}
+.three .panels{grid-template-columns:repeat(auto-fit,minmax(min(100%,286px),1fr))}
 .two .panels{grid-template-columns:repeat(auto-fit,minmax(min(100%,430px),1fr))}
 .panel svg{display:block;width:100%;height:auto}
 .panel svg text{font-family:inherit!important}
@@ -63,6 +64,7 @@ figcaption,.none{color:var(--muted);font-size:.86rem;max-width:60em}
 .references li{margin:.35em 0}
 .for{color:var(--muted);font-size:.84rem}
 .for::before{content:"\\2190\\00a0"}
+@media (max-width:1080px){.results{font-size:.75rem}.results :is(th,td){padding-left:.4em;padding-right:.4em}}
 @media (max-width:640px){main{padding:24px 16px 48px}h1{font-size:1.5rem}.lead{font-size:1rem}}
 @media print{main{max-width:none;padding:0}figure,tr{break-inside:avoid}}
 """
