@@ -7,7 +7,7 @@ DEMO ?= runs/demo
 
 demo: $(VENV)/.run  ## train six rules on a forecasting task, then write runs/demo/report.html
 	$(BIN)/perturbax compare --task mackey-glass --rules node,activity,activity+decor,one-step,bptt,frozen \
-		--seeds 2 --out $(DEMO)
+		--seeds 3 --steps 3000 --out $(DEMO)
 
 test: $(VENV)/.dev  ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -51,6 +51,10 @@ class Rule(eqx.Module):
         """Whether the rule may take derivatives of the score."""
         return "output error" in self.uses or "derivatives" in self.uses
 
+    def aim(self) -> str:
+        """Return what these very settings estimate; `target` speaks of the rule in general."""
+        return self.target
+
     def passes(self) -> int:
         """Return the cost of one update in forward passes over its data; BPTT counts 3."""
         return 3
@@ -139,6 +143,13 @@ class Perturbation(Rule):
     def passes(self) -> int:
         """1 + K, or 2 K where there is no clean pass."""
         return 1 + self.samples if self.difference == "one-sided" else 2 * self.samples
+
+    def reach(self) -> str:
+        """Return which gradient an unbiased signal amounts to under this credit."""
+        if self.credit == "same-step":
+            return "gradient cut at every step"
+        part = "full gradient" if self.credit == "to-go" else f"gradient through {self.window} steps"
+        return part if self.discount == 1 else f"{part}, losses k steps later weighted by {self.discount:g}^k"
 
     def credit_over(self) -> Credit:
         """Same step, window or to the end."""

@@ -26,6 +26,10 @@ class Innovation(NodePerturbation):
     memory: ClassVar[str] = "constant; to-go: T x B x units"
     papers: ClassVar[tuple[str, ...]] = ("kailath1968", "fiete2006")
 
+    def aim(self) -> str:
+        """Unbiased within the reach of its credit."""
+        return self.reach()
+
     def signal(
         self, net: Network, sites: Sequence[Site], delta: Array, inject: Sequence[Array]
     ) -> tuple[Array, list[Array]]:

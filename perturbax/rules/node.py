@@ -25,6 +25,10 @@ class Node(NodePerturbation):
     memory: ClassVar[str] = "constant; to-go: T x B x units"
     papers: ClassVar[tuple[str, ...]] = ("flower1992", "fiete2006", "dalm2023")
 
+    def aim(self) -> str:
+        """Unbiased within the reach of its credit."""
+        return self.reach()
+
     def signal(
         self, net: Network, sites: Sequence[Site], delta: Array, inject: Sequence[Array]
     ) -> tuple[Array, list[Array]]:
