@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from perturbax.network import Layer as Layer
     from perturbax.network import Network as Network
     from perturbax.network import Site as Site
+    from perturbax.network import apply_updates as apply_updates
     from perturbax.network import join as join
     from perturbax.network import setting as setting
     from perturbax.network import split as split
@@ -50,7 +51,7 @@ _HOME = {
     "credit": ("Credit", "Direct", "Estimate", "Outer"),
     "errors": ("PerturbaxError",),
     "gradient": ("decorrelate", "forward", "online"),
-    "network": ("Fixed", "Layer", "Network", "Site", "join", "setting", "split", "weights"),
+    "network": ("Fixed", "Layer", "Network", "Site", "apply_updates", "join", "setting", "split", "weights"),
     "noise": ("Noise",),
     "rule": ("NodePerturbation", "Rule", "value_and_estimate"),
     "rules": ("RULES",),

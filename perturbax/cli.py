@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from perturbax.errors import ArgumentError, PerturbaxError, unknown
-from perturbax.experiment import Experiment
+from perturbax.experiment import DEFAULTS, Experiment
 
 KINDS = ("task", "rule", "cell")
 METAVARS = {"units": "N,N,...", "data": "FILE", "lr": "RATE", "decor_lr": "RATE", "clip": "NORM"}
@@ -34,7 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"perturbax: error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("perturbax: interrupted; go on with `perturbax run --resume FOLDER`", file=sys.stderr)
+        print("perturbax: interrupted; what was checkpointed is kept: go on with `perturbax run --resume FOLDER`, "
+              "or with the same `perturbax compare`", file=sys.stderr)  # fmt: skip
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if type(error).__name__ not in ("MemoryError", "JaxRuntimeError", "XlaRuntimeError"):
+            raise
+        print(f"perturbax: error: {(str(error) or 'out of memory').splitlines()[0]}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         sys.stderr.close()
@@ -99,7 +105,9 @@ def _add_experiment(parser: argparse.ArgumentParser, but: tuple[str, ...] = ()) 
         if f.name.endswith("_options") or f.name in but:
             continue
         metavar = CHOICES.get(f.name) or METAVARS.get(f.name) or f.name.upper()
-        default = "" if f.default is None else f" (default: {f.default})"
+        common = DEFAULTS.get(f.name, f.default)
+        common = ",".join(map(str, common)) if isinstance(common, tuple) else common
+        default = "" if common is None else f" (default: {common}{', or as the task ships' * (f.name in DEFAULTS)})"
         group.add_argument(f"--{f.name.replace('_', '-')}", metavar=metavar, default=argparse.SUPPRESS,
                            help=(docs[f.name] + default).replace("%", "%%"))  # fmt: skip
 

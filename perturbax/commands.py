@@ -22,6 +22,7 @@ from perturbax.catalog import coerce, find, options
 from perturbax.errors import ArgumentError, unknown
 from perturbax.experiment import Experiment
 from perturbax.gradient import forward
+from perturbax.papers import CITATIONS
 from perturbax.train import Result, load, read_experiment, resume, run, run_seeds
 
 KINDS = ("task", "rule", "cell")
@@ -227,18 +228,35 @@ def predict_command(folder: Path, data: Path, out: Path) -> int:
     return 0
 
 
+LISTED = {
+    "rules": {"equation": "", "target": "estimates", "uses": "uses", "cost": "costs", "memory": "memory"},
+    "cells": {"equation": ""},
+    "tasks": {"summary": ""},
+}
+
+
 def list_command(what: str) -> int:
-    """Print a table of what there is."""
-    columns = {
-        "rules": ("equation", "target", "uses", "cost", "memory", "papers"),
-        "cells": ("equation", "papers"),
-        "tasks": ("summary", "papers"),
-    }
-    if what not in columns:
-        raise unknown("list", what, columns)
-    table = Table("name", *columns[what], show_lines=True, title=what)
+    """Print what there is, with equations and sources."""
+    if what not in LISTED:
+        raise unknown("list", what, LISTED)
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    table = Table.grid(padding=(0, 2))
+    cited: dict[str, str] = {}
     for name, cls in KNOWN[what.removesuffix("s")].items():
-        cells = (getattr(cls, c, "") for c in columns[what])
-        table.add_row(name, *(Text(", ".join(c) if isinstance(c, tuple) else str(c)) for c in cells))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+        first = Text(name, style="bold")
+        for attribute, label in LISTED[what].items():
+            value = getattr(cls, attribute, "")
+            text = ", ".join(value) if isinstance(value, tuple) else str(value)
+            table.add_row(first, Text(label, style="dim"), Text(text))
+            first = Text("")
+        papers = getattr(cls, "papers", ())
+        cited |= {key: CITATIONS[key] for key in papers if key in CITATIONS}
+        if papers:
+            table.add_row("", Text("papers", style="dim"), Text(", ".join(papers)))
+        table.add_row()
+    console.print(table)
+    references = Table.grid(padding=(0, 2))
+    for key in sorted(cited):
+        references.add_row(Text(key, style="dim"), Text(cited[key]))
+    console.print(references)
     return 0

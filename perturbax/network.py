@@ -46,6 +46,11 @@ def weights(tree: Tree) -> Tree:
     return split(tree)[0]
 
 
+def apply_updates(net: Tree, updates: Tree) -> Tree:
+    """Return the network with updates, a tree like `weights(net)`, added to its weights."""
+    return eqx.apply_updates(net, updates)
+
+
 class Layer(eqx.Module):
     """One layer, written for ONE example: linear synapses (`drive`) and weight-free neurons (`advance`).
 

@@ -155,6 +155,16 @@ def test_decorrelation_update_is_its_definition(x64):
     np.testing.assert_allclose(net.redecor(got, 0.1).decor[1].value, D - 0.1 * want, rtol=1e-12)
 
 
+def test_decorrelating_multiplies_no_two_square_matrices():
+    """O(B n^2) per step: D never meets another n x n matrix."""
+    n, net = 40, net_of(Mine, 40).decorrelated("hidden", 2)
+    sites = [px.Site(None, None, None), px.Site(jnp.ones((3, n)), None, None)]
+    jaxpr = jax.make_jaxpr(lambda net, z: net.decorrelation([sites[0], px.Site(z, None, None)])[1])(net, sites[1].z)
+    products = [e for e in jaxpr.eqns if e.primitive.name == "dot_general"]
+    assert len(products) == 2
+    assert all(min(v.aval.size for v in e.invars) == 3 * n for e in products)
+
+
 def test_decorrelation_decorrelates():
     net = net_of(px.cells.Tanh, 8).decorrelated("hidden", 2)
     xs = jr.normal(jr.key(0), (50, 16, 2))
