@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +34,7 @@ class Parts(NamedTuple):
     task: Task
     rule: Rule
     optimiser: optax.GradientTransformation
+    decor_rate: Callable[[Any], Any]  # update -> learning rate of the decorrelating matrices
     updates: int  # per training step
 
     def network(self, key: jax.Array) -> Network:
@@ -104,7 +105,9 @@ def build(given: Experiment) -> Parts:
     updates = _updates(e, rule, task)
     scale = task.steps if rule.summed and e.mode == "sequence" else 1
     optimiser = make_optimiser(e, updates, scale)
-    parts = Parts(e, task, rule, optimiser, updates)
+    # D must come to rest with the weights that read through it: both follow the schedule.
+    decor_rate = make_schedule(str(e.schedule), e.decor_lr or 0.0, (e.steps or 0) * updates)
+    parts = Parts(e, task, rule, optimiser, decor_rate, updates)
     _check_optimiser(parts)
     return parts
 

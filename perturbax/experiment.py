@@ -24,7 +24,7 @@ class Experiment:
         schedule: learning rate over the run: constant, cosine, linear, exponential, or an optax schedule by name.
         clip: largest global norm of a gradient estimate; 0 for no clipping.
         decorrelate: decorrelate nothing (off), hidden outputs (hidden), or also the input (hidden+input).
-        decor_lr: learning rate of the decorrelating matrices.
+        decor_lr: learning rate of the decorrelating matrices, on the same schedule.
         mode: sequence (an update per batch of sequences) or online (updates while the stream runs).
         every: steps of the stream between updates, online.
         seed: seed of weights, data order and noise.
@@ -67,5 +67,5 @@ class Experiment:
 
 DEFAULTS: Options = {
     "units": (64,), "steps": 2000, "batch": 32, "lr": 1e-3, "optimiser": "adam", "schedule": "cosine", "clip": 1.0,
-    "decorrelate": "off", "decor_lr": 1e-2,
+    "decorrelate": "off", "decor_lr": 1e-3,
 }  # fmt: skip

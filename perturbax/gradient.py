@@ -137,16 +137,14 @@ class Stream(NamedTuple):
     t: Array
 
 
-def online(
-    rule: Any, loss: Loss, optimiser: Any, every: int = 1, decor_lr: float | Array = 0.0
-) -> tuple[Callable, Callable]:
+def online(rule: Any, loss: Loss, optimiser: Any, every: int = 1, decor_lr: Any = 0.0) -> tuple[Callable, Callable]:
     """Return (init, run) to learn while a stream runs, one update every `every` steps, in constant memory.
 
     `init(net, x, y, key) -> Stream` takes one step of the stream for its shapes; `run(stream, xs, ys) ->
     (stream, losses)` takes any number of steps that `every` divides and returns the mean loss of each update.
-    Carried states come from the weights of their time, as in every online rule. With a window of w steps the
-    update for step t is made when the block of step t + w - 1 ends. Raises ArgumentError for rules that need a
-    whole sequence.
+    decor_lr is a number, or a schedule: update -> number. Carried states come from the weights of their time, as in
+    every online rule. With a window of w steps the update for step t is made when the block of step t + w - 1 ends.
+    Raises ArgumentError for rules that need a whole sequence.
     """
     if reason := rule.needs_sequence():
         raise ArgumentError(reason)
@@ -170,7 +168,8 @@ def online(
         ring, grads = pairing.push(s.net, s.ring, seen.parts, seen.delta)
         grads = _averaged(grads, every * block[0].shape[1], seen.delta)
         net, opt = improve(s.net, optimiser, s.opt, grads, rule)
-        net = net.redecor(net.decorrelation([Site(z, None, None) for z in seen.z]), decor_lr)
+        rate = decor_lr(s.t // every) if callable(decor_lr) else decor_lr
+        net = net.redecor(net.decorrelation([Site(z, None, None) for z in seen.z]), rate)
         return Stream(net, opt, carry, ring, s.key, s.t + every), seen.loss.mean()
 
     def run(stream: Stream, xs: Float[Array, "T B n_in"], ys: Any) -> tuple[Stream, Array]:

@@ -54,7 +54,7 @@ def _batch(parts: Parts) -> int:
 
 def _online(parts: Parts) -> tuple[Callable, Callable]:
     e = parts.experiment
-    return online(parts.rule, parts.task.loss, parts.optimiser, e.every, e.decor_lr or 0.0)
+    return online(parts.rule, parts.task.loss, parts.optimiser, e.every, parts.decor_rate)
 
 
 def _step(parts: Parts, task: Task, state: State) -> tuple[State, Array]:
@@ -67,7 +67,7 @@ def _step(parts: Parts, task: Task, state: State) -> tuple[State, Array]:
     else:
         data_key, noise_key = jr.split(jr.fold_in(state.key, state.step))
         xs, ys = task.sample(data_key, _batch(parts))
-        net = decorrelate(state.learner.net, xs, e.decor_lr or 0.0)
+        net = decorrelate(state.learner.net, xs, parts.decor_rate(state.step))
         loss, grads = value_and_estimate(parts.rule, task.loss)(net, xs, ys, noise_key)
         learner = Learner(*improve(net, parts.optimiser, state.learner.opt, grads, parts.rule))
     return state._replace(learner=learner, step=state.step + 1), loss

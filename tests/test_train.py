@@ -15,7 +15,7 @@ import perturbax as px
 from perturbax import store
 from perturbax.build import build
 from perturbax.errors import ArgumentError, StoreError
-from perturbax.train import resume, run_seeds
+from perturbax.train import Compiled, resume, run_seeds
 
 SMALL = px.Experiment(
     task="probe-lag1", rule="node", units=(8,), steps=30, batch=4, logs=6, lr=1e-2, rule_options={"credit": "to-go"}
@@ -261,3 +261,23 @@ def test_reservoir_readout_is_the_least_squares_solution(x64):
     assert best * 0.999 < got < best * 1.1
     for a, b in zip(jax.tree.leaves(net.layers[0]), jax.tree.leaves(fitted.layers[0]), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("mode", ["sequence", "online"])
+def test_decorrelation_follows_the_schedule(mode):
+    """D must come to rest with the weights that read through it."""
+
+    def moved(schedule):
+        e = dataclasses.replace(SMALL, rule="one-step", rule_options={}, decorrelate="hidden", decor_lr=1e-2, lr=1e-9,
+                                mode=mode, schedule=schedule, steps=40, logs=40)  # fmt: skip
+        compiled = Compiled(build(e))
+        states = [compiled.start(jnp.asarray(0))]
+        D = [states[0].learner.net.decor[1].value]
+        for _ in range(40):
+            states = compiled.advance(states, 1)[0]
+            D.append(states[0].learner.net.decor[1].value)
+        steps = [float(jnp.abs(b - a).max()) for a, b in zip(D, D[1:], strict=False)]
+        return sum(steps[-5:]) / sum(steps[:5])
+
+    assert moved("linear") < 0.2
+    assert moved("constant") > 0.4
