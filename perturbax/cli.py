@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"perturbax: error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("perturbax: interrupted; what was checkpointed is kept: go on with `perturbax run --resume FOLDER`, "
-              "or with the same `perturbax compare`", file=sys.stderr)  # fmt: skip
+        again = "go on with --resume FOLDER, or the same compare"
+        print(f"perturbax: interrupted; the last checkpoint is kept ({again})", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
         if type(error).__name__ not in ("MemoryError", "JaxRuntimeError", "XlaRuntimeError"):

@@ -49,14 +49,19 @@ def progress(label: str) -> Iterator[Any]:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"),
         TextColumn("{task.fields[speed]} steps/s"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(label, total=None, loss="-", speed="-")
+    bar = Progress(*columns, console=console, disable=not console.is_terminal)
+    task = bar.add_task(label, total=None, loss="-", speed="-")
 
-        def update(done: int, total: int, loss: float) -> None:
-            speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, loss=f"{loss:.3g}", speed=f"{speed:.0f}" if speed else "-")
+    def update(done: int, total: int, loss: float) -> None:
+        bar.start()  # not before there is something to show: errors come without a bar
+        speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
+        words = {"loss": f"{loss:.3g}" if loss == loss else "-", "speed": f"{speed:.0f}" if speed else "-"}
+        bar.update(task, completed=done, total=total, **words)
 
+    try:
         yield update
+    finally:
+        bar.stop()
 
 
 def run_command(

@@ -217,6 +217,8 @@ def _finish_all(compiled: Compiled, runs: list[_Run], report: Report | None) -> 
     """Run to the last step, side by side, and write results."""
     total = compiled.parts.experiment.steps or 0
     done = int(runs[0].state.step)
+    if report:
+        report(done, total, float("nan"))  # work begins: the first chunk is compiled
     while done < total and not all(one.diverged_at for one in runs):
         length = min(compiled.length, total - done)
         before = compiled.seconds
