@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from perturbax.credit import Estimate as Estimate
     from perturbax.credit import Outer as Outer
     from perturbax.errors import PerturbaxError as PerturbaxError
+    from perturbax.experiment import Experiment as Experiment
     from perturbax.gradient import decorrelate as decorrelate
     from perturbax.gradient import forward as forward
     from perturbax.gradient import online as online
@@ -36,11 +37,11 @@ if TYPE_CHECKING:
     from perturbax.rule import Rule as Rule
     from perturbax.rule import value_and_estimate as value_and_estimate
     from perturbax.rules import RULES as RULES
+    from perturbax.saved import Result as Result
+    from perturbax.saved import load as load
     from perturbax.task import Task as Task
     from perturbax.tasks import TASKS as TASKS
-    from perturbax.train import Experiment as Experiment
-    from perturbax.train import Result as Result
-    from perturbax.train import load as load
+    from perturbax.train import resume as resume
     from perturbax.train import run as run
 
 __version__ = "0.1.0"
@@ -57,7 +58,9 @@ _HOME = {
     "rules": ("RULES",),
     "task": ("Task",),
     "tasks": ("TASKS",),
-    "train": ("Experiment", "Result", "load", "run"),
+    "experiment": ("Experiment",),
+    "saved": ("Result", "load"),
+    "train": ("resume", "run"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 _MODULES = ("cells", "noise", "rules", "tasks")

@@ -23,7 +23,8 @@ from perturbax.errors import ArgumentError, unknown
 from perturbax.experiment import Experiment
 from perturbax.gradient import forward
 from perturbax.papers import CITATIONS
-from perturbax.train import Result, load, read_experiment, resume, run, run_seeds
+from perturbax.saved import Result, load, read_experiment
+from perturbax.train import resume, run, run_seeds
 
 KINDS = ("task", "rule", "cell")
 TYPES = {
@@ -55,7 +56,10 @@ def progress(label: str) -> Iterator[Any]:
     def update(done: int, total: int, loss: float) -> None:
         bar.start()  # not before there is something to show: errors come without a bar
         speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-        words = {"loss": f"{loss:.3g}" if loss == loss else "-", "speed": f"{speed:.0f}" if speed else "-"}
+        words: dict[str, Any] = {
+            "loss": f"{loss:.3g}" if loss == loss else "-",
+            "speed": f"{speed:.0f}" if speed else "-",
+        }
         bar.update(task, completed=done, total=total, **words)
 
     try:

@@ -168,7 +168,7 @@ def online(rule: Any, loss: Loss, optimiser: Any, every: int = 1, decor_lr: Any 
         ring, grads = pairing.push(s.net, s.ring, seen.parts, seen.delta)
         grads = _averaged(grads, every * block[0].shape[1], seen.delta)
         net, opt = improve(s.net, optimiser, s.opt, grads, rule)
-        rate = decor_lr(s.t // every) if callable(decor_lr) else decor_lr
+        rate: Any = decor_lr(s.t // every) if callable(decor_lr) else decor_lr
         net = net.redecor(net.decorrelation([Site(z, None, None) for z in seen.z]), rate)
         return Stream(net, opt, carry, ring, s.key, s.t + every), seen.loss.mean()
 

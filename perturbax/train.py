@@ -1,8 +1,6 @@
 """Running experiments: from a description to a run folder, over one seed or several, stopped and resumed."""
 
 import dataclasses
-import importlib.metadata
-import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,46 +8,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 
 from perturbax import store
-from perturbax.build import Parts, build, make_network, parse_units
-from perturbax.catalog import find
-from perturbax.cells import CELLS
-from perturbax.errors import PerturbaxError, StoreError
+from perturbax.build import Parts, build, parse_units
 from perturbax.experiment import Experiment
 from perturbax.gradient import forward
 from perturbax.loop import State, chunk, correlation, evaluate, start
-from perturbax.network import Network
 from perturbax.reservoir import solve
+from perturbax.saved import Result, describe, load, read_experiment
 from perturbax.task import HeldOut, Task
 
 VECTORISE = 512  # units x batch up to which seeds run faster as one vmapped program (measured on 2 cores)
 SHOWN = 1000  # steps of the test part kept for pictures
 
 Report = Callable[[int, int, float], None]  # steps done, steps in all, loss
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """A finished (or diverged) run: its network with the lowest validation loss, and what `result.json` says.
-
-    Attributes:
-        experiment: all settings, filled in.
-        net: the kept network.
-        summary: the content of result.json.
-        metrics: the lines of metrics.jsonl.
-        scaling: what turns data into inputs and outputs into forecasts, for series.
-        folder: the run folder, if there is one.
-    """
-
-    experiment: Experiment
-    net: Network
-    summary: dict[str, Any]
-    metrics: list[dict[str, Any]]
-    scaling: dict[str, np.ndarray]
-    folder: Path | None = None
 
 
 @dataclasses.dataclass
@@ -115,42 +88,6 @@ class Compiled:
         if memory := made.memory_analysis():
             used = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
             self.bytes = max(self.bytes, used // n)
-
-
-def describe(parts: Parts, name: str | None = None) -> dict[str, Any]:
-    """Return the content of config.json: settings, and the facts a report needs about what was run."""
-    e, task, rule = parts.experiment, parts.task, parts.rule
-    cell: Any = find("cell", e.cell, CELLS)
-    label = e.rule + ("" if e.decorrelate == "off" else "+decor")
-    facts = {
-        "rule": {k: getattr(rule, k) for k in ("equation", "uses", "cost", "memory", "papers")}
-        | {"target": rule.aim()},
-        "task": {"summary": task.summary, "papers": task.papers},
-        "cell": {k: getattr(cell, k, "") for k in ("equation", "papers")},
-        "decorrelation": None if e.decorrelate == "off" else {"papers": ["ahmad2023", "garcia2024"]},
-        "unit": getattr(task, "unit", ""),
-        "sizes": list(task.sizes),
-    }
-    packages = ("perturbax", "jax", "jaxlib", "equinox", "optax", "numpy")
-    versions = {p: importlib.metadata.version(p) for p in packages} | {"python": platform.python_version()}
-    saved = dataclasses.asdict(e)
-    for options in ("task_options", "rule_options", "cell_options"):
-        for key, value in saved[options].items():
-            if not isinstance(value, bool | int | float | str | None):
-                raise PerturbaxError(f"{key}={type(value).__name__} cannot be saved: name it, or run without a folder")
-    return {"name": name or label, "experiment": saved, "facts": facts, "versions": versions}
-
-
-def read_experiment(folder: Path) -> Experiment:
-    """Return the experiment of a run folder or config file."""
-    path = folder if folder.is_file() else folder / "config.json"
-    config = store.read_json(path)
-    try:
-        fields = dict(config["experiment"])
-        fields["units"] = tuple(fields["units"])
-        return Experiment(**fields)
-    except (KeyError, TypeError) as error:
-        raise StoreError(f"{path} is not the configuration of a run ({error})") from error
 
 
 def run(
@@ -285,19 +222,3 @@ def _conclude(compiled: Compiled, one: _Run) -> Result:
         store.write_arrays(one.folder / "weights", kept)
         store.write_json(one.folder / "result.json", summary)
     return Result(e, net, summary, one.metrics, scaling, one.folder)
-
-
-def load(folder: Path | str) -> Result:
-    """Read a run back: experiment, network with the lowest validation loss, results. Needs no data file.
-
-    Raises ArgumentError for a folder that is no run, StoreError for weights that are damaged or of another network.
-    """
-    folder = Path(folder)
-    config, e = store.read_json(folder / "config.json"), read_experiment(folder)
-    path = folder / "weights"
-    arrays = store.read_arrays(path)
-    shapes = jax.eval_shape(lambda key: make_network(e, config["facts"]["sizes"], key), jr.PRNGKey(0))
-    net = store.fill(shapes, {k: v for k, v in arrays.items() if k.startswith("net.")}, path, "net.")
-    scaling = {k.removeprefix("scaling."): v for k, v in arrays.items() if k.startswith("scaling.")}
-    summary = store.read_json(folder / "result.json") if (folder / "result.json").exists() else {}
-    return Result(e, net, summary, store.read_metrics(folder), scaling, folder)

@@ -1,6 +1,7 @@
 """Tasks: exact data, no look into held-out rows, baselines with known values, and messages."""
 
 import dataclasses
+import inspect
 import os
 from pathlib import Path
 
@@ -79,10 +80,10 @@ def test_tasks_describe_themselves(name):
     assert cls.summary
     assert "\n" not in cls.summary
     assert set(cls.papers) <= set(CITATIONS)
-    documented = "\n".join(base.__doc__ or "" for base in cls.__mro__ if issubclass(base, Task))
+    documented = "\n".join(inspect.cleandoc(base.__doc__ or "") for base in cls.__mro__ if issubclass(base, Task))
     for field in dataclasses.fields(cls):
         assert field.metadata.get("static") or field.metadata.get("data"), field.name
-        assert f"\n        {field.name}: " in documented, field.name
+        assert f"\n    {field.name}: " in documented, field.name
     bases = [base for base in cls.__mro__[1:] if issubclass(base, Task)]
     assert all(base.__abstractmethods__ or base.__abstractvars__ for base in bases)
 

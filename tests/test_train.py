@@ -76,7 +76,7 @@ def test_resumed_run_equals_an_uninterrupted_one(variant, tmp_path):
 def test_resume_before_the_first_checkpoint_starts_again(tmp_path):
     whole = px.run(SMALL, tmp_path / "whole")
     parts = build(SMALL)
-    from perturbax.train import describe
+    from perturbax.saved import describe
 
     store.create(tmp_path / "cut", describe(parts))
     assert untimed(resume(tmp_path / "cut")) == untimed(whole)

@@ -180,7 +180,7 @@ def _read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             truth, prediction = (np.asarray(arrays[key], float) for key in ("truth", "prediction"))
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise StoreError(f"{path} holds no readable truth and prediction: {_one_line(error)}") from error

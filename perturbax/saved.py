@@ -1,0 +1,92 @@
+"""What a run leaves behind: its result, its description, and how both are read back."""
+
+import dataclasses
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.random as jr
+import numpy as np
+
+from perturbax import store
+from perturbax.build import Parts, make_network
+from perturbax.catalog import find
+from perturbax.cells import CELLS
+from perturbax.errors import PerturbaxError, StoreError
+from perturbax.experiment import Experiment
+from perturbax.network import Network
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A finished (or diverged) run: its network with the lowest validation loss, and what `result.json` says.
+
+    Attributes:
+        experiment: all settings, filled in.
+        net: the kept network.
+        summary: the content of result.json.
+        metrics: the lines of metrics.jsonl.
+        scaling: what turns data into inputs and outputs into forecasts, for series.
+        folder: the run folder, if there is one.
+    """
+
+    experiment: Experiment
+    net: Network
+    summary: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    scaling: dict[str, np.ndarray]
+    folder: Path | None = None
+
+
+def describe(parts: Parts, name: str | None = None) -> dict[str, Any]:
+    """Return the content of config.json: settings, and the facts a report needs about what was run."""
+    e, task, rule = parts.experiment, parts.task, parts.rule
+    cell: Any = find("cell", e.cell, CELLS)
+    label = e.rule + ("" if e.decorrelate == "off" else "+decor")
+    facts = {
+        "rule": {k: getattr(rule, k) for k in ("equation", "uses", "cost", "memory", "papers")}
+        | {"target": rule.aim()},
+        "task": {"summary": task.summary, "papers": task.papers},
+        "cell": {k: getattr(cell, k, "") for k in ("equation", "papers")},
+        "decorrelation": None if e.decorrelate == "off" else {"papers": ["ahmad2023", "garcia2024"]},
+        "unit": getattr(task, "unit", ""),
+        "sizes": list(task.sizes),
+    }
+    packages = ("perturbax", "jax", "jaxlib", "equinox", "optax", "numpy")
+    versions = {p: importlib.metadata.version(p) for p in packages} | {"python": platform.python_version()}
+    saved = dataclasses.asdict(e)
+    for options in ("task_options", "rule_options", "cell_options"):
+        for key, value in saved[options].items():
+            if not isinstance(value, bool | int | float | str | None):
+                raise PerturbaxError(f"{key}={type(value).__name__} cannot be saved: name it, or run without a folder")
+    return {"name": name or label, "experiment": saved, "facts": facts, "versions": versions}
+
+
+def read_experiment(folder: Path) -> Experiment:
+    """Return the experiment of a run folder or config file."""
+    path = folder if folder.is_file() else folder / "config.json"
+    config = store.read_json(path)
+    try:
+        fields = dict(config["experiment"])
+        fields["units"] = tuple(fields["units"])
+        return Experiment(**fields)
+    except (KeyError, TypeError) as error:
+        raise StoreError(f"{path} is not the configuration of a run ({error})") from error
+
+
+def load(folder: Path | str) -> Result:
+    """Read a run back: experiment, network with the lowest validation loss, results. Needs no data file.
+
+    Raises ArgumentError for a folder that is no run, StoreError for weights that are damaged or of another network.
+    """
+    folder = Path(folder)
+    config, e = store.read_json(folder / "config.json"), read_experiment(folder)
+    path = folder / "weights"
+    arrays = store.read_arrays(path)
+    shapes = jax.eval_shape(lambda key: make_network(e, config["facts"]["sizes"], key), jr.PRNGKey(0))
+    net = store.fill(shapes, {k: v for k, v in arrays.items() if k.startswith("net.")}, path, "net.")
+    scaling = {k.removeprefix("scaling."): v for k, v in arrays.items() if k.startswith("scaling.")}
+    summary = store.read_json(folder / "result.json") if (folder / "result.json").exists() else {}
+    return Result(e, net, summary, store.read_metrics(folder), scaling, folder)
