@@ -45,8 +45,8 @@ def test_every_source_is_cited():
 def test_the_example_learns(capsys):
     runpy.run_path(str(ROOT / "examples" / "train.py"))
     losses = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
-    assert losses[0] > 0.5
-    assert losses[-1] < 0.05
+    assert losses[0] > 2 * losses[-1]
+    assert losses[-1] < 0.02  # the variance of the target is 0.9
 
 
 OWN = {
