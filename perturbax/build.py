@@ -10,7 +10,7 @@ import jax
 import jax.random as jr
 import optax
 
-from perturbax.catalog import coerce, find, settings_of
+from perturbax.catalog import find, parse_units, settings_of
 from perturbax.cells import CELLS, Readout
 from perturbax.errors import ArgumentError, one_of, positive, unknown
 from perturbax.experiment import DEFAULTS, Experiment
@@ -94,8 +94,10 @@ def build(given: Experiment) -> Parts:
         positive("units", n)
     if e.clip is None or e.clip < 0:
         raise ArgumentError(f"clip must be 0 (off) or more, not {e.clip}")
-    if e.seed < 0:
-        raise ArgumentError(f"seed must be 0 or more, not {e.seed}")
+    if not 0 <= e.seed < 2**31:
+        raise ArgumentError(f"seed must be from 0 to 2^31 - 1, not {e.seed}")
+    if (e.batch or 0) >= 2**31:
+        raise ArgumentError(f"batch {e.batch} is beyond any memory")
     one_of("mode", e.mode, ("sequence", "online"))
     one_of("decorrelate", str(e.decorrelate), ("off", "hidden", "hidden+input"))
     rule_class: Any = find("rule", e.rule, RULES)
@@ -126,7 +128,11 @@ def _updates(e: Experiment, rule: Rule, task: Task) -> int:
 
 
 def _optimisers() -> list[str]:
-    return [n for n in dir(optax) if n[0].islower() and "learning_rate" in _parameters(getattr(optax, n))]
+    return [
+        n
+        for n in dir(optax)
+        if n[0].islower() and n[:9] != "scale_by_" and "learning_rate" in _parameters(getattr(optax, n))
+    ]
 
 
 def _parameters(function: Any) -> dict[str, inspect.Parameter]:
@@ -155,7 +161,10 @@ def make_schedule(name: str, lr: float, total: int) -> Any:
     missing = [n for n, p in wanted.items() if p.default is p.empty and n not in chosen]
     if missing:
         raise ArgumentError(f"schedule {name} needs {', '.join(missing)}, which has no command-line form")
-    return function(**chosen)  # pyright: ignore[reportOptionalCall]
+    try:
+        return function(**chosen)  # pyright: ignore[reportOptionalCall]
+    except ValueError as error:
+        raise ArgumentError(f"schedule {name} cannot span {total} updates: {error}") from error
 
 
 def make_optimiser(e: Experiment, updates: int, scale: int) -> optax.GradientTransformation:
@@ -165,7 +174,8 @@ def make_optimiser(e: Experiment, updates: int, scale: int) -> optax.GradientTra
         raise unknown("optimiser", name, names)
     rate = make_schedule(str(e.schedule), (e.lr or 0.0) * scale, (e.steps or 0) * updates)
     try:
-        optimiser = getattr(optax, name)(learning_rate=rate)
+        # Some optimisers take a plain number only.
+        optimiser = getattr(optax, name)(learning_rate=rate if e.schedule != "constant" else (e.lr or 0.0) * scale)
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"optimiser {name} cannot be used here: {error}") from error
     return optax.chain(optax.clip_by_global_norm(e.clip), optimiser) if e.clip else optimiser
@@ -184,9 +194,3 @@ def _check_optimiser(parts: Parts) -> None:
         jax.eval_shape(parts.network, jr.PRNGKey(0))  # a fault of the network speaks for itself
         first = str(error).splitlines()[0]
         raise ArgumentError(f"optimiser {parts.experiment.optimiser} cannot be used here: {first}") from error
-
-
-def parse_units(text: Any) -> tuple[int, ...]:
-    """Return layer sizes from `128,64`, a number, or a list of numbers."""
-    pieces = text if isinstance(text, list | tuple) else str(text).split(",")
-    return tuple(coerce("units", p, int) for p in pieces)

@@ -35,10 +35,13 @@ def find(kind: str, name: str, known: dict[str, type]) -> type:
         sys.path.insert(0, os.getcwd())
     try:
         found = getattr(importlib.import_module(module), attribute, None)
-    except ImportError as error:
-        raise ArgumentError(f"cannot import {kind} {name!r}: {error}") from error
+    except Exception as error:  # whatever the user's own module does
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise ArgumentError(f"cannot import {kind} {name!r}: {first}") from error
     if not isinstance(found, type):
         raise ArgumentError(f"module {module} has no class {attribute!r}")
+    if inspect.isabstract(found) or getattr(found, "__abstractvars__", None):
+        raise ArgumentError(f"{kind} {name!r} is a base class: derive your own from it")
     return found
 
 
@@ -101,6 +104,42 @@ def settings_of(kind: str, cls: type, given: dict[str, Any]) -> dict[str, Any]:
         else given.get(name, option.default)
         for name, option in known.items()
     }
+
+
+FIELDS: dict[str, type] = {
+    "task": str, "rule": str, "cell": str, "data": str, "steps": int, "batch": int, "lr": float, "optimiser": str,
+    "schedule": str, "clip": float, "decorrelate": str, "decor_lr": float, "mode": str, "every": int, "seed": int,
+    "logs": int,
+}  # fmt: skip
+
+
+def typed_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return fields of an Experiment, typed on a command line or read from a file, converted and checked."""
+    made = {}
+    for name, value in fields.items():
+        if name == "units":
+            made[name] = parse_units(value)
+        elif name.endswith("_options"):
+            if not isinstance(value, dict):
+                raise ArgumentError(f"{name} must hold names and values, not {value!r}")
+            made[name] = value
+        elif name not in FIELDS:
+            raise unknown("setting", name, FIELDS)
+        elif value is None and name == "data":
+            made[name] = None
+        elif FIELDS[name] is str and not (isinstance(value, str) and value):
+            raise ArgumentError(f"{name} must be a name, not {value!r}")
+        else:
+            made[name] = coerce(name, value, FIELDS[name])
+    if made.get("data"):
+        made["data"] = os.path.abspath(made["data"])  # a run can be resumed from any folder
+    return made
+
+
+def parse_units(text: Any) -> tuple[int, ...]:
+    """Return layer sizes from `128,64`, a number, or a list of numbers."""
+    pieces = text if isinstance(text, list | tuple) else str(text).split(",")
+    return tuple(coerce("units", p, int) for p in pieces)
 
 
 def _object(value: Any) -> bool:

@@ -45,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except OSError as error:
+        print(f"perturbax: error: {error}", file=sys.stderr)
+        return 1
 
 
 def _dispatch(argv: list[str]) -> int:
@@ -60,7 +63,7 @@ def _dispatch(argv: list[str]) -> int:
         made[name] = sub, work
     if argv and argv[0] in made and ("-h" in argv or "--help" in argv) and argv[0] in ("run", "compare"):
         _add_class_settings(made[argv[0]][0], argv)
-    if argv and not argv[0].startswith("-") and argv[0] not in made:
+    if argv and argv[0] not in made and argv[0] not in ("-h", "--help", "--version"):
         raise unknown("command", argv[0], made)
     args, extra = parser.parse_known_args(argv)
     if args.version:
@@ -118,7 +121,9 @@ def _add_class_settings(parser: argparse.ArgumentParser, argv: list[str]) -> Non
     from perturbax.catalog import find, options
 
     for kind in KINDS:
-        name = argv[argv.index(f"--{kind}") + 1] if f"--{kind}" in argv[:-1] else getattr(Experiment(), kind)
+        named = [b if a == f"--{kind}" else a.partition("=")[2] for a, b in zip(argv, [*argv[1:], ""], strict=True)
+                 if a == f"--{kind}" or a.startswith(f"--{kind}=")]  # fmt: skip
+        name = named[-1] if named else getattr(Experiment(), kind)
         if known := options(find(kind, name, KNOWN[kind])):
             group = parser.add_argument_group(f"settings of {kind} {name}")
             for option in known.values():

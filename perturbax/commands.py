@@ -17,27 +17,21 @@ from rich.table import Table
 from rich.text import Text
 
 from perturbax import store
-from perturbax.build import KNOWN, build, fill_in, parse_units
-from perturbax.catalog import coerce, find, options
+from perturbax.build import KNOWN, build, fill_in
+from perturbax.catalog import coerce, find, options, typed_fields
 from perturbax.errors import ArgumentError, unknown
 from perturbax.experiment import Experiment
 from perturbax.gradient import forward
 from perturbax.papers import CITATIONS
-from perturbax.saved import Result, load, read_experiment
+from perturbax.saved import Result, load, read_config, read_experiment
 from perturbax.train import resume, run, run_seeds
 
 KINDS = ("task", "rule", "cell")
-TYPES = {
-    "steps": int, "batch": int, "every": int, "seed": int, "logs": int, "lr": float, "clip": float, "decor_lr": float,
-}  # fmt: skip
 
 
 def experiment_from(base: Experiment, given: dict[str, Any], settings: dict[str, dict[str, Any]]) -> Experiment:
     """Return the base with what was typed on the command line laid over it."""
-    fields = {k: coerce(k, v, TYPES.get(k, str)) for k, v in given.items() if k != "units"}
-    if "units" in given:
-        fields["units"] = parse_units(given["units"])
-    e = base.changed(**fields)
+    e = base.changed(**typed_fields(given))
     laid = {f"{kind}_options": {**getattr(e, f"{kind}_options"), **settings[kind]} for kind in KINDS}
     return dataclasses.replace(e, **laid)
 
@@ -77,7 +71,7 @@ def run_command(
             raise ArgumentError("--resume goes on with a run as it was started: it takes no other argument")
         with progress(again) as bar:
             return _say(resume(Path(again), report=bar))
-    base = read_experiment(Path(config)) if config else Experiment()
+    base = read_experiment(Path(config)) if config is not None else Experiment()
     e = experiment_from(base, given, settings)
     if out is None:
         raise ArgumentError("--out FOLDER is needed: the run writes its results there")
@@ -89,13 +83,18 @@ def _say(result: Result) -> int:
     """Print what came out; a diverged run is a failure."""
     s = result.summary
     if s["status"] == "diverged":
-        print(f"perturbax: {result.folder}: the loss was no longer finite at step {s['diverged_at']}; the last good "
-              f"checkpoint is kept (try a lower --lr)", file=sys.stderr)  # fmt: skip
+        kept = "the last good checkpoint is kept" if s["steps"] else "nothing was learnt before"
+        print(f"perturbax: {result.folder}: the loss was no longer finite at step {s['diverged_at']}; {kept} "
+              "(try a lower --lr)", file=sys.stderr)  # fmt: skip
         return 1
-    numbers = ", ".join(f"{k} {v:.4g}" for k, v in s["test"].items())
-    lines = "; ".join(f"{name} {m['loss']:.4g}" for name, m in s["baselines"].items())
+    numbers = ", ".join(f"{k} {_short(v)}" for k, v in s["test"].items())
+    lines = "; ".join(f"{name} {_short(m['loss'])}" for name, m in s["baselines"].items())
     print(f"{result.folder}: test {numbers} (loss of baselines: {lines})")
     return 0
+
+
+def _short(number: float | None) -> str:
+    return "not finite" if number is None else f"{number:.4g}"
 
 
 class Variant(NamedTuple):
@@ -109,7 +108,7 @@ class Variant(NamedTuple):
 def parse_variant(text: str) -> Variant:
     """Return what `activity+decor` or `node:credit=to-go:lr=1e-3` stands for."""
     head, *suffixes = text.split(":")
-    if suffixes and "=" not in suffixes[0]:
+    if suffixes and "=" not in suffixes[0] and head not in KNOWN["rule"]:
         head = f"{head}:{suffixes.pop(0)}"  # module:Class
     rule = head.removesuffix("+decor")
     fields: dict[str, Any] = {"rule": rule}
@@ -124,7 +123,7 @@ def parse_variant(text: str) -> Variant:
         if name in known:
             own[name] = value
         elif name in ("lr", "clip", "decor_lr", "optimiser", "schedule", "decorrelate"):
-            fields[name] = coerce(name, value, TYPES.get(name, str))
+            fields |= typed_fields({name: value})
         else:
             raise unknown(f"setting of rule {rule}", name, [*known, "lr", "clip", "decor_lr", "optimiser", "schedule"])
     return Variant(text, fields, own)
@@ -142,14 +141,20 @@ def compare_command(
     count = coerce("seeds", seeds, int)
     if count < 1:
         raise ArgumentError(f"seeds must be above 0, not {count}")
+    known = {name for v in variants for name in options(find("rule", v.fields["rule"], KNOWN["rule"]))}
+    for name in settings["rule"]:
+        if name not in known:
+            raise unknown("rule setting", name, known)
+    if (out / "report.html").is_dir():
+        raise ArgumentError(f"{out / 'report.html'} is a folder: name another --out")
     base = experiment_from(Experiment(), given, {**settings, "rule": {}})
     plans = [(v, _of_variant(base, v, settings["rule"])) for v in variants]
     folders = {v.label: [out / f"{slug(v.label)}-s{base.seed + i}" for i in range(count)] for v, _ in plans}
     if len({f for fs in folders.values() for f in fs}) < count * len(plans):
         raise ArgumentError("two entries of --rules are the same")
-    for _, e in plans:
-        build(e)  # refuses what cannot run before anything does
-    fresh = {v.label: [f for f in folders[v.label] if not _holds(f, e)] for v, e in plans}
+    # Refuse what cannot run before anything does.
+    data = {v.label: build(e.changed(seed=base.seed + count - 1)).task.digest() for v, e in plans}
+    fresh = {v.label: [f for f in folders[v.label] if not _holds(f, e, data[v.label])] for v, e in plans}
     worst = 0
     for variant, e in plans:
         made = fresh[variant.label]
@@ -171,15 +176,16 @@ def _of_variant(base: Experiment, variant: Variant, shared: dict[str, str]) -> E
     return fill_in(e)
 
 
-def _holds(folder: Path, e: Experiment) -> bool:
-    """Whether a folder holds this very run; refuse one that holds another."""
-    if not folder.exists() or not any(folder.iterdir()):
+def _holds(folder: Path, e: Experiment, data: str) -> bool:
+    """Whether a folder holds this very run on these very data; refuse one that holds anything else."""
+    if store.vacant(folder):
         return False
-    if (folder / "config.json").exists():
+    if (folder / "config.json").is_file():
         found = read_experiment(folder)
-        if dataclasses.replace(found, seed=0) == dataclasses.replace(e, seed=0):
+        same = dataclasses.replace(found, seed=0) == dataclasses.replace(e, seed=0)
+        if same and read_config(folder)["facts"]["data"] == data:
             return True
-    raise ArgumentError(f"{folder} holds another run: name another --out")
+    raise ArgumentError(f"{folder} holds another run (other settings or data): name another --out")
 
 
 def slug(label: str) -> str:
@@ -193,10 +199,10 @@ def report_command(folders: list[Path], out: Path) -> int:
 
     found = []
     for folder in folders:
-        if not folder.is_dir():
+        if not folder.exists():
             raise ArgumentError(f"no such folder: {folder}")
-        inside = [f for f in sorted(folder.iterdir()) if (f / "config.json").exists()]
-        found += [folder] if (folder / "config.json").exists() else inside
+        inside = [f for f in sorted(folder.iterdir()) if (f / "config.json").is_file()] if folder.is_dir() else []
+        found += [folder] if (folder / "config.json").is_file() else inside
     if not found:
         raise ArgumentError(f"no run folder in {', '.join(map(str, folders))}")
     print(f"report: {write_report(found, out)}")
@@ -211,6 +217,10 @@ def predict_command(folder: Path, data: Path, out: Path) -> int:
     """
     from perturbax.tasks.newdata import decode, encode
 
+    if not out.name or out.exists():
+        raise ArgumentError(f"{out} exists already: name another --out")
+    if not out.parent.is_dir():
+        raise ArgumentError(f"no such folder: {out.parent}")
     result = load(folder)
     if not result.scaling:
         raise ArgumentError(f"{folder} was trained on {result.experiment.task}: predict is for series")
@@ -220,18 +230,16 @@ def predict_command(folder: Path, data: Path, out: Path) -> int:
     target = str(result.scaling["target"])
     y = decode(jax.jit(forward)(result.net, xs), result.scaling).tolist()
     rows = range(1, len(y) + 1)
-    columns: dict[str, Any] = {"row": rows}
+    columns: list[tuple[str, Any]] = [("row", rows)]
     if labels.name is not None:
-        columns[labels.name] = labels.texts
+        columns.append((labels.name, labels.texts))
     if labels.current is not None:
-        columns[target] = labels.current.tolist()
-    columns |= {"forecast_row": [i + task.shift for i in rows], f"{target}_forecast": y}
+        columns.append((target, labels.current.tolist()))
+    columns += [("forecast_row", [i + task.shift for i in rows]), (f"{target}_forecast", y)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    if not out.parent.is_dir():
-        raise ArgumentError(f"no such folder: {out.parent}")
+    writer.writerow(name for name, _ in columns)
+    writer.writerows(zip(*(column for _, column in columns), strict=True))
     store.write(out, text.getvalue().encode())
     print(f"{len(y)} forecasts: {out}")
     return 0

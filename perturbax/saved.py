@@ -12,7 +12,7 @@ import numpy as np
 
 from perturbax import store
 from perturbax.build import Parts, make_network
-from perturbax.catalog import find
+from perturbax.catalog import find, typed_fields
 from perturbax.cells import CELLS
 from perturbax.errors import PerturbaxError, StoreError
 from perturbax.experiment import Experiment
@@ -40,7 +40,7 @@ class Result:
     folder: Path | None = None
 
 
-def describe(parts: Parts, name: str | None = None) -> dict[str, Any]:
+def describe(parts: Parts, name: str | None = None, abreast: int = 1) -> dict[str, Any]:
     """Return the content of config.json: settings, and the facts a report needs about what was run."""
     e, task, rule = parts.experiment, parts.task, parts.rule
     cell: Any = find("cell", e.cell, CELLS)
@@ -53,6 +53,8 @@ def describe(parts: Parts, name: str | None = None) -> dict[str, Any]:
         "decorrelation": None if e.decorrelate == "off" else {"papers": ["ahmad2023", "garcia2024"]},
         "unit": getattr(task, "unit", ""),
         "sizes": list(task.sizes),
+        "data": task.digest(),
+        "abreast": abreast,
     }
     packages = ("perturbax", "jax", "jaxlib", "equinox", "optax", "numpy")
     versions = {p: importlib.metadata.version(p) for p in packages} | {"python": platform.python_version()}
@@ -68,12 +70,20 @@ def read_experiment(folder: Path) -> Experiment:
     """Return the experiment of a run folder or config file."""
     path = folder if folder.is_file() else folder / "config.json"
     config = store.read_json(path)
-    try:
-        fields = dict(config["experiment"])
-        fields["units"] = tuple(fields["units"])
-        return Experiment(**fields)
-    except (KeyError, TypeError) as error:
-        raise StoreError(f"{path} is not the configuration of a run ({error})") from error
+    if not isinstance(config, dict) or not isinstance(config.get("experiment"), dict):
+        raise StoreError(f"{path} is not the configuration of a run")
+    return Experiment(**typed_fields(config["experiment"]))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return config.json of a run folder, with the facts that going on with it needs."""
+    path = folder / "config.json"
+    config = store.read_json(path)
+    facts = config.get("facts") if isinstance(config, dict) else None
+    needed = {"sizes": list, "abreast": int, "data": str}
+    if not isinstance(facts, dict) or any(not isinstance(facts.get(k), t) for k, t in needed.items()):
+        raise StoreError(f"{path} is not the configuration of a run: its facts are missing or damaged")
+    return config
 
 
 def load(folder: Path | str) -> Result:
@@ -82,11 +92,15 @@ def load(folder: Path | str) -> Result:
     Raises ArgumentError for a folder that is no run, StoreError for weights that are damaged or of another network.
     """
     folder = Path(folder)
-    config, e = store.read_json(folder / "config.json"), read_experiment(folder)
+    config, e = read_config(folder), read_experiment(folder)
     path = folder / "weights"
     arrays = store.read_arrays(path)
     shapes = jax.eval_shape(lambda key: make_network(e, config["facts"]["sizes"], key), jr.PRNGKey(0))
     net = store.fill(shapes, {k: v for k, v in arrays.items() if k.startswith("net.")}, path, "net.")
     scaling = {k.removeprefix("scaling."): v for k, v in arrays.items() if k.startswith("scaling.")}
-    summary = store.read_json(folder / "result.json") if (folder / "result.json").exists() else {}
+    summary = {}
+    if (folder / "result.json").exists():
+        summary = store.read_json(folder / "result.json")
+        if not isinstance(summary, dict) or not {"status", "steps", "test", "baselines"} <= set(summary):
+            raise StoreError(f"{folder / 'result.json'} is not the result of a run")
     return Result(e, net, summary, store.read_metrics(folder), scaling, folder)

@@ -74,12 +74,27 @@ def read_json(path: Path) -> Any:
 
 def create(folder: Path, config: dict[str, Any]) -> None:
     """Start a run folder; refuse one that holds anything already."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        what = "holds another run" if (folder / "config.json").exists() else "is not empty"
-        raise ArgumentError(f"{folder} {what}: name another --out (or go on with it: --resume {folder})")
+    refuse_occupied(folder)
     with writing(folder):
-        (folder / "checkpoint").mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", config)
+
+
+def vacant(folder: Path) -> bool:
+    """Whether a run can start in a folder: it is not there, or holds at most what a killed start left."""
+    with writing(folder):
+        if not folder.exists():
+            return True
+        return folder.is_dir() and all(f.name.startswith(".config.json.") for f in folder.iterdir())
+
+
+def refuse_occupied(folder: Path) -> None:
+    """Raise ArgumentError for a folder that holds anything."""
+    if vacant(folder):
+        return
+    if (folder / "config.json").is_file():
+        raise ArgumentError(f"{folder} holds another run: name another --out (or go on with it: --resume {folder})")
+    raise ArgumentError(f"{folder} is not an empty folder: name another --out")
 
 
 def named(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:
@@ -128,6 +143,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 def save_checkpoint(folder: Path, step: int, arrays: dict[str, np.ndarray]) -> None:
     """Write the state after a step; older ones go only when it is safely there."""
     kept = folder / "checkpoint" / f"step-{step:09d}.npz"
+    with writing(kept):
+        kept.parent.mkdir(exist_ok=True)
     write_arrays(kept, arrays)
     for other in kept.parent.iterdir():
         if other != kept and (CHECKPOINT.fullmatch(other.name) or other.name.endswith(".tmp")):
@@ -152,11 +169,18 @@ def log(folder: Path, line: dict[str, Any]) -> None:
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Return the complete lines of metrics.jsonl; a half-written last line does not count."""
     path, lines = folder / "metrics.jsonl", []
-    for text in path.read_text().splitlines() if path.exists() else []:
+    try:
+        texts = path.read_text().splitlines() if path.exists() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+    for number, text in enumerate(texts, 1):
         try:
-            lines.append(json.loads(text))
+            line = json.loads(text)
         except ValueError:
             break
+        if not (isinstance(line, dict) and isinstance(line.get("step"), int)):
+            raise StoreError(f"{path}:{number}: not a line of metrics")
+        lines.append(line)
     return lines
 
 

@@ -83,6 +83,10 @@ class Task(eqx.Module):
         """Return `loss` and the task's own measures of held-out predictions. Traceable."""
         return {"loss": jnp.mean((y - target) ** 2)}
 
+    def digest(self) -> str:
+        """Return a fingerprint of the data that was read; empty for a task that generates its own."""
+        return ""
+
     def in_units(self, y: Array) -> Array:
         """Return outputs or targets in the task's own units."""
         return y

@@ -12,11 +12,12 @@ import numpy as np
 
 from perturbax import store
 from perturbax.build import Parts, build, parse_units
+from perturbax.errors import ArgumentError, StoreError
 from perturbax.experiment import Experiment
 from perturbax.gradient import forward
 from perturbax.loop import State, chunk, correlation, evaluate, start
 from perturbax.reservoir import solve
-from perturbax.saved import Result, describe, load, read_experiment
+from perturbax.saved import Result, describe, load, read_config, read_experiment
 from perturbax.task import HeldOut, Task
 
 VECTORISE = 512  # units x batch up to which seeds run faster as one vmapped program (measured on 2 cores)
@@ -64,8 +65,7 @@ class Compiled:
         n = len(states)
         state = states[0] if n == 1 else jax.tree.map(lambda *s: jnp.stack(s), *states)
         valid = (self.valid.xs, self.valid.ys)
-        if (n, length) not in self._made:
-            self._compile(n, length, valid, state)
+        self.prepare(states, length)
         began = time.perf_counter()
         state, losses, metrics = jax.block_until_ready(self._made[n, length](self.parts.task, valid, state))
         seconds = time.perf_counter() - began
@@ -75,7 +75,13 @@ class Compiled:
         each = [jax.tree.map(lambda s, i=i: s[i], (state, metrics)) for i in range(n)]
         return [s for s, _ in each], losses, [m for _, m in each], seconds / n
 
-    def _compile(self, n: int, length: int, valid: tuple, state: State) -> None:
+    def prepare(self, states: list[State], length: int) -> None:
+        """Compile a chunk, unless it is compiled already: what cannot run is refused here."""
+        n = len(states)
+        if (n, length) in self._made:
+            return
+        state = states[0] if n == 1 else jax.tree.map(lambda *s: jnp.stack(s), *states)
+        valid = (self.valid.xs, self.valid.ys)
         began = time.perf_counter()
 
         def one(task: Task, valid: tuple, state: State) -> tuple:
@@ -105,11 +111,17 @@ def run(
 def resume(folder: Path | str, *, report: Report | None = None) -> Result:
     """Go on with a run where its last checkpoint is: its numbers will be those of a run never stopped."""
     folder = Path(folder)
-    experiment = read_experiment(folder)
+    config, experiment = read_config(folder), read_experiment(folder)
     if (folder / "result.json").exists():
         return load(folder)
-    compiled = Compiled(build(experiment))
-    return _finish_all(compiled, [_restore(compiled, experiment, folder)], report)[0]
+    parts = build(experiment)
+    if parts.task.digest() != config["facts"]["data"]:
+        raise ArgumentError(f"{experiment.data} has changed since {folder} was started: start a new run")
+    compiled, abreast = Compiled(parts), config["facts"]["abreast"]
+    one = _restore(compiled, experiment, folder)
+    # A run that was one of several abreast goes on in the same program, beside copies of itself: the same numbers.
+    beside = [dataclasses.replace(one, folder=None, metrics=[]) for _ in range(abreast - 1)]
+    return _finish_all(compiled, [one, *beside], report)[0]
 
 
 def run_seeds(
@@ -121,19 +133,22 @@ def run_seeds(
     report: Report | None = None,
 ) -> list[Result]:
     """Train one network per seed, compiled once; small ones side by side in one vmapped program."""
-    parts = build(experiment)
+    parts = build(experiment.changed(seed=max(seeds)))
+    for folder in folders or ():
+        store.refuse_occupied(folder)
     compiled = Compiled(parts)
     runs = []
     for i, seed in enumerate(seeds):
         e = dataclasses.replace(parts.experiment, seed=seed)
-        folder = folders[i] if folders else None
-        if folder:
-            store.create(folder, describe(parts._replace(experiment=e), name))
-        runs.append(_Run(e, folder, compiled.start(jnp.asarray(seed))))
+        runs.append(_Run(e, folders[i] if folders else None, compiled.start(jnp.asarray(seed))))
     size = sum(parse_units(parts.experiment.units)) * (parts.experiment.batch or 1)
-    if size <= VECTORISE and len(runs) > 1:
-        return _finish_all(compiled, runs, report)
-    return [result for one in runs for result in _finish_all(compiled, [one], report)]
+    groups = [runs] if size <= VECTORISE else [[one] for one in runs]
+    compiled.prepare([one.state for one in groups[0]], compiled.length)
+    for one in runs:
+        if one.folder:
+            described = describe(parts._replace(experiment=one.experiment), name, len(groups[0]))
+            store.create(one.folder, described)
+    return [result for group in groups for result in _finish_all(compiled, group, report)]
 
 
 def _restore(compiled: Compiled, experiment: Experiment, folder: Path) -> _Run:
@@ -142,6 +157,8 @@ def _restore(compiled: Compiled, experiment: Experiment, folder: Path) -> _Run:
     step = 0
     if found:
         step, path = found
+        if step > (experiment.steps or 0):
+            raise StoreError(f"{path} is beyond the {experiment.steps} steps of {folder / 'config.json'}")
         arrays = store.read_arrays(path)
         one.seconds = float(arrays.pop("seconds", 0.0))
         one.compile_seconds = float(arrays.pop("compile_seconds", 0.0))

@@ -99,6 +99,9 @@ BAD = [
     (["compare", "--rules", "node:sampels=2", "--out", "x"], 2, "did you mean 'samples'?"),
     (["compare", "--rules", "node,node", "--out", "x"], 2, "same"),
     (["compare", "--rules", "node", "--seeds", "0", "--out", "x"], 2, "seeds must be above 0"),
+    (["compare", "--rules", "node,frozen", "--rule.sgima", "5", "--out", "x"], 2, "did you mean 'sigma'?"),
+    (["compare", "--rules", "node:samples", "--out", "x"], 2, "NAME=VALUE"),
+    (["--foo"], 2, "unknown command"),
     (["list", "rulse"], 2, "did you mean 'rules'?"),
     (["report", "nowhere"], 2, "no such folder"),
     (["run", "--resume", "nowhere"], 2, "not a run folder"),
@@ -135,7 +138,7 @@ DATA = [
     ("time,load\n1,2\n1,nan\n1,3\n", 1, "line 3, column load"),
     ("time,load\n1,2\n1,inf\n1,3\n", 1, "line 3, column load"),
     ("time,load\n1,2\n1,\n1,3\n", 1, "--task.gaps hold"),
-    ("time,load\n" + "1,2\n" * 30, 2, ""),
+    ("time,load\n" + "1,2\n" * 30, 2, "too few"),
 ]
 
 
@@ -185,6 +188,10 @@ def test_from_a_csv_to_forecasts(capsys, tmp_path):
     # A folder that holds a run is left as it was.
     before = everything(out)
     assert error_of(capsys, [*argv[:3], *argv[3:]])[0] == 2
+    assert everything(out) == before
+    # Forecasts never replace a file: not the data, not part of a run.
+    for there in (again, out / "config.json"):
+        assert "exists already" in error_of(capsys, ["predict", out, "--data", again, "--out", there])[1]
     assert everything(out) == before
     (tmp_path / "bare.csv").write_text("time,load\n1,2\n")
     status, line = error_of(capsys, ["predict", out, "--data", tmp_path / "bare.csv", "--out", tmp_path / "g.csv"])
@@ -266,8 +273,8 @@ def test_compare_resumes_reuses_and_refuses(capsys, tmp_path):
 @pytest.mark.skipif(not WEATHER.is_file(), reason=f"no weather data at {WEATHER} (set PERTURBAX_WEATHER)")
 def test_weather_comparison(tmp_path):
     argv = ["compare", "--task", "weather", "--data", str(WEATHER), "--task.horizon", "24", "--rules",
-            "node,bptt,frozen", "--seeds", "1", "--steps", "20", "--units", "16", "--out",
-            str(tmp_path / "w")]  # fmt: skip
+            "node,bptt,frozen", "--seeds", "1", "--steps", "20", "--units", "16", "--task.lags", "4",
+            "--out", str(tmp_path / "w")]  # fmt: skip
     assert main(argv) == 0
     page = (tmp_path / "w" / "report.html").read_text()
     assert "persistence" in page
@@ -293,3 +300,16 @@ def test_own_classes_by_import_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["run", *QUICK, "--cell", "mine:Sine", "--out", "r"]) == 0
     assert type(px.load(tmp_path / "r").net.layers[0]).__name__ == "Sine"
+
+
+def test_compare_notices_other_data(capsys, tmp_path):
+    data = series(tmp_path / "d.csv", rows=300)
+    argv = ["compare", "--task", "series", "--data", data, "--task.target", "load", "--task.window", "20", "--units", "4",
+            "--steps", "4", "--batch", "4", "--logs", "2", "--seeds", "1", "--rules", "frozen", "--out", tmp_path / "c"]  # fmt: skip
+    assert main(list(map(str, argv))) == 0
+    before = everything(tmp_path / "c")
+    series(tmp_path / "d.csv", rows=299)
+    status, line = error_of(capsys, argv)
+    assert status == 2
+    assert "data" in line
+    assert everything(tmp_path / "c") == before

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,9 @@ import tiny
 import perturbax as px
 from perturbax import store
 from perturbax.build import build
-from perturbax.errors import ArgumentError, StoreError
+from perturbax.errors import ArgumentError, PerturbaxError, StoreError
+from perturbax.noise import Recorded
+from perturbax.saved import read_experiment
 from perturbax.train import Compiled, resume, run_seeds
 
 SMALL = px.Experiment(
@@ -71,6 +74,20 @@ def test_resumed_run_equals_an_uninterrupted_one(variant, tmp_path):
     assert len(whole.metrics) == 6
     assert again.summary["test"] == whole.summary["test"]
     assert not list((tmp_path / "cut" / "checkpoint").glob("*.tmp"))
+
+
+def test_resumed_neighbours_equal_an_uninterrupted_group(tmp_path):
+    """Seeds trained abreast, stopped, and resumed one by one: bit for bit those of the whole group."""
+    e = dataclasses.replace(SMALL, units=(12,), batch=5)
+    whole = run_seeds(e, [0, 1, 2])
+    folders = [tmp_path / str(i) for i in range(3)]
+    with pytest.raises(Stop):
+        run_seeds(e, [0, 1, 2], folders, report=stop_after(2))
+    for one, folder in zip(whole, folders, strict=True):
+        again = resume(folder)
+        assert untimed(again) == untimed(one)
+        for a, b in zip(jax.tree.leaves(one.net), jax.tree.leaves(again.net), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_resume_before_the_first_checkpoint_starts_again(tmp_path):
@@ -174,6 +191,15 @@ def test_task_ships_settings_that_the_user_overrides():
         ({"rule": "nowhere:Mine"}, "cannot import"),
         ({"rule": "perturbax.cells:Tanh"}, "is not a rule"),
         ({"data": "x.csv"}, "takes no --data"),
+        ({"seed": 2**31}, "seed must be"),
+        ({"batch": 10**10}, "batch"),
+        ({"schedule": "warmup-cosine", "steps": 1}, "schedule warmup-cosine"),
+        ({"rule": ":Foo"}, "cannot import"),
+        ({"rule": ".a:Foo"}, "cannot import"),
+        ({"rule": "perturbax.rule:NodePerturbation"}, "base class"),
+        ({"cell": "perturbax.network:Layer"}, "base class"),
+        ({"task": "perturbax.task:Task"}, "base class"),
+        ({"rule": "published-node", "rule_options": {"difference": "noisy"}}, "one-sided"),
     ],
 )
 def test_bad_settings_are_refused_by_name(fields, message, tmp_path):
@@ -284,3 +310,133 @@ def test_decorrelation_follows_the_schedule(mode):
 
     assert moved("linear") < 0.2
     assert moved("constant") > 0.4
+
+
+def test_a_run_that_cannot_start_leaves_no_folder(tmp_path, monkeypatch):
+    (tmp_path / "crooked.py").write_text(
+        "import jax.numpy as jnp\n"
+        "from perturbax.cells import Tanh\n"
+        "class Squared(Tanh):\n"
+        "    def drive(self, z, r): return z @ self.W**2 + r @ self.U\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PerturbaxError, match="not linear"):
+        px.run(dataclasses.replace(SMALL, cell="crooked:Squared"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config.json.1.tmp").write_text("{")  # a start that was killed
+    assert px.run(SMALL, tmp_path / "run").summary["status"] == "finished"
+
+
+EDITS = [
+    ("steps", 6.5, "whole number"), ("steps", None, "whole number"), ("seed", None, "whole number"),
+    ("batch", True, "whole number"), ("lr", "x", "finite number"), ("decor_lr", "x", "finite number"),
+    ("task", 5, "must be a name"), ("rule", ["node"], "must be a name"), ("rule_options", [1], "names and values"),
+    ("data", 3, "must be a name"), ("units", None, "whole number"), ("stesp", 3, "did you mean 'steps'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value", "words"), EDITS, ids=lambda v: str(v))
+def test_a_config_edited_by_hand_is_checked(name, value, words, finished, tmp_path):
+    config = json.loads((finished / "config.json").read_text())
+    config["experiment"][name] = value
+    (tmp_path / "c.json").write_text(json.dumps(config))
+    with pytest.raises(PerturbaxError, match=words):
+        read_experiment(tmp_path / "c.json")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return px.run(SMALL, tmp_path_factory.mktemp("runs") / "run").folder
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("config.json", "[]", "not the configuration"),
+        ("config.json", "{", "cannot be read"),
+        ("result.json", "[]", "not the result"),
+        ("result.json", "{}", None),
+        ("metrics.jsonl", "3\n", "not a line of metrics"),
+        ("metrics.jsonl", b"\xff\xfe\x00", "cannot be read"),
+    ],
+)
+def test_damaged_run_folders_say_so(file, content, words, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run" / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    if words is None:
+        assert px.load(tmp_path / "run").summary == {}
+        return
+    with pytest.raises(PerturbaxError, match=words) as caught:
+        px.load(tmp_path / "run")
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_reach_the_optimiser():
+    """Clipping, schedule and, for the published rules, the learning rate times T."""
+    grads = jax.tree.map(lambda w: jnp.full_like(w, 100.0), px.weights(build(SMALL).network(jr.PRNGKey(0))))
+
+    def update(**fields):
+        parts = build(dataclasses.replace(SMALL, optimiser="sgd", lr=1.0, rule_options={}, **fields))
+        opt, steps = parts.optimiser.init(grads), []
+        for _ in range(30):
+            u, opt = parts.optimiser.update(grads, opt, grads)
+            steps.append(float(optax.global_norm(u)))
+        return steps, parts.task.steps
+
+    assert update(clip=1.0, schedule="constant")[0] == pytest.approx([1.0] * 30, rel=1e-4)
+    assert update(clip=0.0, schedule="constant")[0][0] > 100
+    falling = update(clip=1.0, schedule="linear")[0]
+    assert falling == pytest.approx(np.linspace(1, 0, 31)[:-1], rel=1e-3, abs=1e-3)
+    steps, T = update(clip=1.0, schedule="constant", rule="published-node")
+    assert steps == pytest.approx([T] * 30, rel=1e-4)
+    assert update(clip=1.0, schedule="constant", rule="published-node", mode="online")[0][0] == pytest.approx(1.0)
+
+
+def test_warmup_is_not_scored_and_predictions_are_in_own_units(tmp_path):
+    e = px.Experiment(rule="frozen", units=(4,), steps=2, logs=1, batch=2)
+    result = px.run(e, tmp_path / "r")
+    task = build(e).task
+    test = task.held_out("test")
+    assert test.warmup == 200
+    y = px.forward(result.net, test.xs)[test.warmup :]
+    assert result.summary["test"]["loss"] == pytest.approx(float(jnp.mean((y - test.ys[test.warmup :]) ** 2)), rel=1e-5)
+    kept = store.read_arrays(tmp_path / "r" / "predictions.npz")
+    np.testing.assert_allclose(kept["prediction"], np.asarray(task.in_units(y[:1000, 0])), rtol=1e-5, atol=1e-6)
+    assert abs(kept["truth"].std() - task.rows.scale.target_std) < 0.1 * task.rows.scale.target_std
+
+
+def test_sequence_mode_decorrelates():
+    """D after one step is D after one decorrelation pass over the batch of that step."""
+    e = dataclasses.replace(
+        SMALL, decorrelate="hidden", decor_lr=0.5, rule="one-step", rule_options={}, steps=1, logs=1
+    )
+    compiled = Compiled(build(e))
+    before = compiled.start(jnp.asarray(0))
+    after = compiled.advance([before], 1)[0][0]
+    xs, _ = compiled.parts.task.sample(jr.split(jr.fold_in(before.key, 0))[0], 4)
+    want = px.decorrelate(before.learner.net, xs, 0.5).decor[1].value
+    np.testing.assert_allclose(after.learner.net.decor[1].value, want, rtol=1e-5, atol=1e-7)
+    assert jnp.abs(want - jnp.eye(8)).max() > 1e-3
+
+
+@pytest.mark.parametrize(("every", "window"), [(1, 1), (1, 5), (4, 3), (4, 9)])
+def test_online_updates_add_up_to_the_sequence_estimate(x64, every, window):
+    """Weights held, losses zero after the data: the updates of a stream sum to T/every estimates of the sequence."""
+    T, pad = 12, 12
+    net, (xs, ys) = tiny.network(px.cells.GRU, n=3, depth=2).decorrelated("hidden+input", 1), tiny.data(steps=T)
+    table = [jr.normal(jr.key(i), (T + pad, 1, *s.a.shape))
+             for i, s in enumerate(jax.eval_shape(net.step, net.start(tiny.B), xs[0])[2])]  # fmt: skip
+    rule = px.RULES["node"](credit="window", window=window, discount=0.8, noise=Recorded(table))
+    on = jnp.concatenate([jnp.ones(T), jnp.zeros(pad)])
+    weighted = lambda y, target: target[1] * tiny.mse(y, target[0])
+    long = jnp.concatenate([xs, xs]), (jnp.concatenate([ys, ys]), jnp.broadcast_to(on[:, None], (T + pad, tiny.B)))
+    summing = optax.GradientTransformation(
+        lambda w: jax.tree.map(jnp.zeros_like, w),
+        lambda g, s, w=None: (jax.tree.map(jnp.zeros_like, g), jax.tree.map(jnp.add, s, g)),
+    )
+    init, run = px.online(rule, weighted, summing, every=every)
+    stream, _ = run(init(net, long[0][0], jax.tree.map(lambda y: y[0], long[1]), jr.key(0)), *long)
+    whole = px.RULES["node"](credit="window", window=window, discount=0.8, noise=Recorded([t[:T] for t in table]))
+    want = px.value_and_estimate(whole, tiny.mse)(net, xs, ys, jr.key(0))[1]
+    assert tiny.distance(jax.tree.map(lambda g: g * every / T, stream.opt), want) < 1e-8

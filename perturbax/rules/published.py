@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from perturbax.errors import ArgumentError
 from perturbax.network import Network, Site, setting
 from perturbax.noise import Noise, as_noise
-from perturbax.rule import NodePerturbation
+from perturbax.rule import NodePerturbation, Perturbation
 from perturbax.rules.weight import WeightPerturbation
 
 SGD: dict[str, Any] = {"optimiser": "sgd", "schedule": "constant", "clip": 0.0}
@@ -25,6 +26,11 @@ SGD: dict[str, Any] = {"optimiser": "sgd", "schedule": "constant", "clip": 0.0}
 def _shared(delta: Array) -> Array:
     """One difference for the whole batch, not yet divided by the batch size."""
     return jnp.broadcast_to(delta.sum(-1, keepdims=True), delta.shape)
+
+
+def _one_sided(rule: Perturbation) -> None:
+    if rule.difference != "one-sided":
+        raise ArgumentError("the published rules compare a noisy pass with a clean one: difference is one-sided")
 
 
 class PublishedNode(NodePerturbation):
@@ -43,6 +49,10 @@ class PublishedNode(NodePerturbation):
     papers: ClassVar[tuple[str, ...]] = ("garcia2024",)
     settings: ClassVar[dict[str, Any]] = SGD
     summed: ClassVar[bool] = True
+
+    def __check_init__(self) -> None:
+        """Only what was published."""
+        _one_sided(self)
 
     def signal(
         self, net: Network, sites: Sequence[Site], delta: Array, inject: Sequence[Array]
@@ -71,6 +81,10 @@ class PublishedActivity(NodePerturbation):
     papers: ClassVar[tuple[str, ...]] = ("garcia2024",)
     settings: ClassVar[dict[str, Any]] = SGD
     summed: ClassVar[bool] = True
+
+    def __check_init__(self) -> None:
+        """Only what was published."""
+        _one_sided(self)
 
     def signal(
         self, net: Network, sites: Sequence[Site], delta: Array, inject: Sequence[Array]
@@ -101,6 +115,10 @@ class PublishedWeight(WeightPerturbation):
     settings: ClassVar[dict[str, Any]] = SGD
     summed: ClassVar[bool] = True
     block: ClassVar[int] = 1
+
+    def __check_init__(self) -> None:
+        """Only what was published."""
+        _one_sided(self)
 
     def gradient(self, net: Network, sites: Sequence[Site], first: Array, shift: Network) -> Network:
         """The noise over sigma, only where something flows through the weight."""

@@ -1,10 +1,12 @@
 """Forecasts of a CSV file: which columns it reads and which it foretells."""
 
 import csv
+import hashlib
 from pathlib import Path
 from typing import TypeVar
 
 import equinox as eqx
+import numpy as np
 
 from perturbax.errors import ArgumentError, one_of, unknown
 from perturbax.network import setting
@@ -57,6 +59,14 @@ class FromFile(Forecast):
         inputs = _names(self.inputs) or tuple(column for column in numeric if numeric[column])
         columns = {column: table.numbers(column, self.gaps) for column in dict.fromkeys((*inputs, self.target))}
         return self._with(table.source, columns, inputs, self.target)
+
+    def digest(self) -> str:
+        """Return a hash of the numbers that are read."""
+        rows = self.opened
+        digest = hashlib.sha256(repr(rows.scale).encode())
+        for values in (rows.x, rows.y):
+            digest.update(np.asarray(values, np.float32).tobytes())
+        return digest.hexdigest()[:16]
 
 
 def _names(text: str) -> tuple[str, ...]:
