@@ -128,11 +128,8 @@ def _updates(e: Experiment, rule: Rule, task: Task) -> int:
 
 
 def _optimisers() -> list[str]:
-    return [
-        n
-        for n in dir(optax)
-        if n[0].islower() and n[:9] != "scale_by_" and "learning_rate" in _parameters(getattr(optax, n))
-    ]
+    names = (n for n in dir(optax) if n[0].islower() and not n.startswith("scale_by_"))
+    return [n for n in names if "learning_rate" in _parameters(getattr(optax, n))]
 
 
 def _parameters(function: Any) -> dict[str, inspect.Parameter]:

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,9 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return 0 on success, 2 on wrong arguments, 1 on failure."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # names of authors on a terminal that knows ASCII only
     try:
         return _dispatch(argv)
     except PerturbaxError as error:

@@ -304,8 +304,9 @@ def test_own_classes_by_import_path(tmp_path, monkeypatch):
 
 def test_compare_notices_other_data(capsys, tmp_path):
     data = series(tmp_path / "d.csv", rows=300)
-    argv = ["compare", "--task", "series", "--data", data, "--task.target", "load", "--task.window", "20", "--units", "4",
-            "--steps", "4", "--batch", "4", "--logs", "2", "--seeds", "1", "--rules", "frozen", "--out", tmp_path / "c"]  # fmt: skip
+    argv = ["compare", "--task", "series", "--data", data, "--task.target", "load", "--task.window", "20", "--units",
+            "4", "--steps", "4", "--batch", "4", "--logs", "2", "--seeds", "1", "--rules", "frozen", "--out",
+            tmp_path / "c"]  # fmt: skip
     assert main(list(map(str, argv))) == 0
     before = everything(tmp_path / "c")
     series(tmp_path / "d.csv", rows=299)

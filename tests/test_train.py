@@ -217,7 +217,7 @@ def test_folders_are_never_overwritten(tmp_path):
         px.run(SMALL, tmp_path / "run")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
-    with pytest.raises(ArgumentError, match="not empty"):
+    with pytest.raises(ArgumentError, match="not an empty folder"):
         px.run(SMALL, tmp_path / "mine")
     assert {p: p.read_bytes() for p in before} == before
 
@@ -356,7 +356,7 @@ def finished(tmp_path_factory):
         ("config.json", "[]", "not the configuration"),
         ("config.json", "{", "cannot be read"),
         ("result.json", "[]", "not the result"),
-        ("result.json", "{}", None),
+        ("result.json", "{}", "not the result"),
         ("metrics.jsonl", "3\n", "not a line of metrics"),
         ("metrics.jsonl", b"\xff\xfe\x00", "cannot be read"),
     ],
@@ -364,9 +364,6 @@ def finished(tmp_path_factory):
 def test_damaged_run_folders_say_so(file, content, words, finished, tmp_path):
     shutil.copytree(finished, tmp_path / "run")
     (tmp_path / "run" / file).write_bytes(content if isinstance(content, bytes) else content.encode())
-    if words is None:
-        assert px.load(tmp_path / "run").summary == {}
-        return
     with pytest.raises(PerturbaxError, match=words) as caught:
         px.load(tmp_path / "run")
     assert "\n" not in str(caught.value)
@@ -381,7 +378,7 @@ def test_settings_reach_the_optimiser():
         opt, steps = parts.optimiser.init(grads), []
         for _ in range(30):
             u, opt = parts.optimiser.update(grads, opt, grads)
-            steps.append(float(optax.global_norm(u)))
+            steps.append(float(optax.tree.norm(u)))
         return steps, parts.task.steps
 
     assert update(clip=1.0, schedule="constant")[0] == pytest.approx([1.0] * 30, rel=1e-4)
