@@ -1,13 +1,10 @@
 """The run folder: what is written, when, and how it is read back. Nothing half-written is ever read as whole."""
 
-import contextlib
 import io
 import json
 import math
-import os
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,32 +14,10 @@ import numpy as np
 from jax.tree_util import keystr, tree_flatten_with_path
 
 from perturbax.errors import ArgumentError, StoreError
+from perturbax.files import write, writing
 
 Tree = TypeVar("Tree")
 CHECKPOINT = re.compile(r"step-(\d+)\.npz")
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what the file system refuses into one line."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a whole file or none: into a temporary file beside it, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with writing(path):
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def plain(value: Any) -> Any:

@@ -132,7 +132,10 @@ def run_seeds(
     name: str | None = None,
     report: Report | None = None,
 ) -> list[Result]:
-    """Train one network per seed, compiled once; small ones side by side in one vmapped program."""
+    """Train one network per seed, compiled once; small ones side by side in one vmapped program.
+
+    Side by side, products are batched: numbers may differ from those of a single run in the last digits.
+    """
     parts = build(experiment.changed(seed=max(seeds)))
     for folder in folders or ():
         store.refuse_occupied(folder)

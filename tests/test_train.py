@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import os
 import shutil
 
 import jax
@@ -242,7 +243,7 @@ def test_damaged_and_foreign_weights_are_refused(tmp_path):
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     whole = px.run(SMALL, tmp_path / "whole")
-    sync, calls = store.os.fsync, []
+    sync, calls = os.fsync, []
 
     def full(descriptor):
         calls.append(descriptor)
@@ -250,7 +251,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
         sync(descriptor)
 
-    monkeypatch.setattr(store.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreError, match="No space left"):
         px.run(SMALL, tmp_path / "run")
     monkeypatch.undo()

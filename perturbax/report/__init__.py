@@ -1,10 +1,10 @@
 """Reports: saved runs to one self-contained HTML page that opens offline."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from perturbax.errors import ArgumentError, StoreError
+from perturbax.errors import ArgumentError
+from perturbax.files import write, writing
 
 
 def write_report(folders: Sequence[Path], out: Path) -> Path:
@@ -21,12 +21,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         raise ArgumentError(f"{out} is a folder; name a file for the report, such as {out / 'report.html'}")
     runs = read_runs(folders)
     html = page(sections(runs), [run.folder for run in runs], out)
-    draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
+    with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(html, encoding="utf-8", newline="\n")
-        os.replace(draft, out)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise StoreError(f"{out} cannot be written: {error.strerror}") from error
+    write(out, html.encode())
     return out
