@@ -121,7 +121,8 @@ def resume(folder: Path | str, *, report: Report | None = None) -> Result:
     one = _restore(compiled, experiment, folder)
     # A run that was one of several abreast goes on in the same program, beside copies of itself: the same numbers.
     beside = [dataclasses.replace(one, folder=None, metrics=[]) for _ in range(abreast - 1)]
-    return _finish_all(compiled, [one, *beside], report)[0]
+    _advance_all(compiled, [one, *beside], report)
+    return _conclude(compiled, one)
 
 
 def run_seeds(
@@ -151,7 +152,11 @@ def run_seeds(
         if one.folder:
             described = describe(parts._replace(experiment=one.experiment), name, len(groups[0]))
             store.create(one.folder, described)
-    return [result for group in groups for result in _finish_all(compiled, group, report)]
+    results = []
+    for group in groups:
+        _advance_all(compiled, group, report)
+        results += [_conclude(compiled, one) for one in group]
+    return results
 
 
 def _restore(compiled: Compiled, experiment: Experiment, folder: Path) -> _Run:
@@ -170,8 +175,8 @@ def _restore(compiled: Compiled, experiment: Experiment, folder: Path) -> _Run:
     return one
 
 
-def _finish_all(compiled: Compiled, runs: list[_Run], report: Report | None) -> list[Result]:
-    """Run to the last step, side by side, and write results."""
+def _advance_all(compiled: Compiled, runs: list[_Run], report: Report | None) -> None:
+    """Run to the last step, side by side."""
     total = compiled.parts.experiment.steps or 0
     done = int(runs[0].state.step)
     if report:
@@ -187,7 +192,6 @@ def _finish_all(compiled: Compiled, runs: list[_Run], report: Report | None) -> 
         done += length
         if report:
             report(done, total, float(losses[0].mean()))
-    return [_conclude(compiled, one) for one in runs]
 
 
 def _digest(parts: Parts, one: _Run, seconds: float, state: State, losses: np.ndarray, metrics: dict) -> None:
