@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from perturbax.network import split as split
     from perturbax.network import weights as weights
     from perturbax.noise import Noise as Noise
-    from perturbax.rule import NodePerturbation as NodePerturbation
+    from perturbax.perturbation import NodePerturbation as NodePerturbation
     from perturbax.rule import Rule as Rule
     from perturbax.rule import value_and_estimate as value_and_estimate
     from perturbax.rules import RULES as RULES
@@ -54,7 +54,8 @@ _HOME = {
     "gradient": ("decorrelate", "forward", "online"),
     "network": ("Fixed", "Layer", "Network", "Site", "apply_updates", "join", "setting", "split", "weights"),
     "noise": ("Noise",),
-    "rule": ("NodePerturbation", "Rule", "value_and_estimate"),
+    "perturbation": ("NodePerturbation",),
+    "rule": ("Rule", "value_and_estimate"),
     "rules": ("RULES",),
     "task": ("Task",),
     "tasks": ("TASKS",),

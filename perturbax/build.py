@@ -10,7 +10,7 @@ import jax
 import jax.random as jr
 import optax
 
-from perturbax.catalog import find, parse_units, settings_of
+from perturbax.catalog import FIELDS, find, parse_units, settings_of
 from perturbax.cells import CELLS, Readout
 from perturbax.errors import ArgumentError, one_of, positive, unknown
 from perturbax.experiment import DEFAULTS, Experiment
@@ -43,9 +43,8 @@ class Parts(NamedTuple):
 
     @property
     def passes(self) -> int:
-        """Forward passes per training step; decorrelating a sequence takes a clean pass of its own."""
-        extra = self.experiment.decorrelate != "off" and self.experiment.mode == "sequence"
-        return self.rule.passes() + extra
+        """Forward passes per training step."""
+        return passes_per_step(self.experiment, self.rule)
 
 
 def make_network(e: Experiment, sizes: Sequence[int], key: jax.Array) -> Network:
@@ -61,18 +60,42 @@ def make_network(e: Experiment, sizes: Sequence[int], key: jax.Array) -> Network
 
 def fill_in(given: Experiment) -> Experiment:
     """Return the experiment with every setting named: what the user said, else the rule's, the task's, the default."""
+    if given.steps is not None and given.passes is not None:
+        raise ArgumentError("steps and passes say the same thing twice: name one of them")
     classes: dict[str, Any] = {kind: find(kind, getattr(given, kind), KNOWN[kind]) for kind in KNOWN}
     _check_types(classes)
     task, rule = classes["task"], classes["rule"]
-    layers = (DEFAULTS, task.settings, rule.settings)
-    filled = {k: v for layer in layers for k, v in layer.items()}
+    shipped = _shipped(task, given)
+    layers = (DEFAULTS, task.settings, rule.settings, shipped)
+    filled = {k: v for layer in layers for k, v in layer.items() if k in FIELDS or k == "units"}
     fields = {k: v for k, v in filled.items() if getattr(given, k) is None}
-    shipped = {"rule": task.rule_settings.get(given.rule, {})}
+    own = {"rule": {k: v for k, v in shipped.items() if k not in FIELDS}}
     for kind, cls in classes.items():
-        asked = {**shipped.get(kind, {}), **getattr(given, f"{kind}_options")}
+        asked = {**own.get(kind, {}), **getattr(given, f"{kind}_options")}
         fields[f"{kind}_options"] = settings_of(kind, cls, asked)
     fields["units"] = parse_units(fields.get("units", given.units))
-    return dataclasses.replace(given, **fields)
+    return _afford(dataclasses.replace(given, **fields), rule, given.steps is not None)
+
+
+def _shipped(task: Any, given: Experiment) -> dict[str, Any]:
+    """Return what the task ships for the rule: the first settings in the mode that was asked for, if any."""
+    for settings in task.rule_settings.get(given.rule, ()):
+        if given.mode in (None, settings.get("mode", DEFAULTS["mode"])):
+            return settings
+    return {}
+
+
+def _afford(e: Experiment, rule: Any, named: bool) -> Experiment:
+    """Turn a budget of passes into steps, unless steps were named."""
+    if not named:
+        positive("passes", e.passes)
+        e = dataclasses.replace(e, steps=max(1, (e.passes or 0) // passes_per_step(e, rule(**e.rule_options))))
+    return dataclasses.replace(e, passes=None)
+
+
+def passes_per_step(e: Experiment, rule: Rule) -> int:
+    """Return forward passes per training step; decorrelating a sequence takes a clean pass of its own."""
+    return rule.passes() + (e.decorrelate != "off" and e.mode == "sequence")
 
 
 def _check_types(classes: dict[str, type]) -> None:
@@ -98,7 +121,7 @@ def build(given: Experiment) -> Parts:
         raise ArgumentError(f"seed must be from 0 to 2^31 - 1, not {e.seed}")
     if (e.batch or 0) >= 2**31:
         raise ArgumentError(f"batch {e.batch} is beyond any memory")
-    one_of("mode", e.mode, ("sequence", "online"))
+    one_of("mode", str(e.mode), ("sequence", "online"))
     one_of("decorrelate", str(e.decorrelate), ("off", "hidden", "hidden+input"))
     rule_class: Any = find("rule", e.rule, RULES)
     task_class: Any = find("task", e.task, TASKS)
@@ -120,11 +143,12 @@ def _updates(e: Experiment, rule: Rule, task: Task) -> int:
         return 1
     if reason := rule.needs_sequence():
         raise ArgumentError(reason)
-    if task.steps % e.every:
+    every = e.every or 1
+    if task.steps % every:
         fits = [k for k in range(1, task.steps + 1) if task.steps % k == 0]
-        near = min(fits, key=lambda k: abs(k - e.every))
-        raise ArgumentError(f"every must divide the {task.steps} steps of a sequence: {e.every} does not, {near} does")
-    return task.steps // e.every
+        near = min(fits, key=lambda k: abs(k - every))
+        raise ArgumentError(f"every must divide the {task.steps} steps of a sequence: {every} does not, {near} does")
+    return task.steps // every
 
 
 def _optimisers() -> list[str]:

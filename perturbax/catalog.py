@@ -1,16 +1,15 @@
 """Finding classes by name or import path, and reading their settings: names, types, defaults, help."""
 
 import dataclasses
-import importlib
 import inspect
 import math
 import os
-import sys
 from typing import Any, NamedTuple
 
 from docstring_parser import parse
 
 from perturbax.errors import ArgumentError, unknown
+from perturbax.imports import imported
 
 NOT_SETTINGS = ("self", "n_in", "n", "key")
 
@@ -30,16 +29,9 @@ def find(kind: str, name: str, known: dict[str, type]) -> type:
         return known[name]
     if ":" not in name:
         raise unknown(kind, name, known)
-    module, _, attribute = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found = getattr(importlib.import_module(module), attribute, None)
-    except Exception as error:  # whatever the user's own module does
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise ArgumentError(f"cannot import {kind} {name!r}: {first}") from error
+    found = imported(kind, name)
     if not isinstance(found, type):
-        raise ArgumentError(f"module {module} has no class {attribute!r}")
+        raise ArgumentError(f"{kind} {name!r} is not a class")
     if inspect.isabstract(found) or getattr(found, "__abstractvars__", None):
         raise ArgumentError(f"{kind} {name!r} is a base class: derive your own from it")
     return found
@@ -107,9 +99,9 @@ def settings_of(kind: str, cls: type, given: dict[str, Any]) -> dict[str, Any]:
 
 
 FIELDS: dict[str, type] = {
-    "task": str, "rule": str, "cell": str, "data": str, "steps": int, "batch": int, "lr": float, "optimiser": str,
-    "schedule": str, "clip": float, "decorrelate": str, "decor_lr": float, "mode": str, "every": int, "seed": int,
-    "logs": int,
+    "task": str, "rule": str, "cell": str, "data": str, "steps": int, "passes": int, "batch": int, "lr": float,
+    "optimiser": str, "schedule": str, "clip": float, "decorrelate": str, "decor_lr": float, "mode": str, "every": int,
+    "seed": int, "logs": int,
 }  # fmt: skip
 
 
@@ -125,7 +117,7 @@ def typed_fields(fields: dict[str, Any]) -> dict[str, Any]:
             made[name] = value
         elif name not in FIELDS:
             raise unknown("setting", name, FIELDS)
-        elif value is None and name == "data":
+        elif value is None and name in ("data", "passes"):
             made[name] = None
         elif FIELDS[name] is str and not (isinstance(value, str) and value):
             raise ArgumentError(f"{name} must be a name, not {value!r}")

@@ -31,6 +31,8 @@ KINDS = ("task", "rule", "cell")
 
 def experiment_from(base: Experiment, given: dict[str, Any], settings: dict[str, dict[str, Any]]) -> Experiment:
     """Return the base with what was typed on the command line laid over it."""
+    if "passes" in given and "steps" not in given:
+        base = dataclasses.replace(base, steps=None)  # a budget takes the place of another run's steps
     e = base.changed(**typed_fields(given))
     laid = {f"{kind}_options": {**getattr(e, f"{kind}_options"), **settings[kind]} for kind in KINDS}
     return dataclasses.replace(e, **laid)
@@ -97,6 +99,9 @@ def _short(number: float | None) -> str:
     return "not finite" if number is None else f"{number:.4g}"
 
 
+RUN_NAMES = ("lr", "clip", "decor_lr", "optimiser", "schedule", "decorrelate", "mode", "every", "steps")
+
+
 class Variant(NamedTuple):
     """One entry of --rules: its label, and what it changes."""
 
@@ -122,10 +127,10 @@ def parse_variant(text: str) -> Variant:
             raise ArgumentError(f"{suffix!r} in {text!r} is not NAME=VALUE")
         if name in known:
             own[name] = value
-        elif name in ("lr", "clip", "decor_lr", "optimiser", "schedule", "decorrelate"):
+        elif name in RUN_NAMES:
             fields |= typed_fields({name: value})
         else:
-            raise unknown(f"setting of rule {rule}", name, [*known, "lr", "clip", "decor_lr", "optimiser", "schedule"])
+            raise unknown(f"setting of rule {rule}", name, [*known, *RUN_NAMES])
     return Variant(text, fields, own)
 
 

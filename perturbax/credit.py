@@ -10,10 +10,15 @@ from perturbax.network import Network, weights
 
 
 class Credit(NamedTuple):
-    """The signal of step t is multiplied by sum_{k < window} discount^k delta_{t+k}; window None: to the end."""
+    """The signal of step t is multiplied by sum_{k < window} discount^k delta_{t+k}; window None: to the end.
+
+    form: how that is computed. "held": signals wait for their deltas. "replay": deltas of the whole sequence first,
+    then signals once more from the same noise. "trace": signals decay in a trace of the weights (window None).
+    """
 
     window: int | None = 1
     discount: Any = 1.0
+    form: str = "held"
 
 
 class Outer(NamedTuple):
@@ -35,6 +40,14 @@ class Outer(NamedTuple):
 
         rows = jax.tree.map(lambda s: s.reshape(-1, *s.shape[2:]), (self.sites, tuple(map(mix, self.signal))))
         return net.credit(*rows)
+
+    def traced(self, net: Network, decay: Float[Array, " b"]) -> PyTree:
+        """Sum decay_t signal_t (x) presynaptic activity over steps only: leaves `(K, B, ...)` of the weights."""
+
+        def one(signal: PyTree, sites: PyTree) -> Network:
+            return net.credit(sites, jax.tree.map(lambda s: decay.reshape(-1, *[1] * (s.ndim - 1)) * s, signal))
+
+        return jax.vmap(jax.vmap(one, in_axes=(1, 1)), in_axes=(1, None))(self.signal, self.sites)
 
 
 class Direct(NamedTuple):
@@ -90,6 +103,11 @@ class Ring(NamedTuple):
     written: Array
 
 
+def pairing(credit: Credit, b: int, steps: int | None) -> "Pairing | Trace":
+    """Return what pairs signals with deltas over a sequence of that many steps (None: a stream), in blocks of b."""
+    return Trace(credit.discount) if credit.form == "trace" else Pairing.over(credit, b, steps)
+
+
 class Pairing(NamedTuple):
     """Pairs signals with deltas over blocks of b steps: hold the last m blocks, settle the oldest.
 
@@ -107,8 +125,9 @@ class Pairing(NamedTuple):
         whole = steps is not None and b >= steps
         return cls(Credit(window, credit.discount), b, 1 if whole or window == 1 else -(-(window - 1) // b) + 1)
 
-    def empty(self, parts: PyTree, delta: Any) -> Ring | tuple[()]:
+    def empty(self, net: Network, parts: PyTree, delta: Any) -> Ring | tuple[()]:
         """Return the ring before the first block; parts and delta give shapes."""
+        del net
         if self.m == 1:
             return ()
 
@@ -149,6 +168,38 @@ class Pairing(NamedTuple):
             return (ring, jax.tree.map(jnp.add, grads, more)), None
 
         return jax.lax.scan(one, (ring, grads), None, length=self.m - 1)[0][1]
+
+
+class Trace(NamedTuple):
+    """Decaying eligibility traces, one per sample and example: G_t = discount G_{t-1} + signal_t (x) activity_t.
+
+        dL/dw  ~  sum_t delta_t G_t
+
+    The sum of to-go credit with the same discount, in another order: nothing waits, and memory is K x B x weights.
+    Has the methods of `Pairing`; inside a block signals meet deltas as there.
+    """
+
+    discount: Any
+    m: int = 1
+
+    def empty(self, net: Network, parts: PyTree, delta: Any) -> Network:
+        """Return the traces before the first step."""
+        rows = delta.shape[1:]
+        return jax.tree.map(lambda w: jnp.zeros((*rows, *w.shape), w.dtype), weights(net))
+
+    def push(self, net: Network, ring: Network, parts: Outer, delta: Array) -> tuple[Network, Network]:
+        """Add a block: -> (traces, the gradient that its deltas make)."""
+        power = jnp.asarray(self.discount, delta.dtype) ** jnp.arange(len(delta) + 1, dtype=delta.dtype)
+        grads = parts.settle(net, to_go(delta, self.discount))
+        late = jnp.tensordot(power[1:], delta, 1)  # what the traces so far are worth in this block
+        grads = jax.tree.map(lambda g, G: g + jnp.tensordot(late, G, 2), grads, ring)
+        fresh = parts.traced(net, power[:-1][::-1])
+        return jax.tree.map(lambda G, new: power[-1] * G + new, ring, fresh), grads
+
+    def flush(self, net: Network, ring: Network, grads: Network) -> Network:
+        """Nothing waits."""
+        del net, ring
+        return grads
 
 
 def nothing(net: Network) -> Network:

@@ -18,6 +18,7 @@ class Experiment:
         data: data file of the task, where it needs one.
         units: units of each recurrent layer, comma separated (64 or 128,64); a linear readout follows.
         steps: training steps; a step is one batch of sequences (or as many steps of the stream, online).
+        passes: budget in forward passes over a batch, instead of steps: rules get as many steps as it pays for.
         batch: sequences per batch, or parallel streams online.
         lr: learning rate.
         optimiser: any optax optimiser by name (adam, sgd, rmsprop, ...).
@@ -40,6 +41,7 @@ class Experiment:
     data: str | None = None
     units: tuple[int, ...] | int | None = None
     steps: int | None = None
+    passes: int | None = None
     batch: int | None = None
     lr: float | None = None
     optimiser: str | None = None
@@ -47,8 +49,8 @@ class Experiment:
     clip: float | None = None
     decorrelate: str | None = None
     decor_lr: float | None = None
-    mode: str = "sequence"
-    every: int = 1
+    mode: str | None = None
+    every: int | None = None
     seed: int = 0
     logs: int = 50
     task_options: Options = field(default_factory=dict)
@@ -66,6 +68,6 @@ class Experiment:
 
 
 DEFAULTS: Options = {
-    "units": (64,), "steps": 2000, "batch": 32, "lr": 1e-3, "optimiser": "adam", "schedule": "cosine", "clip": 1.0,
-    "decorrelate": "off", "decor_lr": 1e-3,
+    "units": (64,), "passes": 6000, "batch": 32, "lr": 1e-3, "optimiser": "adam", "schedule": "cosine", "clip": 1.0,
+    "decorrelate": "off", "decor_lr": 1e-3, "mode": "sequence", "every": 1,
 }  # fmt: skip

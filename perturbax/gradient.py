@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PyTree
 
-from perturbax.credit import Pairing, nothing
+from perturbax.credit import nothing, pairing, to_go
 from perturbax.errors import ArgumentError
 from perturbax.network import Network, Site, join, split
 
 Loss: TypeAlias = Callable[[Any, Any], Array]
 Estimator: TypeAlias = Callable[..., tuple[Array, Network]]
+Learner: TypeAlias = Callable[..., tuple[PyTree, Array, Network]]
 
 ROWS, STEPS = 1024, 32  # a block of steps is multiplied out at once: about this many rows, at most this many steps
 
@@ -45,12 +46,13 @@ def sealed(loss: Loss) -> Loss:
     return score
 
 
-def walk(rule: Any, score: Loss, net: Network, carry: PyTree, block: tuple) -> tuple[PyTree, Seen]:
-    """Run the rule over a block (xs, ys, noise) of steps with fixed weights."""
+def walk(rule: Any, score: Loss, net: Network, carry: PyTree, block: tuple, step: Any = None) -> tuple[PyTree, Seen]:
+    """Run the rule over a block (xs, ys, noise) of steps with fixed weights; step: `rule.step`, or another."""
+    step = step or rule.step
 
     def body(carry: PyTree, now: tuple) -> tuple[PyTree, Seen]:
         x, y, noise = now
-        carry, e = rule.step(net, carry, x, lambda out: score(out, y), noise)
+        carry, e = step(net, carry, x, lambda out: score(out, y), noise)
         z = tuple(None if D is None else site.z for site, D in zip(e.sites, net.decor, strict=True))
         return carry, Seen(e.loss.mean(), e.delta, e.parts, z)
 
@@ -64,7 +66,8 @@ def _keys(key: Array, start: Array | int, steps: int) -> Array:
 
 def _block_length(rule: Any, T: int, B: int) -> int:
     """Steps per block: the largest divisor of T that is not far below the wanted length, else that length."""
-    if rule.credit_over().window is None:
+    credit = rule.credit_over()
+    if credit.window is None and credit.form == "held":
         return T
     want = max(1, min(rule.block, ROWS // B, T))
     return next((b for b in range(want, want // 2, -1) if T % b == 0), want)
@@ -74,46 +77,85 @@ def _scorer(rule: Any, loss: Loss) -> Loss:
     return loss if rule.differentiates else sealed(loss)
 
 
-def streamed(rule: Any, loss: Loss) -> Estimator:
-    """Return the estimator of a rule that has init, draw and step: a whole sequence in blocks of steps.
+def streamed(rule: Any, loss: Loss) -> Learner:
+    """Return (kept, net, xs, ys, key) -> (kept, loss, grads) of a rule that has init, draw and step.
 
-    Each block keeps signals and sites, and is multiplied out at once. Memory does not grow with T, except for
-    credit to the end of the sequence, which is a single block.
+    The sequence runs in blocks of steps; each keeps signals and sites, and is multiplied out at once. Memory does not
+    grow with T, except for stored credit to the end of the sequence, which is a single block.
     """
     score = _scorer(rule, loss)
+    credit = rule.credit_over()
 
-    def estimate(net: Network, xs: Float[Array, "T B n_in"], ys: Any, key: Array) -> tuple[Array, Network]:
+    def learn(kept: PyTree, net: Network, xs: Float[Array, "T B n_in"], ys: Any, key: Array) -> tuple:
         T, B = xs.shape[:2]
         b = _block_length(rule, T, B)
         whole, rest = divmod(T, b)
-        pairing = Pairing.over(rule.credit_over(), b, T)
+        pairs: Any = pairing(credit, b, T)
         key_start, key_steps = jr.split(key)
+        first = rule.recall(rule.init(net, B, key_start), kept)
 
-        def run(carry: PyTree, start: Array | int, steps: int) -> tuple[PyTree, Seen]:
+        def run(carry: PyTree, start: Array | int, steps: int, step: Any = None) -> tuple[PyTree, Seen]:
             x, y = jax.tree.map(lambda s: jax.lax.dynamic_slice_in_dim(s, start, steps), (xs, ys))
             carry, noise = rule.draw(net, carry, x, _keys(key_steps, start, steps))
-            return walk(rule, score, net, carry, (x, y, noise))
+            return walk(rule, score, net, carry, (x, y, noise), step)
+
+        if credit.form == "replay":
+            carry, total, delta = _deltas(run, first, b, whole, rest)
+            grads = _replayed(rule, net, run, first, to_go(delta, credit.discount), b)
+            return rule.keep(carry), total / T, _averaged(grads, T * B, delta)
 
         def block(j: Array, s: tuple) -> tuple:
             carry, ring, grads, total = s
             carry, seen = run(carry, j * b, b)
-            ring, more = pairing.push(net, ring, seen.parts, seen.delta)
+            ring, more = pairs.push(net, ring, seen.parts, seen.delta)
             return carry, ring, jax.tree.map(jnp.add, grads, more), total + seen.loss.sum()
 
-        carry = rule.init(net, B, key_start)
-        shapes = jax.eval_shape(lambda c: run(c, 0, b), carry)[1]
-        ring = pairing.empty(shapes.parts, shapes.delta)
-        s = carry, ring, nothing(net), jnp.zeros((), shapes.loss.dtype)
+        shapes = jax.eval_shape(lambda c: run(c, 0, b), first)[1]
+        ring = pairs.empty(net, shapes.parts, shapes.delta)
+        s = first, ring, nothing(net), jnp.zeros((), shapes.loss.dtype)
         carry, ring, grads, total = jax.lax.fori_loop(0, whole, block, s)
         if rest:
-            _, seen = run(carry, whole * b, rest)
-            parts, delta = (seen.parts, seen.delta) if pairing.m == 1 else _padded((seen.parts, seen.delta), b)
-            ring, more = pairing.push(net, ring, parts, delta)
+            carry, seen = run(carry, whole * b, rest)
+            parts, delta = (seen.parts, seen.delta) if pairs.m == 1 else _padded((seen.parts, seen.delta), b)
+            ring, more = pairs.push(net, ring, parts, delta)
             grads, total = jax.tree.map(jnp.add, grads, more), total + seen.loss.sum()
-        grads = pairing.flush(net, ring, grads)
-        return total / T, _averaged(grads, T * B, shapes.delta)
+        grads = pairs.flush(net, ring, grads)
+        return rule.keep(carry), total / T, _averaged(grads, T * B, shapes.delta)
 
-    return estimate
+    return learn
+
+
+def _deltas(run: Any, carry: PyTree, b: int, whole: int, rest: int) -> tuple[PyTree, Array, Array]:
+    """Run a whole sequence for its deltas `(T, K, B)` alone: -> (carry, summed loss, deltas)."""
+
+    def block(carry: PyTree, j: Array) -> tuple[PyTree, tuple]:
+        carry, seen = run(carry, j * b, b)
+        return carry, (seen.loss.sum(), seen.delta)
+
+    carry, (losses, delta) = jax.lax.scan(block, carry, jnp.arange(whole))
+    total, delta = losses.sum(), delta.reshape(-1, *delta.shape[2:])
+    if rest:
+        carry, seen = run(carry, whole * b, rest)
+        total, delta = total + seen.loss.sum(), jnp.concatenate([delta, seen.delta])
+    return carry, total, delta
+
+
+def _replayed(rule: Any, net: Network, run: Any, carry: PyTree, c: Array, b: int) -> Network:
+    """Run the sequence again under the same noise, and multiply its signals with the credit c `(T, K, B)`."""
+
+    def settle(carry: PyTree, start: Array | int, steps: int) -> tuple[PyTree, Network]:
+        carry, seen = run(carry, start, steps, rule.again)
+        return carry, seen.parts.settle(net, jax.lax.dynamic_slice_in_dim(c, start, steps))
+
+    def block(j: Array, s: tuple) -> tuple:
+        carry, more = settle(s[0], j * b, b)
+        return carry, jax.tree.map(jnp.add, s[1], more)
+
+    whole, rest = divmod(len(c), b)
+    carry, grads = jax.lax.fori_loop(0, whole, block, (carry, nothing(net)))
+    if rest:
+        grads = jax.tree.map(jnp.add, grads, settle(carry, whole * b, rest)[1])
+    return grads
 
 
 def _padded(tree: PyTree, b: int) -> PyTree:
@@ -148,11 +190,12 @@ def online(rule: Any, loss: Loss, optimiser: Any, every: int = 1, decor_lr: Any 
     """
     if reason := rule.needs_sequence():
         raise ArgumentError(reason)
-    pairing, score = Pairing.over(rule.credit_over(), every, None), _scorer(rule, loss)
+    pairs: Any = pairing(rule.credit_over(), every, None)
+    score = _scorer(rule, loss)
 
     def init(net: Network, x: Float[Array, "B n_in"], y: Any, key: Array) -> Stream:
         key_start, key_steps = jr.split(key)
-        carry = rule.init(net, x.shape[0], key_start)
+        carry = rule.recall(rule.init(net, x.shape[0], key_start), rule.begin(net, x))
         x, y = jax.tree.map(lambda s: jnp.broadcast_to(s, (every, *s.shape)), (x, y))
 
         def once(carry: PyTree) -> Seen:
@@ -161,11 +204,11 @@ def online(rule: Any, loss: Loss, optimiser: Any, every: int = 1, decor_lr: Any 
 
         seen = jax.eval_shape(once, carry)
         opt = optimiser.init(split(net)[0])
-        return Stream(net, opt, carry, pairing.empty(seen.parts, seen.delta), key_steps, jnp.zeros((), int))
+        return Stream(net, opt, carry, pairs.empty(net, seen.parts, seen.delta), key_steps, jnp.zeros((), int))
 
     def update(s: Stream, block: tuple) -> tuple[Stream, Array]:
         carry, seen = walk(rule, score, s.net, s.carry, block)
-        ring, grads = pairing.push(s.net, s.ring, seen.parts, seen.delta)
+        ring, grads = pairs.push(s.net, s.ring, seen.parts, seen.delta)
         grads = _averaged(grads, every * block[0].shape[1], seen.delta)
         net, opt = improve(s.net, optimiser, s.opt, grads, rule)
         rate: Any = decor_lr(s.t // every) if callable(decor_lr) else decor_lr

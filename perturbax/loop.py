@@ -11,7 +11,6 @@ from jaxtyping import Array, PyTree
 from perturbax.build import Parts
 from perturbax.gradient import activity, decorrelate, forward, improve, online
 from perturbax.network import Network, weights
-from perturbax.rule import value_and_estimate
 from perturbax.task import HeldOut, Task
 
 
@@ -20,6 +19,7 @@ class Learner(NamedTuple):
 
     net: Network
     opt: PyTree
+    kept: PyTree  # what the rule keeps from one update to the next
 
 
 class State(NamedTuple):
@@ -43,7 +43,8 @@ def start(parts: Parts, seed: Array) -> State:
         learner = _online(parts)[0](net, xs[0], ys[0], learner_key)
     else:
         some: Any = weights(net)
-        learner = Learner(net, parts.optimiser.init(some))
+        xs = jax.eval_shape(lambda: parts.task.sample(key, _batch(parts)))[0]
+        learner = Learner(net, parts.optimiser.init(some), parts.rule.begin(net, jnp.zeros(xs.shape[1:], xs.dtype)))
     worst = jnp.asarray(jnp.inf, jnp.result_type(float))
     return State(learner, key, jnp.zeros((), int), net, worst, jnp.zeros((), int))
 
@@ -54,7 +55,7 @@ def _batch(parts: Parts) -> int:
 
 def _online(parts: Parts) -> tuple[Callable, Callable]:
     e = parts.experiment
-    return online(parts.rule, parts.task.loss, parts.optimiser, e.every, parts.decor_rate)
+    return online(parts.rule, parts.task.loss, parts.optimiser, e.every or 1, parts.decor_rate)
 
 
 def _step(parts: Parts, task: Task, state: State) -> tuple[State, Array]:
@@ -68,8 +69,8 @@ def _step(parts: Parts, task: Task, state: State) -> tuple[State, Array]:
         data_key, noise_key = jr.split(jr.fold_in(state.key, state.step))
         xs, ys = task.sample(data_key, _batch(parts))
         net = decorrelate(state.learner.net, xs, parts.decor_rate(state.step))
-        loss, grads = value_and_estimate(parts.rule, task.loss)(net, xs, ys, noise_key)
-        learner = Learner(*improve(net, parts.optimiser, state.learner.opt, grads, parts.rule))
+        kept, loss, grads = parts.rule.learner(task.loss)(state.learner.kept, net, xs, ys, noise_key)
+        learner = Learner(*improve(net, parts.optimiser, state.learner.opt, grads, parts.rule), kept)
     return state._replace(learner=learner, step=state.step + 1), loss
 
 

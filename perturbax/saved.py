@@ -46,8 +46,8 @@ def describe(parts: Parts, name: str | None = None, abreast: int = 1) -> dict[st
     cell: Any = find("cell", e.cell, CELLS)
     label = e.rule + ("" if e.decorrelate == "off" else "+decor")
     facts = {
-        "rule": {k: getattr(rule, k) for k in ("equation", "uses", "cost", "memory", "papers")}
-        | {"target": rule.aim()},
+        "rule": {k: getattr(rule, k) for k in ("equation", "cost", "memory", "papers")}
+        | {"target": rule.aim(), "uses": rule.told()},
         "task": {"summary": task.summary, "papers": task.papers},
         "cell": {k: getattr(cell, k, "") for k in ("equation", "papers")},
         "decorrelation": None if e.decorrelate == "off" else {"papers": ["ahmad2023", "garcia2024"]},

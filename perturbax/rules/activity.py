@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from perturbax.network import Network, Site
-from perturbax.rule import NodePerturbation
+from perturbax.perturbation import NodePerturbation
 
 
 class Activity(NodePerturbation):

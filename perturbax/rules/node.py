@@ -1,12 +1,15 @@
 """Node perturbation."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from jaxtyping import Array
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
 
+from perturbax.credit import Estimate, Outer
 from perturbax.network import Network, Site
-from perturbax.rule import NodePerturbation
+from perturbax.perturbation import NodePerturbation
 
 
 class Node(NodePerturbation):
@@ -34,3 +37,20 @@ class Node(NodePerturbation):
     ) -> tuple[Array, list[Array]]:
         """Return the noise difference over its variance."""
         return delta, [noise / self.variance for noise in self.pair(list(inject))]
+
+    def passes(self) -> int:
+        """Replay takes one more clean pass: signals are the noise itself."""
+        return self.lanes + 1 if self.credit == "replay" and self.clean else super().passes()
+
+    def again(self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree) -> tuple[PyTree, Estimate]:
+        """Step the clean row alone."""
+        if not self.clean:
+            return super().again(net, carry, x, score, noise)
+        states, left = carry
+        spread = self.noise.spread(left) or [jnp.ones(()) for _ in noise]
+        clean, y, sites = net.step(jax.tree.map(lambda s: s[0], states), x)
+        states = jax.tree.map(lambda rows, row: rows.at[0].set(row), states, clean)
+        signal = [e * (self.sigma / (self.variance * s)) for e, s in zip(noise, spread, strict=True)]
+        left = self.noise.adapt(left, [site.a for site in sites])
+        parts = Outer(tuple(site._replace(a=None) for site in sites), tuple(signal))
+        return (states, left), Estimate(score(y), y, sites, None, parts)

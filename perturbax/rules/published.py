@@ -17,7 +17,7 @@ from jaxtyping import Array
 from perturbax.errors import ArgumentError
 from perturbax.network import Network, Site, setting
 from perturbax.noise import Noise, as_noise
-from perturbax.rule import NodePerturbation, Perturbation
+from perturbax.perturbation import NodePerturbation, Perturbation
 from perturbax.rules.weight import WeightPerturbation
 
 SGD: dict[str, Any] = {"optimiser": "sgd", "schedule": "constant", "clip": 0.0}

@@ -10,7 +10,7 @@ from jaxtyping import Array, PyTree
 from perturbax.credit import Direct, Estimate
 from perturbax.errors import ArgumentError
 from perturbax.network import Network, join, setting, split, weights
-from perturbax.rule import Perturbation
+from perturbax.perturbation import Perturbation
 
 
 class WeightPerturbation(Perturbation):
@@ -27,6 +27,10 @@ class WeightPerturbation(Perturbation):
         """Refuse credit that would count a loss twice."""
         if self.hold_steps < 0:
             raise ArgumentError(f"hold_steps must be 0 or more, not {self.hold_steps}")
+        if self.credit in ("replay", "trace"):
+            raise ArgumentError(f"credit {self.credit} is for noise in pre-activations, not in weights")
+        if self.noise.spread(self.noise.init([jnp.ones((1, 1))])) is not None:
+            raise ArgumentError(f"{type(self.noise).__name__} noise is for pre-activations, not for weights")
         if self.credit != "same-step" and self.hold_steps != 1:
             raise ArgumentError(
                 "a direction kept over steps is credited with every loss already: "
@@ -45,8 +49,8 @@ class WeightPerturbation(Perturbation):
 
     def init(self, net: Network, batch: int, key: Array) -> PyTree:
         """One state per row, and the first direction."""
-        rows = jax.tree.map(lambda s: jnp.broadcast_to(s, (self.passes(), *s.shape)), net.start(batch))
-        left, xi = self._direction(net, self.noise.init(), key)
+        rows = jax.tree.map(lambda s: jnp.broadcast_to(s, (self.lanes, *s.shape)), net.start(batch))
+        left, xi = self._direction(net, self.noise.init(self.like(weights(net))), key)
         return rows, left, xi, jnp.zeros((), int)
 
     def _direction(self, net: Network, left: PyTree, key: Array) -> tuple[PyTree, PyTree]:
@@ -66,10 +70,10 @@ class WeightPerturbation(Perturbation):
             return join(jax.tree.map(jnp.add, some, shift), rest).step(state, x)
 
         states, y, sites = jax.vmap(run)(inject, states)
-        loss, sites = jax.vmap(score)(y), self.middle(sites)
+        (loss, delta), sites = self.compare(score, y), self.middle(sites)
         parts = Direct(self.gradient(net, sites, t == 0, self.pair(inject)))
-        estimate = Estimate(self.middle(loss), self.middle(y), sites, self.pair(loss), parts)
-        return (states, left, xi, t + 1), estimate
+        estimate = Estimate(loss, self.middle(y), sites, delta, parts)
+        return (self.onward(states), left, xi, t + 1), estimate
 
 
 class Weight(WeightPerturbation):

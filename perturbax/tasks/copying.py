@@ -36,8 +36,10 @@ class Copy(Task):
     fresh: bool = setting(True)
     summary: ClassVar[str] = "remember a sequence of symbols over a delay; generated"
     papers: ClassVar[tuple[str, ...]] = ("hochreiter1997", "arjovsky2016", "garcia2024")
-    settings: ClassVar[dict[str, Any]] = {"units": 128, "batch": 64, "steps": 3000, "lr": 1e-3}
-    rule_settings: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(("node", "activity", "innovation"), TO_GO)
+    settings: ClassVar[dict[str, Any]] = {"units": 128, "batch": 64, "passes": 9000, "lr": 1e-3}
+    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = dict.fromkeys(
+        ("node", "activity", "innovation"), (TO_GO,)
+    )
 
     def __check_init__(self) -> None:
         """Refuse settings that mean nothing."""

@@ -42,8 +42,10 @@ class MackeyGlass(Forecast):
     series_seed: int = setting(0)
     summary: ClassVar[str] = "forecast (or recall) the chaotic Mackey-Glass series 15 samples ahead; generated"
     papers: ClassVar[tuple[str, ...]] = ("mackey1977", "garcia2024")
-    settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "steps": 4500, "lr": 1e-3}
-    rule_settings: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(("node", "activity", "innovation"), TO_GO)
+    settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 9000, "lr": 1e-3}
+    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = dict.fromkeys(
+        ("node", "activity", "innovation"), (TO_GO,)
+    )
 
     def __check_init__(self) -> None:
         """Refuse settings that mean nothing."""

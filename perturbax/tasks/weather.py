@@ -29,5 +29,7 @@ class Weather(FromFile):
     inputs: str = setting(",".join(INPUTS))
     summary: ClassVar[str] = "forecast the air temperature from nine hourly readings (--data WTH.csv)"
     papers: ClassVar[tuple[str, ...]] = ("zhou2021", "garcia2024")
-    settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "steps": 2000, "lr": 1e-3}
-    rule_settings: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(("node", "activity", "innovation"), TO_GO)
+    settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 6000, "lr": 1e-3}
+    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = dict.fromkeys(
+        ("node", "activity", "innovation"), (TO_GO,)
+    )

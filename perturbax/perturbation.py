@@ -1,0 +1,210 @@
+"""The shared anatomy of the perturbation rules: differences, credit, noise; and of those with noise in nodes."""
+
+import abc
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from perturbax.credit import Credit, Estimate, Outer
+from perturbax.errors import ArgumentError, one_of, positive
+from perturbax.network import Network, Site, setting
+from perturbax.noise import Noise, as_noise
+from perturbax.rule import USES, Rule
+
+# Variance of a difference of noises, in sigma^2.
+DIFFERENCES = {"one-sided": 1, "linearised": 1, "antithetic": 4, "noisy": 2}
+CREDITS = ("same-step", "window", "to-go", "replay", "trace")
+STATES = ("free", "restarted")
+
+
+class Perturbation(Rule):
+    """Base of the rules that learn from what noise does to the score.
+
+    Passes run as stacked rows, the same network under different noise, and are compared in pairs:
+
+        one-sided     K noisy rows, each against one clean row             1 + K passes
+        linearised    the same, L(noisy) - L(clean) taken as <dL/dy, y_noisy - y_clean>: needs the output error
+        antithetic    K rows with noise +xi against K rows with -xi        2 K passes
+        noisy         K noisy rows against K other noisy rows              2 K passes (no clean pass is needed)
+
+    All rows see the same data and differ in their noise only (common random numbers).
+    Presynaptic activity is the clean row's, or the mean over all rows where there is no clean one (the same up to
+    order sigma^2).
+
+    Attributes:
+        sigma: standard deviation of the injected noise, in units of what it is added to.
+        samples: K, the number of pairs of passes that are averaged.
+        difference: one-sided, linearised, antithetic or noisy (noisy against noisy).
+        credit: which losses a signal is paired with: same-step, window, to-go (all later steps), replay (to-go by a
+            second pass, in little memory) or trace (to-go by decaying traces, also online).
+        window: number of steps in window credit, the present one included.
+        discount: weight of a loss k steps later is discount^k, except in same-step credit.
+        noisy_state: free (noisy rows live their own lives) or restarted (from the clean state at every step).
+        noise: rademacher, gaussian, orthogonal, low-rank, correlated, scaled, a Noise, or module:name of your own
+            function (key, shape, dtype) -> values.
+    """
+
+    sigma: float = 1e-3
+    samples: int = setting(1)
+    difference: str = setting("one-sided")
+    credit: str = setting("same-step")
+    window: int = setting(20)
+    discount: float = 1.0
+    noisy_state: str = setting("free")
+    noise: Noise = eqx.field(converter=as_noise, default="rademacher")
+
+    def __check_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        positive("sigma", self.sigma)
+        positive("samples", self.samples)
+        positive("window", self.window)
+        one_of("difference", self.difference, DIFFERENCES)
+        one_of("credit", self.credit, CREDITS)
+        one_of("noisy_state", self.noisy_state, STATES)
+        if self.noisy_state == "restarted" and not (self.clean and self.credit == "same-step"):
+            raise ArgumentError(
+                "noisy_state restarted needs a clean pass to restart from, and credit same-step: "
+                "noise that is forgotten after a step cannot earn later losses"
+            )
+        if self.credit == "replay" and not self.noise.replayable:
+            raise ArgumentError(f"credit replay: {type(self.noise).__name__} noise cannot be drawn again (use to-go)")
+        if isinstance(self.discount, int | float) and not 0 <= self.discount <= 1:
+            raise ArgumentError(f"discount must lie between 0 and 1, not {self.discount}")
+
+    def passes(self) -> int:
+        """1 + K, or 2 K where there is no clean pass; twice that with replay."""
+        return self.lanes * (2 if self.credit == "replay" else 1)
+
+    @property
+    def clean(self) -> bool:
+        """Whether row 0 is free of noise."""
+        return self.difference in ("one-sided", "linearised")
+
+    @property
+    def lanes(self) -> int:
+        """Passes that run side by side."""
+        return 1 + self.samples if self.clean else 2 * self.samples
+
+    def told(self) -> tuple[str, ...]:
+        """Linearised differences need the output error."""
+        extra = {"output error"} if self.difference == "linearised" else set()
+        return tuple(u for u in USES if u in {*self.uses, *extra})
+
+    def reach(self) -> str:
+        """Return which gradient an unbiased signal amounts to under this credit."""
+        if self.credit == "same-step":
+            return "gradient cut at every step"
+        part = f"gradient through {self.window} steps" if self.credit == "window" else "full gradient"
+        part += self.noise.bias
+        return part if self.discount == 1 else f"{part}, losses k steps later weighted by {self.discount:g}^k"
+
+    def credit_over(self) -> Credit:
+        """Same step, window or to the end."""
+        form = self.credit if self.credit in ("replay", "trace") else "held"
+        return Credit({"same-step": 1, "window": self.window}.get(self.credit), self.discount, form)
+
+    def needs_sequence(self) -> str:
+        """Credit to-go needs the end of the sequence."""
+        if self.credit in ("to-go", "replay"):
+            return f"credit {self.credit} needs the end of the sequence: online, use credit window, trace or same-step"
+        return ""
+
+    @property
+    def variance(self) -> Any:
+        """Variance of the noise difference within a pair."""
+        return DIFFERENCES[self.difference] * self.sigma**2
+
+    def like(self, shapes: PyTree) -> PyTree:
+        """Return the shapes of the noise to draw, K (or 2 K independent) rows in front of the given ones."""
+        drawn = self.samples * (2 if self.difference == "noisy" else 1)
+        return jax.tree.map(lambda s: jax.ShapeDtypeStruct((drawn, *s.shape), s.dtype), shapes)
+
+    def rows(self, xi: PyTree) -> PyTree:
+        """Return the noise of all rows, in units of the injected quantity."""
+
+        def stack(e: Array) -> Array:
+            if self.difference == "noisy":
+                return self.sigma * e
+            first = jnp.zeros_like(e[:1]) if self.clean else self.sigma * e
+            second = self.sigma * e if self.clean else -self.sigma * e
+            return jnp.concatenate([first, second])
+
+        return jax.tree.map(stack, xi)
+
+    def pair(self, rows: PyTree) -> PyTree:
+        """Return the differences within pairs, `(K, ...)`, of something that every row has."""
+        return jax.tree.map(lambda s: s[1:] - s[:1] if self.clean else s[: self.samples] - s[self.samples :], rows)
+
+    def middle(self, rows: PyTree) -> PyTree:
+        """Return the clean row, or the mean of all rows."""
+        return jax.tree.map(lambda s: s[0] if self.clean else s.mean(0), rows)
+
+    def onward(self, states: PyTree) -> PyTree:
+        """Return the states that the next step starts from."""
+        if self.noisy_state == "free":
+            return states
+        return jax.tree.map(lambda s: jnp.broadcast_to(s[:1], s.shape), states)
+
+    def compare(self, score: Any, y: Array) -> tuple[Array, Array]:
+        """Return the loss `(B,)` and delta `(K, B)` of outputs `(rows, B, n_out)`."""
+        if self.difference != "linearised":
+            loss = jax.vmap(score)(y)
+            return self.middle(loss), self.pair(loss)
+        loss, pull = jax.vjp(score, y[0])
+        return loss, jnp.sum(pull(jnp.ones_like(loss)) * self.pair(y), -1)
+
+
+class NodePerturbation(Perturbation):
+    """Base of the rules that inject noise into pre-activations; a rule is its `signal`."""
+
+    @abc.abstractmethod
+    def signal(self, net: Network, sites: Sequence[Site], delta: Array, inject: Sequence[Array]) -> tuple:
+        """Return (delta `(K, B)`, signal `(K, B, ...)` per layer).
+
+        sites and inject (the noise) hold all rows; delta is the loss difference of each pair.
+        """
+
+    def begin(self, net: Network, x: Array) -> PyTree:
+        """The state of the noise."""
+        return self.noise.init(self._shapes(net, net.start(x.shape[0]), x))
+
+    def _shapes(self, net: Network, state: PyTree, x: Array) -> PyTree:
+        return self.like([site.a for site in jax.eval_shape(net.step, state, x)[2]])
+
+    def init(self, net: Network, batch: int, key: Array) -> PyTree:
+        """One state per row; the noise's is what was kept."""
+        return jax.tree.map(lambda s: jnp.broadcast_to(s, (self.lanes, *s.shape)), net.start(batch)), ()
+
+    def recall(self, carry: PyTree, kept: PyTree) -> PyTree:
+        """Noise goes on."""
+        return carry[0], kept
+
+    def keep(self, carry: PyTree) -> PyTree:
+        """The state of the noise."""
+        return carry[1]
+
+    def draw(self, net: Network, carry: PyTree, xs: Array, keys: Array) -> tuple[PyTree, PyTree]:
+        """Noise for every pre-activation of the block."""
+        states, left = carry
+        like = self._shapes(net, jax.tree.map(lambda s: s[0], states), xs[0])
+        left, xi = self.noise.draw(left, keys, like)
+        return (states, left), xi
+
+    def step(self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree) -> tuple[PyTree, Estimate]:
+        """Step all rows at once, each weight read once."""
+        states, left = carry
+        inject, spread = self.rows(noise), self.noise.spread(left)
+        inject = inject if spread is None else [i * s for i, s in zip(inject, spread, strict=True)]
+        states, y, sites = jax.vmap(net.step, in_axes=(0, None, 0))(states, x, inject)
+        loss, delta = self.compare(score, y)
+        delta, signal = self.signal(net, sites, delta, inject)
+        if spread is not None:
+            signal = [g / s**2 for g, s in zip(signal, spread, strict=True)]
+        middle = self.middle(sites)
+        left = self.noise.adapt(left, [site.a for site in middle])
+        parts = Outer(tuple(site._replace(a=None) for site in middle), tuple(signal))
+        return (self.onward(states), left), Estimate(loss, self.middle(y), middle, delta, parts)
