@@ -14,7 +14,7 @@ import perturbax as px
 from perturbax.credit import Credit, Pairing, to_go, windowed
 from perturbax.errors import ArgumentError, LayerError
 from perturbax.noise import Gaussian, Rademacher
-from perturbax.rule import Perturbation
+from perturbax.perturbation import Perturbation
 
 
 class Mine(px.Layer):
