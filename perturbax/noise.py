@@ -165,12 +165,14 @@ class Correlated(Noise):
 
     def init(self, like: PyTree) -> PyTree:
         """No noise before the first step."""
-        return jr.split(jr.PRNGKey(0), self.taps), jnp.zeros((), int)
+        return jr.split(jr.PRNGKey(0), self.taps), jnp.zeros((), int)  # raw keys: they are saved in checkpoints
 
     def draw(self, state: PyTree, keys: Array, like: PyTree) -> tuple[PyTree, PyTree]:
         """Draw the past again, and filter."""
         past, t = state
-        every = jnp.concatenate([past.astype(keys.dtype), keys])[-(self.taps - 1 + len(keys)) :]
+        if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
+            keys = jr.key_data(keys)
+        every = jnp.concatenate([past, keys])[-(self.taps - 1 + len(keys)) :]
         eps = Gaussian().draw((), every, like)[1]
         lag = jnp.arange(self.taps)[None]
         w = jnp.exp(-lag / self.steps) * (lag <= (t + jnp.arange(len(keys)))[:, None])
@@ -180,7 +182,7 @@ class Correlated(Noise):
         def mix(e: Array) -> Array:
             return jnp.sum(w.astype(e.dtype).reshape(*w.shape, *[1] * (e.ndim - 1)) * e[at], 1)
 
-        return (every[-self.taps :].astype(past.dtype), t + len(keys)), jax.tree.map(mix, eps)
+        return (every[-self.taps :], t + len(keys)), jax.tree.map(mix, eps)
 
 
 class Scaled(Noise):
@@ -239,7 +241,7 @@ NOISES: dict[str, type[Noise]] = {
 }
 
 
-def as_noise(noise: str | Noise | Callable) -> Noise:
+def as_noise(noise: Any) -> Noise:
     """Return the noise of that name, or of the function (or Noise class) at module:name; a Noise passes through."""
     if isinstance(noise, Noise):
         return noise

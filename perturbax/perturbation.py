@@ -155,7 +155,7 @@ class Perturbation(Rule):
             loss = jax.vmap(score)(y)
             return self.middle(loss), self.pair(loss)
         loss, pull = jax.vjp(score, y[0])
-        return loss, jnp.sum(pull(jnp.ones_like(loss)) * self.pair(y), -1)
+        return loss, jnp.sum(pull(jnp.ones_like(loss))[0][None] * self.pair(y), -1)
 
 
 class NodePerturbation(Perturbation):
@@ -198,12 +198,12 @@ class NodePerturbation(Perturbation):
         """Step all rows at once, each weight read once."""
         states, left = carry
         inject, spread = self.rows(noise), self.noise.spread(left)
-        inject = inject if spread is None else [i * s for i, s in zip(inject, spread, strict=True)]
+        inject = inject if spread is None else [i * s[None, None] for i, s in zip(inject, spread, strict=True)]
         states, y, sites = jax.vmap(net.step, in_axes=(0, None, 0))(states, x, inject)
         loss, delta = self.compare(score, y)
         delta, signal = self.signal(net, sites, delta, inject)
         if spread is not None:
-            signal = [g / s**2 for g, s in zip(signal, spread, strict=True)]
+            signal = [g / s[None, None] ** 2 for g, s in zip(signal, spread, strict=True)]
         middle = self.middle(sites)
         left = self.noise.adapt(left, [site.a for site in middle])
         parts = Outer(tuple(site._replace(a=None) for site in middle), tuple(signal))

@@ -47,10 +47,10 @@ class Node(NodePerturbation):
         if not self.clean:
             return super().again(net, carry, x, score, noise)
         states, left = carry
-        spread = self.noise.spread(left) or [jnp.ones(()) for _ in noise]
+        spread = self.noise.spread(left) or [jnp.ones(e.shape[2:], e.dtype) for e in noise]
         clean, y, sites = net.step(jax.tree.map(lambda s: s[0], states), x)
         states = jax.tree.map(lambda rows, row: rows.at[0].set(row), states, clean)
-        signal = [e * (self.sigma / (self.variance * s)) for e, s in zip(noise, spread, strict=True)]
+        signal = [e * (self.sigma / (self.variance * s[None, None])) for e, s in zip(noise, spread, strict=True)]
         left = self.noise.adapt(left, [site.a for site in sites])
         parts = Outer(tuple(site._replace(a=None) for site in sites), tuple(signal))
         return (states, left), Estimate(score(y), y, sites, None, parts)
