@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array
 
-from perturbax.cells.synapses import plus, product, uniform
+from perturbax.cells.synapses import orthogonal, plus, product, uniform
 from perturbax.network import Layer
 
 
@@ -32,7 +32,7 @@ class GRU(Layer):
 
     def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True):
         below, own = jr.split(key)
-        self.W, self.U = uniform(below, (n_in, 3, n)), uniform(own, (n, 3, n))
+        self.W, self.U = uniform(below, (n_in, 3, n)), orthogonal(own, n, 3)
         self.b = jnp.zeros((4, n)) if bias else None
 
     def start(self) -> tuple[Any, Array]:

@@ -17,6 +17,15 @@ def uniform(key: Array, shape: Sequence[int]) -> Array:
     return jr.uniform(key, tuple(shape), minval=-1.0, maxval=1.0) * shape[0] ** -0.5
 
 
+def orthogonal(key: Array, n: int, parts: int = 0) -> Array:
+    """Return an orthogonal matrix `(n, n)`, or `(n, parts, n)` of them, one per gate: no direction fades at once.
+
+    Saxe, McClelland, Ganguli 2014; Le, Jaitly, Hinton 2015 for recurrent weights.
+    """
+    positive("the number of units", n)
+    return jr.orthogonal(key, n) if not parts else jnp.moveaxis(jr.orthogonal(key, n, (parts,)), 0, 1)
+
+
 def product(z: Array, W: Array) -> Array:
     """Return z W for z `(pre,)` and W `(pre, ..., n)`: one flat product, which contracts and multiplies fast."""
     return (z @ W.reshape(len(W), -1)).reshape(W.shape[1:])
@@ -61,7 +70,7 @@ class Recurrent(Layer):
 
     def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True):
         below, own = jr.split(key)
-        self.W, self.U = uniform(below, (n_in, n)), uniform(own, (n, n))
+        self.W, self.U = uniform(below, (n_in, n)), orthogonal(own, n)
         self.b = jnp.zeros(n) if bias else None
 
     def drive(self, z: Array, r: Array) -> Array:

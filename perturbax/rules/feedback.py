@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from perturbax.errors import one_of, positive
 from perturbax.network import Network, setting
-from perturbax.rules.guess import Guess, Guesses, Seen, gains
+from perturbax.rules.guess import Guess, Guesses, Seen, gains, through
 
 FITS = ("outputs", "score")
 
@@ -71,13 +71,16 @@ class Feedback(Guess):
         return jnp.where(known.explained > 0.95, 0.0, self.lam)
 
     def guess(self, net: Network, known: Known, seen: Seen) -> Guesses:
-        """One product per layer, and the penalty."""
+        """One product per layer."""
         found = []
-        for psi, y, M in zip(gains(net, seen), seen.y, known.M, strict=False):
+        for psi, M in zip(gains(net, seen), known.M, strict=True):
             e = self.ahead(seen.error) * self.paths(psi)[..., None]
-            worth = jnp.einsum("tblo,lno->tbn", e, M) + self.penalty * y
-            found.append(psi * worth.reshape(*worth.shape[:2], *[1] * (psi.ndim - 3), -1))
+            found.append(through(psi, jnp.einsum("tblo,lno->tbn", e, M)))
         return found
+
+    def local(self, net: Network, seen: Seen) -> Guesses:
+        """The slope of penalty / 2 times squared activity."""
+        return [through(psi, self.penalty * y) for psi, y in zip(gains(net, seen), seen.y, strict=False)]
 
     def fit(self, net: Network, known: Known, seen: Seen) -> Known:
         """One step of normalised least mean squares on what the noise of this sequence did to the outputs."""

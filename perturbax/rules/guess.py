@@ -22,7 +22,8 @@ class Seen(NamedTuple):
     """A sequence as clean and noisy rows saw it; differences are in units of the noise's standard deviation.
 
     loss `(T, B)`; error dL_t/dy_t `(T, B, n_out)`. Of the clean row, `(T, B, ...)` per layer: sites; before, the hidden
-    state one step ago; y, the visible output. Per pair of rows, `(T, K, B, ...)`: delta; noise, drive (of a) and output (of y) per layer.
+    state one step ago; y, the visible output. Of each pair of rows, `(T, K, B, ...)`: delta; and per layer the noise,
+    the difference in drive (of a) and in output (of y).
     """
 
     loss: Array
@@ -80,9 +81,9 @@ class Guess(NodePerturbation):
         """Return lam, as far as what is known leaves it in place."""
         return self.lam
 
-    def penalty(self, gains: Guesses, seen: Seen) -> Guesses | None:
-        """Return what is added to the gradient from local activity alone."""
-        return None
+    def local(self, net: Network, seen: Seen) -> Guesses:
+        """Return what is added to the gradient of each layer but the last from local activity, after correction."""
+        return []
 
     def needs_sequence(self) -> str:
         """It does."""
@@ -103,6 +104,8 @@ class Guess(NodePerturbation):
             left, seen = self.watch(net, left, xs, ys, loss, key)
             ghat = [*self.guess(net, known, seen), seen.error]
             signal = self.corrected(ghat, seen, self.weight(known))
+            for i, more in enumerate(self.local(net, seen)):
+                signal[i] = signal[i] + more
             rows = len(xs) * xs.shape[1]
             parts = Outer(tuple(site._replace(a=None) for site in seen.sites), tuple(s[:, None] for s in signal))
             grads = jax.tree.map(lambda g: g / rows, parts.settle(net, None))
@@ -142,8 +145,7 @@ class Guess(NodePerturbation):
         past = along(ghat[0], seen.drive[0] - seen.noise[0])
         c = lam * (to_go(seen.delta - explained, self.discount) - past)
         return [
-            g + jnp.mean(c.reshape(*c.shape, *[1] * (e.ndim - 3)) * e, 1)
-            for g, e in zip(ghat, seen.noise, strict=True)
+            g + jnp.mean(c.reshape(*c.shape, *[1] * (e.ndim - 3)) * e, 1) for g, e in zip(ghat, seen.noise, strict=True)
         ]
 
     def signal(self, net: Network, sites: Any, delta: Array, inject: Any) -> tuple:
@@ -194,3 +196,8 @@ def gains(net: Network, seen: Seen) -> Guesses:
 
     pairs = zip(net.layers[:-1], seen.before, seen.sites, strict=False)
     return [jax.vmap(jax.vmap(lambda h, a, layer=layer: one(layer, h, a)))(h, site.a) for layer, h, site in pairs]
+
+
+def through(psi: Array, worth: Array) -> Array:
+    """Return psi times what the units' outputs are worth: `(T, B, ..., n)` and `(T, B, n)`."""
+    return psi * worth.reshape(*worth.shape[:2], *[1] * (psi.ndim - 3), -1)

@@ -10,7 +10,7 @@ from perturbax.errors import one_of
 from perturbax.network import Network, setting
 from perturbax.rule import USES
 from perturbax.rules.feedback import Feedback
-from perturbax.rules.guess import Guess, Guesses, Seen, gains
+from perturbax.rules.guess import Guess, Guesses, Seen, gains, through
 from perturbax.rules.mirror import Mirror
 
 GUESSES = ("none", "random", "feedback", "mirror")
@@ -75,8 +75,7 @@ class Guided(Guess):
         if self._inner:
             return self._inner.guess(net, known, seen)
         sent = [jnp.einsum("tbo,no->tbn", seen.error, M.astype(seen.error.dtype)) for M in known]
-        pairs = zip(gains(net, seen), sent, strict=True)
-        return [psi * s.reshape(*s.shape[:2], *[1] * (psi.ndim - 3), -1) for psi, s in pairs]
+        return [through(psi, s) for psi, s in zip(gains(net, seen), sent, strict=True)]
 
     def fit(self, net: Network, known: PyTree, seen: Seen) -> PyTree:
         """Let the guess learn."""
