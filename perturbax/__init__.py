@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from perturbax.credit import Direct as Direct
     from perturbax.credit import Estimate as Estimate
     from perturbax.credit import Outer as Outer
+    from perturbax.diagnosis import diagnose as diagnose
     from perturbax.errors import PerturbaxError as PerturbaxError
     from perturbax.experiment import Experiment as Experiment
     from perturbax.gradient import decorrelate as decorrelate
@@ -50,6 +51,7 @@ _HOME = {
     "backprop": ("bptt", "truncated_bptt"),
     "cells": ("CELLS",),
     "credit": ("Credit", "Direct", "Estimate", "Outer"),
+    "diagnosis": ("diagnose",),
     "errors": ("PerturbaxError",),
     "gradient": ("decorrelate", "forward", "online"),
     "network": ("Fixed", "Layer", "Network", "Site", "apply_updates", "join", "setting", "split", "weights"),

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.random as jr
 import optax
 
-from perturbax.catalog import FIELDS, find, parse_units, settings_of
+from perturbax import auto
+from perturbax.catalog import FIELDS, find, parse_units, provisional, settings_of, unmeasured
 from perturbax.cells import CELLS, Readout
 from perturbax.errors import ArgumentError, one_of, positive, unknown
 from perturbax.experiment import DEFAULTS, Experiment
@@ -36,6 +38,7 @@ class Parts(NamedTuple):
     optimiser: optax.GradientTransformation
     decor_rate: Callable[[Any], Any]  # update -> learning rate of the decorrelating matrices
     updates: int  # per training step
+    auto: dict[str, Any]  # how the settings that were `auto` were measured
 
     def network(self, key: jax.Array) -> Network:
         """Return a fresh network."""
@@ -45,6 +48,12 @@ class Parts(NamedTuple):
     def passes(self) -> int:
         """Forward passes per training step."""
         return passes_per_step(self.experiment, self.rule)
+
+    def tuned(self, lr: Any, discount: Any = None) -> "Parts":
+        """Return the parts at another learning rate and, unless None, discount of the rule; both may be traced."""
+        rule = self.rule if discount is None else eqx.tree_at(lambda r: r.discount, self.rule, discount)
+        scale = _lr_scale(self.experiment, self.rule, self.task)
+        return self._replace(rule=rule, optimiser=make_optimiser(self.experiment, self.updates, scale, lr))
 
 
 def make_network(e: Experiment, sizes: Sequence[int], key: jax.Array) -> Network:
@@ -59,7 +68,10 @@ def make_network(e: Experiment, sizes: Sequence[int], key: jax.Array) -> Network
 
 
 def fill_in(given: Experiment) -> Experiment:
-    """Return the experiment with every setting named: what the user said, else the rule's, the task's, the default."""
+    """Return the experiment with every setting named: what the user said, else the rule's, the task's, the default.
+
+    Settings of the rule that are `auto` stay so until `build` measures them; with samples, so does a budget of passes.
+    """
     if given.steps is not None and given.passes is not None:
         raise ArgumentError("steps and passes say the same thing twice: name one of them")
     classes: dict[str, Any] = {kind: find(kind, getattr(given, kind), KNOWN[kind]) for kind in KNOWN}
@@ -69,7 +81,10 @@ def fill_in(given: Experiment) -> Experiment:
     layers = (DEFAULTS, task.settings, rule.settings, shipped)
     filled = {k: v for layer in layers for k, v in layer.items() if k in FIELDS or k == "units"}
     fields = {k: v for k, v in filled.items() if getattr(given, k) is None}
-    own = {"rule": {k: v for k, v in shipped.items() if k not in FIELDS}}
+    own = {
+        "rule": {k: v for k, v in shipped.items() if k not in FIELDS},
+        "cell": task.cell_settings.get(given.cell, {}),
+    }
     for kind, cls in classes.items():
         asked = {**own.get(kind, {}), **getattr(given, f"{kind}_options")}
         fields[f"{kind}_options"] = settings_of(kind, cls, asked)
@@ -89,7 +104,10 @@ def _afford(e: Experiment, rule: Any, named: bool) -> Experiment:
     """Turn a budget of passes into steps, unless steps were named."""
     if not named:
         positive("passes", e.passes)
-        e = dataclasses.replace(e, steps=max(1, (e.passes or 0) // passes_per_step(e, rule(**e.rule_options))))
+        if "samples" in unmeasured(e.rule_options):
+            return dataclasses.replace(e, steps=None)
+        made = rule(**provisional(rule, e.rule_options))
+        e = dataclasses.replace(e, steps=max(1, (e.passes or 0) // passes_per_step(e, made)))
     return dataclasses.replace(e, passes=None)
 
 
@@ -107,7 +125,7 @@ def _check_types(classes: dict[str, type]) -> None:
 
 
 def build(given: Experiment) -> Parts:
-    """Check an experiment and make its parts; the task's data is read here."""
+    """Check an experiment and make its parts; the task's data is read and what is `auto` is measured here."""
     e = fill_in(given)
     for name in ("steps", "batch", "lr", "every", "decor_lr", "logs"):
         positive(name, getattr(e, name))
@@ -117,24 +135,38 @@ def build(given: Experiment) -> Parts:
         positive("units", n)
     if e.clip is None or e.clip < 0:
         raise ArgumentError(f"clip must be 0 (off) or more, not {e.clip}")
-    if not 0 <= e.seed < 2**31:
-        raise ArgumentError(f"seed must be from 0 to 2^31 - 1, not {e.seed}")
+    check_seed(e.seed)
     if (e.batch or 0) >= 2**31:
         raise ArgumentError(f"batch {e.batch} is beyond any memory")
     one_of("mode", str(e.mode), ("sequence", "online"))
     one_of("decorrelate", str(e.decorrelate), ("off", "hidden", "hidden+input"))
     rule_class: Any = find("rule", e.rule, RULES)
     task_class: Any = find("task", e.task, TASKS)
-    rule = rule_class(**e.rule_options)
+    rule = rule_class(**provisional(rule_class, e.rule_options))
     task = task_class(**e.task_options).open(None if e.data is None else Path(e.data))
     updates = _updates(e, rule, task)
-    scale = task.steps if rule.summed and e.mode == "sequence" else 1
-    optimiser = make_optimiser(e, updates, scale)
+    found: dict[str, Any] = {}
+    if unmeasured(e.rule_options):
+        net_key, _, key = jr.split(jr.PRNGKey(e.seed), 3)  # the network that training starts from
+        rule, options, found = auto.measure(e, rule, task, make_network(e, task.sizes, net_key), key)
+        e = _afford(dataclasses.replace(e, rule_options=options), rule_class, e.steps is not None)
+    optimiser = make_optimiser(e, updates, _lr_scale(e, rule, task))
     # D must come to rest with the weights that read through it: both follow the schedule.
     decor_rate = make_schedule(str(e.schedule), e.decor_lr or 0.0, (e.steps or 0) * updates)
-    parts = Parts(e, task, rule, optimiser, decor_rate, updates)
+    parts = Parts(e, task, rule, optimiser, decor_rate, updates, found)
     _check_optimiser(parts)
     return parts
+
+
+def check_seed(seed: int) -> None:
+    """Raise ArgumentError for a seed that JAX does not tell from another."""
+    if not 0 <= seed < 2**31:
+        raise ArgumentError(f"seed must be from 0 to 2^31 - 1, not {seed}")
+
+
+def _lr_scale(e: Experiment, rule: Rule, task: Task) -> int:
+    """What the learning rate is multiplied with: T where the source of a rule sums over time."""
+    return task.steps if rule.summed and e.mode == "sequence" else 1
 
 
 def _updates(e: Experiment, rule: Rule, task: Task) -> int:
@@ -188,15 +220,17 @@ def make_schedule(name: str, lr: float, total: int) -> Any:
         raise ArgumentError(f"schedule {name} cannot span {total} updates: {error}") from error
 
 
-def make_optimiser(e: Experiment, updates: int, scale: int) -> optax.GradientTransformation:
-    """Return the optax optimiser of that name on its schedule, behind a clip of the global norm."""
+def make_optimiser(e: Experiment, updates: int, scale: int, lr: Any = None) -> optax.GradientTransformation:
+    """Return the optax optimiser on its schedule, behind a clip of the global norm; lr (traced?) replaces e.lr."""
     name = str(e.optimiser)
     if name not in (names := _optimisers()):
         raise unknown("optimiser", name, names)
-    rate = make_schedule(str(e.schedule), (e.lr or 0.0) * scale, (e.steps or 0) * updates)
+    peak = (e.lr or 0.0) * scale if lr is None else lr * scale
+    rate = make_schedule(str(e.schedule), peak if lr is None else 1.0, (e.steps or 0) * updates)
+    shaped = rate if lr is None else lambda count: peak * rate(count)  # schedules are linear in their rate
     try:
         # Some optimisers take a plain number only.
-        optimiser = getattr(optax, name)(learning_rate=rate if e.schedule != "constant" else (e.lr or 0.0) * scale)
+        optimiser = getattr(optax, name)(learning_rate=shaped if e.schedule != "constant" else peak)
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"optimiser {name} cannot be used here: {error}") from error
     return optax.chain(optax.clip_by_global_norm(e.clip), optimiser) if e.clip else optimiser

@@ -12,6 +12,8 @@ from perturbax.errors import ArgumentError, unknown
 from perturbax.imports import imported
 
 NOT_SETTINGS = ("self", "n_in", "n", "key")
+AUTO = "auto"
+MEASURED = ("sigma", "samples")  # settings of a rule that may be `auto`
 
 
 class Option(NamedTuple):
@@ -67,6 +69,8 @@ def _docs(cls: type) -> dict[str, str]:
 
 def coerce(name: str, value: Any, kind: type) -> Any:
     """Return a value typed on the command line, or read from JSON, as the type of its setting."""
+    if isinstance(value, str) and value == AUTO and name in [f"rule.{n}" for n in MEASURED]:
+        return value
     try:
         if kind is bool:
             return {"true": True, "false": False, "1": True, "0": False}[str(value).lower()]
@@ -96,6 +100,17 @@ def settings_of(kind: str, cls: type, given: dict[str, Any]) -> dict[str, Any]:
         else given.get(name, option.default)
         for name, option in known.items()
     }
+
+
+def provisional(cls: type, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with the defaults of the class where they are `auto`, which are not measured yet."""
+    known = options(cls)
+    return {name: known[name].default if name in unmeasured(given) else value for name, value in given.items()}
+
+
+def unmeasured(given: dict[str, Any]) -> list[str]:
+    """Return the settings that are still `auto`."""
+    return [name for name in MEASURED if isinstance(given.get(name), str) and given[name] == AUTO]
 
 
 FIELDS: dict[str, type] = {

@@ -12,6 +12,7 @@ from perturbax.errors import ArgumentError, PerturbaxError, unknown
 from perturbax.experiment import DEFAULTS, Experiment
 
 KINDS = ("task", "rule", "cell")
+EXPERIMENTS = ("run", "compare", "diagnose", "tune")  # commands that take settings of classes
 METAVARS = {"units": "N,N,...", "data": "FILE", "lr": "RATE", "decor_lr": "RATE", "clip": "NORM"}
 CHOICES = {"mode": "sequence|online", "decorrelate": "off|hidden|hidden+input"}
 EPILOG = """every --task.NAME, --rule.NAME and --cell.NAME setting of the chosen classes is listed at the end of
@@ -65,7 +66,7 @@ def _dispatch(argv: list[str]) -> int:
                                   formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
         build(sub)
         made[name] = sub, work
-    if argv and argv[0] in made and ("-h" in argv or "--help" in argv) and argv[0] in ("run", "compare"):
+    if argv and argv[0] in made and ("-h" in argv or "--help" in argv) and argv[0] in EXPERIMENTS:
         _add_class_settings(made[argv[0]][0], argv)
     if argv and argv[0] not in made and argv[0] not in ("-h", "--help", "--version"):
         raise unknown("command", argv[0], made)
@@ -79,7 +80,7 @@ def _dispatch(argv: list[str]) -> int:
         parser.print_help()
         return 2
     sub, work = made[args.command]
-    return work(args, _settings(sub, extra, args.command in ("run", "compare")))
+    return work(args, _settings(sub, extra, args.command in EXPERIMENTS))
 
 
 def _settings(parser: Parser, extra: list[str], allowed: bool) -> dict[str, dict[str, str]]:
@@ -174,6 +175,43 @@ def _compare(args: argparse.Namespace, settings: dict[str, dict[str, str]]) -> i
     return compare_command(_given(args), settings, args.rules, args.seeds, Path(args.out))
 
 
+def _tune_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EPILOG
+    parser.add_argument("--lrs", metavar="RATE,RATE,...", help="learning rates to try (default: five around --lr)")
+    parser.add_argument("--discounts", metavar="D,D,...", help="discounts to try (default: 0.9, 0.95, 1 and the one "
+                        "shipped, where the rule's credit has one and --rule.discount does not name it)")  # fmt: skip
+    parser.add_argument("--seeds", metavar="N", default="1", help="seeds of each candidate, from --seed (default: 1)")
+    parser.add_argument("--steps", metavar="N", default=argparse.SUPPRESS, help="training steps of the short runs "
+                        "(default: a tenth of a whole run, which --passes sets)")  # fmt: skip
+    parser.add_argument("--out", metavar="FOLDER", required=True, help="folder for tune.json and the best config.json")
+    _add_experiment(parser, ("steps",))
+
+
+def _tune(args: argparse.Namespace, settings: dict[str, dict[str, str]]) -> int:
+    from perturbax.tune import tune_command
+
+    return tune_command(_given(args), settings, args.lrs, args.discounts, args.seeds, Path(args.out))
+
+
+def _diagnose_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EPILOG
+    parser.add_argument("--samples", metavar="K,K,...", default="1,8,64",
+                        help="numbers of samples to average over (default: 1,8,64)")  # fmt: skip
+    parser.add_argument("--draws", metavar="N", default="32", help="independent draws of each average (default: 32)")
+    parser.add_argument("--train", metavar="rule|bptt", default="rule",
+                        help="diagnose along training by the rule itself, or by the exact gradient (default: rule; "
+                        "300 steps unless --steps or --passes is given)")  # fmt: skip
+    parser.add_argument("--run", metavar="FOLDER", help="diagnose the kept network of a run instead")
+    parser.add_argument("--out", metavar="FOLDER", help="also write diagnosis.json and diagnosis.html")
+    _add_experiment(parser)
+
+
+def _diagnose(args: argparse.Namespace, settings: dict[str, dict[str, str]]) -> int:
+    from perturbax.diagnose_command import diagnose_command
+
+    return diagnose_command(_given(args), settings, args.samples, args.draws, args.train, args.run, args.out)
+
+
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="run folders, or folders that hold run folders")
     parser.add_argument("--out", metavar="FILE", default="report.html", help="page to write (default: report.html)")
@@ -211,6 +249,8 @@ COMMANDS: dict[str, tuple[str, Callable, Callable]] = {
     "run": ("train one network and write a run folder", _run_arguments, _run),
     "compare": ("train several rules over several seeds, then write the report", _compare_arguments, _compare),
     "report": ("draw a page of pictures and tables from run folders", _report_arguments, _report),
+    "tune": ("search a learning rate and a discount by short runs on validation data", _tune_arguments, _tune),
+    "diagnose": ("measure a rule's estimates against the exact gradient", _diagnose_arguments, _diagnose),
     "predict": ("forecast new data with a trained network", _predict_arguments, _predict),
     "list": ("list rules, cells or tasks with their equations and sources", _list_arguments, _list),
 }

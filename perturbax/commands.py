@@ -18,7 +18,7 @@ from rich.text import Text
 
 from perturbax import store
 from perturbax.build import KNOWN, build, fill_in
-from perturbax.catalog import coerce, find, options, typed_fields
+from perturbax.catalog import coerce, find, options, typed_fields, unmeasured
 from perturbax.errors import ArgumentError, unknown
 from perturbax.experiment import Experiment
 from perturbax.gradient import forward
@@ -187,6 +187,9 @@ def _holds(folder: Path, e: Experiment, data: str) -> bool:
         return False
     if (folder / "config.json").is_file():
         found = read_experiment(folder)
+        if wanted := [k for k in unmeasured(e.rule_options) if k in found.rule_options]:
+            own = {**e.rule_options, **{k: found.rule_options[k] for k in wanted}}
+            e = fill_in(dataclasses.replace(e, rule_options=own))
         same = dataclasses.replace(found, seed=0) == dataclasses.replace(e, seed=0)
         if same and read_config(folder)["facts"]["data"] == data:
             return True

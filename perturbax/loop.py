@@ -9,6 +9,7 @@ import jax.random as jr
 from jaxtyping import Array, PyTree
 
 from perturbax.build import Parts
+from perturbax.experiment import Experiment
 from perturbax.gradient import activity, decorrelate, forward, improve, online
 from perturbax.network import Network, weights
 from perturbax.task import HeldOut, Task
@@ -78,6 +79,13 @@ def evaluate(task: Task, net: Network, held_out: HeldOut) -> dict[str, Array]:
     """Return the task's metrics of a clean pass over held-out sequences. Traceable."""
     y = forward(net, held_out.xs)
     return task.metrics(y[held_out.warmup :], held_out.ys[held_out.warmup :])
+
+
+def chunk_length(e: Experiment) -> int:
+    """Return the steps between logs: a divisor of all steps near the wanted number, so that one program serves."""
+    assert e.steps is not None  # noqa: S101 - filled in
+    want = max(1, e.steps // e.logs)
+    return next((n for n in range(want, max(want // 2, 1) - 1, -1) if e.steps % n == 0), want)
 
 
 def chunk(parts: Parts, length: int, warmup: int, task: Task, valid: tuple, state: State) -> tuple:

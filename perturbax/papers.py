@@ -5,6 +5,8 @@ CITATIONS: dict[str, str] = {
     "learning. Transactions on Machine Learning Research. arXiv:2203.13203.",
     "arjovsky2016": "Arjovsky M., Shah A., Bengio Y. (2016). Unitary evolution recurrent neural networks. "
     "International Conference on Machine Learning (ICML). arXiv:1511.06464.",
+    "baydin2022": "Baydin A. G., Pearlmutter B. A., Syme D., Wood F., Torr P. (2022). Gradients without "
+    "backpropagation. arXiv:2202.08587.",
     "bellec2020": "Bellec G., Scherr F., Subramoney A., Hajek E., Salaj D., Legenstein R., Maass W. (2020). A solution "
     "to the learning dilemma for recurrent networks of spiking neurons. Nature Communications 11:3625.",
     "cauwenberghs1993": "Cauwenberghs G. (1993). A fast stochastic error-descent algorithm for supervised learning and "
@@ -21,6 +23,8 @@ CITATIONS: dict[str, str] = {
     "perturbation. Advances in Neural Information Processing Systems 5, 212-219.",
     "garcia2024": "García Fernández J., Keemink S., van Gerven M. (2024). Gradient-free training of recurrent neural "
     "networks using random perturbations. Frontiers in Neuroscience 18:1439155. arXiv:2405.08967.",
+    "garcia2024ou": "García Fernández J., Ahmad N., van Gerven M. (2024). Ornstein-Uhlenbeck adaptation as a mechanism "
+    "for learning in brains and machines. Entropy 26(12), 1125. arXiv:2410.13563.",
     "hochreiter1997": "Hochreiter S., Schmidhuber J. (1997). Long short-term memory. Neural Computation 9(8), "
     "1735-1780.",
     "jabri1992": "Jabri M., Flower B. (1992). Weight perturbation: an optimal architecture and learning technique for "
@@ -31,13 +35,32 @@ CITATIONS: dict[str, str] = {
     "state networks with leaky-integrator neurons. Neural Networks 20(3), 335-352.",
     "kailath1968": "Kailath T. (1968). An innovations approach to least-squares estimation, part I: linear filtering "
     "in additive white noise. IEEE Transactions on Automatic Control 13(6), 646-655.",
+    "legenstein2010": "Legenstein R., Chase S. M., Schwartz A. B., Maass W. (2010). A reward-modulated Hebbian "
+    "learning rule can explain experimentally observed network reorganization in a brain control task. Journal of "
+    "Neuroscience 30(25), 8400-8410.",
+    "li2023": "Li O., Harrison J., Sohl-Dickstein J., Smith V., Metz L. (2023). Variance-reduced gradient estimation "
+    "via noise-reuse in online evolution strategies. Advances in Neural Information Processing Systems 36. "
+    "arXiv:2304.12180.",
     "mackey1977": "Mackey M. C., Glass L. (1977). Oscillation and chaos in physiological control systems. Science 197, "
     "287-289.",
+    "miconi2017": "Miconi T. (2017). Biologically plausible learning in recurrent neural networks reproduces neural "
+    "dynamics observed during cognitive tasks. eLife 6:e20899.",
+    "ren2023": "Ren M., Kornblith S., Liao R., Hinton G. (2023). Scaling forward gradient with local losses. "
+    "International Conference on Learning Representations (ICLR). arXiv:2210.03310.",
+    "salimans2017": "Salimans T., Ho J., Chen X., Sidor S., Sutskever I. (2017). Evolution strategies as a scalable "
+    "alternative to reinforcement learning. arXiv:1703.03864.",
+    "sarkar2025": "Sarkar B., Fellows M., Duque J. A., et al. (2025). Evolution strategies at the hyperscale. "
+    "arXiv:2511.16652.",
     "sutskever2013": "Sutskever I. (2013). Training recurrent neural networks. PhD thesis, University of Toronto.",
+    "vicol2021": "Vicol P., Metz L., Sohl-Dickstein J. (2021). Unbiased gradient estimation in unrolled computation "
+    "graphs with persistent evolution strategies. International Conference on Machine Learning (ICML). "
+    "arXiv:2112.13835.",
     "werbos1990": "Werbos P. J. (1990). Backpropagation through time: what it does and how to do it. Proceedings of "
     "the IEEE 78(10), 1550-1560.",
     "williams1990": "Williams R. J., Peng J. (1990). An efficient gradient-based algorithm for on-line training of "
     "recurrent network trajectories. Neural Computation 2(4), 490-501.",
+    "williams1992": "Williams R. J. (1992). Simple statistical gradient-following algorithms for connectionist "
+    "reinforcement learning. Machine Learning 8, 229-256.",
     "zhou2021": "Zhou H., Zhang S., Peng J., Zhang S., Li J., Xiong H., Zhang W. (2021). Informer: beyond efficient "
     "transformer for long sequence time-series forecasting. AAAI Conference on Artificial Intelligence. "
     "arXiv:2012.07436.",

@@ -36,8 +36,9 @@ class Perturbation(Rule):
     order sigma^2).
 
     Attributes:
-        sigma: standard deviation of the injected noise, in units of what it is added to.
-        samples: K, the number of pairs of passes that are averaged.
+        sigma: standard deviation of the injected noise, in units of what it is added to; auto measures
+            the largest that curvature leaves usable.
+        samples: K, the number of pairs of passes that are averaged; auto measures how many the noise asks for.
         difference: one-sided, linearised, antithetic or noisy (noisy against noisy).
         credit: which losses a signal is paired with: same-step, window, to-go (all later steps), replay (to-go by a
             second pass, in little memory) or trace (to-go by decaying traces, also online).

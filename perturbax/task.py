@@ -44,6 +44,7 @@ class Task(eqx.Module):
     papers: ClassVar[tuple[str, ...]] = ()
     summary: ClassVar[str] = ""
     settings: ClassVar[dict[str, Any]] = {}  # run settings shipped for this task, below those a user names
+    cell_settings: ClassVar[dict[str, dict[str, Any]]] = {}  # fields of a cell, by its name
     # The same by rule name, run settings and fields of the rule together: the first entry, or the first of the mode
     # that the user asks for.
     rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {}

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from perturbax import store
-from perturbax.build import Parts, build, parse_units
+from perturbax.build import Parts, build, check_seed, parse_units
 from perturbax.errors import ArgumentError, StoreError
 from perturbax.experiment import Experiment
 from perturbax.gradient import forward
-from perturbax.loop import State, chunk, correlation, evaluate, start
+from perturbax.loop import State, chunk, chunk_length, correlation, evaluate, start
 from perturbax.reservoir import solve
 from perturbax.saved import Result, describe, load, read_config, read_experiment
 from perturbax.task import HeldOut, Task
@@ -54,11 +54,8 @@ class Compiled:
 
     @property
     def length(self) -> int:
-        """Steps between logs: a divisor of all steps near the wanted number, so that one program serves."""
-        e = self.parts.experiment
-        assert e.steps is not None  # noqa: S101 - filled in
-        want = max(1, e.steps // e.logs)
-        return next((n for n in range(want, max(want // 2, 1) - 1, -1) if e.steps % n == 0), want)
+        """Steps between logs."""
+        return chunk_length(self.parts.experiment)
 
     def advance(self, states: list[State], length: int) -> tuple[list[State], np.ndarray, list[dict[str, Any]], float]:
         """Run a chunk for every state: -> (states, losses `(seeds, length)`, validation metrics, seconds)."""
@@ -136,8 +133,11 @@ def run_seeds(
     """Train one network per seed, compiled once; small ones side by side in one vmapped program.
 
     Side by side, products are batched: numbers may differ from those of a single run in the last digits.
+    Settings that are `auto` are measured once, at the network of the experiment's own seed, for all seeds.
     """
-    parts = build(experiment.changed(seed=max(seeds)))
+    for seed in seeds:
+        check_seed(seed)
+    parts = build(experiment)
     for folder in folders or ():
         store.refuse_occupied(folder)
     compiled = Compiled(parts)
@@ -151,6 +151,7 @@ def run_seeds(
     for one in runs:
         if one.folder:
             described = describe(parts._replace(experiment=one.experiment), name, len(groups[0]))
+            described["facts"] |= {"auto": parts.auto} if parts.auto else {}
             store.create(one.folder, described)
     results = []
     for group in groups:

@@ -49,7 +49,7 @@ def test_help_needs_no_jax():
     code = "import sys; from perturbax.cli import main\ntry: main(['--help'])\nfinally: print('jax' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stdout
     assert out.splitlines()[-1] == "False"
-    for command in ("run", "compare", "report", "predict", "list"):
+    for command in ("run", "compare", "tune", "diagnose", "report", "predict", "list"):
         assert command in out
 
 

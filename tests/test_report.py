@@ -310,7 +310,7 @@ def test_mishaps_are_named(tmp_path):
     make(tmp_path, "frozen", mse=1.0)
     make(tmp_path, "node", 0, 0.5)
     make(tmp_path, "node", 1, None, result={"status": "diverged", "diverged_at": 1280})
-    make(tmp_path, "activity", 0, 0.5, result={"status": "interrupted", "steps": 3})
+    make(tmp_path, "activity", 0, 0.6, result={"status": "interrupted", "steps": 3})
     make(tmp_path, "weight", 4, result=None)
     html = draw(tmp_path)
     assert verdicts(html) == [
@@ -324,6 +324,43 @@ def test_mishaps_are_named(tmp_path):
     assert "Every variant has one seed only" in html
 
 
+UNTOLD = "This task does not tell these rules apart: between best and worst their test mse differs by "
+FROZEN_TOO = "; a frozen reservoir does as well, so that the recurrence need not be trained here"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"node": [1.0], "bptt": [1.05], "frozen": [2.0]}, "5.0%, with a single seed to go by"),
+        ({"node": [1.0], "bptt": [1.05], "frozen": [1.08]}, f"5.0%, with a single seed to go by{FROZEN_TOO}"),
+        ({"node": [1.0], "bptt": [1.0], "frozen": [0.5]}, f"nothing, with a single seed to go by{FROZEN_TOO}"),
+        ({"node": [1.0], "bptt": [1.15], "frozen": [2.0]}, None),
+        ({"node": [1.0], "frozen": [1.0]}, None),  # one rule has no rival
+        ({"node": [1.0, 1.1], "bptt": [1.05, 1.15], "frozen": [2.0, 2.1]}, "4.8%, and their intervals overlap"),
+        ({"node": [1.0, 1.001], "bptt": [1.09, 1.091], "frozen": [2.0, 2.1]}, None),  # small, but settled
+        ({"node": [1.0, 3.0], "bptt": [0.5, 0.7], "frozen": [4.0, 4.1]}, None),  # overlap, but far from equal
+        ({"node": [1.0], "weight": [1.08], "bptt": [0.95], "frozen": [2.0]}, None),  # neighbours, but not all
+    ],
+)
+def test_a_task_that_tells_no_rules_apart_is_flagged(tmp_path, values, said):
+    for rule, each in values.items():
+        for seed, mse in enumerate(each):
+            make(tmp_path, rule, seed, mse)
+    html = draw(tmp_path)
+    assert [v for v in verdicts(html) if v.startswith("This task")] == ([f"{UNTOLD}{said}."] if said else [])
+    assert ("The task does not tell these rules apart." in text(html)) == bool(said)
+
+
+def test_rules_that_were_told_the_same_are_compared_without_a_word(tmp_path):
+    make(tmp_path, "node", mse=1.0)
+    make(tmp_path, "weight", mse=1.5)
+    assert "not told the same" not in text(draw(tmp_path))
+    make(tmp_path, "activity", mse=0.5)
+    said = text(draw(tmp_path))
+    assert "The best that is told the score alone is node: 1.00" in said
+    assert "They were not told the same. activity: score and own activity; node: the score alone." in said
+
+
 def test_summary(tmp_path):
     for seed, (node, activity, bptt, frozen) in enumerate([(0.9, 0.5, 0.2, 1.0), (1.0, 0.52, 0.22, 1.1)]):
         for rule, mse in (("node", node), ("activity", activity), ("bptt", bptt), ("frozen", frozen)):
@@ -333,8 +370,11 @@ def test_summary(tmp_path):
     assert text(lead[1]) == (
         "On held-out test data bptt does best, with a mean squared error of 0.210 ± 0.127 degree² (mean of 2 seeds and "
         "95% interval). The best rule that needs no derivatives is activity: 0.510 ± 0.127, 2.43 times that of BPTT. "
+        "The best that is told the score alone is node: 0.950 ± 0.635, 4.52 times that of BPTT. "
         "All trained variants beat the frozen reservoir on average over seeds. For activity and node that is not "
-        "settled: their intervals overlap with the reservoir's."
+        "settled: their intervals overlap with the reservoir's. They were not told the same. bptt: output error, "
+        "stored sequence, derivatives and transposed weights; activity: score and own activity; node: the score alone; "
+        "frozen: the output error alone."
     )
 
 

@@ -197,7 +197,7 @@ def test_task_ships_settings_that_the_user_overrides():
         ({"schedule": "warmup-cosine", "steps": 1}, "schedule warmup-cosine"),
         ({"rule": ":Foo"}, "cannot import"),
         ({"rule": ".a:Foo"}, "cannot import"),
-        ({"rule": "perturbax.rule:NodePerturbation"}, "base class"),
+        ({"rule": "perturbax.perturbation:NodePerturbation"}, "base class"),
         ({"cell": "perturbax.network:Layer"}, "base class"),
         ({"task": "perturbax.task:Task"}, "base class"),
         ({"rule": "published-node", "rule_options": {"difference": "noisy"}}, "one-sided"),

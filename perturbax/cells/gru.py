@@ -22,6 +22,7 @@ class GRU(Layer):
 
     Args:
         bias: whether there is a b.
+        gain: each gate's U starts as an orthogonal matrix times this.
     """
 
     W: Array
@@ -30,9 +31,9 @@ class GRU(Layer):
     equation: ClassVar[str] = "y = u y + (1 - u) tanh(z W + s (r U)), gates u, s = sigmoid(z W + r U + b)"
     papers: ClassVar[tuple[str, ...]] = ("cho2014",)
 
-    def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True):
+    def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True, gain: float = 1.0):
         below, own = jr.split(key)
-        self.W, self.U = uniform(below, (n_in, 3, n)), orthogonal(own, n, 3)
+        self.W, self.U = uniform(below, (n_in, 3, n)), gain * orthogonal(own, n, 3)
         self.b = jnp.zeros((4, n)) if bias else None
 
     def start(self) -> tuple[Any, Array]:

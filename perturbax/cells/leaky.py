@@ -25,10 +25,10 @@ class Leaky(Recurrent):
     equation: ClassVar[str] = "h = (1 - alpha) h + alpha (z W + r U + b), y = tanh(h)"
     papers: ClassVar[tuple[str, ...]] = ("jaeger2007",)
 
-    def __init__(self, n_in: int, n: int, *, key: Array, alpha: float = 0.3, bias: bool = True):
+    def __init__(self, n_in: int, n: int, *, key: Array, alpha: float = 0.3, bias: bool = True, gain: float = 1.0):
         if not 0 < alpha <= 1:
             raise ArgumentError(f"alpha must lie in (0, 1], not {alpha}")
-        super().__init__(n_in, n, key=key, bias=bias)
+        super().__init__(n_in, n, key=key, bias=bias, gain=gain)
         self.alpha = Fixed(jnp.full(n, alpha, self.W.dtype))
 
     def start(self) -> tuple[Any, Array]:

@@ -62,15 +62,16 @@ class Recurrent(Layer):
 
     Args:
         bias: whether there is a b.
+        gain: U starts as an orthogonal matrix times this; below 1 the past fades from the start.
     """
 
     W: Array
     U: Array
     b: Array | None
 
-    def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True):
+    def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True, gain: float = 1.0):
         below, own = jr.split(key)
-        self.W, self.U = uniform(below, (n_in, n)), orthogonal(own, n)
+        self.W, self.U = uniform(below, (n_in, n)), gain * orthogonal(own, n)
         self.b = jnp.zeros(n) if bias else None
 
     def drive(self, z: Array, r: Array) -> Array:

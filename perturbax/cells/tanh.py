@@ -17,8 +17,8 @@ class Tanh(Recurrent):
     equation: ClassVar[str] = "y = tanh(z W + r U + b)"
     papers: ClassVar[tuple[str, ...]] = ("elman1990",)
 
-    def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True):
-        super().__init__(n_in, n, key=key, bias=bias)
+    def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True, gain: float = 1.0):
+        super().__init__(n_in, n, key=key, bias=bias, gain=gain)
 
     def start(self) -> tuple[Any, Array]:
         """Zero output."""

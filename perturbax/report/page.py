@@ -138,12 +138,12 @@ def _final(section: Section, styles: Sequence[Look], name: str) -> str:
 
 
 def _details(section: Section) -> str:
-    rules = {v.rule: v.first for v in section.variants}
+    rules = {(v.rule, v.uses, _fact(v.first, "rule", "target")): v.first for v in section.variants}
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td class="text"><code>{_fact(run, "rule", "equation")}</code></td>'
         + "".join(f'<td class="text">{_fact(run, "rule", key)}</td>' for key in ("target", "cost", "memory"))
         + "</tr>"
-        for name, run in rules.items()
+        for (name, _, _), run in rules.items()
     )
     cells = {str(v.first.experiment.get("cell")): v.first for v in section.variants}
     heads = "".join(f'<th scope="col" class="text">{h}</th>' for h in ("rule", "equation", "target", "cost", "memory"))

@@ -22,7 +22,7 @@ def results(section: Section, looks: Sequence[Look]) -> str:
     groups: dict[tuple[str, ...], list[str]] = {}
     for variant, look in zip(section.variants, looks, strict=True):
         groups.setdefault(variant.uses, []).append(_row(section, variant, look, best))
-    body = "".join(_group(f"Uses {_words(uses)}", rows, len(heads)) for uses, rows in groups.items())
+    body = "".join(_group(f"Uses {words(uses)}", rows, len(heads)) for uses, rows in groups.items())
     lines = [_baseline_row(section, name) for name in section.baselines]
     if lines:
         body += _group("Baselines: no recurrent training", lines, len(heads), "baseline")
@@ -48,7 +48,7 @@ def _group(title: str, rows: Iterable[str], columns: int, kind: str = "") -> str
     return f'<tbody class="{kind}">{head}{"".join(rows)}</tbody>'
 
 
-def _words(uses: Sequence[str]) -> str:
+def words(uses: Sequence[str]) -> str:
     """Return what a rule uses as a phrase."""
     if not uses:
         return "not stated"

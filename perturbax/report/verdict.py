@@ -3,9 +3,13 @@
 import math
 from collections.abc import Sequence
 from html import escape
+from itertools import combinations
 
 from perturbax.report.compare import RESERVOIR, Section, Stat, Variant, better
 from perturbax.report.numbers import count, interval, metric_name, rounded
+from perturbax.report.tables import words
+
+CLOSE = 1.1  # ratio of two means below which they count as equal, where their intervals overlap too
 
 
 def summary(section: Section) -> str:
@@ -24,15 +28,22 @@ def summary(section: Section) -> str:
     if free and free is not best:
         worth = interval(section.main(free))
         parts.append(f"The best rule that needs no derivatives is {bold(free)}: {worth}{_times_bptt(section, free)}.")
+    least = next((v for v in ranked if v.uses == ("score",)), None)
+    if least and free and least.uses != free.uses:
+        worth = interval(section.main(least))
+        parts.append(f"The best that is told the score alone is {bold(least)}: {worth}{_times_bptt(section, least)}.")
     parts += _against_frozen(section, ranked)
+    parts += _told(section, [v for v in (best, free, least) if v])
+    if _alike(section):
+        parts.append("The task does not tell these rules apart.")
     if all(len(section.main(v).values) == 1 for v in ranked):
         parts.append("Every variant has one seed only: differences may be chance.")
     return " ".join(parts)
 
 
 def verdicts(section: Section) -> list[str]:
-    """Return one sentence (HTML) for each variant that fails a comparison, and for each run that went wrong."""
-    trained = [v for v in section.variants if v.rule != "frozen"]
+    """Return one sentence (HTML) where the task shows nothing, per variant that fails a comparison, per lost run."""
+    trained = _trained(section)
     if any(v.rule == "frozen" and section.main(v) for v in section.variants) or any(
         _solved(section, v) for v in trained
     ):
@@ -47,7 +58,7 @@ def verdicts(section: Section) -> list[str]:
         said.append("No linear model is in this comparison, so it cannot show whether the task needs more than one.")
     else:
         said += [line for v in section.variants if (line := _linear_verdict(section, v, linear))]
-    return said + [line for v in section.variants if (line := _mishaps(v))]
+    return _uninformative(section) + said + [line for v in section.variants if (line := _mishaps(v))]
 
 
 def bold(variant: Variant) -> str:
@@ -74,6 +85,57 @@ def baseline(section: Section, name: str) -> Stat:
 def beats(section: Section, variant: Variant, other: Stat) -> bool:
     """Whether a variant's mean is strictly better than another mean."""
     return better(section.metric, section.main(variant).mean, other.mean)
+
+
+def _trained(section: Section) -> list[Variant]:
+    return [v for v in section.variants if v.rule != "frozen"]
+
+
+def _alike(section: Section) -> list[Variant]:
+    """Return the trained variants, best first, if the task does not tell them apart; else none.
+
+    That is: several rules, the worst mean less than 1.1 times the best, and no two intervals apart; a single seed has
+    no interval, so that its ratio alone decides.
+    """
+    found = sorted((v for v in _trained(section) if section.main(v)), key=lambda v: section.main(v).mean)
+    several = len({v.rule for v in found}) > 1
+    return found if several and all(_equal(*map(section.main, pair)) for pair in combinations(found, 2)) else []
+
+
+def _equal(one: Stat, two: Stat) -> bool:
+    """Whether two values differ by less than a tenth, and by no more than their intervals allow."""
+    low, high = sorted((one.mean, two.mean))
+    both = math.isfinite(one.half) and math.isfinite(two.half)
+    apart = both and high - low > one.half + two.half
+    return high == low or (low > 0 and high < CLOSE * low and not apart)
+
+
+def _uninformative(section: Section) -> list[str]:
+    """Say where the rules are as good as each other, and whether training the recurrence changed anything."""
+    if not (alike := _alike(section)):
+        return []
+    low, high = section.main(alike[0]).mean, section.main(alike[-1]).mean
+    seeds = min(len(section.main(v).values) for v in alike)
+    noise = "and their intervals overlap" if seeds > 1 else "with a single seed to go by"
+    spread = f"{rounded(100 * (high / low - 1), 2)}%" if high > low else "nothing"
+    said = "This task does not tell these rules apart: between best and worst their test "
+    said += f"{escape(section.metric)} differs by {spread}, {noise}"
+    still = _frozen_value(section, alike[0])
+    if still and (_equal(section.main(alike[0]), still) or not beats(section, alike[0], still)):
+        said += "; a frozen reservoir does as well, so that the recurrence need not be trained here"
+    return [f"{said}."]
+
+
+def _told(section: Section, named: Sequence[Variant]) -> list[str]:
+    """Say what the rules that were just compared were told, unless all were told the same."""
+    every = [r for v in named for rule in ("bptt", "frozen") if (r := section.reference(rule, v))]
+    groups: dict[tuple[str, ...], dict[str, None]] = {}
+    for variant in [*named, *every]:
+        groups.setdefault(variant.uses, {})[bold(variant)] = None
+    if len(groups) < 2:
+        return []
+    listed = "; ".join(f"{_listed(list(labels))}: {escape(words(uses))}" for uses, labels in groups.items())
+    return [f"They were not told the same. {listed}."]
 
 
 def _frozen_verdict(section: Section, variant: Variant) -> str | None:

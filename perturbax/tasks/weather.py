@@ -18,7 +18,8 @@ class Weather(FromFile):
         y_t = DryBulbFarenheit_{t + horizon}
 
     The file is WTH.csv of the Informer benchmark (Zhou et al. 2021): 35,064 hours of 2010-2013, from the local
-    climatological data of NOAA. Unlike Garcia Fernandez et al. 2024, the test rows take no part in the scaling.
+    climatological data of NOAA. Unlike Garcia Fernandez et al. 2024, the test rows take no part in the scaling,
+    and validation and test are a whole year each: two months of one season say little about another.
 
     Attributes:
         target: name of the column to forecast.
@@ -27,6 +28,8 @@ class Weather(FromFile):
 
     target: str = setting("DryBulbFarenheit")
     inputs: str = setting(",".join(INPUTS))
+    valid: float = setting(0.25)
+    test: float = setting(0.25)
     summary: ClassVar[str] = "forecast the air temperature from nine hourly readings (--data WTH.csv)"
     papers: ClassVar[tuple[str, ...]] = ("zhou2021", "garcia2024")
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 6000, "lr": 1e-3}

@@ -1,0 +1,188 @@
+"""How close perturbation comes to backpropagation through time, at equal forward passes and at equal seconds.
+
+    python benchmarks/learning.py --out runs/learning --data WTH.csv            # everything
+    python benchmarks/learning.py --out runs/learning --tasks copy --seeds 1    # a part; what is finished is kept
+
+Settings are those that the tasks ship (`perturbax run --task TASK --rule RULE`), seeds are fresh: nothing was tuned on
+them, nor on test data. Writes OUT/learning.md, learning.json and learning.svg. Needs evosax 0.3.2 for its rows.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import perturbax as px
+from perturbax.build import fill_in
+from perturbax.files import write
+
+TASKS: dict[str, dict[str, Any]] = {
+    "copy": {"task": "copy"},
+    "copy-stretch": {"task": "copy", "task_options": {"delay": 10, "length": 16}},
+    "mackey-glass": {"task": "mackey-glass"},
+    "weather": {"task": "weather", "task_options": {"horizon": 24}},
+}
+SEEDS = {"copy": 3, "copy-stretch": 3, "mackey-glass": 4, "weather": 3}
+TOLD = {
+    "score only": ("node", "innovation", "published-activity"),
+    "score and output error": ("feedback", "mirror", "guided"),
+    "output error": ("frozen",),
+    "derivatives": ("one-step", "bptt"),
+}
+STRATEGIES = ("Open_ES", "SNES")
+TUNING_SEED = 1000  # far from the seeds that are judged
+
+
+def experiment(task: str, rule: str, seed: int, data: str | None, **fields: Any) -> px.Experiment:
+    """The run that the shipped settings describe."""
+    own = {"data": data} if task == "weather" else {}
+    return px.Experiment(rule=rule, seed=seed, **{**TASKS[task], **own, **fields})
+
+
+def remembered(path: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What an earlier call wrote there, or the work's result, written."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, json.dumps(work()).encode())
+    return json.loads(path.read_text())
+
+
+def trained(e: px.Experiment) -> dict[str, Any]:
+    """Train, and keep what the tables need."""
+    s = px.run(e).summary
+    keys = ("status", "seconds", "forward_passes", "steps", "test", "baselines")
+    return {k: s[k] for k in keys}
+
+
+def judge(task: str, seeds: int, data: str | None, out: Path, evosax: bool, say: Callable) -> dict[str, Any]:
+    """All rows of a task: rule -> budget -> one result per seed."""
+    rows: dict[str, Any] = {}
+    for rule in ("bptt", *(r for group in TOLD.values() for r in group if r != "bptt")):
+        rows[rule] = {"passes": [], "seconds": []}
+        for seed in range(seeds):
+            e = experiment(task, rule, seed, data)
+            found = remembered(out / task / f"{rule}-passes-{seed}.json", lambda e=e: trained(e))
+            rows[rule]["passes"].append(found)
+            share = rows["bptt"]["passes"][seed]["seconds"] / max(found["seconds"], 1e-9)
+            steps = max(1, round((fill_in(e).steps or 1) * share))
+            timed = experiment(task, rule, seed, data, steps=steps)
+            again = found if rule == "bptt" else remembered(
+                out / task / f"{rule}-seconds-{seed}.json", lambda e=timed: trained(e))  # fmt: skip
+            rows[rule]["seconds"].append(again)
+            say(f"{task} {rule} seed {seed}: {found['test']['loss']:.3g}, {again['test']['loss']:.3g}")
+    if evosax:
+        rows |= evolved(task, seeds, data, out, rows["bptt"]["passes"], say)
+    return rows
+
+
+def evolved(task: str, seeds: int, data: str | None, out: Path, bptt: list, say: Callable) -> dict[str, Any]:
+    """The rows of evosax: defaults, and tuned on validation data with a seed of their own."""
+    import evolution
+
+    rows: dict[str, Any] = {}
+    passes = bptt[0]["forward_passes"]
+    for name in STRATEGIES:
+        path = out / task / f"{name}-tuned.json"
+        tuning = experiment(task, "bptt", TUNING_SEED, data)
+        best = remembered(path, lambda n=name, t=tuning: evolution.tuned(t, n, passes)._asdict())
+        for label, strategy in ((name, evolution.Strategy(name)), (f"{name} tuned", evolution.Strategy(**best))):
+            rows[label] = {"passes": [], "seconds": [], "settings": strategy._asdict()}
+            for seed in range(seeds):
+                e = experiment(task, "bptt", seed, data)
+                for budget, limits in (("passes", (passes, None)), ("seconds", (None, bptt[seed]["seconds"]))):
+                    path = out / task / f"{label.replace(' ', '-')}-{budget}-{seed}.json"
+                    found = remembered(path, lambda e=e, s=strategy, o=limits: evolution.evolve(e, s, *o))
+                    rows[label][budget].append(found)
+                say(f"{task} {label} seed {seed}: {rows[label]['passes'][-1]['test']['loss']:.3g}")
+    return rows
+
+
+def mean(values: list[float]) -> float:
+    """Geometric mean; infinite where a run diverged."""
+    return math.exp(sum(map(math.log, values)) / len(values)) if all(map(math.isfinite, values)) else math.inf
+
+
+def losses(runs: list[dict[str, Any]]) -> list[float]:
+    """Test losses, infinite where training diverged."""
+    return [r["test"]["loss"] if r.get("status", "finished") == "finished" else math.inf for r in runs]
+
+
+def table(task: str, rows: dict[str, Any]) -> str:
+    """One line per rule: loss against BPTT's, and recall on copy."""
+    heads = ("told", "rule", "test loss, equal passes", "times BPTT", "equal seconds", "times BPTT", "notes")
+    lines = [f"### {task}", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    base = {b: mean(losses(rows["bptt"][b])) for b in ("passes", "seconds")}
+    groups = {**TOLD, "score only (evosax)": tuple(r for r in rows if r.startswith(STRATEGIES))}
+    for told, rules in groups.items():
+        for rule in rules:
+            cells = []
+            for budget in ("passes", "seconds"):
+                loss = mean(losses(rows[rule][budget]))
+                cells += [f"{loss:.3g}", f"{loss / base[budget]:.3g}"]
+            tests, notes = [r["test"] for r in rows[rule]["passes"]], []
+            if "recall" in tests[0]:
+                notes.append(f"recall {min(t['recall'] for t in tests):.3f} at worst")
+            if rule.endswith("tuned"):
+                notes.append(", ".join(f"{k} {v}" for k, v in rows[rule]["settings"].items() if k != "name"))
+            lines.append(f"| {told} | {rule} | {' | '.join(cells)} | {'; '.join(notes)} |")
+    runs = rows["bptt"]["passes"]
+    trivial = ", ".join(f"{k} {v['loss']:.3g}" for k, v in runs[0]["baselines"].items())
+    about = f"{len(runs)} seeds, geometric means; {runs[0]['forward_passes']} forward passes each."
+    return "\n".join([*lines, "", f"{about} Test loss without training: {trivial}.", ""])
+
+
+def draw(results: dict[str, Any], path: Path) -> None:
+    """One panel per task: every seed's test loss over BPTT's mean; full dots: equal passes, hollow: equal seconds."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, len(results), figsize=(1.5 + 3.2 * len(results), 4.6), squeeze=False)
+    for panel, (task, rows) in zip(panels[0], results.items(), strict=True):
+        base = {b: mean(losses(rows["bptt"][b])) for b in ("passes", "seconds")}
+        order = sorted(rows, key=lambda r: mean(losses(rows[r]["passes"])), reverse=True)
+        for y, rule in enumerate(order):
+            for budget, face, shift in (("passes", "#1f5fa8", 0.12), ("seconds", "none", -0.12)):
+                values = [v / base[budget] for v in losses(rows[rule][budget]) if math.isfinite(v)]
+                panel.scatter(values, [y + shift] * len(values), s=22, facecolors=face, edgecolors="#1f5fa8", lw=1)
+        panel.axvline(1, color="#888", lw=0.8)
+        panel.set(xscale="log", title=task, xlabel="test loss / BPTT's mean")
+        panel.set_yticks(range(len(order)), order)
+        panel.grid(axis="x", color="#ddd", lw=0.6)
+        panel.spines[["top", "right", "left"]].set_visible(False)
+    figure.suptitle("full: equal forward passes    hollow: equal seconds", fontsize=9)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> None:
+    """Run what is asked for, and write the table and the figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--seeds", type=int, help="default: 3, Mackey-Glass 4")
+    parser.add_argument("--data", help="WTH.csv, for the weather task")
+    parser.add_argument("--no-evosax", action="store_true")
+    args = parser.parse_args()
+    tasks = args.tasks.split(",")
+    if unknown := set(tasks) - set(TASKS):
+        parser.error(f"unknown task {', '.join(unknown)}")
+    if "weather" in tasks and not args.data:
+        parser.error("--data WTH.csv is needed for weather")
+    args.out.mkdir(parents=True, exist_ok=True)
+    results = {
+        task: judge(task, args.seeds or SEEDS[task], args.data, args.out, not args.no_evosax,
+                    lambda line: print(line, flush=True)) for task in tasks
+    }  # fmt: skip
+    text = "\n".join(table(task, rows) for task, rows in results.items())
+    write(args.out / "learning.md", text.encode())
+    write(args.out / "learning.json", json.dumps(results).encode())
+    draw(results, args.out / "learning.svg")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

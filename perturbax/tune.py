@@ -1,0 +1,228 @@
+"""Search for a learning rate, and a discount where the rule has one, by short runs judged on validation data."""
+
+import dataclasses
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from perturbax import store
+from perturbax.build import Parts, build, check_seed, parse_units
+from perturbax.catalog import coerce
+from perturbax.commands import experiment_from, progress
+from perturbax.errors import ArgumentError, PerturbaxError, positive
+from perturbax.experiment import Experiment
+from perturbax.files import writing
+from perturbax.loop import State, chunk, chunk_length, start
+from perturbax.saved import describe
+from perturbax.train import VECTORISE, Report
+
+RATES = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the learning rate that is shipped or named
+DISCOUNTS = (0.9, 0.95, 1.0)  # beside the one that is shipped
+SHARE = 10  # short runs take one in so many steps of a whole run
+
+
+class Trial(NamedTuple):
+    """One candidate, and the lowest validation loss of each of its seeds; NaN for those that diverged."""
+
+    lr: float
+    discount: float | None
+    losses: tuple[float, ...]
+    diverged_at: tuple[int | None, ...]
+
+    @property
+    def loss(self) -> float:
+        """The mean over seeds; infinite for a candidate that diverged with any of them."""
+        return float(np.mean(self.losses)) if not any(self.diverged_at) else math.inf
+
+
+class _Lane(NamedTuple):
+    """One run of one candidate."""
+
+    lr: float
+    discount: float | None
+    seed: int
+
+
+def tune(
+    experiment: Experiment,
+    lrs: Sequence[float],
+    discounts: Sequence[float | None] = (None,),
+    seeds: Sequence[int] = (0,),
+    *,
+    report: Report | None = None,
+) -> tuple[Parts, list[Trial]]:
+    """Train every candidate lr x discount for the experiment's steps: -> (parts, trials, the best first).
+
+    One compiled program advances all candidates and seeds; networks of more than `train.VECTORISE` units x batch,
+    which are slower side by side, take turns in it. Judged on validation data: test data are never read. Settings that
+    are `auto` are measured once, for all candidates. Raises ArgumentError for settings that cannot be used.
+    """
+    for seed in seeds:
+        check_seed(seed)
+    parts = build(experiment)
+    discounts = _check(parts, lrs, discounts)
+    lanes = [_Lane(lr, d, seed) for lr in lrs for d in discounts for seed in seeds]
+    size = sum(parse_units(parts.experiment.units)) * (parts.experiment.batch or 1)
+    together = len(lanes) if size <= VECTORISE else 1
+    race = _Race(parts, discounts != [None], together)
+    steps, ends = parts.experiment.steps or 0, []
+    for turn, i in enumerate(range(0, len(lanes), together)):
+        ends += race.run(lanes[i : i + together], report, turn * steps, len(lanes) // together * steps)
+    trials = []
+    for i in range(0, len(lanes), len(seeds)):
+        losses, diverged = zip(*ends[i : i + len(seeds)], strict=True)
+        trials.append(Trial(lanes[i].lr, lanes[i].discount, losses, diverged))
+    return parts, sorted(trials, key=lambda t: t.loss)
+
+
+def _check(parts: Parts, lrs: Sequence[float], discounts: Sequence[float | None]) -> list[float | None]:
+    """Refuse candidates that no run could have."""
+    for name, values in (("lrs", lrs), ("discounts", discounts)):
+        if not values:
+            raise ArgumentError(f"{name} names no candidate")
+        if len(set(values)) < len(values):
+            raise ArgumentError(f"{name} names a candidate twice")
+    for lr in lrs:
+        positive("lrs", lr)
+    for discount in discounts:
+        if discount is not None and not discounted(parts.experiment):
+            raise ArgumentError(
+                f"rule {parts.experiment.rule} credits no later losses here: it has no discount to tune"
+            )
+        if discount is not None:
+            type(parts.rule)(**{**parts.experiment.rule_options, "discount": discount})
+    return list(discounts)
+
+
+def discounted(e: Experiment) -> bool:
+    """Whether the discount of the rule matters: it has one, and credit reaches beyond the same step."""
+    return "discount" in e.rule_options and e.rule_options.get("credit") != "same-step"
+
+
+class _Race:
+    """The compiled program: a chunk of steps of one candidate, or of several side by side."""
+
+    def __init__(self, parts: Parts, discounted: bool, together: int):
+        self.parts, self.discounted, self.together = parts, discounted, together
+        self.valid = parts.task.held_out("valid")
+        self.begin = jax.jit(self._spread(lambda lr, d, seed: start(self._of(lr, d), seed), (0, 0, 0)))
+        self.made: dict[int, Any] = {}
+
+    def _of(self, lr: Any, discount: Any) -> Parts:
+        return self.parts.tuned(lr, discount if self.discounted else None)
+
+    def _spread(self, one: Any, axes: tuple) -> Any:
+        return one if self.together == 1 else jax.vmap(one, axes)
+
+    def advance(self, length: int) -> Any:
+        """Return (lr, discount, task, valid, state) -> (state, losses, metrics), compiled."""
+
+        def one(lr: Any, discount: Any, task: Any, valid: tuple, state: State) -> tuple:
+            return chunk(self._of(lr, discount), length, self.valid.warmup, task, valid, state)
+
+        if length not in self.made:
+            self.made[length] = jax.jit(self._spread(one, (0, 0, None, None, 0)))
+        return self.made[length]
+
+    def run(self, lanes: Sequence[_Lane], report: Report | None, before: int, total: int) -> list:
+        """Run to the last step: -> (lowest validation loss, step of divergence) of each lane."""
+        n, steps = self.together, self.parts.experiment.steps or 0
+        columns = [jnp.asarray([value or 0 for value in column]) for column in zip(*lanes, strict=True)]
+        lr, discount, seed = (c if n > 1 else c[0] for c in columns)
+        valid, state = (self.valid.xs, self.valid.ys), self.begin(lr, discount, seed)
+        diverged: list[int | None] = [None] * n
+        done = 0
+        while done < steps and not all(diverged):
+            length = min(chunk_length(self.parts.experiment), steps - done)
+            state, losses, metrics = self.advance(length)(lr, discount, self.parts.task, valid, state)
+            fine = np.isfinite(np.asarray(losses).reshape(n, length))
+            judged = np.isfinite(np.asarray(metrics["loss"]).reshape(n))
+            for i in range(n):
+                if diverged[i] is None and not (fine[i].all() and judged[i]):
+                    diverged[i] = done + (length if fine[i].all() else 1 + int(fine[i].argmin()))
+            done += length
+            if report:
+                report(before + done, total, float(np.mean(losses)))
+        best = np.asarray(state.best_loss, float).reshape(n)
+        return [(math.nan if at else float(b), at) for b, at in zip(best, diverged, strict=True)]
+
+
+def tune_command(
+    given: dict[str, Any], settings: dict[str, dict[str, str]], lrs: str | None, discounts: str | None, seeds: str,
+    out: Path,
+) -> int:  # fmt: skip
+    """Search, print what was found, and write tune.json and, with the best settings, config.json."""
+    store.refuse_occupied(out)
+    count = coerce("seeds", seeds, int)
+    positive("seeds", count)
+    given = dict(given)
+    steps = given.pop("steps", None)
+    whole = build(experiment_from(Experiment(), given, settings))
+    e = whole.experiment
+    short = dataclasses.replace(
+        e, steps=max(1, (e.steps or 0) // SHARE) if steps is None else coerce("steps", steps, int)
+    )
+    rates = [float(f"{(e.lr or 0) * r:.3g}") for r in RATES] if lrs is None else _numbers("lrs", lrs)
+    chosen: Sequence[float | None] = (None,)
+    if discounts is not None:
+        chosen = _numbers("discounts", discounts)
+    elif discounted(e) and "discount" not in settings["rule"]:
+        chosen = sorted({*DISCOUNTS, e.rule_options["discount"]})
+    with progress(e.rule) as bar:
+        parts, trials = tune(short, rates, chosen, range(e.seed, e.seed + count), report=bar)
+    best = trials[0] if math.isfinite(trials[0].loss) else None
+    _print(trials, count, best)
+    _write(out, whole, parts, trials, best, list(range(e.seed, e.seed + count)))
+    if best is None:
+        raise PerturbaxError("every candidate diverged: name lower --lrs")
+    if best.lr in (min(rates), max(rates)) and len(rates) > 1:
+        print(f"the best learning rate is at the edge of the list ({best.lr:g}): the best of all may lie beyond")
+    print(
+        f"tuned on {short.steps} steps; train the best on {e.steps}: perturbax run --config {out}/config.json --out RUN"
+    )
+    return 0
+
+
+def _numbers(name: str, text: str) -> list[float]:
+    return [coerce(name, piece.strip(), float) for piece in text.split(",") if piece.strip()]
+
+
+def _print(trials: Sequence[Trial], seeds: int, best: Trial | None) -> None:
+    """Print the candidates, the best first."""
+    table = Table("lr", "discount", f"validation loss{f' (mean of {seeds} seeds)' * (seeds > 1)}", "")
+    for trial in trials:
+        first = next((at for at in trial.diverged_at if at), None)
+        loss = f"{trial.loss:.4g}" if first is None else f"diverged at step {first}"
+        discount = "-" if trial.discount is None else f"{trial.discount:g}"
+        row = (f"{trial.lr:g}", discount, loss, "best" if trial is best else "")
+        table.add_row(*(Text(cell, style="bold" if trial is best else "") for cell in row))
+    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
+
+
+def _write(out: Path, whole: Parts, parts: Parts, trials: Sequence[Trial], best: Trial | None, seeds: list) -> None:
+    """Write the folder; its config.json has no facts of a run, so that none can be resumed there."""
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    described = describe(parts)
+    found = {
+        **described, "facts": {"auto": whole.auto, "data": parts.task.digest()}, "seeds": seeds,
+        "judged_by": "lowest validation loss, mean over seeds",
+        "candidates": [{**t._asdict(), "loss": t.loss} for t in trials],
+        "best": best and {"lr": best.lr, "discount": best.discount, "loss": best.loss},
+    }  # fmt: skip
+    store.write_json(out / "tune.json", found)
+    if best:
+        options = whole.experiment.rule_options | ({} if best.discount is None else {"discount": best.discount})
+        e = dataclasses.replace(whole.experiment, lr=best.lr, rule_options=options)
+        config = describe(whole._replace(experiment=e))
+        del config["facts"]
+        store.write_json(out / "config.json", config)

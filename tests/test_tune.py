@@ -1,0 +1,141 @@
+"""The search for a learning rate: candidates side by side, judged, printed, and handed on to a run."""
+
+import dataclasses
+import json
+
+import jax.numpy as jnp
+import pytest
+
+import perturbax as px
+from perturbax import tune as module
+from perturbax.build import build
+from perturbax.cli import main
+from perturbax.errors import ArgumentError
+from perturbax.saved import read_experiment
+from perturbax.tasks.probes import Lag1
+from perturbax.train import Compiled
+from perturbax.tune import tune
+
+SMALL = px.Experiment(
+    task="probe-lag1", units=(6,), batch=4, steps=40, logs=3, rule_options={"credit": "to-go", "discount": 1.0}
+)
+QUICK = ["tune", "--task", "probe-lag1", "--units", "6", "--batch", "4", "--passes", "800", "--steps", "60", "--logs",
+         "2", "--rule.credit", "to-go"]  # fmt: skip
+
+
+def alone(e):
+    """Validation loss of the network that a plain run keeps, by the steps that `train.run` takes."""
+    parts = build(e)
+    compiled = Compiled(parts)
+    state, losses = compiled.start(jnp.asarray(e.seed)), []
+    while int(state.step) < parts.experiment.steps:
+        (state,), _, (metrics,), _ = compiled.advance([state], compiled.length)
+        losses.append(float(metrics["loss"]))
+    return min(losses)
+
+
+def test_a_candidate_equals_a_plain_run(monkeypatch, x64):
+    options = {**SMALL.rule_options, "discount": 0.7}
+    want = alone(dataclasses.replace(SMALL, lr=3e-2, seed=5, rule_options=options))
+    for limit in (512, 0):  # side by side, and in turns
+        monkeypatch.setattr(module, "VECTORISE", limit)
+        parts, trials = tune(SMALL, [3e-3, 3e-2], [0.7, 1.0], [0, 5])
+        found = {(t.lr, t.discount): t.losses for t in trials}
+        assert found[3e-2, 0.7][1] == pytest.approx(want, rel=1e-9)
+        assert len({loss for losses in found.values() for loss in losses}) == 8
+        assert [t.loss for t in trials] == sorted(t.loss for t in trials)
+        assert parts.experiment.rule_options["discount"] == 1.0
+
+
+def test_rates_times_t_and_optimisers_that_start_from_the_rate(monkeypatch):
+    """The published rules multiply the learning rate with T; rprop's first state depends on it."""
+    e = px.Experiment(task="probe-lag1", rule="published-activity", units=(6,), batch=4, steps=12, logs=1, lr=1e-4,
+                      optimiser="rprop", schedule="constant")  # fmt: skip
+    held_out = Lag1.held_out
+
+    def only_valid(self, part):
+        assert part == "valid"  # test data are never read
+        return held_out(self, part)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Lag1, "held_out", only_valid)
+        trial = next(t for t in tune(e, [1e-2, 1e-4])[1] if t.lr == 1e-4)
+    assert trial.losses[0] == pytest.approx(alone(e), rel=1e-5)
+
+
+def test_the_best_wins_and_hands_on_its_settings(capsys, tmp_path):
+    out = tmp_path / "t"
+    argv = [*QUICK, "--optimiser", "sgd", "--clip", "0", "--lrs", "1e-9,0.3,1e30", "--discounts", "1,0.5", "--seeds",
+            "2", "--out", str(out)]  # fmt: skip
+    assert main(argv) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    rows = [line.split("│")[1:5] for line in said.out.splitlines() if line.startswith("│")]
+    assert [float(row[0]) for row in rows] == [0.3, 0.3, 1e-9, 1e-9, 1e30, 1e30]
+    assert ["best" in "".join(row) for row in rows] == [True, *[False] * 5]
+    assert ["diverged at step" in row[2] for row in rows] == [False] * 4 + [True] * 2
+    found = json.loads((out / "tune.json").read_text())
+    assert found["seeds"] == [0, 1]
+    assert found["experiment"]["steps"] == 60
+    assert {"jax", "perturbax"} <= set(found["versions"])
+    first, last = found["candidates"][0], found["candidates"][-1]
+    assert (first["lr"], first["loss"]) == (0.3, pytest.approx(sum(first["losses"]) / 2))
+    assert first["loss"] < 0.8 * found["candidates"][2]["loss"]  # a hopeless rate learns nothing
+    assert last["loss"] is None
+    assert all(at >= 1 for at in last["diverged_at"])
+    # The whole run has the steps of its budget: a step of node perturbation costs two passes.
+    e = read_experiment(out / "config.json")
+    assert (e.lr, e.rule_options["discount"], e.steps) == (0.3, first["discount"], 400)
+    assert main(["run", "--config", str(out / "config.json"), "--steps", "4", "--out", str(tmp_path / "run")]) == 0
+    assert px.load(tmp_path / "run").experiment.lr == 0.3
+    # Neither another search nor a run goes on in the folder.
+    before = {p: p.read_bytes() for p in out.iterdir()}
+    assert main(argv) == 2
+    assert main(["run", "--resume", str(out)]) == 1
+    assert {p: p.read_bytes() for p in out.iterdir()} == before
+
+
+def test_defaults_lie_around_what_is_shipped(capsys, tmp_path):
+    argv = ["tune", "--task", "probe-lag1", "--units", "6", "--rule", "bptt", "--steps", "2", "--lr", "0.02"]
+    assert main([*argv, "--out", str(tmp_path / "t")]) == 0
+    found = json.loads((tmp_path / "t" / "tune.json").read_text())
+    assert sorted(c["lr"] for c in found["candidates"]) == [0.002, 0.006, 0.02, 0.06, 0.2]
+    assert {c["discount"] for c in found["candidates"]} == {None}
+    assert module.discounted(build(SMALL).experiment)
+    assert not module.discounted(build(dataclasses.replace(SMALL, rule_options={})).experiment)
+
+
+def test_all_diverged_is_a_failure(capsys, tmp_path):
+    argv = [*QUICK, "--optimiser", "sgd", "--clip", "0", "--lrs", "1e30", "--rule.discount", "1", "--out",
+            str(tmp_path / "t")]  # fmt: skip
+    assert main(argv) == 1
+    assert capsys.readouterr().err.strip() == "perturbax: error: every candidate diverged: name lower --lrs"
+    assert {p.name for p in (tmp_path / "t").iterdir()} == {"tune.json"}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--lrs", "1e-3,x"], "lrs must be a finite number, not 'x'"),
+        (["--lrs", "0"], "lrs must be above 0"),
+        (["--lrs", "1e-3,0.001"], "lrs names a candidate twice"),
+        (["--lrs", ","], "lrs names no candidate"),
+        (["--discounts", "1.5"], "discount must lie between 0 and 1"),
+        (["--discounts", "0.9", "--rule.credit", "same-step"], "no discount to tune"),
+        (["--discounts", "0.9", "--rule", "bptt"], "unknown rule setting"),
+        (["--seeds", "0"], "seeds must be above 0"),
+        (["--steps", "0"], "steps must be above 0"),
+        (["--rule.samplse", "2"], "did you mean 'samples'"),
+    ],
+)
+def test_wrong_arguments(capsys, more, message, tmp_path):
+    assert main([*QUICK, *more, "--out", str(tmp_path / "t")]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert not (tmp_path / "t").exists()
+
+
+def test_settings_are_checked():
+    with pytest.raises(ArgumentError, match="seed must be"):
+        tune(SMALL, [1e-3], seeds=[-1])
