@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import perturbax as px
-from perturbax.build import fill_in
 from perturbax.files import write
 
 TASKS: dict[str, dict[str, Any]] = {
@@ -37,7 +36,9 @@ TUNING_SEED = 1000  # far from the seeds that are judged
 
 def experiment(task: str, rule: str, seed: int, data: str | None, **fields: Any) -> px.Experiment:
     """The run that the shipped settings describe."""
-    own = {"data": data} if task == "weather" else {}
+    own: dict[str, Any] = {"data": data} if task == "weather" else {}
+    if task == "copy-stretch" and rule == "feedback":
+        own["rule_options"] = {"lags": 42}  # feedback reaches as far back as the sequence is long
     return px.Experiment(rule=rule, seed=seed, **{**TASKS[task], **own, **fields})
 
 
@@ -56,42 +57,43 @@ def trained(e: px.Experiment) -> dict[str, Any]:
     return {k: s[k] for k in keys}
 
 
-def judge(task: str, seeds: int, data: str | None, out: Path, evosax: bool, say: Callable) -> dict[str, Any]:
+def judge(task: str, args: argparse.Namespace, say: Callable) -> dict[str, Any]:
     """All rows of a task: rule -> budget -> one result per seed."""
     rows: dict[str, Any] = {}
-    for rule in ("bptt", *(r for group in TOLD.values() for r in group if r != "bptt")):
-        rows[rule] = {"passes": [], "seconds": []}
-        for seed in range(seeds):
-            e = experiment(task, rule, seed, data)
-            found = remembered(out / task / f"{rule}-passes-{seed}.json", lambda e=e: trained(e))
-            rows[rule]["passes"].append(found)
-            share = rows["bptt"]["passes"][seed]["seconds"] / max(found["seconds"], 1e-9)
-            steps = max(1, round((fill_in(e).steps or 1) * share))
-            timed = experiment(task, rule, seed, data, steps=steps)
-            again = found if rule == "bptt" else remembered(
-                out / task / f"{rule}-seconds-{seed}.json", lambda e=timed: trained(e))  # fmt: skip
-            rows[rule]["seconds"].append(again)
-            say(f"{task} {rule} seed {seed}: {found['test']['loss']:.3g}, {again['test']['loss']:.3g}")
-    if evosax:
-        rows |= evolved(task, seeds, data, out, rows["bptt"]["passes"], say)
+    seeds = range(args.seeds or SEEDS[task])
+    for budget in args.budgets.split(","):
+        for rule in args.rules.split(","):
+            for seed in seeds:
+                fields = {}
+                if budget == "seconds" and rule != "bptt":
+                    share = rows["bptt"]["passes"][seed]["seconds"] / max(rows[rule]["passes"][seed]["seconds"], 1e-9)
+                    fields["steps"] = max(1, round(rows[rule]["passes"][seed]["steps"] * share))
+                e = experiment(task, rule, seed, args.data, **fields)
+                path = args.out / task / f"{rule}-{budget if fields else 'passes'}-{seed}.json"
+                found = remembered(path, lambda e=e: trained(e))
+                rows.setdefault(rule, {}).setdefault(budget, []).append(found)
+                say(f"{task} {rule} equal {budget} seed {seed}: {found['test']['loss']:.3g}")
+    if not args.no_evosax:
+        rows |= evolved(task, len(seeds), args, rows["bptt"]["passes"], say)
     return rows
 
 
-def evolved(task: str, seeds: int, data: str | None, out: Path, bptt: list, say: Callable) -> dict[str, Any]:
+def evolved(task: str, seeds: int, args: argparse.Namespace, bptt: list, say: Callable) -> dict[str, Any]:
     """The rows of evosax: defaults, and tuned on validation data with a seed of their own."""
     import evolution
 
     rows: dict[str, Any] = {}
-    passes = bptt[0]["forward_passes"]
+    data, out, passes = args.data, args.out, bptt[0]["forward_passes"]
     for name in STRATEGIES:
         path = out / task / f"{name}-tuned.json"
         tuning = experiment(task, "bptt", TUNING_SEED, data)
         best = remembered(path, lambda n=name, t=tuning: evolution.tuned(t, n, passes)._asdict())
         for label, strategy in ((name, evolution.Strategy(name)), (f"{name} tuned", evolution.Strategy(**best))):
-            rows[label] = {"passes": [], "seconds": [], "settings": strategy._asdict()}
+            rows[label] = {**{b: [] for b in args.budgets.split(",")}, "settings": strategy._asdict()}
             for seed in range(seeds):
                 e = experiment(task, "bptt", seed, data)
-                for budget, limits in (("passes", (passes, None)), ("seconds", (None, bptt[seed]["seconds"]))):
+                for budget in args.budgets.split(","):
+                    limits = (passes, None) if budget == "passes" else (None, bptt[seed]["seconds"])
                     path = out / task / f"{label.replace(' ', '-')}-{budget}-{seed}.json"
                     found = remembered(path, lambda e=e, s=strategy, o=limits: evolution.evolve(e, s, *o))
                     rows[label][budget].append(found)
@@ -113,12 +115,15 @@ def table(task: str, rows: dict[str, Any]) -> str:
     """One line per rule: loss against BPTT's, and recall on copy."""
     heads = ("told", "rule", "test loss, equal passes", "times BPTT", "equal seconds", "times BPTT", "notes")
     lines = [f"### {task}", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    base = {b: mean(losses(rows["bptt"][b])) for b in ("passes", "seconds")}
+    base = {b: mean(losses(runs)) for b, runs in rows["bptt"].items()}
     groups = {**TOLD, "score only (evosax)": tuple(r for r in rows if r.startswith(STRATEGIES))}
     for told, rules in groups.items():
-        for rule in rules:
+        for rule in (r for r in rules if r in rows):
             cells = []
             for budget in ("passes", "seconds"):
+                if budget not in base:
+                    cells += ["", ""]
+                    continue
                 loss = mean(losses(rows[rule][budget]))
                 cells += [f"{loss:.3g}", f"{loss / base[budget]:.3g}"]
             tests, notes = [r["test"] for r in rows[rule]["passes"]], []
@@ -142,11 +147,11 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
     figure, panels = plt.subplots(1, len(results), figsize=(1.5 + 3.2 * len(results), 4.6), squeeze=False)
     for panel, (task, rows) in zip(panels[0], results.items(), strict=True):
-        base = {b: mean(losses(rows["bptt"][b])) for b in ("passes", "seconds")}
+        base = {b: mean(losses(runs)) for b, runs in rows["bptt"].items()}
         order = sorted(rows, key=lambda r: mean(losses(rows[r]["passes"])), reverse=True)
         for y, rule in enumerate(order):
             for budget, face, shift in (("passes", "#1f5fa8", 0.12), ("seconds", "none", -0.12)):
-                values = [v / base[budget] for v in losses(rows[rule][budget]) if math.isfinite(v)]
+                values = [v / base[budget] for v in losses(rows[rule].get(budget, [])) if math.isfinite(v)]
                 panel.scatter(values, [y + shift] * len(values), s=22, facecolors=face, edgecolors="#1f5fa8", lw=1)
         panel.axvline(1, color="#888", lw=0.8)
         panel.set(xscale="log", title=task, xlabel="test loss / BPTT's mean")
@@ -165,6 +170,8 @@ def main() -> None:
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--seeds", type=int, help="default: 3, Mackey-Glass 4")
     parser.add_argument("--data", help="WTH.csv, for the weather task")
+    parser.add_argument("--rules", default=",".join(["bptt", *(r for g in TOLD.values() for r in g if r != "bptt")]))
+    parser.add_argument("--budgets", default="passes,seconds", help="what is equal: passes, or passes,seconds")
     parser.add_argument("--no-evosax", action="store_true")
     args = parser.parse_args()
     tasks = args.tasks.split(",")
@@ -173,10 +180,9 @@ def main() -> None:
     if "weather" in tasks and not args.data:
         parser.error("--data WTH.csv is needed for weather")
     args.out.mkdir(parents=True, exist_ok=True)
-    results = {
-        task: judge(task, args.seeds or SEEDS[task], args.data, args.out, not args.no_evosax,
-                    lambda line: print(line, flush=True)) for task in tasks
-    }  # fmt: skip
+    if args.rules.split(",")[0] != "bptt" or args.budgets.split(",")[0] != "passes":
+        parser.error("bptt comes first in --rules and passes in --budgets: all else is measured against them")
+    results = {task: judge(task, args, lambda line: print(line, flush=True)) for task in tasks}
     text = "\n".join(table(task, rows) for task, rows in results.items())
     write(args.out / "learning.md", text.encode())
     write(args.out / "learning.json", json.dumps(results).encode())

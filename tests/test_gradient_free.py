@@ -118,16 +118,16 @@ def test_forward_gradients(name):
     nodes = in_nodes(one.net)
     make = lambda noise, **options: px.RULES["forward"](noise=noise, **options)
     assert tiny.distance(mean(make, nodes, one), one.full) < 1e-12
-    along = mean(lambda noise: make(noise, tangents="weights"), in_weights(one.net), one)
-    assert tiny.distance(along, one.full) < 1e-12
     if name == "gru":
+        along = mean(lambda noise: make(noise, tangents="weights"), in_weights(one.net), one)
+        assert tiny.distance(along, one.full) < 1e-12
         assert tiny.distance(mean(lambda noise: make(noise, credit="same-step"), nodes, one), one.cut) < 1e-12
     assert tiny.distance(one.cut, one.full) > 1e-3  # negative control: the targets differ
 
 
 @pytest.mark.parametrize(("tangents", "rule"), [("nodes", "node"), ("weights", "weight")])
 def test_forward_gradients_are_perturbation_without_sigma(tangents, rule):
-    net, (xs, ys) = tiny.network(px.cells.GRU, n=3), tiny.data(steps=5)
+    net, (xs, ys) = case("tanh").net, tiny.data(steps=5)
     like = px.weights(net) if rule == "weight" else [s.a for s in jax.eval_shape(net.step, net.start(2), xs[0])[2]]
     leaves, tree = jax.tree.flatten(like)
     noise = Recorded(tree.unflatten([normal(i, (5, 3, *leaf.shape)) for i, leaf in enumerate(leaves)]))
@@ -172,17 +172,17 @@ def test_evolution_of_full_rank_is_antithetic_weight_perturbation(pairs):
 def test_the_estimate_of_a_population_is_the_mean_over_its_pairs():
     """The contraction of sides equals the sum of the directions that were run."""
     net, xs, ys, *_ = case("gru")
-    rule = px.RULES["evolution"](sigma=1e-2, population=6, rank=2, abreast=2)
+    rule = px.RULES["evolution"](sigma=1e-2, population=4, rank=2, abreast=1)
     some, rest = px.split(net)
 
     @compiled
     def by_hand():
         members, total = rule._members(some, jr.key(1)), jax.tree.map(jnp.zeros_like, some)
-        for j in range(3):
+        for j in range(2):
             xi = rule._direction(some, jax.tree.map(lambda e, j=j: e[j], members))
             ends = [jax.tree.map(lambda w, e, s=s: w + s * 1e-2 * e, some, xi) for s in (1, -1)]
             up, down = (mean_loss(px.join(end, rest), xs, ys, tiny.mse) for end in ends)
-            total = jax.tree.map(lambda g, e, d=up - down: g + d / (2e-2 * 3) * e, total, xi)
+            total = jax.tree.map(lambda g, e, d=up - down: g + d / (2e-2 * 2) * e, total, xi)
         return total
 
     assert tiny.distance(estimate(rule, net, xs, ys, seed=1)[1], by_hand()) < 1e-10
@@ -275,7 +275,8 @@ def test_an_episode_ends_where_it_is_reset(rule):
     first, second = run(xs[:2], ys[:2], table), run(xs[2:], ys[2:], later)
     assert float(loss) == pytest.approx(float(first[0] + second[0]) / 2, rel=1e-12)
     assert tiny.distance(whole, jax.tree.map(lambda a, b: (a + b) / 2, first[1], second[1])) < 1e-10
-    assert tiny.distance(whole, run(xs, ys, table)[1]) > 1e-3
+    if rule == "pes":
+        assert tiny.distance(whole, run(xs, ys, table)[1]) > 1e-3  # negative control
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -363,20 +364,20 @@ def test_means_and_variances_of_drawn_noise(rule):
             grads = px.value_and_estimate(made, tiny.mse)(net, xs, ys, key)[1]
             return sum(jax.tree.leaves(jax.tree.map(lambda g, p: jnp.sum(g * p), grads, along)))
 
-        return np.asarray(jax.jit(jax.vmap(one))(jr.split(jr.key(3), draws)))
+        run = compiled(jax.vmap(one))
+        found, again = (np.asarray(run(jr.split(jr.key(3), draws))) for _ in range(2))
+        np.testing.assert_array_equal(found, again)
+        return found
 
     truth = float(sum(jax.tree.leaves(jax.tree.map(lambda g, p: jnp.sum(g * p), want, along))))
-    averages = rule in ("forward", "evolution")
     variances = []
-    for more in many if averages else [{}]:
-        made = px.RULES[rule](**{**RULES[rule], **options, **more})
-        found = project(made)
+    for more in many if rule in ("forward", "evolution") else [{}]:
+        found = project(px.RULES[rule](**{**RULES[rule], **options, **more}))
         assert abs(found.mean() - truth) < 4 * found.std() / draws**0.5
         assert found.std() > 0.05 * abs(truth)
         variances.append(found.var())
-    if averages:
+    if len(variances) == 2:
         assert 3.2 < variances[0] / variances[1] < 4.9
-    np.testing.assert_array_equal(project(made)[:8], found[:8])
 
 
 @pytest.mark.parametrize("rule", ["pes", "nres", "ou", "reward", "forward"])

@@ -46,10 +46,14 @@ def test_published_rules_solve_what_they_can(rule, probe):
     assert solve(rule, probe, batch=2, steps=6000, lr=3e-3) < 0.1
 
 
+# One direction in weight space per batch, and no clean pass to compare it with: a pass costs little, and says little.
+LONGER = {"ou": {"steps": 6000}}
+
+
 @pytest.mark.parametrize("probe", PROBES)
 @pytest.mark.parametrize("rule", [name for name in px.RULES if name not in PUBLISHED])
 def test_every_rule_solves_the_probes(rule, probe):
-    assert solve(rule, probe) < (0.25 if probe == "probe-context" else 0.1)
+    assert solve(rule, probe, **LONGER.get(rule, {})) < (0.25 if probe == "probe-context" else 0.1)
 
 
 @pytest.mark.parametrize("cell", ["leaky", "gru"])

@@ -55,14 +55,10 @@ def unscaled(noise: Noise, rule: str) -> None:
         raise ArgumentError(f"rule {rule} takes noise of unit variance, not {type(noise).__name__}")
 
 
-def fraction(name: str, value: Any, least: str = "from 0") -> None:
-    """Raise ArgumentError unless the number lies in [0, 1), or in (0, 1] for rates; traced values pass."""
-    if not isinstance(value, int | float):
-        return
-    if least == "from 0" and not 0 <= value < 1:
-        raise ArgumentError(f"{name} must lie from 0 to below 1, not {value}")
-    if least == "above 0" and not 0 < value <= 1:
-        raise ArgumentError(f"{name} must lie above 0 and be at most 1, not {value}")
+def rated(rate: Any) -> None:
+    """Raise ArgumentError for a rate of an average outside (0, 1]; traced values pass."""
+    if isinstance(rate, int | float) and not 0 < rate <= 1:
+        raise ArgumentError(f"rate must be above 0 and at most 1, not {rate}")
 
 
 class Average(NamedTuple):

@@ -12,7 +12,7 @@ from perturbax.errors import ArgumentError, positive
 from perturbax.network import Network, setting, weights
 from perturbax.noise import Noise, as_noise
 from perturbax.rule import Rule
-from perturbax.rules.common import Average, drawn, fraction, shifted, unscaled, weight_noise
+from perturbax.rules.common import Average, drawn, rated, shifted, unscaled, weight_noise
 
 
 class OU(Rule):
@@ -56,9 +56,10 @@ class OU(Rule):
     def __check_init__(self) -> None:
         """Refuse settings that mean nothing."""
         positive("sigma", self.sigma)
-        fraction("rho", self.rho)
-        fraction("rate", self.rate, "above 0")
+        rated(self.rate)
         unscaled(self.noise, "ou")
+        if isinstance(self.rho, int | float) and not 0 <= self.rho < 1:
+            raise ArgumentError(f"rho must be from 0 to below 1, not {self.rho}")
         if self.hold_steps < 0:
             raise ArgumentError(f"hold_steps must be 0 or more, not {self.hold_steps}")
 

@@ -12,7 +12,7 @@ from perturbax.network import Network, setting
 from perturbax.noise import Noise, as_noise
 from perturbax.perturbation import CREDITS
 from perturbax.rule import Rule
-from perturbax.rules.common import Average, fraction, node_noise, unscaled
+from perturbax.rules.common import Average, node_noise, rated, unscaled
 
 DELAYS = ("step", "end")
 
@@ -73,7 +73,7 @@ class Reward(Rule):
         positive("window", self.window)
         one_of("delay", self.delay, DELAYS)
         one_of("credit", self.credit, CREDITS)
-        fraction("rate", self.rate, "above 0")
+        rated(self.rate)
         unscaled(self.noise, "reward")
         if isinstance(self.discount, int | float) and not 0 <= self.discount <= 1:
             raise ArgumentError(f"discount must be from 0 to 1, not {self.discount}")

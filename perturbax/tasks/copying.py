@@ -11,7 +11,8 @@ from perturbax.network import setting
 from perturbax.task import HeldOut, Metrics, Task
 from perturbax.tasks.checks import whole
 
-TO_GO = {"credit": "to-go", "discount": 1.0}
+TO_GO = {"credit": "to-go", "lr": 1e-3, "decorrelate": "hidden", "decor_lr": 1e-2}
+FEEDBACK = {"lr": 4e-3, "lags": 24, "gate": False, "penalty": 1e-2}
 
 
 class Copy(Task):
@@ -37,9 +38,12 @@ class Copy(Task):
     summary: ClassVar[str] = "remember a sequence of symbols over a delay; generated"
     papers: ClassVar[tuple[str, ...]] = ("hochreiter1997", "arjovsky2016", "garcia2024")
     settings: ClassVar[dict[str, Any]] = {"units": 128, "batch": 64, "passes": 9000, "lr": 1e-3}
-    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = dict.fromkeys(
-        ("node", "activity", "innovation"), (TO_GO,)
-    )
+    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
+        **dict.fromkeys(("node", "activity", "innovation"), (TO_GO,)),
+        "feedback": (FEEDBACK,),
+        "mirror": ({"lr": 8e-3},),
+        "bptt": ({"lr": 8e-3},),
+    }
 
     def __check_init__(self) -> None:
         """Refuse settings that mean nothing."""

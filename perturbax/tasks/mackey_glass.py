@@ -14,7 +14,8 @@ from perturbax.tasks.forecast import Forecast
 BETA, GAMMA, POWER = 0.2, 0.1, 10
 SUBSTEPS = 10  # Euler steps of 0.1 per sample
 WASHOUT = 100  # samples dropped at the beginning
-TO_GO = {"credit": "to-go", "discount": 0.95}
+ONLINE = {"mode": "online", "every": 10, "credit": "window", "window": 20, "discount": 0.95, "lr": 5e-4}
+TO_GO = {"credit": "to-go", "discount": 0.95, "lr": 1e-3}
 
 
 class MackeyGlass(Forecast):
@@ -43,9 +44,12 @@ class MackeyGlass(Forecast):
     summary: ClassVar[str] = "forecast (or recall) the chaotic Mackey-Glass series 15 samples ahead; generated"
     papers: ClassVar[tuple[str, ...]] = ("mackey1977", "garcia2024")
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 9000, "lr": 1e-3}
-    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = dict.fromkeys(
-        ("node", "activity", "innovation"), (TO_GO,)
-    )
+    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
+        **dict.fromkeys(("node", "activity", "innovation"), (ONLINE, TO_GO)),
+        "feedback": ({"discount": 0.95, "gate": False},),
+        "mirror": ({"lr": 2e-3},),
+        "bptt": ({"lr": 4e-3},),
+    }
 
     def __check_init__(self) -> None:
         """Refuse settings that mean nothing."""
