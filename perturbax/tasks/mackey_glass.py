@@ -46,7 +46,7 @@ class MackeyGlass(Forecast):
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 9000, "lr": 1e-3}
     rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
         **dict.fromkeys(("node", "activity", "innovation"), (ONLINE, TO_GO)),
-        "feedback": ({"discount": 0.95, "gate": False},),
+        "feedback": ({"discount": 0.95, "gate": False, "penalty": 1e-3},),
         "mirror": ({"lr": 2e-3},),
         "bptt": ({"lr": 4e-3},),
     }

@@ -9,7 +9,9 @@ INPUTS = (
     "Visibility", "DryBulbFarenheit", "WetBulbFarenheit", "DewPointFarenheit", "RelativeHumidity", "WindSpeed",
     "WindDirection", "StationPressure", "Altimeter",
 )  # fmt: skip
-TO_GO = {"credit": "to-go", "discount": 0.9}
+DECOR = {"decorrelate": "hidden+input"}  # the nine readings say much the same
+ONLINE = {"mode": "online", "every": 10, "credit": "window", "window": 10, "discount": 0.9, "lr": 5e-4, **DECOR}
+TO_GO = {"credit": "to-go", "discount": 0.9, **DECOR}
 
 
 class Weather(FromFile):
@@ -33,6 +35,10 @@ class Weather(FromFile):
     summary: ClassVar[str] = "forecast the air temperature from nine hourly readings (--data WTH.csv)"
     papers: ClassVar[tuple[str, ...]] = ("zhou2021", "garcia2024")
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 6000, "lr": 1e-3}
-    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = dict.fromkeys(
-        ("node", "activity", "innovation"), (TO_GO,)
-    )
+    cell_settings: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(("tanh", "leaky", "gru"), {"gain": 0.6})
+    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
+        **dict.fromkeys(("node", "activity", "innovation"), (ONLINE, TO_GO)),
+        "feedback": ({"discount": 0.9, "gate": False, "lr": 2e-3},),
+        "mirror": (DECOR,),
+        "bptt": (DECOR,),
+    }
