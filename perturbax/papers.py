@@ -3,6 +3,8 @@
 CITATIONS: dict[str, str] = {
     "ahmad2023": "Ahmad N., Schrader E., van Gerven M. (2023). Constrained parameter inference as a principle for "
     "learning. Transactions on Machine Learning Research. arXiv:2203.13203.",
+    "akrout2019": "Akrout M., Wilson C., Humphreys P., Lillicrap T., Tweed D. (2019). Deep learning without weight "
+    "transport. Advances in Neural Information Processing Systems 32. arXiv:1904.05391.",
     "arjovsky2016": "Arjovsky M., Shah A., Bengio Y. (2016). Unitary evolution recurrent neural networks. "
     "International Conference on Machine Learning (ICML). arXiv:1511.06464.",
     "baydin2022": "Baydin A. G., Pearlmutter B. A., Syme D., Wood F., Torr P. (2022). Gradients without "
@@ -35,12 +37,16 @@ CITATIONS: dict[str, str] = {
     "state networks with leaky-integrator neurons. Neural Networks 20(3), 335-352.",
     "kailath1968": "Kailath T. (1968). An innovations approach to least-squares estimation, part I: linear filtering "
     "in additive white noise. IEEE Transactions on Automatic Control 13(6), 646-655.",
+    "lansdell2020": "Lansdell B., Prakash P., Kording K. (2020). Learning to solve the credit assignment problem. "
+    "International Conference on Learning Representations (ICLR). arXiv:1906.00889.",
     "legenstein2010": "Legenstein R., Chase S. M., Schwartz A. B., Maass W. (2010). A reward-modulated Hebbian "
     "learning rule can explain experimentally observed network reorganization in a brain control task. Journal of "
     "Neuroscience 30(25), 8400-8410.",
     "li2023": "Li O., Harrison J., Sohl-Dickstein J., Smith V., Metz L. (2023). Variance-reduced gradient estimation "
     "via noise-reuse in online evolution strategies. Advances in Neural Information Processing Systems 36. "
     "arXiv:2304.12180.",
+    "lillicrap2016": "Lillicrap T., Cownden D., Tweed D., Akerman C. (2016). Random synaptic feedback weights support "
+    "error backpropagation for deep learning. Nature Communications 7:13276.",
     "mackey1977": "Mackey M. C., Glass L. (1977). Oscillation and chaos in physiological control systems. Science 197, "
     "287-289.",
     "miconi2017": "Miconi T. (2017). Biologically plausible learning in recurrent neural networks reproduces neural "

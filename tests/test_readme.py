@@ -21,7 +21,7 @@ def rules_table():
     """One row per rule, from its class."""
     rows = ["| rule | equation | estimates | passes | memory | sources |", "|---|---|---|---|---|---|"]
     for name, rule in px.RULES.items():
-        sources = ", ".join(f"{re.sub(r'[0-9]+', '', key).title()} {key[-4:]}" for key in rule.papers)
+        sources = ", ".join(re.sub(r"([a-z]+)(\d+).*", r"\1 \2", key).title() for key in rule.papers)
         equation = rule.equation.replace("|", "\\|")
         rows.append(f"| `{name}` | `{equation}` | {rule.target} | {rule.cost} | {rule.memory} | {sources} |")
     return "\n".join(rows)

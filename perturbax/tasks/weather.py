@@ -30,12 +30,13 @@ class Weather(FromFile):
 
     target: str = setting("DryBulbFarenheit")
     inputs: str = setting(",".join(INPUTS))
+    horizon: int = setting(24)
     valid: float = setting(0.25)
     test: float = setting(0.25)
     summary: ClassVar[str] = "forecast the air temperature from nine hourly readings (--data WTH.csv)"
     papers: ClassVar[tuple[str, ...]] = ("zhou2021", "garcia2024")
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 6000, "lr": 1e-3}
-    cell_settings: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(("tanh", "leaky", "gru"), {"gain": 0.6})
+    cell_settings: ClassVar[dict[str, dict[str, Any]]] = {c: {"gain": 0.6} for c in ("tanh", "leaky", "gru")}
     rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
         **dict.fromkeys(("node", "activity", "innovation"), (ONLINE, TO_GO)),
         "feedback": ({"discount": 0.9, "gate": False, "lr": 2e-3},),
