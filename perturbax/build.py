@@ -78,8 +78,7 @@ def fill_in(given: Experiment) -> Experiment:
     _check_types(classes)
     task, rule = classes["task"], classes["rule"]
     shipped = _shipped(task, given)
-    layers = (DEFAULTS, task.settings, rule.settings, shipped)
-    filled = {k: v for layer in layers for k, v in layer.items() if k in FIELDS or k == "units"}
+    filled = _layered(DEFAULTS, task.settings, rule.settings, shipped)
     fields = {k: v for k, v in filled.items() if getattr(given, k) is None}
     own = {
         "rule": {k: v for k, v in shipped.items() if k not in FIELDS},
@@ -89,15 +88,39 @@ def fill_in(given: Experiment) -> Experiment:
         asked = {**own.get(kind, {}), **getattr(given, f"{kind}_options")}
         fields[f"{kind}_options"] = settings_of(kind, cls, asked)
     fields["units"] = parse_units(fields.get("units", given.units))
-    return _afford(dataclasses.replace(given, **fields), rule, given.steps is not None)
+    e = dataclasses.replace(given, **fields)
+    return _afford(e, rule, given.passes is None and e.steps is not None)
+
+
+def _layered(*layers: dict[str, Any]) -> dict[str, Any]:
+    """Lay run settings over each other; steps and a budget of passes take each other's place."""
+    filled: dict[str, Any] = {}
+    for layer in layers:
+        for one, other in (("steps", "passes"), ("passes", "steps")):
+            if one in layer:
+                filled.pop(other, None)
+        filled |= {k: v for k, v in layer.items() if k in FIELDS or k == "units"}
+    return filled
 
 
 def _shipped(task: Any, given: Experiment) -> dict[str, Any]:
-    """Return what the task ships for the rule: the first settings in the mode that was asked for, if any."""
+    """Return what the task ships for the rule: the first settings that agree with all that the user named."""
+    rule: Any = find("rule", given.rule, RULES)
     for settings in task.rule_settings.get(given.rule, ()):
-        if given.mode in (None, settings.get("mode", DEFAULTS["mode"])):
+        mode = settings.get("mode", DEFAULTS["mode"])
+        options = {k: v for k, v in settings.items() if k not in FIELDS} | given.rule_options
+        if given.mode in (None, mode) and _runs(rule, options, mode):
             return settings
     return {}
+
+
+def _runs(rule: Any, options: dict[str, Any], mode: str) -> bool:
+    """Whether the rule exists with these settings, and learns in that mode."""
+    try:
+        made = rule(**provisional(rule, settings_of("rule", rule, options)))
+    except ArgumentError:
+        return False
+    return mode == "sequence" or not made.needs_sequence()
 
 
 def _afford(e: Experiment, rule: Any, named: bool) -> Experiment:

@@ -99,7 +99,7 @@ def _short(number: float | None) -> str:
     return "not finite" if number is None else f"{number:.4g}"
 
 
-RUN_NAMES = ("lr", "clip", "decor_lr", "optimiser", "schedule", "decorrelate", "mode", "every", "steps")
+RUN_NAMES = ("lr", "clip", "decor_lr", "optimiser", "schedule", "decorrelate", "mode", "every", "steps", "passes")
 
 
 class Variant(NamedTuple):

@@ -119,6 +119,10 @@ class LowRank(Independent):
 
     rank: int = setting(1)
 
+    def __check_init__(self) -> None:
+        """A rank is at least 1."""
+        positive("rank", self.rank)
+
     def sample(self, key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         """Multiply random sides."""
         if len(shape) < 3:  # (samples, units): nothing to factorise
@@ -151,7 +155,7 @@ class Correlated(Noise):
         steps: time constant, in steps.
     """
 
-    bias: ClassVar[str] = ", smoothed over the memory of the noise"
+    bias: ClassVar[str] = ", biased by the memory of the noise"
     steps: float = setting(3.0)
 
     def __check_init__(self) -> None:
@@ -198,6 +202,11 @@ class Scaled(Noise):
 
     rate: float = setting(0.01)
 
+    def __check_init__(self) -> None:
+        """A rate lies in (0, 1]."""
+        if not 0 < self.rate <= 1:
+            raise ArgumentError(f"rate must be above 0 and at most 1, not {self.rate}")
+
     def init(self, like: PyTree) -> PyTree:
         """Equal scales."""
         return [jnp.ones(leaf.shape[2:], leaf.dtype) for leaf in like]
@@ -231,6 +240,12 @@ class Recorded(Noise):
         return state + len(keys), jax.tree.map(lambda rows: jnp.take(rows, at, 0, mode="clip"), self.table)
 
 
+def plain(noise: Noise, rule: str) -> None:
+    """Raise ArgumentError for noise with a scale of its own per unit, or with a memory."""
+    if noise.bias or noise.spread(noise.init([jnp.ones((1, 1, 1))])) is not None:
+        raise ArgumentError(f"rule {rule} takes white noise of unit variance, not {type(noise).__name__}")
+
+
 NOISES: dict[str, type[Noise]] = {
     "rademacher": Rademacher,
     "gaussian": Gaussian,
@@ -251,7 +266,23 @@ def as_noise(noise: Any) -> Noise:
             return NOISES[noise]()
         noise = imported("noise", noise)
     if isinstance(noise, type) and issubclass(noise, Noise):
-        return noise()
+        try:
+            return noise()
+        except TypeError as error:
+            raise ArgumentError(f"noise {noise.__name__} cannot be made without arguments: {error}") from error
     if not callable(noise):
         raise ArgumentError("noise must be a name, a Noise, or a function (key, shape, dtype) -> values")
+    _try(noise)
     return Sampled(noise)
+
+
+def _try(function: Callable) -> None:
+    """Refuse a function that does not return an array of the shape and type asked for."""
+    shape, dtype = (2, 3, 4), jnp.dtype("float32")
+    try:
+        made = jax.eval_shape(lambda key: function(key, shape, dtype), jr.PRNGKey(0))
+    except Exception as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise ArgumentError(f"noise function (key, shape, dtype) -> values failed: {first}") from error
+    if getattr(made, "shape", None) != shape or made.dtype != dtype:
+        raise ArgumentError(f"the noise function must return float32 of shape {shape} when asked to, not {made}")

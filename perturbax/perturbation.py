@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 from perturbax.credit import Credit, Estimate, Outer
 from perturbax.errors import ArgumentError, one_of, positive
 from perturbax.network import Network, Site, setting
-from perturbax.noise import Noise, as_noise
+from perturbax.noise import Noise, Orthogonal, as_noise
 from perturbax.rule import USES, Rule
 
 # Variance of a difference of noises, in sigma^2.
@@ -71,6 +71,8 @@ class Perturbation(Rule):
                 "noisy_state restarted needs a clean pass to restart from, and credit same-step: "
                 "noise that is forgotten after a step cannot earn later losses"
             )
+        if self.difference == "noisy" and isinstance(self.noise, Orthogonal):
+            raise ArgumentError("orthogonal samples share their signs: compare them with a clean pass, or antithetic")
         if self.credit == "replay" and not self.noise.replayable:
             raise ArgumentError(f"credit replay: {type(self.noise).__name__} noise cannot be drawn again (use to-go)")
         if isinstance(self.discount, int | float) and not 0 <= self.discount <= 1:
@@ -98,7 +100,7 @@ class Perturbation(Rule):
     def reach(self) -> str:
         """Return which gradient an unbiased signal amounts to under this credit."""
         if self.credit == "same-step":
-            return "gradient cut at every step"
+            return "gradient cut at every step" + self.noise.bias
         part = f"gradient through {self.window} steps" if self.credit == "window" else "full gradient"
         part += self.noise.bias
         return part if self.discount == 1 else f"{part}, losses k steps later weighted by {self.discount:g}^k"

@@ -16,12 +16,13 @@ from rich.text import Text
 
 from perturbax import store
 from perturbax.build import Parts, build, check_seed, parse_units
-from perturbax.catalog import coerce
+from perturbax.catalog import coerce, find, provisional
 from perturbax.commands import experiment_from, progress
 from perturbax.errors import ArgumentError, PerturbaxError, positive
 from perturbax.experiment import Experiment
 from perturbax.files import writing
 from perturbax.loop import State, chunk, chunk_length, start
+from perturbax.rules import RULES
 from perturbax.saved import describe
 from perturbax.train import VECTORISE, Report
 
@@ -104,8 +105,16 @@ def _check(parts: Parts, lrs: Sequence[float], discounts: Sequence[float | None]
 
 
 def discounted(e: Experiment) -> bool:
-    """Whether the discount of the rule matters: it has one, and credit reaches beyond the same step."""
-    return "discount" in e.rule_options and e.rule_options.get("credit") != "same-step"
+    """Whether the discount of the rule matters: it has one it accepts, and credit reaches beyond the same step."""
+    own = e.rule_options
+    if "discount" not in own or own.get("credit") == "same-step" or own.get("tangents") == "weights":
+        return False
+    rule: Any = find("rule", e.rule, RULES)
+    try:
+        rule(**{**provisional(rule, own), "discount": 0.5})
+    except ArgumentError:
+        return False
+    return True
 
 
 class _Race:

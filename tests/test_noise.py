@@ -138,3 +138,40 @@ def test_one_word_makes_thirty_two_signs():
         return max(found)
 
     assert words(NOISES["gaussian"]()) >= 32 * words(Rademacher())
+
+
+def bad(key, shape, dtype):
+    return jnp.zeros((2, 2), dtype)
+
+
+@pytest.mark.parametrize(
+    ("rule", "options", "words"),
+    [
+        ("node", {"noise": "orthogonal", "difference": "noisy"}, "share their signs"),
+        ("evolution", {"noise": "orthogonal"}, "one at a time"),
+        ("guided", {"noise": "scaled"}, "unit variance"),
+        ("feedback", {"noise": "correlated"}, "white"),
+        ("pes", {"noise": "correlated"}, "white"),
+        ("node", {"noise": bad}, "must return"),
+        ("node", {"noise": lambda: 3}, "failed"),
+        ("node", {"noise": "perturbax.noise:Independent"}, "cannot be made"),
+        ("node", {"noise": "perturbax.noise:Recorded"}, "cannot be made"),
+        ("feedback", {"rate": -1.0}, "rate"),
+        ("feedback", {"penalty": -1.0}, "penalty"),
+        ("mirror", {"rate": 2.5}, "rate"),
+        ("mirror", {"fits": 0}, "fits"),
+        ("mirror", {"discount": 0.9}, "no discount"),
+        ("guided", {"lam": -0.1}, "lam"),
+    ],
+)
+def test_what_cannot_be_right_is_refused(rule, options, words):
+    with pytest.raises(ArgumentError, match=words):
+        px.RULES[rule](**options)
+
+
+def test_correlated_noise_says_that_it_is_biased():
+    for credit in ("same-step", "to-go"):
+        assert "biased" in px.RULES["node"](noise="correlated", credit=credit).aim()
+        assert "biased" not in px.RULES["node"](credit=credit).aim()
+    assert "biased" in px.RULES["guided"](lam=0.5).aim()
+    assert px.RULES["weight"](hold_steps=1).aim() == "gradient cut at every step"

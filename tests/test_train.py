@@ -16,7 +16,7 @@ import tiny
 
 import perturbax as px
 from perturbax import store
-from perturbax.build import build
+from perturbax.build import build, fill_in
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.noise import Recorded
 from perturbax.saved import read_experiment
@@ -438,3 +438,30 @@ def test_online_updates_add_up_to_the_sequence_estimate(x64, every, window):
     whole = px.RULES["node"](credit="window", window=window, discount=0.8, noise=Recorded([t[:T] for t in table]))
     want = px.value_and_estimate(whole, tiny.mse)(net, xs, ys, jr.key(0))[1]
     assert tiny.distance(jax.tree.map(lambda g: g * every / T, stream.opt), want) < 1e-8
+
+
+@pytest.mark.parametrize(
+    ("asked", "mode", "credit"),
+    [
+        ({}, "online", "window"),
+        ({"mode": "sequence"}, "sequence", "to-go"),
+        ({"rule_options": {"credit": "to-go"}}, "sequence", "to-go"),
+        ({"rule_options": {"credit": "replay"}}, "sequence", "replay"),
+        ({"rule_options": {"noisy_state": "restarted"}}, "sequence", "same-step"),
+    ],
+)
+def test_shipped_settings_give_way_to_what_was_named(asked, mode, credit):
+    e = fill_in(px.Experiment(task="mackey-glass", rule="node", **asked))
+    assert (e.mode, e.rule_options["credit"]) == (mode, credit)
+
+
+def test_a_budget_of_passes_is_spent():
+    passes = {"bptt": 3, "node": 2, "frozen": 1}
+    for rule, cost in passes.items():
+        assert fill_in(px.Experiment(task="mackey-glass", rule=rule)).steps == 9000 // cost
+        assert fill_in(px.Experiment(task="probe-now", rule=rule, passes=600)).steps == 600 // cost
+        assert fill_in(px.Experiment(task="probe-now", rule=rule)).steps == 1000  # the task ships steps
+    decorrelated = px.Experiment(task="probe-now", rule="bptt", passes=600, decorrelate="hidden")
+    assert fill_in(decorrelated).steps == 150
+    with pytest.raises(ArgumentError, match="twice"):
+        fill_in(px.Experiment(steps=10, passes=10))

@@ -49,12 +49,6 @@ def mean_loss(net: Network, xs: Float[Array, "T B n_in"], ys: Any, score: Loss) 
     return jax.lax.scan(body, (state, jnp.zeros((), dtype)), (xs, ys))[0][1] / len(xs)
 
 
-def unscaled(noise: Noise, rule: str) -> None:
-    """Raise ArgumentError for noise with a scale of its own per unit."""
-    if noise.spread(noise.init([jnp.ones((1, 1, 1))])) is not None:
-        raise ArgumentError(f"rule {rule} takes noise of unit variance, not {type(noise).__name__}")
-
-
 def rated(rate: Any) -> None:
     """Raise ArgumentError for a rate of an average outside (0, 1]; traced values pass."""
     if isinstance(rate, int | float) and not 0 < rate <= 1:

@@ -11,9 +11,9 @@ from jaxtyping import Array, Float, PyTree
 from perturbax.errors import ArgumentError, one_of, positive
 from perturbax.gradient import Estimator, Loss, sealed
 from perturbax.network import Network, join, setting, split
-from perturbax.noise import Noise, as_noise
+from perturbax.noise import Noise, Orthogonal, as_noise, plain
 from perturbax.rule import WholeSequence
-from perturbax.rules.common import drawn, mean_loss, unscaled
+from perturbax.rules.common import drawn, mean_loss
 
 SHAPINGS = ("none", "z-score", "rank")
 
@@ -58,7 +58,9 @@ class Evolution(WholeSequence):
         positive("sigma", self.sigma)
         positive("abreast", self.abreast)
         one_of("shaping", self.shaping, SHAPINGS)
-        unscaled(self.noise, "evolution")
+        plain(self.noise, "evolution")
+        if isinstance(self.noise, Orthogonal):
+            raise ArgumentError("members are drawn one at a time: noise orthogonal across them cannot be had")
         if self.population < 2 or self.population % 2:
             raise ArgumentError(f"population must be an even number of members, not {self.population}")
         if self.rank < 0:

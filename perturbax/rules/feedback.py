@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from perturbax.errors import one_of, positive
+from perturbax.errors import ArgumentError, one_of, positive
 from perturbax.network import Network, setting
 from perturbax.rules.guess import Guess, Guesses, Seen, gains, through
 
@@ -57,6 +57,9 @@ class Feedback(Guess):
     def __check_init__(self) -> None:
         """Refuse settings that mean nothing."""
         positive("lags", self.lags)
+        positive("rate", self.rate)
+        if isinstance(self.penalty, int | float) and not 0 <= self.penalty < float("inf"):
+            raise ArgumentError(f"penalty must be 0 or more, not {self.penalty}")
         one_of("fit_to", self.fit_to, FITS)
 
     def know(self, net: Network, x: Array) -> Known:
@@ -91,14 +94,15 @@ class Feedback(Guess):
         told = sum(self._carried(h, G, M) for h, G, M in zip(eta, paths, known.M, strict=True))
         if self.fit_to == "score":
             error = jnp.broadcast_to(seen.error[:, None], wanted.shape)
-            size = jnp.mean(jnp.sum(error**2, -1))
+            power = jnp.mean(jnp.sum(error**2, -1))
             miss = jnp.sum(error * (wanted - told), -1, keepdims=True)
-            left, whole, back = miss, jnp.sum(error * wanted, -1), miss * error / jnp.where(size > 0, size, jnp.inf)
+            left, whole, back = miss, jnp.sum(error * wanted, -1), miss * error / jnp.where(power > 0, power, jnp.inf)
         else:
             left, whole, back = wanted - told, wanted, wanted - told
         behind = self.ahead(back)  # (T, K, B, L, o)
         M = [self._moved(M, h, G, behind) for M, h, G in zip(known.M, eta, paths, strict=True)]
-        share = 1 - jnp.sum(left**2) / jnp.maximum(jnp.sum(whole**2), 1e-30)
+        size = jnp.sum(whole**2)
+        share = jnp.where(size > 0, 1 - jnp.sum(left**2) / jnp.maximum(size, 1e-30), 0.0)
         new = Known(M, known.explained + 0.1 * (share - known.explained))
         finite = jnp.isfinite(share) & jnp.all(jnp.stack([jnp.isfinite(m).all() for m in M]))
         return jax.tree.map(lambda fresh, old: jnp.where(finite, fresh, old), new, known)

@@ -11,10 +11,10 @@ from perturbax.credit import Credit, Estimate, Outer
 from perturbax.errors import ArgumentError, one_of, positive
 from perturbax.gradient import Learner, Loss
 from perturbax.network import Network, join, setting, split
-from perturbax.noise import Noise, as_noise
+from perturbax.noise import Noise, as_noise, plain
 from perturbax.perturbation import CREDITS
 from perturbax.rule import Rule
-from perturbax.rules.common import drawn, mean_loss, node_noise, unscaled, weight_noise
+from perturbax.rules.common import drawn, mean_loss, node_noise, weight_noise
 
 TANGENTS = ("nodes", "weights")
 
@@ -58,7 +58,7 @@ class Forward(Rule):
         one_of("credit", self.credit, CREDITS)
         positive("samples", self.samples)
         positive("window", self.window)
-        unscaled(self.noise, "forward")
+        plain(self.noise, "forward")
         if isinstance(self.discount, int | float) and not 0 <= self.discount <= 1:
             raise ArgumentError(f"discount must be from 0 to 1, not {self.discount}")
 

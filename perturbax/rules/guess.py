@@ -10,9 +10,10 @@ import jax.random as jr
 from jaxtyping import Array, PyTree
 
 from perturbax.credit import Outer, to_go
-from perturbax.errors import ArgumentError
+from perturbax.errors import ArgumentError, LayerError
 from perturbax.gradient import Learner, Loss
 from perturbax.network import Layer, Network, setting, split
+from perturbax.noise import plain
 from perturbax.perturbation import NodePerturbation
 
 Guesses = list[Array]  # one per layer, `(T, B, ...)` like its pre-activations
@@ -61,7 +62,10 @@ class Guess(NodePerturbation):
     memory: ClassVar[str] = "T x B x units"
 
     def __check_init__(self) -> None:
-        """The correction looks at all later losses."""
+        """The correction looks at all later losses, and what it takes out at white noise."""
+        plain(self.noise, type(self).__name__.lower())
+        if isinstance(self.lam, int | float) and not 0 <= self.lam < float("inf"):
+            raise ArgumentError(f"lam must be 0 or more, not {self.lam}")
         if self.credit != "to-go":
             raise ArgumentError(f"{type(self).__name__} works on whole sequences: credit is to-go, not {self.credit}")
 
@@ -168,9 +172,14 @@ def worth(layer: Layer, h: PyTree, a: Array, later: PyTree, y: Array) -> tuple[P
     """
     neurons = split(layer)[1]
     inputs, tree = jax.tree.flatten((h, a))
+    if any(value.ndim < 1 for value in inputs):
+        raise LayerError(f"{type(layer).__name__}: a hidden state needs an axis of units, to be nudged one by one")
     step = float(jnp.finfo(a.dtype).eps) ** (1 / 3)
     found = []
     for i, value in enumerate(inputs):
+        if not jnp.issubdtype(value.dtype, jnp.inexact):  # a counter: nothing flows through it
+            found.append(jnp.zeros_like(value))
+            continue
         flat = value.reshape(-1, value.shape[-1])
 
         def nudged(entry: Array, sign: float, i: int = i, value: Array = value) -> PyTree:

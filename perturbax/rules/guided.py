@@ -43,8 +43,9 @@ class Guided(Guess):
         one_of("guess_by", self.guess_by, GUESSES)
 
     def aim(self) -> str:
-        """Unbiased within the reach of its credit."""
-        return self.reach()
+        """Unbiased within the reach of its credit, where perturbation may correct in full."""
+        full = isinstance(self.lam, int | float) and self.lam == 1
+        return self.reach() if full else f"biased: the guess, and {self.lam:g} of what it missed"
 
     def passes(self) -> int:
         """Those of the guess."""

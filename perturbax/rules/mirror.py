@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from perturbax.errors import ArgumentError, positive
 from perturbax.network import Network, setting
 from perturbax.rules.guess import Guess, Guesses, Seen, worth
 
@@ -36,6 +37,14 @@ class Mirror(Guess):
     uses: ClassVar[tuple[str, ...]] = ("score", "own activity", "output error", "stored sequence")
     cost: ClassVar[str] = "2 + K passes (clean, K noisy, one back)"
     papers: ClassVar[tuple[str, ...]] = ("akrout2019", "werbos1990")
+
+    def __check_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        positive("fits", self.fits)
+        if isinstance(self.rate, int | float) and not 0 < self.rate < 2:
+            raise ArgumentError(f"rate must lie between 0 and 2, not {self.rate}")
+        if isinstance(self.discount, int | float) and self.discount != 1:
+            raise ArgumentError(f"mirror goes back through all of time: it has no discount, {self.discount} was given")
 
     def passes(self) -> int:
         """The recursion backwards costs as much as a pass forwards."""

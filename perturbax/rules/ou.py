@@ -10,9 +10,9 @@ from jaxtyping import Array, PyTree
 from perturbax.credit import Direct, Estimate
 from perturbax.errors import ArgumentError, positive
 from perturbax.network import Network, setting, weights
-from perturbax.noise import Noise, as_noise
+from perturbax.noise import Noise, as_noise, plain
 from perturbax.rule import Rule
-from perturbax.rules.common import Average, drawn, rated, shifted, unscaled, weight_noise
+from perturbax.rules.common import Average, drawn, rated, shifted, weight_noise
 
 
 class OU(Rule):
@@ -57,7 +57,7 @@ class OU(Rule):
         """Refuse settings that mean nothing."""
         positive("sigma", self.sigma)
         rated(self.rate)
-        unscaled(self.noise, "ou")
+        plain(self.noise, "ou")
         if isinstance(self.rho, int | float) and not 0 <= self.rho < 1:
             raise ArgumentError(f"rho must be from 0 to below 1, not {self.rho}")
         if self.hold_steps < 0:

@@ -11,9 +11,9 @@ from jaxtyping import Array, PyTree
 from perturbax.credit import Direct, Estimate
 from perturbax.errors import ArgumentError, positive
 from perturbax.network import Network, setting
-from perturbax.noise import Noise, as_noise
+from perturbax.noise import Noise, as_noise, plain
 from perturbax.rule import Rule
-from perturbax.rules.common import drawn, shifted, unscaled, weight_noise
+from perturbax.rules.common import drawn, shifted, weight_noise
 
 
 class Unrolled(Rule):
@@ -45,7 +45,7 @@ class Unrolled(Rule):
         """Refuse settings that mean nothing."""
         positive("sigma", self.sigma)
         positive("samples", self.samples)
-        unscaled(self.noise, type(self).__name__.lower())
+        plain(self.noise, type(self).__name__.lower())
         if self.reset < 0:
             raise ArgumentError(f"reset must be 0 (at the start of a sequence only) or more steps, not {self.reset}")
 

@@ -9,10 +9,10 @@ from jaxtyping import Array, Float, PyTree
 from perturbax.credit import Credit, Estimate, Outer
 from perturbax.errors import ArgumentError, one_of, positive
 from perturbax.network import Network, setting
-from perturbax.noise import Noise, as_noise
+from perturbax.noise import Noise, as_noise, plain
 from perturbax.perturbation import CREDITS
 from perturbax.rule import Rule
-from perturbax.rules.common import Average, node_noise, rated, unscaled
+from perturbax.rules.common import Average, node_noise, rated
 
 DELAYS = ("step", "end")
 
@@ -49,7 +49,7 @@ class Reward(Rule):
         window: number of steps in window credit, the present one included.
         discount: weight of a loss k steps later is discount^k, except in same-step credit.
         rate: how fast the average of the loss follows, per step.
-        noise: rademacher, gaussian, correlated, a Noise, or module:name of your own function.
+        noise: rademacher, gaussian, a Noise, or module:name of your own function.
     """
 
     sigma: float = 0.1
@@ -74,7 +74,7 @@ class Reward(Rule):
         one_of("delay", self.delay, DELAYS)
         one_of("credit", self.credit, CREDITS)
         rated(self.rate)
-        unscaled(self.noise, "reward")
+        plain(self.noise, "reward")
         if isinstance(self.discount, int | float) and not 0 <= self.discount <= 1:
             raise ArgumentError(f"discount must be from 0 to 1, not {self.discount}")
         if self.credit == "replay" and not self.noise.replayable:

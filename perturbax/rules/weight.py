@@ -94,6 +94,12 @@ class Weight(WeightPerturbation):
     papers: ClassVar[tuple[str, ...]] = ("jabri1992", "cauwenberghs1993", "zuege2023")
     block: ClassVar[int] = 1  # a longer block would hold a copy of the direction for each of its steps
 
+    def aim(self) -> str:
+        """A direction is credited with what happens while it is held, or as credit says."""
+        if self.hold_steps == 1:
+            return self.reach()
+        return f"gradient cut every {self.hold_steps} steps" if self.hold_steps else "full gradient" + self.noise.bias
+
     def gradient(self, net: Network, sites: PyTree, first: Array, shift: Network) -> Network:
         """The noise difference over its variance."""
         return jax.tree.map(lambda e: e / self.variance, shift)
