@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from perturbax.errors import ArgumentError, one_of, positive
+from perturbax.errors import one_of, positive
 from perturbax.network import Network, setting
 from perturbax.rules.guess import Guess, Guesses, Seen, gains, through
 
@@ -38,7 +38,6 @@ class Feedback(Guess):
         rate: step of the normalised least-mean-squares fit.
         gate: whether a path's strength follows the mean gain along it.
         fit_to: outputs (their differences) or score (one scalar difference per example and step).
-        penalty: weight of the local activity penalty.
     """
 
     lam: float = 0.3
@@ -58,8 +57,6 @@ class Feedback(Guess):
         """Refuse settings that mean nothing."""
         positive("lags", self.lags)
         positive("rate", self.rate)
-        if isinstance(self.penalty, int | float) and not 0 <= self.penalty < float("inf"):
-            raise ArgumentError(f"penalty must be 0 or more, not {self.penalty}")
         one_of("fit_to", self.fit_to, FITS)
 
     def know(self, net: Network, x: Array) -> Known:
@@ -80,10 +77,6 @@ class Feedback(Guess):
             e = self.ahead(seen.error) * self.paths(psi)[..., None]
             found.append(through(psi, jnp.einsum("tblo,lno->tbn", e, M)))
         return found
-
-    def local(self, net: Network, seen: Seen) -> Guesses:
-        """The slope of penalty / 2 times squared activity."""
-        return [through(psi, self.penalty * y) for psi, y in zip(gains(net, seen), seen.y, strict=False)]
 
     def fit(self, net: Network, known: Known, seen: Seen) -> Known:
         """One step of normalised least mean squares on what the noise of this sequence did to the outputs."""

@@ -53,19 +53,25 @@ class Guess(NodePerturbation):
 
     Attributes:
         lam: weight of the correction by perturbation.
+        penalty: weight of a local activity penalty, penalty y psi on top of g: the slope of penalty / 2 times squared
+            activity. It keeps units in their linear range; biased unless 0.
     """
 
+    penalty: float = 0.0
     difference: str = setting("linearised")
     credit: str = setting("to-go")
     lam: float = 1.0
 
     memory: ClassVar[str] = "T x B x units"
+    fits_first: ClassVar[bool] = False  # learn from a sequence before it is used: quicker, and no longer independent
 
     def __check_init__(self) -> None:
         """The correction looks at all later losses, and what it takes out at white noise."""
         plain(self.noise, type(self).__name__.lower())
         if isinstance(self.lam, int | float) and not 0 <= self.lam < float("inf"):
             raise ArgumentError(f"lam must be 0 or more, not {self.lam}")
+        if isinstance(self.penalty, int | float) and not 0 <= self.penalty < float("inf"):
+            raise ArgumentError(f"penalty must be 0 or more, not {self.penalty}")
         if self.credit != "to-go":
             raise ArgumentError(f"{type(self).__name__} works on whole sequences: credit is to-go, not {self.credit}")
 
@@ -86,8 +92,10 @@ class Guess(NodePerturbation):
         return self.lam
 
     def local(self, net: Network, seen: Seen) -> Guesses:
-        """Return what is added to the gradient of each layer but the last from local activity, after correction."""
-        return []
+        """Return what the penalty adds to the gradient of each layer but the last, after correction."""
+        if isinstance(self.penalty, int | float) and self.penalty == 0:
+            return []
+        return [through(psi, self.penalty * y) for psi, y in zip(gains(net, seen), seen.y, strict=False)]
 
     def needs_sequence(self) -> str:
         """It does."""
@@ -101,11 +109,13 @@ class Guess(NodePerturbation):
         return super().begin(net, x), self.know(net, x)
 
     def learner(self, loss: Loss) -> Learner:
-        """Watch a sequence, guess, correct, then learn from what was seen."""
+        """Watch a sequence, guess, correct, and learn from what was seen."""
 
         def learn(kept: PyTree, net: Network, xs: Array, ys: Any, key: Array) -> tuple:
             left, known = kept
             left, seen = self.watch(net, left, xs, ys, loss, key)
+            after = self.fit(net, known, seen)
+            known = after if self.fits_first else known
             ghat = [*self.guess(net, known, seen), seen.error]
             signal = self.corrected(ghat, seen, self.weight(known))
             for i, more in enumerate(self.local(net, seen)):
@@ -113,7 +123,7 @@ class Guess(NodePerturbation):
             rows = len(xs) * xs.shape[1]
             parts = Outer(tuple(site._replace(a=None) for site in seen.sites), tuple(s[:, None] for s in signal))
             grads = jax.tree.map(lambda g: g / rows, parts.settle(net, None))
-            return (left, self.fit(net, known, seen)), seen.loss.mean(), grads
+            return (left, after), seen.loss.mean(), grads
 
         return learn
 

@@ -20,7 +20,8 @@ class Mirror(Guess):
 
     V is a second set of weights that comes to mirror the forward ones (weight mirrors: Akrout et al. 2019; here with
     an error-correcting fit, exact once converged). The response of the neurons is measured by nudging them. Then this
-    is backpropagation through time, without derivatives or transport of weights. lam > 0 adds the perturbation
+    is backpropagation through time, without derivatives or transport of weights. V is corrected by each sequence before
+    it is used there: weights that move fast leave a V of the last update behind. lam > 0 adds the perturbation
     correction of `guided`.
 
     Attributes:
@@ -30,11 +31,12 @@ class Mirror(Guess):
 
     lam: float = 0.0
     rate: float = 1.0
-    fits: int = setting(2)
+    fits: int = setting(20)
 
     equation: ClassVar[str] = "dA = g z^T, g_t = psi (V_own g_{t+1} + V_above g_t + dL_t/dy_t), V learnt from noise"
     target: ClassVar[str] = "full gradient, once V mirrors the weights"
     uses: ClassVar[tuple[str, ...]] = ("score", "own activity", "output error", "stored sequence")
+    fits_first: ClassVar[bool] = True
     cost: ClassVar[str] = "2 + K passes (clean, K noisy, one back)"
     papers: ClassVar[tuple[str, ...]] = ("akrout2019", "werbos1990")
 
@@ -92,8 +94,11 @@ class Mirror(Guess):
             both, cross = x.T @ x, x.T @ shown
             size = jnp.sum(jnp.abs(both), 1)[:, None]
             share = self.rate / jnp.where(size > 0, size, jnp.inf)
-            for _ in range(self.fits):
-                V = V + share * (cross - both @ V)
+
+            def better(_: Array, V: Array, both: Array = both, cross: Array = cross, share: Array = share) -> Array:
+                return V + share * (cross - both @ V)
+
+            V = jax.lax.fori_loop(0, self.fits, better, V)
             made.append(jnp.where(jnp.isfinite(V), V, known[i]))
         return made
 

@@ -41,7 +41,7 @@ class Copy(Task):
     rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
         **dict.fromkeys(("node", "activity", "innovation"), (TO_GO,)),
         "feedback": (FEEDBACK,),
-        "mirror": ({"lr": 4e-3},),
+        "mirror": ({"lr": 8e-3, "penalty": 1e-2},),
         "bptt": ({"lr": 8e-3},),
     }
 
