@@ -22,8 +22,11 @@ def solve(rule, probe, cell="tanh", **fields):
     @jax.jit
     def train(seed):  # all of a run but its records: what is compiled is what is tested
         valid = parts.task.held_out("valid")
-        state = start(parts, seed)
-        return chunk(parts, e.steps, valid.warmup, parts.task, (valid.xs, valid.ys), state)[2]["loss"]
+
+        def part(state, _):
+            return chunk(parts, e.steps // e.logs, valid.warmup, parts.task, (valid.xs, valid.ys), state)[0], None
+
+        return jax.lax.scan(part, start(parts, seed), None, length=e.logs)[0].best_loss
 
     return float(train(0)) / baseline(probe)
 
@@ -43,15 +46,21 @@ PUBLISHED = {
 
 @pytest.mark.parametrize(("rule", "probe"), [(r, p) for r, ps in PUBLISHED.items() for p in ps])
 def test_published_rules_solve_what_they_can(rule, probe):
-    assert solve(rule, probe, batch=2, steps=6000, lr=3e-3) < 0.1
+    lr = 3e-4 if rule == "published-weight" else 3e-3  # one direction for all weights: its steps must be small
+    assert solve(rule, probe, batch=2, steps=6000, lr=lr) < 0.1
 
 
 # One direction in weight space per batch, and no clean pass to compare it with: a pass costs little, and says little.
 LONGER = {"ou": {"steps": 6000}}
 
 
-@pytest.mark.parametrize("probe", PROBES)
-@pytest.mark.parametrize("rule", [name for name in px.RULES if name not in PUBLISHED])
+# Three of the probes need all that the other two need: a few rules are enough for those.
+ALL_FIVE = ("node", "weight", "feedback", "bptt")
+TABLE = [(rule, probe) for rule in px.RULES if rule not in PUBLISHED for probe in PROBES
+         if rule in ALL_FIVE or probe not in ("probe-now", "probe-lag1")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "probe"), TABLE)
 def test_every_rule_solves_the_probes(rule, probe):
     assert solve(rule, probe, **LONGER.get(rule, {})) < (0.25 if probe == "probe-context" else 0.1)
 
