@@ -94,7 +94,8 @@ def evolve(experiment: px.Experiment, strategy: Strategy, passes: int | None, se
         spent, done = spent + time.perf_counter() - began, done + per
         if float(metrics["loss"]) < best:
             best, kept = float(metrics["loss"]), made.get_mean(state)
-    test = jax.jit(evaluate)(task, px.join(unravel(kept), rest), task.held_out("test"))
+    held_out = task.held_out("test")
+    test = jax.jit(lambda net: evaluate(task, net, held_out))(px.join(unravel(kept), rest))
     return {"valid": best, "test": {k: float(v) for k, v in test.items()}, "seconds": spent,
             "forward_passes": done * strategy.population}  # fmt: skip
 

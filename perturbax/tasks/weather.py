@@ -21,7 +21,7 @@ class Weather(FromFile):
 
     The file is WTH.csv of the Informer benchmark (Zhou et al. 2021): 35,064 hours of 2010-2013, from the local
     climatological data of NOAA. Unlike Garcia Fernandez et al. 2024, the test rows take no part in the scaling,
-    and validation and test are a whole year each: two months of one season say little about another.
+    and validation and test are a whole year each: one season says little about another.
 
     Attributes:
         target: name of the column to forecast.
