@@ -21,81 +21,31 @@ CREDITS = ("same-step", "window", "to-go", "replay", "trace")
 STATES = ("free", "restarted")
 
 
-class Perturbation(Rule):
-    """Base of the rules that learn from what noise does to the score.
-
-    Passes run as stacked rows, the same network under different noise, and are compared in pairs:
-
-        one-sided     K noisy rows, each against one clean row             1 + K passes
-        linearised    the same, L(noisy) - L(clean) taken as <dL/dy, y_noisy - y_clean>: needs the output error
-        antithetic    K rows with noise +xi against K rows with -xi        2 K passes
-        noisy         K noisy rows against K other noisy rows              2 K passes (no clean pass is needed)
-
-    All rows see the same data and differ in their noise only (common random numbers).
-    Presynaptic activity is the clean row's, or the mean over all rows where there is no clean one (the same up to
-    order sigma^2).
+class Credited(Rule):
+    """Base of the rules whose noise is paired with losses over time.
 
     Attributes:
-        sigma: standard deviation of the injected noise, in units of what it is added to; auto measures
-            the largest that curvature leaves usable.
-        samples: K, the number of pairs of passes that are averaged; auto measures how many the noise asks for.
-        difference: one-sided, linearised, antithetic or noisy (noisy against noisy).
         credit: which losses a signal is paired with: same-step, window, to-go (all later steps), replay (to-go by a
             second pass, in little memory) or trace (to-go by decaying traces, also online).
         window: number of steps in window credit, the present one included.
         discount: weight of a loss k steps later is discount^k, except in same-step credit.
-        noisy_state: free (noisy rows live their own lives) or restarted (from the clean state at every step).
         noise: rademacher, gaussian, orthogonal, low-rank, correlated, scaled, a Noise, or module:name of your own
             function (key, shape, dtype) -> values.
     """
 
-    sigma: float = 1e-3
-    samples: int = setting(1)
-    difference: str = setting("one-sided")
     credit: str = setting("same-step")
     window: int = setting(20)
     discount: float = 1.0
-    noisy_state: str = setting("free")
     noise: Noise = eqx.field(converter=as_noise, default="rademacher")
 
     def __check_init__(self) -> None:
         """Refuse settings that mean nothing."""
-        positive("sigma", self.sigma)
-        positive("samples", self.samples)
         positive("window", self.window)
-        one_of("difference", self.difference, DIFFERENCES)
         one_of("credit", self.credit, CREDITS)
-        one_of("noisy_state", self.noisy_state, STATES)
-        if self.noisy_state == "restarted" and not (self.clean and self.credit == "same-step"):
-            raise ArgumentError(
-                "noisy_state restarted needs a clean pass to restart from, and credit same-step: "
-                "noise that is forgotten after a step cannot earn later losses"
-            )
-        if self.difference == "noisy" and isinstance(self.noise, Orthogonal):
-            raise ArgumentError("orthogonal samples share their signs: compare them with a clean pass, or antithetic")
-        if self.credit == "replay" and not self.noise.replayable:
-            raise ArgumentError(f"credit replay: {type(self.noise).__name__} noise cannot be drawn again (use to-go)")
         if isinstance(self.discount, int | float) and not 0 <= self.discount <= 1:
             raise ArgumentError(f"discount must lie between 0 and 1, not {self.discount}")
-
-    def passes(self) -> int:
-        """1 + K, or 2 K where there is no clean pass; twice that with replay."""
-        return self.lanes * (2 if self.credit == "replay" else 1)
-
-    @property
-    def clean(self) -> bool:
-        """Whether row 0 is free of noise."""
-        return self.difference in ("one-sided", "linearised")
-
-    @property
-    def lanes(self) -> int:
-        """Passes that run side by side."""
-        return 1 + self.samples if self.clean else 2 * self.samples
-
-    def told(self) -> tuple[str, ...]:
-        """Linearised differences need the output error."""
-        extra = {"output error"} if self.difference == "linearised" else set()
-        return tuple(u for u in USES if u in {*self.uses, *extra})
+        if self.credit == "replay" and not self.noise.replayable:
+            raise ArgumentError(f"credit replay: {type(self.noise).__name__} noise cannot be drawn again (use to-go)")
 
     def reach(self) -> str:
         """Return which gradient an unbiased signal amounts to under this credit."""
@@ -115,6 +65,67 @@ class Perturbation(Rule):
         if self.credit in ("to-go", "replay"):
             return f"credit {self.credit} needs the end of the sequence: online, use credit window, trace or same-step"
         return ""
+
+
+class Perturbation(Credited):
+    """Base of the rules that learn from what noise does to the score.
+
+    Passes run as stacked rows, the same network under different noise, and are compared in pairs:
+
+        one-sided     K noisy rows, each against one clean row             1 + K passes
+        linearised    the same, L(noisy) - L(clean) taken as <dL/dy, y_noisy - y_clean>: needs the output error
+        antithetic    K rows with noise +xi against K rows with -xi        2 K passes
+        noisy         K noisy rows against K other noisy rows              2 K passes (no clean pass is needed)
+
+    All rows see the same data and differ in their noise only (common random numbers).
+    Presynaptic activity is the clean row's, or the mean over all rows where there is no clean one (the same up to
+    order sigma^2).
+
+    Attributes:
+        sigma: standard deviation of the injected noise, in units of what it is added to; auto measures
+            the largest that curvature leaves usable.
+        samples: K, the number of pairs of passes that are averaged; auto measures how many the noise asks for.
+        difference: one-sided, linearised, antithetic or noisy (noisy against noisy).
+        noisy_state: free (noisy rows live their own lives) or restarted (from the clean state at every step).
+    """
+
+    sigma: float = 1e-3
+    samples: int = setting(1)
+    difference: str = setting("one-sided")
+    noisy_state: str = setting("free")
+
+    def __check_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        positive("sigma", self.sigma)
+        positive("samples", self.samples)
+        one_of("difference", self.difference, DIFFERENCES)
+        one_of("noisy_state", self.noisy_state, STATES)
+        if self.noisy_state == "restarted" and not (self.clean and self.credit == "same-step"):
+            raise ArgumentError(
+                "noisy_state restarted needs a clean pass to restart from, and credit same-step: "
+                "noise that is forgotten after a step cannot earn later losses"
+            )
+        if self.difference == "noisy" and isinstance(self.noise, Orthogonal):
+            raise ArgumentError("orthogonal samples share their signs: compare them with a clean pass, or antithetic")
+
+    def passes(self) -> int:
+        """1 + K, or 2 K where there is no clean pass; twice that with replay."""
+        return self.lanes * (2 if self.credit == "replay" else 1)
+
+    @property
+    def clean(self) -> bool:
+        """Whether row 0 is free of noise."""
+        return self.difference in ("one-sided", "linearised")
+
+    @property
+    def lanes(self) -> int:
+        """Passes that run side by side."""
+        return 1 + self.samples if self.clean else 2 * self.samples
+
+    def told(self) -> tuple[str, ...]:
+        """Linearised differences need the output error."""
+        extra = {"output error"} if self.difference == "linearised" else set()
+        return tuple(u for u in USES if u in {*self.uses, *extra})
 
     @property
     def variance(self) -> Any:

@@ -7,19 +7,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from perturbax.credit import Credit, Estimate, Outer
-from perturbax.errors import ArgumentError, one_of, positive
+from perturbax.credit import Estimate, Outer
+from perturbax.errors import one_of, positive
 from perturbax.gradient import Learner, Loss
 from perturbax.network import Network, join, setting, split
 from perturbax.noise import Noise, as_noise, plain
-from perturbax.perturbation import CREDITS
-from perturbax.rule import Rule
+from perturbax.perturbation import Credited
 from perturbax.rules.common import drawn, mean_loss, node_noise, weight_noise
 
 TANGENTS = ("nodes", "weights")
 
 
-class Forward(Rule):
+class Forward(Credited):
     """Forward gradient: the exact derivative of the loss along a random direction, times that direction.
 
         weights    dL/dw    ~  <dL/dw, xi> xi                              one xi per sequence
@@ -41,8 +40,6 @@ class Forward(Rule):
     tangents: str = setting("nodes")
     samples: int = setting(1)
     credit: str = setting("to-go")
-    window: int = setting(20)
-    discount: float = 1.0
     noise: Noise = eqx.field(converter=as_noise, default="rademacher")
 
     equation: ClassVar[str] = "dA = dL xi z^T, dL = <dL/da, xi> by forward-mode differentiation"
@@ -55,39 +52,22 @@ class Forward(Rule):
     def __check_init__(self) -> None:
         """Refuse settings that mean nothing."""
         one_of("tangents", self.tangents, TANGENTS)
-        one_of("credit", self.credit, CREDITS)
         positive("samples", self.samples)
-        positive("window", self.window)
         plain(self.noise, "forward")
-        if isinstance(self.discount, int | float) and not 0 <= self.discount <= 1:
-            raise ArgumentError(f"discount must be from 0 to 1, not {self.discount}")
 
     def aim(self) -> str:
         """Unbiased within the reach of the credit."""
-        if self.tangents == "weights" or (self.credit not in ("same-step", "window") and self.discount == 1):
-            return "full gradient" + self.noise.bias * (self.tangents == "nodes")
-        if self.credit == "same-step":
-            return "gradient cut at every step"
-        reach = f"gradient through {self.window} steps" if self.credit == "window" else "full gradient"
-        part = reach + self.noise.bias
-        return part if self.discount == 1 else f"{part}, losses k steps later weighted by {self.discount:g}^k"
+        return "full gradient" if self.tangents == "weights" else self.reach()
 
     def passes(self) -> int:
         """A tangent costs about as much as a pass; replay makes everything twice."""
         return (1 + self.samples) * (2 if self.tangents == "nodes" and self.credit == "replay" else 1)
 
-    def credit_over(self) -> Credit:
-        """Same step, window or to the end."""
-        form = self.credit if self.credit in ("replay", "trace") else "held"
-        return Credit({"same-step": 1, "window": self.window}.get(self.credit), self.discount, form)
-
     def needs_sequence(self) -> str:
         """Weight directions last for the sequence, and credit to-go needs its end."""
         if self.tangents == "weights":
             return "forward gradients of weights keep one direction per sequence: online, use tangents nodes"
-        if self.credit in ("to-go", "replay"):
-            return f"credit {self.credit} needs the end of the sequence: online, use credit window, trace or same-step"
-        return ""
+        return super().needs_sequence()
 
     def learner(self, loss: Loss) -> Learner:
         """Differentiate the whole sequence along weights, or every step along nodes."""

@@ -6,12 +6,11 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from perturbax.credit import Credit, Estimate, Outer
+from perturbax.credit import Estimate, Outer
 from perturbax.errors import ArgumentError, one_of, positive
 from perturbax.network import Network, setting
 from perturbax.noise import Noise, as_noise, plain
-from perturbax.perturbation import CREDITS
-from perturbax.rule import Rule
+from perturbax.perturbation import Credited
 from perturbax.rules.common import Average, node_noise, rated
 
 DELAYS = ("step", "end")
@@ -27,7 +26,7 @@ class Summed(Outer):
         return super().settle(net, c if c is None else jnp.broadcast_to(c[:1], c.shape))
 
 
-class Reward(Rule):
+class Reward(Credited):
     """Reward-modulated node perturbation: the noise of the only pass, times the loss that was not expected.
 
         dL/da_t  ~  xi_t / sigma * sum_{k < window} discount^k (L_{t+k} - Lbar)       L of the noisy network itself
@@ -55,8 +54,6 @@ class Reward(Rule):
     sigma: float = 0.1
     delay: str = setting("step")
     credit: str = setting("to-go")
-    window: int = setting(20)
-    discount: float = 1.0
     rate: float = 0.02
     noise: Noise = eqx.field(converter=as_noise, default="gaussian")
 
@@ -70,40 +67,19 @@ class Reward(Rule):
     def __check_init__(self) -> None:
         """Refuse settings that mean nothing."""
         positive("sigma", self.sigma)
-        positive("window", self.window)
         one_of("delay", self.delay, DELAYS)
-        one_of("credit", self.credit, CREDITS)
         rated(self.rate)
         plain(self.noise, "reward")
-        if isinstance(self.discount, int | float) and not 0 <= self.discount <= 1:
-            raise ArgumentError(f"discount must be from 0 to 1, not {self.discount}")
-        if self.credit == "replay" and not self.noise.replayable:
-            raise ArgumentError(f"credit replay: {type(self.noise).__name__} noise cannot be drawn again (use to-go)")
         if self.delay == "end" and not (self.credit == "to-go" and self.discount == 1):
             raise ArgumentError("delay end credits all noise with the one reward: leave credit to-go and discount 1")
 
     def aim(self) -> str:
         """Unbiased within the reach of the credit."""
-        if self.credit == "same-step":
-            return "gradient cut at every step"
-        part = f"gradient through {self.window} steps" if self.credit == "window" else "full gradient"
-        part += self.noise.bias
-        return part if self.discount == 1 else f"{part}, losses k steps later weighted by {self.discount:g}^k"
+        return self.reach()
 
     def passes(self) -> int:
         """The noisy pass is the only one, unless it is replayed."""
         return 2 if self.credit == "replay" else 1
-
-    def credit_over(self) -> Credit:
-        """Same step, window or to the end."""
-        form = self.credit if self.credit in ("replay", "trace") else "held"
-        return Credit({"same-step": 1, "window": self.window}.get(self.credit), self.discount, form)
-
-    def needs_sequence(self) -> str:
-        """Credit to-go needs the end of the sequence."""
-        if self.credit in ("to-go", "replay"):
-            return f"credit {self.credit} needs the end of the sequence: online, use credit window, trace or same-step"
-        return ""
 
     def begin(self, net: Network, x: Array) -> PyTree:
         """The state of the noise, and no average yet."""

@@ -9,8 +9,9 @@ from jaxtyping import Array, PyTree
 
 from perturbax.credit import Direct, Estimate
 from perturbax.errors import ArgumentError
-from perturbax.network import Network, join, setting, split, weights
+from perturbax.network import Network, setting, weights
 from perturbax.perturbation import Perturbation
+from perturbax.rules.common import drawn, shifted
 
 
 class WeightPerturbation(Perturbation):
@@ -54,8 +55,7 @@ class WeightPerturbation(Perturbation):
         return rows, left, xi, jnp.zeros((), int)
 
     def _direction(self, net: Network, left: PyTree, key: Array) -> tuple[PyTree, PyTree]:
-        left, xi = self.noise.draw(left, key[None], self.like(weights(net)))
-        return left, jax.tree.map(lambda e: e[0], xi)
+        return drawn(self.noise, left, key, self.like(weights(net)))
 
     def step(self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree) -> tuple[PyTree, Estimate]:
         """Step one network per row."""
@@ -63,11 +63,10 @@ class WeightPerturbation(Perturbation):
         if self.hold_steps:
             due = (t > 0) & (t % self.hold_steps == 0)
             left, xi = jax.lax.cond(due, lambda: self._direction(net, left, noise), lambda: (left, xi))
-        some, rest = split(net)
         inject = self.rows(xi)
 
         def run(shift: Network, state: PyTree) -> tuple:
-            return join(jax.tree.map(jnp.add, some, shift), rest).step(state, x)
+            return shifted(net, shift).step(state, x)
 
         states, y, sites = jax.vmap(run)(inject, states)
         (loss, delta), sites = self.compare(score, y), self.middle(sites)
