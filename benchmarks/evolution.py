@@ -1,7 +1,7 @@
 """Evolution strategies of evosax on the library's tasks, at a budget of passes: the other side of a benchmark."""
 
 import itertools
-import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +11,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 import perturbax as px
-from perturbax.build import build
+from perturbax.build import Parts, build
 from perturbax.loop import evaluate
 
 CHUNKS = 20
@@ -53,8 +53,19 @@ def _make(strategy: Strategy, flat: jax.Array) -> tuple[Any, Any]:
     return made, params
 
 
-def evolve(experiment: px.Experiment, strategy: Strategy, passes: int | None, seconds: float | None) -> dict[str, Any]:
-    """Evolve the experiment's network for so many forward passes, or seconds; keep the best mean on validation.
+class Search(NamedTuple):
+    """A strategy about to run: its state, and a compiled chunk of generations."""
+
+    state: Any
+    key: jax.Array
+    per: int  # generations of a chunk
+    chunk: Callable[[Any, jax.Array], tuple]  # (state, keys) -> (state, metrics of the mean on validation)
+    mean: Callable[[Any], px.Network]
+    parts: Parts
+
+
+def prepared(experiment: px.Experiment, strategy: Strategy, passes: int) -> Search:
+    """Compile the strategy for the experiment's network.
 
     A member's evaluation on one batch is one pass; all members of a generation see the same batch.
     """
@@ -78,28 +89,35 @@ def evolve(experiment: px.Experiment, strategy: Strategy, passes: int | None, se
         state, _ = made.tell(tell, population, fitness, state, params)
         return state, fitness.mean()
 
+    def mean(state: Any) -> px.Network:
+        return px.join(unravel(made.get_mean(state)), rest)
+
     valid = task.held_out("valid")
 
     def chunk(state: Any, keys: jax.Array) -> tuple[Any, dict]:
         state, _ = jax.lax.scan(generation, state, keys)
-        return state, evaluate(task, px.join(unravel(made.get_mean(state)), rest), valid)
+        return state, evaluate(task, mean(state), valid)
 
-    total = max(CHUNKS, (passes or 10**9) // strategy.population)
-    per = max(1, total // CHUNKS) if passes else 20
-    run = jax.jit(chunk).lower(state, jr.split(key, per)).compile()
-    best, kept, spent, done = float("inf"), flat, 0.0, 0
-    while done < total and (seconds is None or spent < seconds):
-        began = time.perf_counter()
-        state, metrics = jax.block_until_ready(run(state, jr.split(jr.fold_in(key, done), per)))
-        spent, done = spent + time.perf_counter() - began, done + per
+    per = max(1, passes // strategy.population // CHUNKS)
+    return Search(state, key, per, jax.jit(chunk).lower(state, jr.split(key, per)).compile(), mean, parts)
+
+
+def evolve(experiment: px.Experiment, strategy: Strategy, passes: int) -> dict[str, Any]:
+    """Evolve the experiment's network for so many forward passes; keep the best mean on validation."""
+    search = prepared(experiment, strategy, passes)
+    state, best, kept, done = search.state, float("inf"), search.mean(search.state), 0
+    while done * strategy.population < passes:
+        state, metrics = search.chunk(state, jr.split(jr.fold_in(search.key, done), search.per))
+        done += search.per
         if float(metrics["loss"]) < best:
-            best, kept = float(metrics["loss"]), made.get_mean(state)
+            best, kept = float(metrics["loss"]), search.mean(state)
+    task = search.parts.task
     held_out = task.held_out("test")
-    test = jax.jit(lambda net: evaluate(task, net, held_out))(px.join(unravel(kept), rest))
-    return {"valid": best, "test": {k: float(v) for k, v in test.items()}, "seconds": spent,
+    test = jax.jit(lambda net: evaluate(task, net, held_out))(kept)
+    return {"valid": best, "test": {k: float(v) for k, v in test.items()},
             "forward_passes": done * strategy.population}  # fmt: skip
 
 
 def tuned(experiment: px.Experiment, name: str, passes: int) -> Strategy:
     """The candidate with the lowest validation loss, at the full budget."""
-    return min(candidates(name), key=lambda s: evolve(experiment, s, passes, None)["valid"])
+    return min(candidates(name), key=lambda s: evolve(experiment, s, passes)["valid"])

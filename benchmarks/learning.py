@@ -14,8 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import evolution
+import jax.numpy as jnp
+import jax.random as jr
+from harness import alternate, ratios
+
 import perturbax as px
+from perturbax.build import build
 from perturbax.files import write
+from perturbax.train import Compiled
 
 TASKS: dict[str, dict[str, Any]] = {
     "copy": {"task": "copy"},
@@ -57,20 +64,43 @@ def trained(e: px.Experiment) -> dict[str, Any]:
     return {k: s[k] for k in keys}
 
 
+def stepping(e: px.Experiment) -> tuple[Callable[[], Any], int]:
+    """Return a work that trains one chunk, and the steps of it."""
+    compiled = Compiled(build(e))
+    state = compiled.start(jnp.asarray(e.seed))
+    compiled.prepare([state], compiled.length)
+    return lambda: compiled.advance([state], compiled.length)[0], compiled.length
+
+
+def evolving(e: px.Experiment, strategy: evolution.Strategy, passes: int) -> tuple[Callable[[], Any], int]:
+    """Return a work that evolves for one chunk, and the passes of it."""
+    search = evolution.prepared(e, strategy, passes)
+    keys = jr.split(search.key, search.per)
+    return lambda: search.chunk(search.state, keys), search.per * strategy.population
+
+
+def budget_of(work: Callable[[], Any], size: int, bptt: px.Experiment) -> int:
+    """Steps (or passes) that the seconds of BPTT's run allow: both timed in turn, a chunk with validation each."""
+    theirs, steps = stepping(bptt)
+    share = ratios(alternate({"bptt": theirs, "other": work}, repeats=5), "bptt")["other"]
+    return max(1, round((build(bptt).experiment.steps or 0) / steps * size / share))
+
+
 def judge(task: str, args: argparse.Namespace, say: Callable) -> dict[str, Any]:
     """All rows of a task: rule -> budget -> one result per seed."""
     rows: dict[str, Any] = {}
-    seeds = range(args.seeds or SEEDS[task])
+    out, seeds = args.out / task, range(args.seeds or SEEDS[task])
+    bptt = experiment(task, "bptt", 0, args.data)
     for budget in args.budgets.split(","):
         for rule in args.rules.split(","):
+            fields, tag = {}, "passes"
+            if budget == "seconds" and rule != "bptt":
+                own = experiment(task, rule, 0, args.data)
+                pace = remembered(out / f"{rule}-pace.json", lambda o=own: {"steps": budget_of(*stepping(o), bptt)})
+                fields, tag = pace, "seconds"
             for seed in seeds:
-                fields = {}
-                if budget == "seconds" and rule != "bptt":
-                    share = rows["bptt"]["passes"][seed]["seconds"] / max(rows[rule]["passes"][seed]["seconds"], 1e-9)
-                    fields["steps"] = max(1, round(rows[rule]["passes"][seed]["steps"] * share))
                 e = experiment(task, rule, seed, args.data, **fields)
-                path = args.out / task / f"{rule}-{budget if fields else 'passes'}-{seed}.json"
-                found = remembered(path, lambda e=e: trained(e))
+                found = remembered(out / f"{rule}-{tag}-{seed}.json", lambda e=e: trained(e))
                 rows.setdefault(rule, {}).setdefault(budget, []).append(found)
                 say(f"{task} {rule} equal {budget} seed {seed}: {found['test']['loss']:.3g}")
     if not args.no_evosax:
@@ -80,24 +110,24 @@ def judge(task: str, args: argparse.Namespace, say: Callable) -> dict[str, Any]:
 
 def evolved(task: str, seeds: int, args: argparse.Namespace, bptt: list, say: Callable) -> dict[str, Any]:
     """The rows of evosax: defaults, and tuned on validation data with a seed of their own."""
-    import evolution
-
     rows: dict[str, Any] = {}
-    data, out, passes = args.data, args.out, bptt[0]["forward_passes"]
+    data, out, passes = args.data, args.out / task, bptt[0]["forward_passes"]
+    first, tuning = (experiment(task, "bptt", seed, data) for seed in (0, TUNING_SEED))
     for name in STRATEGIES:
-        path = out / task / f"{name}-tuned.json"
-        tuning = experiment(task, "bptt", TUNING_SEED, data)
-        best = remembered(path, lambda n=name, t=tuning: evolution.tuned(t, n, passes)._asdict())
-        for label, strategy in ((name, evolution.Strategy(name)), (f"{name} tuned", evolution.Strategy(**best))):
-            rows[label] = {**{b: [] for b in args.budgets.split(",")}, "settings": strategy._asdict()}
-            for seed in range(seeds):
-                e = experiment(task, "bptt", seed, data)
-                for budget in args.budgets.split(","):
-                    limits = (passes, None) if budget == "passes" else (None, bptt[seed]["seconds"])
-                    path = out / task / f"{label.replace(' ', '-')}-{budget}-{seed}.json"
-                    found = remembered(path, lambda e=e, s=strategy, o=limits: evolution.evolve(e, s, *o))
-                    rows[label][budget].append(found)
-                say(f"{task} {label} seed {seed}: {rows[label]['passes'][-1]['test']['loss']:.3g}")
+        best = remembered(out / f"{name}-tuned.json", lambda n=name: evolution.tuned(tuning, n, passes)._asdict())
+        for label, strategy in ((name, evolution.Strategy(name)), (f"{name}-tuned", evolution.Strategy(**best))):
+            row: dict[str, Any] = {"settings": strategy._asdict()}
+            for budget in args.budgets.split(","):
+                limit = passes
+                if budget == "seconds":
+                    pace = lambda s=strategy: {"passes": budget_of(*evolving(first, s, passes), first)}  # noqa: E731
+                    limit = remembered(out / f"{label}-pace.json", pace)["passes"]
+                for seed in range(seeds):
+                    e = experiment(task, "bptt", seed, data)
+                    work = lambda e=e, s=strategy, n=limit: evolution.evolve(e, s, n)  # noqa: E731
+                    row.setdefault(budget, []).append(remembered(out / f"{label}-{budget}-{seed}.json", work))
+                say(f"{task} {label} equal {budget}: {mean(losses(row[budget])):.3g}")
+            rows[label] = row
     return rows
 
 
@@ -131,7 +161,7 @@ def table(task: str, rows: dict[str, Any]) -> str:
                 notes.append(f"recall {min(t['recall'] for t in tests):.3f} at worst")
             if rule.endswith("tuned"):
                 notes.append(", ".join(f"{k} {v}" for k, v in rows[rule]["settings"].items() if k != "name"))
-            lines.append(f"| {told} | {rule} | {' | '.join(cells)} | {'; '.join(notes)} |")
+            lines.append(f"| {told} | {rule.replace('-tuned', ', tuned')} | {' | '.join(cells)} | {'; '.join(notes)} |")
     runs = rows["bptt"]["passes"]
     trivial = ", ".join(f"{k} {v['loss']:.3g}" for k, v in runs[0]["baselines"].items())
     about = f"{len(runs)} seeds, geometric means; {runs[0]['forward_passes']} forward passes each."

@@ -3,17 +3,15 @@
 python benchmarks/noise.py
 """
 
-import statistics
-import time
-
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from harness import alternate, medians, ratios, table
 
 from perturbax.noise import Gaussian, Independent, Rademacher
 
 SIZES = (10**4, 10**5, 10**6)
-REPEATS, INSIDE = 21, 20
+INSIDE = 20
 
 
 def many(noise: Independent, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -25,20 +23,19 @@ def many(noise: Independent, key: jax.Array, shape: tuple[int, ...]) -> jax.Arra
     return jax.lax.scan(once, jnp.zeros(shape), jr.split(key, INSIDE))[0]
 
 
+def measured(size: int, repeats: int = 21) -> dict[str, float]:
+    """Microseconds per draw of so many values, and how many times cheaper signs are."""
+    key, shape = jr.key(0), (size // 1000, 1000)
+    runs = {n: jax.jit(lambda key, n=n: many(n, key, shape)) for n in (Gaussian(), Rademacher())}
+    taken = alternate({type(n).__name__: (lambda run=run: run(key)) for n, run in runs.items()}, repeats)
+    us = {name: seconds * 1e6 / INSIDE for name, seconds in medians(taken).items()}
+    return {"size": size, **us, "ratio": ratios(taken, "Rademacher")["Gaussian"]}
+
+
 def main() -> None:
-    """Alternate the two, so that both see the same machine."""
-    print("| draws | normal (us) | signs (us) | ratio |\n|---|---|---|---|")
-    for size in SIZES:
-        shape = (size // 1000, 1000)
-        runs = {n: jax.jit(lambda key, n=n, shape=shape: many(n, key, shape)) for n in (Gaussian(), Rademacher())}
-        taken: dict = {n: [] for n in runs}
-        for i in range(REPEATS + 2):
-            for n, run in runs.items():
-                began = time.perf_counter()
-                jax.block_until_ready(run(jr.key(i)))
-                taken[n].append(time.perf_counter() - began)
-        normal, signs = (statistics.median(t[2:]) * 1e6 / INSIDE for t in taken.values())
-        print(f"| {size} | {normal:.0f} | {signs:.0f} | {normal / signs:.1f} |")
+    """Print one row per size."""
+    rows = [[f"{v:.3g}" for v in measured(size).values()] for size in SIZES]
+    print(table(["draws", "normal (us)", "signs (us)", "normal / signs"], rows))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,85 @@
+"""How the benchmarks time: works that alternate in one process, medians, and ratios taken round by round."""
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from perturbax.files import write
+
+Work = Callable[[], Any]
+
+
+def alternate(works: Mapping[str, Work], repeats: int = 7, at_least: float = 0.0) -> dict[str, list[float]]:
+    """Time every work once per round: -> seconds per call, one number per round.
+
+    Works run in turn, so that a slow minute of the machine hits all of them. Each is warmed up first (which compiles
+    it); a work shorter than `at_least` seconds is called that often per round that a round takes as long.
+    """
+    counts = {}
+    for name, work in works.items():
+        jax.block_until_ready(work())
+        counts[name] = max(1, round(at_least / max(_timed(work, 1), 1e-9)))
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(repeats):
+        for name, work in works.items():
+            taken[name].append(_timed(work, counts[name]))
+    return taken
+
+
+def _timed(work: Work, count: int) -> float:
+    began = time.perf_counter()
+    for _ in range(count):
+        jax.block_until_ready(work())
+    return (time.perf_counter() - began) / count
+
+
+def ratios(taken: Mapping[str, list[float]], reference: str) -> dict[str, float]:
+    """Return each work's median over rounds of its time over the reference's in the same round."""
+    base = taken[reference]
+    return {name: statistics.median(t / b for t, b in zip(times, base, strict=True)) for name, times in taken.items()}
+
+
+def medians(taken: Mapping[str, list[float]]) -> dict[str, float]:
+    """Return each work's median time in seconds."""
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def machine() -> dict[str, str]:
+    """What the numbers were measured with."""
+    kind = {d.device_kind for d in jax.devices()}
+    names = ("perturbax", "jax", "jaxlib", "equinox", "numpy")
+    return {"python": platform.python_version(), "devices": f"{jax.device_count()} x {', '.join(kind)}",
+            "cores": str(_cores()), "processor": _processor(), **{n: version(n) for n in names}}  # fmt: skip
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor() -> str:
+    """The name Linux gives, else Python's word for it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
+
+
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)]
+    return "\n".join(lines)
+
+
+def save(path: Path | None, found: Mapping[str, Any]) -> None:
+    """Write what was measured as JSON, beside what it was measured with."""
+    if path:
+        write(path, json.dumps({"machine": machine(), **found}, indent=1).encode())
