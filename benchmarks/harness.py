@@ -2,6 +2,7 @@
 
 import json
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -19,17 +20,20 @@ Work = Callable[[], Any]
 def alternate(works: Mapping[str, Work], repeats: int = 7, at_least: float = 0.0) -> dict[str, list[float]]:
     """Time every work once per round: -> seconds per call, one number per round.
 
-    Works run in turn, so that a slow minute of the machine hits all of them. Each is warmed up first (which compiles
-    it); a work shorter than `at_least` seconds is called that often per round that a round takes as long.
+    Works run in turn, so that a slow minute of the machine hits all of them, and in another order each round, since
+    what ran just before leaves caches and threads warm or cold. Each is warmed up first (which compiles it); a work
+    shorter than `at_least` seconds is called that often per round that a round takes as long.
     """
     counts = {}
     for name, work in works.items():
         jax.block_until_ready(work())
         counts[name] = max(1, round(at_least / max(_timed(work, 1), 1e-9)))
     taken: dict[str, list[float]] = {name: [] for name in works}
+    order, shuffle = list(works), random.Random(0).shuffle  # noqa: S311 - no secret
     for _ in range(repeats):
-        for name, work in works.items():
-            taken[name].append(_timed(work, counts[name]))
+        shuffle(order)
+        for name in order:
+            taken[name].append(_timed(works[name], counts[name]))
     return taken
 
 

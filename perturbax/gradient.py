@@ -14,17 +14,20 @@ from jaxtyping import Array, Float, PyTree
 
 from perturbax.credit import nothing, pairing, to_go
 from perturbax.errors import ArgumentError
-from perturbax.network import Network, Site, join, split
+from perturbax.network import Network, Site, join, split, weights
 
 Loss: TypeAlias = Callable[[Any, Any], Array]
 Estimator: TypeAlias = Callable[..., tuple[Array, Network]]
 Learner: TypeAlias = Callable[..., tuple[PyTree, Array, Network]]
 
-ROWS, STEPS = 1024, 32  # a block of steps is multiplied out at once: about this many rows, at most this many steps
+ROWS = 1024  # a block of steps is multiplied out at once: about this many steps x examples
+# Measured (benchmarks/step.py): weights -> most steps in a block, steps per turn of the loop. Where the weights leave
+# the cache, writing their gradient costs more than waiting for more steps; unrolled, the loop copies its state less.
+PACES = ((0, 64, 1), (2**16, 64, 4), (2**18, 256, 4))
 
 
 class Seen(NamedTuple):
-    """What a block of steps leaves behind, time in front: mean loss, delta, parts, and z where there is a D."""
+    """What a block of steps leaves behind, time in front: losses `(b, B)`, delta, parts, and z where there is a D."""
 
     loss: Array
     delta: Array | None
@@ -54,9 +57,15 @@ def walk(rule: Any, score: Loss, net: Network, carry: PyTree, block: tuple, step
         x, y, noise = now
         carry, e = step(net, carry, x, lambda out: score(out, y), noise)
         z = tuple(None if D is None else site.z for site, D in zip(e.sites, net.decor, strict=True))
-        return carry, Seen(e.loss.mean(), e.delta, e.parts, z)
+        return carry, Seen(e.loss, e.delta, e.parts, z)
 
-    return jax.lax.scan(body, carry, block)
+    return jax.lax.scan(body, carry, block, unroll=_pace(net)[1])
+
+
+def _pace(net: Network) -> tuple[int, int]:
+    """Return the most steps in a block, and steps per turn of its loop."""
+    size = sum(w.size for w in jax.tree.leaves(weights(net)))
+    return next((steps, unroll) for least, steps, unroll in reversed(PACES) if size >= least)
 
 
 def _keys(key: Array, start: Array | int, steps: int) -> Array:
@@ -64,12 +73,12 @@ def _keys(key: Array, start: Array | int, steps: int) -> Array:
     return jax.vmap(lambda t: jr.fold_in(key, t))(start + jnp.arange(steps))
 
 
-def _block_length(rule: Any, T: int, B: int) -> int:
+def _block_length(rule: Any, net: Network, T: int, B: int) -> int:
     """Steps per block: the largest divisor of T that is not far below the wanted length, else that length."""
     credit = rule.credit_over()
     if credit.window is None and credit.form == "held":
         return T
-    want = max(1, min(rule.block, ROWS // B, T))
+    want = max(1, min(rule.block or _pace(net)[0], ROWS // B, T))
     return next((b for b in range(want, want // 2, -1) if T % b == 0), want)
 
 
@@ -88,7 +97,7 @@ def streamed(rule: Any, loss: Loss) -> Learner:
 
     def learn(kept: PyTree, net: Network, xs: Float[Array, "T B n_in"], ys: Any, key: Array) -> tuple:
         T, B = xs.shape[:2]
-        b = _block_length(rule, T, B)
+        b = _block_length(rule, net, T, B)
         whole, rest = divmod(T, b)
         pairs: Any = pairing(credit, b, T)
         key_start, key_steps = jr.split(key)
@@ -101,8 +110,8 @@ def streamed(rule: Any, loss: Loss) -> Learner:
 
         if credit.form == "replay":
             carry, total, delta = _deltas(run, first, b, whole, rest)
-            grads = _replayed(rule, net, run, first, to_go(delta, credit.discount), b)
-            return rule.keep(carry), total / T, _averaged(grads, T * B, delta)
+            grads = _replayed(rule, net, run, rule.rewind(first), to_go(delta, credit.discount), b)
+            return rule.keep(carry), total / (T * B), _averaged(grads, T * B, delta)
 
         def block(j: Array, s: tuple) -> tuple:
             carry, ring, grads, total = s
@@ -120,7 +129,7 @@ def streamed(rule: Any, loss: Loss) -> Learner:
             ring, more = pairs.push(net, ring, parts, delta)
             grads, total = jax.tree.map(jnp.add, grads, more), total + seen.loss.sum()
         grads = pairs.flush(net, ring, grads)
-        return rule.keep(carry), total / T, _averaged(grads, T * B, shapes.delta)
+        return rule.keep(carry), total / (T * B), _averaged(grads, T * B, shapes.delta)
 
     return learn
 
@@ -219,7 +228,7 @@ def online(rule: Any, loss: Loss, optimiser: Any, every: int = 1, decor_lr: Any 
         T = xs.shape[0]
         if T % every:
             raise ArgumentError(f"online learning every {every} steps needs a multiple of {every} steps, not {T}")
-        updates = _drawn_together(T // every, every)
+        updates = _drawn_together(T // every, every, _pace(stream.net)[0])
 
         def fold(s: PyTree, *lead: int) -> PyTree:
             return jax.tree.map(lambda s: s.reshape(*lead, every, *s.shape[1:]), s)
@@ -235,9 +244,9 @@ def online(rule: Any, loss: Loss, optimiser: Any, every: int = 1, decor_lr: Any 
     return init, run
 
 
-def _drawn_together(updates: int, every: int) -> int:
+def _drawn_together(updates: int, every: int, steps: int) -> int:
     """How many updates share one call of `rule.draw`: drawing is cheaper in bulk."""
-    return next(k for k in range(max(1, min(updates, STEPS // every)), 0, -1) if updates % k == 0)
+    return next(k for k in range(max(1, min(updates, steps // every)), 0, -1) if updates % k == 0)
 
 
 def _stretches(tree: PyTree, updates: int, every: int) -> PyTree:

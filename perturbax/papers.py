@@ -27,6 +27,8 @@ CITATIONS: dict[str, str] = {
     "networks using random perturbations. Frontiers in Neuroscience 18:1439155. arXiv:2405.08967.",
     "garcia2024ou": "García Fernández J., Ahmad N., van Gerven M. (2024). Ornstein-Uhlenbeck adaptation as a mechanism "
     "for learning in brains and machines. Entropy 26(12), 1125. arXiv:2410.13563.",
+    "gers2000": "Gers F. A., Schmidhuber J., Cummins F. (2000). Learning to forget: continual prediction with LSTM. "
+    "Neural Computation 12(10), 2451-2471.",
     "hochreiter1997": "Hochreiter S., Schmidhuber J. (1997). Long short-term memory. Neural Computation 9(8), "
     "1735-1780.",
     "jabri1992": "Jabri M., Flower B. (1992). Weight perturbation: an optimal architecture and learning technique for "
@@ -35,6 +37,8 @@ CITATIONS: dict[str, str] = {
     "GMD Report 148, German National Research Center for Information Technology.",
     "jaeger2007": "Jaeger H., Lukoševičius M., Popovici D., Siewert U. (2007). Optimization and applications of echo "
     "state networks with leaky-integrator neurons. Neural Networks 20(3), 335-352.",
+    "jozefowicz2015": "Jozefowicz R., Zaremba W., Sutskever I. (2015). An empirical exploration of recurrent network "
+    "architectures. International Conference on Machine Learning (ICML), PMLR 37, 2342-2350.",
     "kailath1968": "Kailath T. (1968). An innovations approach to least-squares estimation, part I: linear filtering "
     "in additive white noise. IEEE Transactions on Automatic Control 13(6), 646-655.",
     "lansdell2020": "Lansdell B., Prakash P., Kording K. (2020). Learning to solve the credit assignment problem. "

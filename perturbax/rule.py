@@ -38,7 +38,7 @@ class Rule(eqx.Module):
     papers: ClassVar[tuple[str, ...]] = ()
     settings: ClassVar[dict[str, Any]] = {}  # run settings that belong to the rule, below those a user names
     summed: ClassVar[bool] = False  # the source sums over time what is averaged here: sequence mode takes lr x T
-    block: ClassVar[int] = 32  # most steps to multiply out at once
+    block: ClassVar[int] = 0  # most steps to multiply out at once; 0: as many as are fast
 
     @property
     def differentiates(self) -> bool:
@@ -101,6 +101,10 @@ class Rule(eqx.Module):
     def step(self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree) -> tuple[PyTree, Estimate]:
         """Make one step: deterministic given the noise. score: output -> loss per example."""
         raise NotImplementedError
+
+    def rewind(self, carry: PyTree) -> PyTree:
+        """Return what `again` carries from step to step, at the start of the sequence."""
+        return carry
 
     def again(self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree) -> tuple[PyTree, Estimate]:
         """Make the step once more for its sites and signals alone, under replay credit."""

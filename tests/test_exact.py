@@ -15,6 +15,7 @@ CASES = {
     "tanh": (px.cells.Tanh, {"n": 2}, 3),
     "leaky": (px.cells.Leaky, {"n": 2}, 3),
     "gru": (px.cells.GRU, {"n": 1}, 3),
+    "lstm": (px.cells.LSTM, {"n": 1}, 3),
     "dense": (px.cells.Dense, {"n": 2}, 2),
     "two tanh": (px.cells.Tanh, {"n": 1, "depth": 2}, 3),
     "two gru": (px.cells.GRU, {"n": 1, "depth": 2}, 2),

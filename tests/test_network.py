@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -196,10 +197,10 @@ def test_ring_of_blocks_equals_one_block(x64, steps, window, monkeypatch):
 
     net, (xs, ys) = tiny.network(px.cells.GRU, n=3), tiny.data(steps=steps)
     make = lambda: px.RULES["node"](sigma=1e-3, credit="window", window=window, discount=0.95)
-    monkeypatch.setattr(gradient, "STEPS", 8)
+    monkeypatch.setattr(gradient, "PACES", ((0, 8, 3),))
     monkeypatch.setattr(gradient, "ROWS", 8 * tiny.B)
     many = px.value_and_estimate(make(), tiny.mse)(net, xs, ys, jr.key(0))
-    monkeypatch.setattr(gradient, "_block_length", lambda rule, T, B: T)
+    monkeypatch.setattr(gradient, "_block_length", lambda rule, net, T, B: T)
     one = px.value_and_estimate(make(), tiny.mse)(net, xs, ys, jr.key(0))
     assert tiny.distance(many[1], one[1]) < 1e-10
     assert float(many[0]) == pytest.approx(float(one[0]), rel=1e-12)
@@ -268,3 +269,18 @@ def test_a_second_call_compiles_nothing():
     for i in range(3):
         run(px.RULES["node"](sigma=10.0**-i, discount=0.5 + 0.1 * i, credit="to-go"), net, xs, ys, jr.key(i))
     assert len(count) == 1
+
+
+def test_lstm_is_the_textbooks(x64):
+    """The same weights in equinox's cell, gates in the same order, give the same memory and output."""
+    ours = px.cells.LSTM(2, 3, key=jr.key(0))
+    theirs = eqx.nn.LSTMCell(2, 3, key=jr.key(1))
+    flat = lambda w: w.reshape(len(w), -1).T
+    theirs = eqx.tree_at(
+        lambda cell: (cell.weight_ih, cell.weight_hh, cell.bias), theirs, (flat(ours.W), flat(ours.U), ours.b.ravel())
+    )
+    (c, y), state = ours.start(), (jnp.zeros(3), jnp.zeros(3))
+    for z in jr.normal(jr.key(2), (5, 2)):
+        (c, y), state = ours.advance(c, ours.drive(z, y)), theirs(z, state)
+        assert jnp.allclose(y, state[0], atol=1e-12) and jnp.allclose(c, state[1], atol=1e-12)
+    assert y.any()

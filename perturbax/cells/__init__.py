@@ -3,6 +3,7 @@
 from perturbax.cells.dense import Dense, Readout
 from perturbax.cells.gru import GRU
 from perturbax.cells.leaky import Leaky
+from perturbax.cells.lstm import LSTM
 from perturbax.cells.tanh import Tanh
 from perturbax.network import Layer
 
@@ -10,8 +11,9 @@ CELLS: dict[str, type[Layer]] = {
     "tanh": Tanh,
     "leaky": Leaky,
     "gru": GRU,
+    "lstm": LSTM,
     "dense": Dense,
     "readout": Readout,
 }
 
-__all__ = ["CELLS", "GRU", "Dense", "Leaky", "Readout", "Tanh"]
+__all__ = ["CELLS", "GRU", "LSTM", "Dense", "Leaky", "Readout", "Tanh"]

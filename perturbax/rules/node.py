@@ -42,15 +42,19 @@ class Node(NodePerturbation):
         """Replay takes one more clean pass: signals are the noise itself."""
         return self.lanes + 1 if self.credit == "replay" and self.clean else super().passes()
 
+    def rewind(self, carry: PyTree) -> PyTree:
+        """The clean row alone."""
+        states, left = carry
+        return jax.tree.map(lambda s: s[:1], states) if self.clean else states, left
+
     def again(self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree) -> tuple[PyTree, Estimate]:
-        """Step the clean row alone."""
+        """Step the clean row."""
         if not self.clean:
             return super().again(net, carry, x, score, noise)
         states, left = carry
         spread = self.noise.spread(left) or [jnp.ones(e.shape[2:], e.dtype) for e in noise]
         clean, y, sites = net.step(jax.tree.map(lambda s: s[0], states), x)
-        states = jax.tree.map(lambda rows, row: rows.at[0].set(row), states, clean)
         signal = [e * (self.sigma / (self.variance * s[None, None])) for e, s in zip(noise, spread, strict=True)]
         left = self.noise.adapt(left, [site.a for site in sites])
         parts = Outer(tuple(site._replace(a=None) for site in sites), tuple(signal))
-        return (states, left), Estimate(score(y), y, sites, None, parts)
+        return (jax.tree.map(lambda s: s[None], clean), left), Estimate(score(y), y, sites, None, parts)

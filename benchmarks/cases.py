@@ -1,0 +1,123 @@
+"""The networks, data and works that the benchmarks time."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+import perturbax as px
+from perturbax.cells import GRU, LSTM, Readout, Tanh
+from perturbax.cells.synapses import plus
+
+INPUTS = OUTPUTS = 10
+
+
+class Size(NamedTuple):
+    """Units, batch, steps."""
+
+    n: int
+    B: int
+    T: int
+
+    def __str__(self) -> str:
+        return f"n {self.n}, B {self.B}, T {self.T}"
+
+
+SIZES = (Size(1000, 1, 210), Size(500, 100, 210), Size(256, 64, 50))
+
+
+def _turn(W: jax.Array) -> jax.Array:
+    return W.reshape(len(W), -1).T
+
+
+class TurnedTanh(Tanh):
+    """Weights stored (units, presynaptic), products written W z: the other layout that BPTT may prefer."""
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.W, self.U = _turn(self.W), _turn(self.U)
+
+    def start(self) -> tuple:
+        return (), jnp.zeros(len(self.U))
+
+    def drive(self, z: jax.Array, r: jax.Array) -> jax.Array:
+        return plus(self.W @ z + self.U @ r, self.b)
+
+
+class TurnedGRU(GRU):
+    """As TurnedTanh."""
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.W, self.U = _turn(self.W), _turn(self.U)
+
+    def start(self) -> tuple:
+        return jnp.zeros(len(self.U) // 3), jnp.zeros(len(self.U) // 3)
+
+    def drive(self, z: jax.Array, r: jax.Array) -> jax.Array:
+        below, own = (self.W @ z).reshape(3, -1), (self.U @ r).reshape(3, -1)
+        return plus(jnp.concatenate([below[:2] + own[:2], below[2:], own[2:]]), self.b)
+
+
+class TurnedLSTM(LSTM):
+    """As TurnedTanh."""
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.W, self.U = _turn(self.W), _turn(self.U)
+
+    def start(self) -> tuple:
+        return jnp.zeros(len(self.U) // 4), jnp.zeros(len(self.U) // 4)
+
+    def drive(self, z: jax.Array, r: jax.Array) -> jax.Array:
+        return plus((self.W @ z + self.U @ r).reshape(4, -1), self.b)
+
+
+CELLS = {"tanh": (Tanh, TurnedTanh), "gru": (GRU, TurnedGRU), "lstm": (LSTM, TurnedLSTM)}
+
+
+def mse(y: jax.Array, target: jax.Array) -> jax.Array:
+    """Squared error per example."""
+    return jnp.mean((y - target) ** 2, -1)
+
+
+def network(cell: Any, n: int, decor: str = "off") -> px.Network:
+    """One recurrent layer and a readout."""
+    a, b = jr.split(jr.key(0))
+    net = px.Network((cell(INPUTS, n, key=a, gain=0.9), Readout(n, OUTPUTS, key=b)))
+    return net.decorrelated(decor, INPUTS)
+
+
+def data(size: Size) -> tuple[jax.Array, jax.Array]:
+    """Noise in, noise out: nothing here depends on what is learnt."""
+    a, b = jr.split(jr.key(1))
+    return jr.normal(a, (size.T, size.B, INPUTS)), jr.normal(b, (size.T, size.B, OUTPUTS))
+
+
+def estimating(estimator: Callable, net: px.Network, size: Size) -> Callable[[], Any]:
+    """Return a work: one call of the compiled estimator."""
+    xs, ys = data(size)
+    run, key = jax.jit(estimator), jr.key(2)
+    return lambda: run(net, xs, ys, key)
+
+
+def of_rule(rule: str, cell: str, size: Size, **options: Any) -> Callable[[], Any]:
+    """Return a work: one estimate by a rule."""
+    return estimating(px.value_and_estimate(px.RULES[rule](**options), mse), network(CELLS[cell][0], size.n), size)
+
+
+def of_bptt(cell: str, size: Size) -> dict[str, Callable[[], Any]]:
+    """Return two works: BPTT in either layout of the weights."""
+    return {f"bptt {i}": estimating(px.bptt(mse), network(c, size.n), size) for i, c in enumerate(CELLS[cell])}
+
+
+def of_forward(cell: str, size: Size) -> dict[str, Callable[[], Any]]:
+    """Return two works: a pass and its mean loss, in either layout of the weights."""
+
+    def score(net: px.Network, xs: jax.Array, ys: jax.Array, key: jax.Array) -> jax.Array:
+        del key
+        return jax.vmap(mse)(px.forward(net, xs), ys).mean()
+
+    return {f"forward {i}": estimating(score, network(c, size.n), size) for i, c in enumerate(CELLS[cell])}
