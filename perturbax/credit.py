@@ -41,6 +41,14 @@ class Outer(NamedTuple):
         rows = jax.tree.map(lambda s: s.reshape(-1, *s.shape[2:]), (self.sites, tuple(map(mix, self.signal))))
         return net.credit(*rows)
 
+    def paired(self, delta: Float[Array, "K B"]) -> "Outer":
+        """Pair a single step with its own delta, samples averaged: nothing of K is kept. Signal `(1, B, ...)`."""
+
+        def mean(s: Array) -> Array:
+            return jnp.mean(delta.reshape(*delta.shape, *[1] * (s.ndim - 2)) * s, 0, keepdims=True)
+
+        return Outer(self.sites, tuple(map(mean, self.signal)))
+
     def traced(self, net: Network, decay: Float[Array, " b"]) -> PyTree:
         """Sum decay_t signal_t (x) presynaptic activity over steps only: leaves `(K, B, ...)` of the weights."""
 

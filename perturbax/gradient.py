@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PyTree
 
-from perturbax.credit import nothing, pairing, to_go
+from perturbax.credit import Outer, nothing, pairing, to_go
 from perturbax.errors import ArgumentError
 from perturbax.network import Network, Site, join, split, weights
 
@@ -21,9 +21,10 @@ Estimator: TypeAlias = Callable[..., tuple[Array, Network]]
 Learner: TypeAlias = Callable[..., tuple[PyTree, Array, Network]]
 
 ROWS = 1024  # a block of steps is multiplied out at once: about this many steps x examples
-# Measured (benchmarks/step.py): weights -> most steps in a block, steps per turn of the loop. Where the weights leave
-# the cache, writing their gradient costs more than waiting for more steps; unrolled, the loop copies its state less.
-PACES = ((0, 64, 1), (2**16, 64, 4), (2**18, 256, 4))
+DRAWN = 2**20  # most values of noise drawn at once: fresh memory costs more than the draws
+# Measured (benchmarks/step.py): weights -> most steps in a block, most steps per turn of its loop. Where the weights
+# leave the cache, writing their gradient costs more than holding more steps; unrolled, the loop copies its state less.
+PACES = ((0, 64, 1), (2**16, 64, 5), (2**18, 256, 5))
 
 
 class Seen(NamedTuple):
@@ -51,19 +52,24 @@ def sealed(loss: Loss) -> Loss:
 
 def walk(rule: Any, score: Loss, net: Network, carry: PyTree, block: tuple, step: Any = None) -> tuple[PyTree, Seen]:
     """Run the rule over a block (xs, ys, noise) of steps with fixed weights; step: `rule.step`, or another."""
-    step = step or rule.step
+    step, at_once = step or rule.step, rule.credit_over().window == 1
 
     def body(carry: PyTree, now: tuple) -> tuple[PyTree, Seen]:
         x, y, noise = now
         carry, e = step(net, carry, x, lambda out: score(out, y), noise)
         z = tuple(None if D is None else site.z for site, D in zip(e.sites, net.decor, strict=True))
+        if at_once and e.delta is not None and isinstance(e.parts, Outer):
+            return carry, Seen(e.loss, None, e.parts.paired(e.delta), z)
         return carry, Seen(e.loss, e.delta, e.parts, z)
 
-    return jax.lax.scan(body, carry, block, unroll=_pace(net)[1])
+    steps = len(jax.tree.leaves(block)[0])
+    # A divisor: the results of a remainder would have to be copied behind those of the loop.
+    turn = next(k for k in range(min(_pace(net)[1], steps), 0, -1) if steps % k == 0)
+    return jax.lax.scan(body, carry, block, unroll=turn)
 
 
 def _pace(net: Network) -> tuple[int, int]:
-    """Return the most steps in a block, and steps per turn of its loop."""
+    """Return the most steps in a block, and the most per turn of its loop."""
     size = sum(w.size for w in jax.tree.leaves(weights(net)))
     return next((steps, unroll) for least, steps, unroll in reversed(PACES) if size >= least)
 
@@ -73,13 +79,19 @@ def _keys(key: Array, start: Array | int, steps: int) -> Array:
     return jax.vmap(lambda t: jr.fold_in(key, t))(start + jnp.arange(steps))
 
 
-def _block_length(rule: Any, net: Network, T: int, B: int) -> int:
+def _block_length(rule: Any, net: Network, T: int, B: int, drawn: int) -> int:
     """Steps per block: the largest divisor of T that is not far below the wanted length, else that length."""
     credit = rule.credit_over()
     if credit.window is None and credit.form == "held":
         return T
-    want = max(1, min(rule.block or _pace(net)[0], ROWS // B, T))
+    want = max(1, min(rule.block or _pace(net)[0], ROWS // B, DRAWN // drawn, T))
     return next((b for b in range(want, want // 2, -1) if T % b == 0), want)
+
+
+def _drawn(rule: Any, net: Network, carry: PyTree, x: Array) -> int:
+    """Count the values of noise that a step takes."""
+    noise = jax.eval_shape(lambda: rule.draw(net, carry, x[None], _keys(jr.key(0), 0, 1))[1])
+    return max(1, sum(e.size for e in jax.tree.leaves(noise)))
 
 
 def _scorer(rule: Any, loss: Loss) -> Loss:
@@ -97,11 +109,11 @@ def streamed(rule: Any, loss: Loss) -> Learner:
 
     def learn(kept: PyTree, net: Network, xs: Float[Array, "T B n_in"], ys: Any, key: Array) -> tuple:
         T, B = xs.shape[:2]
-        b = _block_length(rule, net, T, B)
-        whole, rest = divmod(T, b)
-        pairs: Any = pairing(credit, b, T)
         key_start, key_steps = jr.split(key)
         first = rule.recall(rule.init(net, B, key_start), kept)
+        b = _block_length(rule, net, T, B, _drawn(rule, net, first, xs[0]))
+        whole, rest = divmod(T, b)
+        pairs: Any = pairing(credit, b, T)
 
         def run(carry: PyTree, start: Array | int, steps: int, step: Any = None) -> tuple[PyTree, Seen]:
             x, y = jax.tree.map(lambda s: jax.lax.dynamic_slice_in_dim(s, start, steps), (xs, ys))
@@ -228,7 +240,8 @@ def online(rule: Any, loss: Loss, optimiser: Any, every: int = 1, decor_lr: Any 
         T = xs.shape[0]
         if T % every:
             raise ArgumentError(f"online learning every {every} steps needs a multiple of {every} steps, not {T}")
-        updates = _drawn_together(T // every, every, _pace(stream.net)[0])
+        most = min(_pace(stream.net)[0], DRAWN // _drawn(rule, stream.net, stream.carry, xs[0]))
+        updates = _drawn_together(T // every, every, most)
 
         def fold(s: PyTree, *lead: int) -> PyTree:
             return jax.tree.map(lambda s: s.reshape(*lead, every, *s.shape[1:]), s)

@@ -25,7 +25,7 @@ def estimate(rule, net, xs, ys, **options):
 def case(request, monkeypatch):
     import perturbax.gradient as gradient
 
-    monkeypatch.setattr(gradient, "PACES", ((0, 8, 3),))
+    monkeypatch.setattr(gradient, "PACES", ((0, 8, 4),))
     monkeypatch.setattr(gradient, "ROWS", 8 * tiny.B)
     cell, depth = {"tanh": (px.cells.Tanh, 1), "two gru": (px.cells.GRU, 2)}[request.param]
     return tiny.network(cell, n=3, depth=depth, scale=0.6), *tiny.data(steps=STEPS)

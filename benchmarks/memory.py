@@ -1,0 +1,87 @@
+"""Memory that does not grow: the compiler's figure against the length of a sequence, the process's on a long stream.
+
+python benchmarks/memory.py --steps 1000000      # an online run over that many steps, with resident memory
+"""
+
+import argparse
+import resource
+import time
+from typing import Any
+
+import cases
+import jax
+import optax
+from cases import CELLS, Size
+from harness import table
+
+import perturbax as px
+
+LENGTHS = (100, 1_000, 100_000)
+CREDITS = {
+    "same-step": {}, "window 20": {"credit": "window", "window": 20, "discount": 0.95},
+    "replay": {"credit": "replay"}, "to-go": {"credit": "to-go"},
+}  # fmt: skip
+
+
+def compiled_bytes(run: Any, *args: Any) -> int:
+    """Temporary memory that the compiler plans for."""
+    return jax.jit(run).lower(*args).compile().memory_analysis().temp_size_in_bytes
+
+
+def growth(quick: bool = False) -> list[dict[str, Any]]:
+    """Temporary memory in KiB, planned by the compiler, against the number of steps (tanh, n 256, B 1)."""
+    n = 64 if quick else 256
+    net, rows = cases.network(CELLS["tanh"][0], n), []
+    works = {f"node, {k}": px.value_and_estimate(px.RULES["node"](**o), cases.mse) for k, o in CREDITS.items()}
+    init, run = px.online(px.RULES["node"](**CREDITS["window 20"]), cases.mse, optax.adam(1e-3), 10)
+    works |= {"node, window 20, online every 10": run, "BPTT": px.bptt(cases.mse)}
+    for name, work in works.items():
+        row: dict[str, Any] = {"what": name}
+        for T in LENGTHS[:2] if quick else LENGTHS:
+            shapes = [jax.ShapeDtypeStruct((T, 1, k), "float32") for k in (cases.INPUTS, cases.OUTPUTS)]
+            first: Any = net
+            if work is run:
+                x, y = (jax.ShapeDtypeStruct(s.shape[1:], s.dtype) for s in shapes)
+                first = jax.eval_shape(init, net, x, y, jax.random.key(0))
+                row[f"T {T}"] = compiled_bytes(run, first, *shapes) / 1024
+            else:
+                row[f"T {T}"] = compiled_bytes(work, first, *shapes, jax.random.key(0)) / 1024
+        rows.append(row)
+    return rows
+
+
+def stream(steps: int, n: int = 256, chunk: int = 10_000) -> list[list[str]]:
+    """Learn online from a stream of so many steps; resident memory after each tenth."""
+    init, run = px.online(px.RULES["node"](**CREDITS["window 20"]), cases.mse, optax.adam(1e-3), 10)
+    net, (xs, ys) = cases.network(CELLS["tanh"][0], n), cases.data(Size(n, 1, chunk))
+    state = init(net, xs[0], ys[0], jax.random.key(0))
+    go, began, rows = jax.jit(run, donate_argnums=0), time.perf_counter(), []
+    chunks = max(1, steps // chunk)
+    for i in range(1, chunks + 1):
+        state, losses = jax.block_until_ready(go(state, xs, ys))
+        if i % max(1, chunks // 10) == 0:
+            rows.append([str(i * chunk), f"{resident():.1f}", f"{time.perf_counter() - began:.1f}",
+                         f"{float(losses.mean()):.4g}"])  # fmt: skip
+    return rows
+
+
+def resident() -> float:
+    """Resident memory of the process now, in MiB; its peak where the system does not tell."""
+    try:
+        with open("/proc/self/statm") as f:
+            return int(f.read().split()[1]) * resource.getpagesize() / 2**20
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    """Run the stream."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=1_000_000)
+    parser.add_argument("--units", type=int, default=256)
+    args = parser.parse_args()
+    print(table(["steps", "resident MiB", "seconds", "loss"], stream(args.steps, args.units)))
+
+
+if __name__ == "__main__":
+    main()
