@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from perturbax.experiment import Experiment as Experiment
     from perturbax.gradient import decorrelate as decorrelate
     from perturbax.gradient import forward as forward
-    from perturbax.gradient import online as online
     from perturbax.network import Fixed as Fixed
     from perturbax.network import Layer as Layer
     from perturbax.network import Network as Network
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from perturbax.rules import RULES as RULES
     from perturbax.saved import Result as Result
     from perturbax.saved import load as load
+    from perturbax.streaming import online as online
     from perturbax.task import Task as Task
     from perturbax.tasks import TASKS as TASKS
     from perturbax.train import resume as resume
@@ -53,12 +53,13 @@ _HOME = {
     "credit": ("Credit", "Direct", "Estimate", "Outer"),
     "diagnosis": ("diagnose",),
     "errors": ("PerturbaxError",),
-    "gradient": ("decorrelate", "forward", "online"),
+    "gradient": ("decorrelate", "forward"),
     "network": ("Fixed", "Layer", "Network", "Site", "apply_updates", "join", "setting", "split", "weights"),
     "noise": ("Noise",),
     "perturbation": ("NodePerturbation",),
     "rule": ("Rule", "value_and_estimate"),
     "rules": ("RULES",),
+    "streaming": ("online",),
     "task": ("Task",),
     "tasks": ("TASKS",),
     "experiment": ("Experiment",),

@@ -13,7 +13,6 @@ import jax.random as jr
 from jaxtyping import Array, Float, PyTree
 
 from perturbax.credit import Outer, nothing, pairing, to_go
-from perturbax.errors import ArgumentError
 from perturbax.network import Network, Site, join, split, weights
 
 Loss: TypeAlias = Callable[[Any, Any], Array]
@@ -62,10 +61,7 @@ def walk(rule: Any, score: Loss, net: Network, carry: PyTree, block: tuple, step
             return carry, Seen(e.loss, None, e.parts.paired(e.delta), z)
         return carry, Seen(e.loss, e.delta, e.parts, z)
 
-    steps = len(jax.tree.leaves(block)[0])
-    # A divisor: the results of a remainder would have to be copied behind those of the loop.
-    turn = next(k for k in range(min(_pace(net)[1], steps), 0, -1) if steps % k == 0)
-    return jax.lax.scan(body, carry, block, unroll=turn)
+    return jax.lax.scan(body, carry, block, unroll=turn(net, len(jax.tree.leaves(block)[0])))
 
 
 def _pace(net: Network) -> tuple[int, int]:
@@ -74,27 +70,38 @@ def _pace(net: Network) -> tuple[int, int]:
     return next((steps, unroll) for least, steps, unroll in reversed(PACES) if size >= least)
 
 
-def _keys(key: Array, start: Array | int, steps: int) -> Array:
+def turn(net: Network, steps: int) -> int:
+    """Return how many of so many steps a loop takes per turn: a divisor, as remainders cost a copy of all results."""
+    return next(k for k in range(min(_pace(net)[1], steps), 0, -1) if steps % k == 0)
+
+
+def keys_of(key: Array, start: Array | int, steps: int) -> Array:
     """One key per step, a function of (key, t) alone."""
     return jax.vmap(lambda t: jr.fold_in(key, t))(start + jnp.arange(steps))
 
 
-def _block_length(rule: Any, net: Network, T: int, B: int, drawn: int) -> int:
+def _block_length(rule: Any, most: int, T: int, B: int) -> int:
     """Steps per block: the largest divisor of T that is not far below the wanted length, else that length."""
     credit = rule.credit_over()
     if credit.window is None and credit.form == "held":
         return T
-    want = max(1, min(rule.block or _pace(net)[0], ROWS // B, DRAWN // drawn, T))
+    want = max(1, min(rule.block or most, most, ROWS // B, T))
     return next((b for b in range(want, want // 2, -1) if T % b == 0), want)
 
 
 def _drawn(rule: Any, net: Network, carry: PyTree, x: Array) -> int:
     """Count the values of noise that a step takes."""
-    noise = jax.eval_shape(lambda: rule.draw(net, carry, x[None], _keys(jr.key(0), 0, 1))[1])
+    noise = jax.eval_shape(lambda: rule.draw(net, carry, x[None], keys_of(jr.key(0), 0, 1))[1])
     return max(1, sum(e.size for e in jax.tree.leaves(noise)))
 
 
-def _scorer(rule: Any, loss: Loss) -> Loss:
+def drawn_at_once(rule: Any, net: Network, carry: PyTree, x: Array) -> int:
+    """Return the most steps whose noise is drawn together: drawing is cheaper in bulk."""
+    return max(1, min(_pace(net)[0], DRAWN // _drawn(rule, net, carry, x)))
+
+
+def scorer(rule: Any, loss: Loss) -> Loss:
+    """Return the loss as the rule may see it."""
     return loss if rule.differentiates else sealed(loss)
 
 
@@ -104,26 +111,26 @@ def streamed(rule: Any, loss: Loss) -> Learner:
     The sequence runs in blocks of steps; each keeps signals and sites, and is multiplied out at once. Memory does not
     grow with T, except for stored credit to the end of the sequence, which is a single block.
     """
-    score = _scorer(rule, loss)
+    score = scorer(rule, loss)
     credit = rule.credit_over()
 
     def learn(kept: PyTree, net: Network, xs: Float[Array, "T B n_in"], ys: Any, key: Array) -> tuple:
         T, B = xs.shape[:2]
         key_start, key_steps = jr.split(key)
         first = rule.recall(rule.init(net, B, key_start), kept)
-        b = _block_length(rule, net, T, B, _drawn(rule, net, first, xs[0]))
+        b = _block_length(rule, drawn_at_once(rule, net, first, xs[0]), T, B)
         whole, rest = divmod(T, b)
         pairs: Any = pairing(credit, b, T)
 
         def run(carry: PyTree, start: Array | int, steps: int, step: Any = None) -> tuple[PyTree, Seen]:
             x, y = jax.tree.map(lambda s: jax.lax.dynamic_slice_in_dim(s, start, steps), (xs, ys))
-            carry, noise = rule.draw(net, carry, x, _keys(key_steps, start, steps))
+            carry, noise = rule.draw(net, carry, x, keys_of(key_steps, start, steps))
             return walk(rule, score, net, carry, (x, y, noise), step)
 
         if credit.form == "replay":
             carry, total, delta = _deltas(run, first, b, whole, rest)
             grads = _replayed(rule, net, run, rule.rewind(first), to_go(delta, credit.discount), b)
-            return rule.keep(carry), total / (T * B), _averaged(grads, T * B, delta)
+            return rule.keep(carry), total / (T * B), averaged(grads, T * B, delta)
 
         def block(j: Array, s: tuple) -> tuple:
             carry, ring, grads, total = s
@@ -141,7 +148,7 @@ def streamed(rule: Any, loss: Loss) -> Learner:
             ring, more = pairs.push(net, ring, parts, delta)
             grads, total = jax.tree.map(jnp.add, grads, more), total + seen.loss.sum()
         grads = pairs.flush(net, ring, grads)
-        return rule.keep(carry), total / (T * B), _averaged(grads, T * B, shapes.delta)
+        return rule.keep(carry), total / (T * B), averaged(grads, T * B, shapes.delta)
 
     return learn
 
@@ -183,87 +190,10 @@ def _padded(tree: PyTree, b: int) -> PyTree:
     return jax.tree.map(lambda s: jnp.concatenate([s, jnp.zeros((b - len(s), *s.shape[1:]), s.dtype)]), tree)
 
 
-def _averaged(grads: Network, rows: int, delta: Any) -> Network:
+def averaged(grads: Network, rows: int, delta: Any) -> Network:
     """Divide a sum over steps, samples and examples by their number."""
     samples = 1 if delta is None else delta.shape[1]
     return jax.tree.map(lambda g: g / (rows * samples), grads)
-
-
-class Stream(NamedTuple):
-    """All that online learning carries from one update to the next."""
-
-    net: Network
-    opt: PyTree
-    carry: PyTree
-    ring: Any
-    key: Array
-    t: Array
-
-
-def online(rule: Any, loss: Loss, optimiser: Any, every: int = 1, decor_lr: Any = 0.0) -> tuple[Callable, Callable]:
-    """Return (init, run) to learn while a stream runs, one update every `every` steps, in constant memory.
-
-    `init(net, x, y, key) -> Stream` takes one step of the stream for its shapes; `run(stream, xs, ys) ->
-    (stream, losses)` takes any number of steps that `every` divides and returns the mean loss of each update.
-    decor_lr is a number, or a schedule: update -> number. Carried states come from the weights of their time, as in
-    every online rule. With a window of w steps the update for step t is made when the block of step t + w - 1 ends.
-    Raises ArgumentError for rules that need a whole sequence.
-    """
-    if reason := rule.needs_sequence():
-        raise ArgumentError(reason)
-    pairs: Any = pairing(rule.credit_over(), every, None)
-    score = _scorer(rule, loss)
-
-    def init(net: Network, x: Float[Array, "B n_in"], y: Any, key: Array) -> Stream:
-        key_start, key_steps = jr.split(key)
-        carry = rule.recall(rule.init(net, x.shape[0], key_start), rule.begin(net, x))
-        x, y = jax.tree.map(lambda s: jnp.broadcast_to(s, (every, *s.shape)), (x, y))
-
-        def once(carry: PyTree) -> Seen:
-            drawn, noise = rule.draw(net, carry, x, _keys(key_steps, 0, every))
-            return walk(rule, score, net, drawn, (x, y, noise))[1]
-
-        seen = jax.eval_shape(once, carry)
-        opt = optimiser.init(split(net)[0])
-        return Stream(net, opt, carry, pairs.empty(net, seen.parts, seen.delta), key_steps, jnp.zeros((), int))
-
-    def update(s: Stream, block: tuple) -> tuple[Stream, Array]:
-        carry, seen = walk(rule, score, s.net, s.carry, block)
-        ring, grads = pairs.push(s.net, s.ring, seen.parts, seen.delta)
-        grads = _averaged(grads, every * block[0].shape[1], seen.delta)
-        net, opt = improve(s.net, optimiser, s.opt, grads, rule)
-        rate: Any = decor_lr(s.t // every) if callable(decor_lr) else decor_lr
-        net = net.redecor(net.decorrelation([Site(z, None, None) for z in seen.z]), rate)
-        return Stream(net, opt, carry, ring, s.key, s.t + every), seen.loss.mean()
-
-    def run(stream: Stream, xs: Float[Array, "T B n_in"], ys: Any) -> tuple[Stream, Array]:
-        T = xs.shape[0]
-        if T % every:
-            raise ArgumentError(f"online learning every {every} steps needs a multiple of {every} steps, not {T}")
-        most = min(_pace(stream.net)[0], DRAWN // _drawn(rule, stream.net, stream.carry, xs[0]))
-        updates = _drawn_together(T // every, every, most)
-
-        def fold(s: PyTree, *lead: int) -> PyTree:
-            return jax.tree.map(lambda s: s.reshape(*lead, every, *s.shape[1:]), s)
-
-        def stretch(s: Stream, block: tuple) -> tuple[Stream, Array]:
-            x, y = jax.tree.map(lambda b: b.reshape(-1, *b.shape[2:]), block)
-            carry, noise = rule.draw(s.net, s.carry, x, _keys(s.key, s.t, updates * every))
-            return jax.lax.scan(update, s._replace(carry=carry), fold((x, y, noise), updates))
-
-        stream, losses = jax.lax.scan(stretch, stream, _stretches((xs, ys), updates, every))
-        return stream, losses.reshape(-1)
-
-    return init, run
-
-
-def _drawn_together(updates: int, every: int, steps: int) -> int:
-    """How many updates share one call of `rule.draw`: drawing is cheaper in bulk."""
-    return next(k for k in range(max(1, min(updates, steps // every)), 0, -1) if updates % k == 0)
-
-
-def _stretches(tree: PyTree, updates: int, every: int) -> PyTree:
-    return jax.tree.map(lambda s: s.reshape(-1, updates, every, *s.shape[1:]), tree)
 
 
 def improve(net: Network, optimiser: Any, opt: PyTree, grads: Network, rule: Any) -> tuple[Network, PyTree]:

@@ -179,7 +179,10 @@ def test_the_estimate_of_a_population_is_the_mean_over_its_pairs():
     def by_hand():
         members, total = rule._members(some, jr.key(1)), jax.tree.map(jnp.zeros_like, some)
         for j in range(2):
-            xi = rule._direction(some, jax.tree.map(lambda e, j=j: e[j], members))
+            sides = jax.tree.map(lambda e, j=j: e[j], members)
+            full = lambda w, e: e if w.ndim < 2 else (e[0] @ e[1] / 2**0.5).reshape(w.shape)
+            leaves, tree = jax.tree.flatten(some)
+            xi = tree.unflatten([full(w, e) for w, e in zip(leaves, sides, strict=True)])
             ends = [jax.tree.map(lambda w, e, s=s: w + s * 1e-2 * e, some, xi) for s in (1, -1)]
             up, down = (mean_loss(px.join(end, rest), xs, ys, tiny.mse) for end in ends)
             total = jax.tree.map(lambda g, e, d=up - down: g + d / (2e-2 * 2) * e, total, xi)

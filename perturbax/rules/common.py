@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from perturbax.errors import ArgumentError
-from perturbax.gradient import Loss
+from perturbax.gradient import Loss, turn
 from perturbax.network import Network, join, split, weights
 from perturbax.noise import Noise
 
@@ -46,7 +46,8 @@ def mean_loss(net: Network, xs: Float[Array, "T B n_in"], ys: Any, score: Loss) 
     state = net.start(xs.shape[1])
     first = jax.tree.map(lambda s: s[0], (xs, ys))
     dtype = jax.eval_shape(lambda x, y: score(net.step(state, x)[1], y), *first).dtype
-    return jax.lax.scan(body, (state, jnp.zeros((), dtype)), (xs, ys))[0][1] / len(xs)
+    total = jax.lax.scan(body, (state, jnp.zeros((), dtype)), (xs, ys), unroll=turn(net, len(xs)))[0][1]
+    return total / len(xs)
 
 
 def rated(rate: Any) -> None:

@@ -10,10 +10,11 @@ from jaxtyping import Array, Float, PyTree
 
 from perturbax.errors import ArgumentError, one_of, positive
 from perturbax.gradient import Estimator, Loss, sealed
-from perturbax.network import Network, join, setting, split
+from perturbax.network import Network, join, setting, split, weights
 from perturbax.noise import Noise, Orthogonal, as_noise, plain
 from perturbax.rule import WholeSequence
 from perturbax.rules.common import drawn, mean_loss
+from perturbax.rules.lowrank import reads, shift
 
 SHAPINGS = ("none", "z-score", "rank")
 
@@ -26,16 +27,17 @@ class Evolution(WholeSequence):
 
     With shaping none (s(L) = L) unbiased up to sigma^2 for the full gradient. With z-score s divides by the
     population's own standard deviation: the length is lost, and as that deviation shares the noise the direction is
-    right in large populations only; with rank both are biased, and outliers lose their weight. Members run `abreast`
-    pairs at a time and only their sides u, v are kept (rank 0: their keys), so no population of weight matrices
-    exists. Salimans et al. 2017 (mirrored pairs, ranks); Sarkar et al. 2025 (low rank, there never multiplied out).
+    right in large populations only; with rank both are biased, and outliers lose their weight. Of low-rank members
+    only the sides u, v exist: x (W + u v^T) is x W + (x u) v^T. With rank 0, and in layers that cannot be read that
+    way (a mask on the weights), members run `abreast` pairs at a time, each with weights of its own.
+    Salimans et al. 2017 (mirrored pairs, ranks); Sarkar et al. 2025 (low rank, never multiplied out).
 
     Attributes:
         sigma: standard deviation of the weight noise.
         population: members, two per direction.
         rank: rank r of each direction in a weight matrix; 0 for noise in every weight.
         shaping: none, z-score or rank (centred ranks from -1/2 to 1/2): what is made of the losses.
-        abreast: pairs that run side by side, each with weights of its own.
+        abreast: most pairs that run side by side; fewer take less memory.
         noise: rademacher, gaussian, orthogonal, a Noise, or module:name of your own function; of u, v and biases.
     """
 
@@ -43,14 +45,14 @@ class Evolution(WholeSequence):
     population: int = setting(32)
     rank: int = setting(1)
     shaping: str = setting("none")
-    abreast: int = setting(8)
+    abreast: int = setting(128)
     noise: Noise = eqx.field(converter=as_noise, default="rademacher")
 
     equation: ClassVar[str] = "dW = sum_j (s(L_j+) - s(L_j-)) / (2 sigma P) u_j v_j^T"
     target: ClassVar[str] = "shaping none: full gradient; z-score: its direction in large populations; rank: biased"
     uses: ClassVar[tuple[str, ...]] = ("score",)
     cost: ClassVar[str] = "population passes"
-    memory: ClassVar[str] = "abreast x weights, population x units"
+    memory: ClassVar[str] = "population x units; rank 0: abreast x weights"
     papers: ClassVar[tuple[str, ...]] = ("salimans2017", "sarkar2025")
 
     def __check_init__(self) -> None:
@@ -80,14 +82,12 @@ class Evolution(WholeSequence):
         score, pairs = sealed(loss), self.population // 2
 
         def estimate(net: Network, xs: Float[Array, "T B n_in"], ys: Any, key: Array) -> tuple[Array, Network]:
-            some, rest = split(net)
+            some, _ = split(net)
+            kinds = self._kinds(net, xs[0])
 
             def fare(member: PyTree) -> Array:
-                xi = self._direction(some, member)
-
                 def one(step: Array) -> Array:
-                    moved = jax.tree.map(lambda w, e: w + step.astype(w.dtype) * e, some, xi)
-                    return mean_loss(join(moved, rest), xs, ys, score)
+                    return mean_loss(self._moved(net, kinds, member, step), xs, ys, score)
 
                 return jax.vmap(one)(self.sigma * jnp.array([1.0, -1.0]))
 
@@ -118,13 +118,30 @@ class Evolution(WholeSequence):
         pairs = self.population // 2
         return self._draw(some, key, pairs) if self.rank else jr.split(key, pairs)
 
-    def _direction(self, some: Network, member: PyTree) -> Network:
-        """Return xi of one member."""
-        leaves, tree = jax.tree.flatten(some)
-        if not self.rank:
-            return tree.unflatten([e[0] for e in self._draw(some, member, 1)])
-        full = [e if w.ndim < 2 else _product(*e).reshape(w.shape) for w, e in zip(leaves, member, strict=True)]
-        return tree.unflatten(full)
+    def _kinds(self, net: Network, x: Array) -> list[tuple[str, ...] | None]:
+        """Return for each layer how its low-rank noise can be applied without being multiplied out, or None."""
+        sites = jax.eval_shape(net.step, net.start(len(x)), x)[2]
+        one = [jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape[1:], s.dtype), (s.z, s.r)) for s in sites]
+        return [reads(layer, *zr) if self.rank else None for layer, zr in zip(net.layers, one, strict=True)]
+
+    def _moved(self, net: Network, kinds: list, member: PyTree, step: Array) -> Network:
+        """Return the network with step times the member's direction added to its weights."""
+        layers, mine = [], iter(member if self.rank else self._draw(weights(net), member, 1))
+        for layer, kind in zip(net.layers, kinds, strict=True):
+            some, rest = split(layer)
+            leaves, tree = jax.tree.flatten(some)
+            noise = [next(mine) for _ in leaves]
+            if not self.rank:
+                noise = [e[0] for e in noise]
+            else:
+                noise = [e if w.ndim < 2 else (e[0], e[1] / self.rank**0.5) for w, e in zip(leaves, noise, strict=True)]
+            if kind is not None:
+                layers.append(shift(layer, kind, noise, step))
+                continue
+            full = [e[0] @ e[1] if isinstance(e, tuple) else e for e in noise]
+            moved = [w + step.astype(w.dtype) * e.reshape(w.shape) for w, e in zip(leaves, full, strict=True)]
+            layers.append(join(tree.unflatten(moved), rest))
+        return Network(layers, net.decor)
 
     def _contract(self, some: Network, members: PyTree, c: Float[Array, " P"]) -> Network:
         """Return sum_j c_j xi_j: one product per weight from the sides, or one direction after the other."""
@@ -133,7 +150,7 @@ class Evolution(WholeSequence):
 
             def add(total: Network, now: tuple) -> tuple[Network, None]:
                 cj, key = now
-                xi = self._direction(some, key)
+                xi = tree.unflatten([e[0] for e in self._draw(some, key, 1)])
                 return jax.tree.map(lambda g, e: g + cj.astype(e.dtype) * e, total, xi), None
 
             return jax.lax.scan(add, jax.tree.map(jnp.zeros_like, some), (c, members))[0]
@@ -146,10 +163,6 @@ class Evolution(WholeSequence):
             return (mixed / self.rank**0.5).reshape(w.shape)
 
         return tree.unflatten([one(w, e) for w, e in zip(leaves, members, strict=True)])
-
-
-def _product(u: Array, v: Array) -> Array:
-    return u @ v / u.shape[-1] ** 0.5
 
 
 def shape(losses: Float[Array, "P 2"], how: str) -> Float[Array, "P 2"]:
