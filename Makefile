@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
 
-.PHONY: demo test lint types report-demo clean
+.PHONY: demo test lint types bench clean
 
 demo: $(VENV)/.run  ## train six rules on a forecasting task, then write runs/demo/report.html
 	$(BIN)/perturbax compare --task mackey-glass --rules node,activity,activity+decor,one-step,bptt,frozen \
@@ -11,6 +11,9 @@ demo: $(VENV)/.run  ## train six rules on a forecasting task, then write runs/de
 
 test: $(VENV)/.dev  ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+bench: $(VENV)/.run  ## time updates against BPTT (QUICK=1: under one minute, for a look)
+	JAX_PLATFORMS=cpu $(BIN)/python benchmarks/step.py $(if $(QUICK),--quick) --out runs/step.json
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -40,9 +40,11 @@ class TurnedTanh(Tanh):
         self.W, self.U = _turn(self.W), _turn(self.U)
 
     def start(self) -> tuple:
+        """As many outputs as rows."""
         return (), jnp.zeros(len(self.U))
 
     def drive(self, z: jax.Array, r: jax.Array) -> jax.Array:
+        """Matrix times vector."""
         return plus(self.W @ z + self.U @ r, self.b)
 
 
@@ -54,9 +56,11 @@ class TurnedGRU(GRU):
         self.W, self.U = _turn(self.W), _turn(self.U)
 
     def start(self) -> tuple:
+        """As many outputs as rows, per gate."""
         return jnp.zeros(len(self.U) // 3), jnp.zeros(len(self.U) // 3)
 
     def drive(self, z: jax.Array, r: jax.Array) -> jax.Array:
+        """Matrix times vector."""
         below, own = (self.W @ z).reshape(3, -1), (self.U @ r).reshape(3, -1)
         return plus(jnp.concatenate([below[:2] + own[:2], below[2:], own[2:]]), self.b)
 
@@ -69,9 +73,11 @@ class TurnedLSTM(LSTM):
         self.W, self.U = _turn(self.W), _turn(self.U)
 
     def start(self) -> tuple:
+        """As many outputs as rows, per gate."""
         return jnp.zeros(len(self.U) // 4), jnp.zeros(len(self.U) // 4)
 
     def drive(self, z: jax.Array, r: jax.Array) -> jax.Array:
+        """Matrix times vector."""
         return plus((self.W @ z + self.U @ r).reshape(4, -1), self.b)
 
 

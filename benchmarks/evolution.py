@@ -36,7 +36,8 @@ def candidates(name: str) -> list[Strategy]:
     return [Strategy(name, p, s, lr) for p, s, lr in GRID]
 
 
-def _make(strategy: Strategy, flat: jax.Array) -> tuple[Any, Any]:
+def make(strategy: Strategy, flat: jax.Array) -> tuple[Any, Any]:
+    """Return the algorithm of evosax and its parameters."""
     from evosax.algorithms import SNES, Open_ES
 
     options: dict[str, Any] = {}
@@ -74,7 +75,7 @@ def prepared(experiment: px.Experiment, strategy: Strategy, passes: int) -> Sear
     net_key, key = jr.split(jr.PRNGKey(experiment.seed))
     some, rest = px.split(parts.network(net_key))
     flat, unravel = ravel_pytree(some)
-    made, params = _make(strategy, flat)
+    made, params = make(strategy, flat)
     state = made.init(key, flat, params)
 
     def score(member: jax.Array, xs: jax.Array, ys: jax.Array) -> jax.Array:

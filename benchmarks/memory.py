@@ -25,7 +25,8 @@ CREDITS = {
 
 def compiled_bytes(run: Any, *args: Any) -> int:
     """Temporary memory that the compiler plans for."""
-    return jax.jit(run).lower(*args).compile().memory_analysis().temp_size_in_bytes
+    found = jax.jit(run).lower(*args).compile().memory_analysis()
+    return found.temp_size_in_bytes if found else 0
 
 
 def growth(quick: bool = False) -> list[dict[str, Any]]:

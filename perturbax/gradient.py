@@ -55,13 +55,18 @@ def walk(rule: Any, score: Loss, net: Network, carry: PyTree, block: tuple, step
 
     def body(carry: PyTree, now: tuple) -> tuple[PyTree, Seen]:
         x, y, noise = now
-        carry, e = step(net, carry, x, lambda out: score(out, y), noise)
+        carry, e = step(net, carry, x, lambda out: score(raised(out), y), noise)
         z = tuple(None if D is None else site.z for site, D in zip(e.sites, net.decor, strict=True))
         if at_once and e.delta is not None and isinstance(e.parts, Outer):
             return carry, Seen(e.loss, None, e.parts.paired(e.delta), z)
         return carry, Seen(e.loss, e.delta, e.parts, z)
 
     return jax.lax.scan(body, carry, block, unroll=turn(net, len(jax.tree.leaves(block)[0])))
+
+
+def raised(out: Array) -> Array:
+    """Return outputs of less than float32 in float32: differences of rounded losses would be mostly rounding."""
+    return out.astype(jnp.promote_types(out.dtype, jnp.float32))
 
 
 def _pace(net: Network) -> tuple[int, int]:

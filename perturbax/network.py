@@ -225,10 +225,11 @@ def _pull(i: int, layer: Layer, site: Site, signal: Array) -> Layer:
     def drive(some: Layer) -> Array:
         return jax.vmap(join(some, rest).drive)(site.z, site.r)
 
+    want = jax.eval_shape(drive, some)
     try:
-        return jax.linear_transpose(drive, some)(signal)[0]
+        return jax.linear_transpose(drive, some)(signal.astype(want.dtype))[0]
     except (NotImplementedError, AssertionError, TypeError, ValueError) as error:
-        if jax.eval_shape(drive, some).shape != signal.shape:
+        if want.shape != signal.shape:
             raise
         reason = "an operation on weights only" if isinstance(error, AssertionError) else str(error).splitlines()[0]
         raise LayerError(f"{_named(i, layer)}: drive is not linear in its weights (JAX: {reason})") from error

@@ -21,6 +21,17 @@ CREDITS = ("same-step", "window", "to-go", "replay", "trace")
 STATES = ("free", "restarted")
 
 
+def resolved(sigma: Any, like: PyTree) -> None:
+    """Raise ArgumentError where rounding would leave less than nine tenths of the noise; traced values pass.
+
+    A loss difference is off by about eps / sigma, measured for float32 and bfloat16 (benchmarks/precision.py).
+    """
+    for dtype in {leaf.dtype for leaf in jax.tree.leaves(like) if jnp.issubdtype(leaf.dtype, jnp.inexact)}:
+        least = 10 * float(jnp.finfo(dtype).eps)
+        if isinstance(sigma, int | float) and sigma < least:
+            raise ArgumentError(f"sigma {sigma:g} drowns in the rounding of {dtype}: take at least {least:.2g}")
+
+
 class Credited(Rule):
     """Base of the rules whose noise is paired with losses over time.
 
@@ -184,7 +195,9 @@ class NodePerturbation(Perturbation):
 
     def begin(self, net: Network, x: Array) -> PyTree:
         """The state of the noise."""
-        return self.noise.init(self._shapes(net, net.start(x.shape[0]), x))
+        shapes = self._shapes(net, net.start(x.shape[0]), x)
+        resolved(self.sigma, shapes)
+        return self.noise.init(shapes)
 
     def _shapes(self, net: Network, state: PyTree, x: Array) -> PyTree:
         return self.like([site.a for site in jax.eval_shape(net.step, state, x)[2]])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from perturbax.errors import ArgumentError
-from perturbax.gradient import Loss, turn
+from perturbax.gradient import Loss, raised, turn
 from perturbax.network import Network, join, split, weights
 from perturbax.noise import Noise
 
@@ -41,11 +41,11 @@ def mean_loss(net: Network, xs: Float[Array, "T B n_in"], ys: Any, score: Loss) 
     def body(carry: tuple, now: tuple) -> tuple[tuple, None]:
         state, total = carry
         state, out, _ = net.step(state, now[0])
-        return (state, total + score(out, now[1]).mean()), None
+        return (state, total + score(raised(out), now[1]).mean()), None
 
     state = net.start(xs.shape[1])
     first = jax.tree.map(lambda s: s[0], (xs, ys))
-    dtype = jax.eval_shape(lambda x, y: score(net.step(state, x)[1], y), *first).dtype
+    dtype = jax.eval_shape(lambda x, y: score(raised(net.step(state, x)[1]), y), *first).dtype
     total = jax.lax.scan(body, (state, jnp.zeros((), dtype)), (xs, ys), unroll=turn(net, len(xs)))[0][1]
     return total / len(xs)
 

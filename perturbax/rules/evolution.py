@@ -12,6 +12,7 @@ from perturbax.errors import ArgumentError, one_of, positive
 from perturbax.gradient import Estimator, Loss, sealed
 from perturbax.network import Network, join, setting, split, weights
 from perturbax.noise import Noise, Orthogonal, as_noise, plain
+from perturbax.perturbation import resolved
 from perturbax.rule import WholeSequence
 from perturbax.rules.common import drawn, mean_loss
 from perturbax.rules.lowrank import reads, shift
@@ -83,6 +84,7 @@ class Evolution(WholeSequence):
 
         def estimate(net: Network, xs: Float[Array, "T B n_in"], ys: Any, key: Array) -> tuple[Array, Network]:
             some, _ = split(net)
+            resolved(self.sigma, some)
             kinds = self._kinds(net, xs[0])
 
             def fare(member: PyTree) -> Array:

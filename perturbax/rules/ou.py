@@ -11,6 +11,7 @@ from perturbax.credit import Direct, Estimate
 from perturbax.errors import ArgumentError, positive
 from perturbax.network import Network, setting, weights
 from perturbax.noise import Noise, as_noise, plain
+from perturbax.perturbation import resolved
 from perturbax.rule import Rule
 from perturbax.rules.common import Average, drawn, rated, shifted, weight_noise
 
@@ -80,6 +81,7 @@ class OU(Rule):
     def begin(self, net: Network, x: Array) -> PyTree:
         """No deviation yet, and no average."""
         some = weights(net)
+        resolved(self.sigma, some)
         return jax.tree.map(jnp.zeros_like, some), Average.empty(jnp.result_type(*jax.tree.leaves(some)))
 
     def init(self, net: Network, batch: int, key: Array) -> PyTree:

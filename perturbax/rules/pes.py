@@ -12,6 +12,7 @@ from perturbax.credit import Direct, Estimate
 from perturbax.errors import ArgumentError, positive
 from perturbax.network import Network, setting
 from perturbax.noise import Noise, as_noise, plain
+from perturbax.perturbation import resolved
 from perturbax.rule import Rule
 from perturbax.rules.common import drawn, shifted, weight_noise
 
@@ -68,6 +69,7 @@ class Unrolled(Rule):
     def init(self, net: Network, batch: int, key: Array) -> PyTree:
         """States of both networks of each pair, the first noise, and none before it."""
         like = weight_noise(net, self.samples)
+        resolved(self.sigma, like)
         left, xi = drawn(self.noise, self.noise.init(like), key, like)
         before = jax.tree.map(jnp.zeros_like, xi) if self.remembers else ()
         return self._start(net, batch), left, xi, before, jnp.zeros((), int)

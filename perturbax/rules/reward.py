@@ -10,7 +10,7 @@ from perturbax.credit import Estimate, Outer
 from perturbax.errors import ArgumentError, one_of, positive
 from perturbax.network import Network, setting
 from perturbax.noise import Noise, as_noise, plain
-from perturbax.perturbation import Credited
+from perturbax.perturbation import Credited, resolved
 from perturbax.rules.common import Average, node_noise, rated
 
 DELAYS = ("step", "end")
@@ -84,6 +84,7 @@ class Reward(Credited):
     def begin(self, net: Network, x: Array) -> PyTree:
         """The state of the noise, and no average yet."""
         like = node_noise(net, net.start(x.shape[0]), x, 1)
+        resolved(self.sigma, like)
         return self.noise.init(like), Average.empty(like[0].dtype)
 
     def init(self, net: Network, batch: int, key: Array) -> PyTree:

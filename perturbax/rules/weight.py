@@ -10,7 +10,7 @@ from jaxtyping import Array, PyTree
 from perturbax.credit import Direct, Estimate
 from perturbax.errors import ArgumentError
 from perturbax.network import Network, setting, weights
-from perturbax.perturbation import Perturbation
+from perturbax.perturbation import Perturbation, resolved
 from perturbax.rules.common import drawn, shifted
 
 
@@ -50,6 +50,7 @@ class WeightPerturbation(Perturbation):
 
     def init(self, net: Network, batch: int, key: Array) -> PyTree:
         """One state per row, and the first direction."""
+        resolved(self.sigma, weights(net))
         rows = jax.tree.map(lambda s: jnp.broadcast_to(s, (self.lanes, *s.shape)), net.start(batch))
         left, xi = self._direction(net, self.noise.init(self.like(weights(net))), key)
         return rows, left, xi, jnp.zeros((), int)

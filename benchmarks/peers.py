@@ -1,0 +1,80 @@
+"""A generation of evosax's Open_ES against one of ours: same network, data, population and optimiser, one process.
+
+pip install evosax==0.3.2        # in an environment of its own, beside perturbax
+python benchmarks/peers.py --out peers.json
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cases
+import jax
+import jax.random as jr
+import optax
+from cases import CELLS, Size
+from evolution import Strategy, make
+from harness import alternate, medians, ratios, save, table
+from jax.flatten_util import ravel_pytree
+
+import perturbax as px
+from perturbax.rules.common import mean_loss
+
+SIZES = ((Size(64, 32, 50), 64), (Size(256, 8, 50), 64), (Size(512, 1, 50), 256))
+
+
+def theirs(size: Size, population: int) -> Callable[[], Any]:
+    """Return a work: ask for a population, evaluate it, tell."""
+    net, (xs, ys) = cases.network(CELLS["tanh"][0], size.n), cases.data(size)
+    some, rest = px.split(net)
+    flat, unravel = ravel_pytree(some)
+    algorithm, params = make(Strategy("Open_ES", population), flat)
+    state = algorithm.init(jr.key(0), flat, params)
+
+    def generation(key: jax.Array, state: Any) -> Any:
+        ask, tell = jr.split(key)
+        members, state = algorithm.ask(ask, state, params)
+        fitness = jax.vmap(lambda m: mean_loss(px.join(unravel(m), rest), xs, ys, cases.mse))(members)
+        return algorithm.tell(tell, members, fitness, state, params)[0]
+
+    run = jax.jit(generation)
+    return lambda: run(jr.key(1), state)
+
+
+def ours(size: Size, population: int, **options: Any) -> Callable[[], Any]:
+    """Return a work: estimate, and let Adam step."""
+    net, (xs, ys) = cases.network(CELLS["tanh"][0], size.n), cases.data(size)
+    estimate = px.value_and_estimate(px.RULES["evolution"](population=population, **options), cases.mse)
+    optimiser = optax.adam(1e-3)
+    state = optimiser.init(px.weights(net))
+
+    def generation(key: jax.Array, net: px.Network, state: Any) -> Any:
+        grads = estimate(net, xs, ys, key)[1]
+        updates, state = optimiser.update(grads, state)
+        return px.apply_updates(net, updates), state
+
+    run = jax.jit(generation)
+    return lambda: run(jr.key(1), net, state)
+
+
+def main() -> None:
+    """Print one row per size."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    heads = ["size", "population", "Open_ES ms", "evolution, rank 0 / Open_ES", "evolution, rank 1 / Open_ES"]
+    found = []
+    for size, population in SIZES:
+        works = {"Open_ES": theirs(size, population), "rank 0": ours(size, population, rank=0, noise="gaussian"),
+                 "rank 1": ours(size, population)}  # fmt: skip
+        taken = alternate(works, 9)
+        by = ratios(taken, "Open_ES")
+        values = (str(size), population, medians(taken)["Open_ES"] * 1e3, by["rank 0"], by["rank 1"])
+        found.append(dict(zip(heads, values, strict=True)))
+    print(table(heads, [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()] for row in found]))
+    save(args.out, {"peers": found})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""What rounding leaves of a loss difference: the error of delta against float64, for every sigma and precision.
+
+JAX_ENABLE_X64=1 python benchmarks/precision.py
+"""
+
+import cases
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from cases import CELLS, Size
+from harness import table
+
+import perturbax as px
+from perturbax.gradient import keys_of, walk
+from perturbax.perturbation import NodePerturbation
+
+SIGMAS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 1e-4, 1e-5)
+DTYPES = ("float64", "float32", "bfloat16")
+
+
+def deltas(net: px.Network, xs: jax.Array, ys: jax.Array, sigma: float) -> jax.Array:
+    """Return the loss differences of one pair of passes, `(T, B)`."""
+    rule: NodePerturbation = px.RULES["node"](sigma=sigma, credit="to-go")
+    carry = rule.recall(rule.init(net, xs.shape[1], jr.key(0)), rule.begin(net, xs[0]))
+    carry, noise = rule.draw(net, carry, xs, keys_of(jr.key(1), 0, len(xs)))
+    return walk(rule, cases.mse, net, carry, (xs, ys, noise))[1].delta[:, 0]
+
+
+def main() -> None:
+    """Print the relative error, root mean square over steps and examples."""
+    if not jax.config.read("jax_enable_x64"):
+        raise SystemExit("set JAX_ENABLE_X64=1: the reference is float64")
+    size = Size(64, 32, 50)
+    net, data = cases.network(CELLS["tanh"][0], size.n), cases.data(size)
+    rows = []
+    for sigma in SIGMAS:
+        found = {}
+        for dtype in DTYPES:
+            cast = jax.tree.map(lambda w, d=dtype: w.astype(d), (net, *data))
+            try:
+                found[dtype] = deltas(*cast, sigma).astype("float64")
+            except px.PerturbaxError:
+                found[dtype] = None
+        exact = found["float64"]
+        errors = [found[d] if found[d] is None else jnp.sqrt(jnp.mean((found[d] - exact) ** 2) / jnp.mean(exact**2))
+                  for d in DTYPES[1:]]  # fmt: skip
+        rows.append([f"{sigma:g}", *("refused" if e is None else f"{float(e):.1e}" for e in errors)])
+    print(table(["sigma", *DTYPES[1:]], rows))
+
+
+if __name__ == "__main__":
+    main()
