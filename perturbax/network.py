@@ -93,8 +93,9 @@ class Network(eqx.Module):
 
         a_i = drive_i(z_i, r_i) (+ noise_i),   (h_i, y_i) = advance_i(h_i, a_i),   z_{i+1} = D_{i+1} y_i
 
-    Layer i reads its own z_{i+1} of the previous step as r_i. `decor[i]` (a `Fixed` matrix D or None) acts on
-    what layer i reads from below; `decor[0]` acts on the network's input.
+    Layer i reads its own z_{i+1} of the previous step as r_i. `decor[i]` (None, or D_i as a `Fixed` matrix) acts on
+    what layer i reads from below; `decor[0]` acts on the network's input. Like weights, D is stored presynaptic first,
+    so that z = y value and value = D^T: few rows times a matrix are faster that way round.
     """
 
     layers: tuple[Layer, ...]
@@ -140,7 +141,7 @@ class Network(eqx.Module):
         return Network(pulled, (None,) * len(self.decor))
 
     def decorrelation(self, sites: Sequence[Site]) -> tuple[Array | None, ...]:
-        """Return offdiag(mean z z^T) D for each D, in O(rows n^2): z^T (z D) - diag(mean z^2) D.
+        """Return offdiag(mean z z^T) D for each D, stored like it: in O(rows n^2), (z D)^T z - D^T diag(mean z^2).
 
         Garcia Fernandez et al. 2024; Ahmad et al. 2023. z is what was read, D already applied.
         """
@@ -149,7 +150,7 @@ class Network(eqx.Module):
             if D is None:
                 return None
             z = site.z.reshape(-1, site.z.shape[-1])
-            return (z.T @ (z @ D.value) - jnp.sum(z * z, 0)[:, None] * D.value) / z.shape[0]
+            return ((z @ D.value.T).T @ z - jnp.sum(z * z, 0)[None] * D.value) / z.shape[0]
 
         return tuple(map(one, self.decor, sites))
 
@@ -175,7 +176,7 @@ class Network(eqx.Module):
     def _mix(self, i: int, y: Array) -> Array:
         """Apply the D that the reader i sees through; no derivative ever reaches D."""
         D = self.decor[i] if i < len(self.decor) else None
-        return y if D is None else y @ jax.lax.stop_gradient(D.value).T
+        return y if D is None else y @ jax.lax.stop_gradient(D.value)
 
 
 def _constant(s: Array, dtype: Any) -> Array:

@@ -35,7 +35,7 @@ def network(g, case):
     tanh = px.cells.Tanh(n_in, n, key=jr.key(0), bias=False)
     readout = px.cells.Readout(n, n_out, key=jr.key(0), bias=False)
     layers = [with_weights(tanh, W=g.W0.T, U=g.R.T), with_weights(readout, W=g.W1.T)]
-    D0, D1 = (px.Fixed(jnp.asarray(D)) for D in (g.D0, g.D1))
+    D0, D1 = (px.Fixed(jnp.asarray(D).T) for D in (g.D0, g.D1))
     return px.Network(layers, (D0 if case["decor_input"] else None, D1 if case["decor_hidden"] else None))
 
 
@@ -47,7 +47,7 @@ def with_weights(layer, **arrays):
 
 def matrices(net):
     hidden, readout = net.layers
-    D = [None if d is None else d.value for d in net.decor]
+    D = [None if d is None else d.value.T for d in net.decor]
     return {"W0": hidden.W.T, "R": hidden.U.T, "W1": readout.W.T, "D0": D[0], "D1": D[1]}
 
 

@@ -147,13 +147,13 @@ def test_start_takes_the_dtype_of_the_weights(x64):
 
 def test_decorrelation_update_is_its_definition(x64):
     z, D = jr.normal(jr.key(0), (7, 3)), jr.normal(jr.key(1), (3, 3))
-    net = px.Network(net_of(Mine).layers, (None, px.Fixed(D)))
+    net = px.Network(net_of(Mine).layers, (None, px.Fixed(D.T)))
     got = net.decorrelation([px.Site(None, None, None), px.Site(z, None, None)])
     C = z.T @ z / 7
     want = (C - jnp.diag(jnp.diag(C))) @ D
     assert got[0] is None
-    np.testing.assert_allclose(got[1], want, rtol=1e-12)
-    np.testing.assert_allclose(net.redecor(got, 0.1).decor[1].value, D - 0.1 * want, rtol=1e-12)
+    np.testing.assert_allclose(got[1].T, want, rtol=1e-12)
+    np.testing.assert_allclose(net.redecor(got, 0.1).decor[1].value.T, D - 0.1 * want, rtol=1e-12)
 
 
 def test_decorrelating_multiplies_no_two_square_matrices():
