@@ -10,6 +10,7 @@ from typing import Any
 
 import cases
 import jax
+import jax.numpy as jnp
 import optax
 from cases import CELLS, Size
 from harness import table
@@ -53,8 +54,9 @@ def growth(quick: bool = False) -> list[dict[str, Any]]:
 
 def stream(steps: int, n: int = 256, chunk: int = 10_000) -> list[list[str]]:
     """Learn online from a stream of so many steps; resident memory after each tenth."""
-    init, run = px.online(px.RULES["node"](**CREDITS["window 20"]), cases.mse, optax.adam(1e-3), 10)
-    net, (xs, ys) = cases.network(CELLS["tanh"][0], n), cases.data(Size(n, 1, chunk))
+    init, run = px.online(px.RULES["node"](**CREDITS["window 20"]), cases.mse, optax.adam(1e-4), 10)
+    net, (xs, _) = cases.network(CELLS["tanh"][0], n), cases.data(Size(n, 1, chunk))
+    ys = jnp.roll(xs, 1, 0)  # to be learnt: the input one step ago
     state = init(net, xs[0], ys[0], jax.random.key(0))
     go, began, rows = jax.jit(run, donate_argnums=0), time.perf_counter(), []
     chunks = max(1, steps // chunk)

@@ -63,14 +63,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    heads = ["size", "population", "Open_ES ms", "evolution, rank 0 / Open_ES", "evolution, rank 1 / Open_ES"]
+    variants = {"rank 0, normal noise": {"rank": 0, "noise": "gaussian"}, "rank 0, signs": {"rank": 0},
+                "rank 1, signs (default)": {}}  # fmt: skip
+    heads = ["size", "population", "Open_ES ms", *variants]
     found = []
     for size, population in SIZES:
-        works = {"Open_ES": theirs(size, population), "rank 0": ours(size, population, rank=0, noise="gaussian"),
-                 "rank 1": ours(size, population)}  # fmt: skip
-        taken = alternate(works, 9)
+        works = {name: ours(size, population, **options) for name, options in variants.items()}
+        taken = alternate({"Open_ES": theirs(size, population), **works}, 9)
         by = ratios(taken, "Open_ES")
-        values = (str(size), population, medians(taken)["Open_ES"] * 1e3, by["rank 0"], by["rank 1"])
+        values = (str(size), population, medians(taken)["Open_ES"] * 1e3, *(by[name] for name in variants))
         found.append(dict(zip(heads, values, strict=True)))
     print(table(heads, [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()] for row in found]))
     save(args.out, {"peers": found})

@@ -9,6 +9,8 @@ repeated matrix-vector products of the same size.
 """
 
 import argparse
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,8 @@ def draw(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
             panel.set(xscale="log", yscale="log")
             panel.set_xticks(at, [str(v) for v in at], minor=False)
             panel.minorticks_off()
+            low, high = panel.get_ylim()  # whole decades, so that every panel shows at least two numbers
+            panel.set_ylim(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)))
             panel.grid(color="#ddd", lw=0.6)
             panel.spines[["top", "right"]].set_visible(False)
             if row:
@@ -101,7 +105,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--redraw", action="store_true", help="draw again from OUT/scaling.json, without measuring")
     args = parser.parse_args()
+    if args.redraw:
+        return draw(json.loads((args.out / "scaling.json").read_text())["axes"], args.out / "scaling.svg")
     args.out.mkdir(parents=True, exist_ok=True)
     gemm, sweeps, found = gemm_rate(), {}, {}
     print(f"matrix product: {gemm / 1e9:.0f} Gop/s")
