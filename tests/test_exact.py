@@ -130,7 +130,7 @@ def test_batches_are_averaged_with_noise_of_their_own():
     table = [jr.rademacher(jr.key(i), (tiny.T, 1, *s.a.shape), float) for i, s in enumerate(shapes)]
 
     def estimate(xs, ys, table):
-        rule = px.RULES["node"](sigma=SIGMA, credit="to-go", noise=tiny.Recorded(table))
+        rule = px.RULES["node"](sigma=1e-2, credit="to-go", noise=tiny.Recorded(table))
         return px.value_and_estimate(rule, tiny.mse)(net, xs, ys, jr.key(0))[1]
 
     alone = [estimate(xs[:, [b]], ys[:, [b]], [t[:, :, [b]] for t in table]) for b in range(4)]

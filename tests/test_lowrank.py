@@ -61,8 +61,7 @@ def estimate(net, xs, ys, **options):
     return px.value_and_estimate(rule, tiny.mse)(net, xs, ys, jr.key(4))
 
 
-@pytest.mark.parametrize("rank", [1, 2])
-@pytest.mark.parametrize("decor", ["off", "hidden+input"])
+@pytest.mark.parametrize(("decor", "rank"), [("off", 1), ("hidden+input", 2)])
 @pytest.mark.parametrize("cell", [*CELLS, Twice], ids=lambda c: c.__name__)
 def test_the_same_as_multiplied_out(cell, decor, rank, x64, monkeypatch):
     net = tiny.network(cell, n_in=2, n=2, depth=2).decorrelated(decor, 2)

@@ -65,13 +65,13 @@ def test_rates_times_t_and_optimisers_that_start_from_the_rate(monkeypatch):
 
 def test_the_best_wins_and_hands_on_its_settings(capsys, tmp_path):
     out = tmp_path / "t"
-    argv = [*QUICK, "--optimiser", "sgd", "--clip", "0", "--lrs", "1e-9,0.3,1e30", "--discounts", "1,0.5", "--seeds",
+    argv = [*QUICK, "--optimiser", "sgd", "--clip", "0", "--lrs", "1e-9,0.1,1e30", "--discounts", "1,0.5", "--seeds",
             "2", "--out", str(out)]  # fmt: skip
     assert main(argv) == 0
     said = capsys.readouterr()
     assert said.err == ""
     rows = [line.split("│")[1:5] for line in said.out.splitlines() if line.startswith("│")]
-    assert [float(row[0]) for row in rows] == [0.3, 0.3, 1e-9, 1e-9, 1e30, 1e30]
+    assert [float(row[0]) for row in rows] == [0.1, 0.1, 1e-9, 1e-9, 1e30, 1e30]
     assert ["best" in "".join(row) for row in rows] == [True, *[False] * 5]
     assert ["diverged at step" in row[2] for row in rows] == [False] * 4 + [True] * 2
     found = json.loads((out / "tune.json").read_text())
@@ -79,15 +79,15 @@ def test_the_best_wins_and_hands_on_its_settings(capsys, tmp_path):
     assert found["experiment"]["steps"] == 60
     assert {"jax", "perturbax"} <= set(found["versions"])
     first, last = found["candidates"][0], found["candidates"][-1]
-    assert (first["lr"], first["loss"]) == (0.3, pytest.approx(sum(first["losses"]) / 2))
+    assert (first["lr"], first["loss"]) == (0.1, pytest.approx(sum(first["losses"]) / 2))
     assert first["loss"] < 0.8 * found["candidates"][2]["loss"]  # a hopeless rate learns nothing
     assert last["loss"] is None
     assert all(at >= 1 for at in last["diverged_at"])
     # The whole run has the steps of its budget: a step of node perturbation costs two passes.
     e = read_experiment(out / "config.json")
-    assert (e.lr, e.rule_options["discount"], e.steps) == (0.3, first["discount"], 400)
+    assert (e.lr, e.rule_options["discount"], e.steps) == (0.1, first["discount"], 400)
     assert main(["run", "--config", str(out / "config.json"), "--steps", "4", "--out", str(tmp_path / "run")]) == 0
-    assert px.load(tmp_path / "run").experiment.lr == 0.3
+    assert px.load(tmp_path / "run").experiment.lr == 0.1
     # Neither another search nor a run goes on in the folder.
     before = {p: p.read_bytes() for p in out.iterdir()}
     assert main(argv) == 2
