@@ -6,12 +6,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 from jaxtyping import Array, PyTree
 
 from perturbax.credit import Outer, to_go
 from perturbax.errors import ArgumentError, LayerError
-from perturbax.gradient import Learner, Loss
+from perturbax.gradient import Learner, Loss, keys_of
 from perturbax.network import Layer, Network, setting, split
 from perturbax.noise import plain
 from perturbax.perturbation import NodePerturbation
@@ -130,7 +129,7 @@ class Guess(NodePerturbation):
     def watch(self, net: Network, left: PyTree, xs: Array, ys: Any, loss: Loss, key: Array) -> tuple[PyTree, Seen]:
         """Run all rows over the sequence: -> (state of the noise, what was seen)."""
         carry = self.recall(self.init(net, xs.shape[1], key), left)
-        keys = jax.vmap(lambda t: jr.fold_in(key, t))(jnp.arange(len(xs)))
+        keys = keys_of(key, 0, len(xs))
         (states, left), xi = self.draw(net, carry, xs, keys)
         unit = 1 / self.variance**0.5
 
