@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from perturbax.experiment import Experiment as Experiment
     from perturbax.gradient import decorrelate as decorrelate
     from perturbax.gradient import forward as forward
-    from perturbax.network import Fixed as Fixed
-    from perturbax.network import Layer as Layer
+    from perturbax.layer import Fixed as Fixed
+    from perturbax.layer import Layer as Layer
+    from perturbax.layer import apply_updates as apply_updates
+    from perturbax.layer import join as join
+    from perturbax.layer import setting as setting
+    from perturbax.layer import split as split
+    from perturbax.layer import weights as weights
     from perturbax.network import Network as Network
     from perturbax.network import Site as Site
-    from perturbax.network import apply_updates as apply_updates
-    from perturbax.network import join as join
-    from perturbax.network import setting as setting
-    from perturbax.network import split as split
-    from perturbax.network import weights as weights
     from perturbax.noise import Noise as Noise
     from perturbax.perturbation import NodePerturbation as NodePerturbation
     from perturbax.rule import Rule as Rule
@@ -54,7 +54,8 @@ _HOME = {
     "diagnosis": ("diagnose",),
     "errors": ("PerturbaxError",),
     "gradient": ("decorrelate", "forward"),
-    "network": ("Fixed", "Layer", "Network", "Site", "apply_updates", "join", "setting", "split", "weights"),
+    "layer": ("Fixed", "Layer", "apply_updates", "join", "setting", "split", "weights"),
+    "network": ("Network", "Site"),
     "noise": ("Noise",),
     "perturbation": ("NodePerturbation",),
     "rule": ("Rule", "value_and_estimate"),

@@ -8,7 +8,8 @@ from jaxtyping import Array, Float, PyTree
 
 from perturbax.errors import ArgumentError
 from perturbax.gradient import Estimator, Loss
-from perturbax.network import Network, join, split
+from perturbax.layer import join, split
+from perturbax.network import Network
 
 
 def _exact(total: Any) -> Estimator:

@@ -16,7 +16,8 @@ from perturbax.catalog import FIELDS, find, parse_units, provisional, settings_o
 from perturbax.cells import CELLS, Readout
 from perturbax.errors import ArgumentError, one_of, positive, unknown
 from perturbax.experiment import DEFAULTS, Experiment
-from perturbax.network import Network, weights
+from perturbax.layer import weights
+from perturbax.network import Network
 from perturbax.rule import Rule
 from perturbax.rules import RULES
 from perturbax.task import Task
@@ -61,9 +62,14 @@ def make_network(e: Experiment, sizes: Sequence[int], key: jax.Array) -> Network
     cell: Any = find("cell", e.cell, CELLS)
     units = parse_units(e.units)
     *keys, last = jr.split(key, len(units) + 1)
-    below = (sizes[0], *units)
-    layers = [cell(below[i], n, key=k, **e.cell_options) for i, (n, k) in enumerate(zip(units, keys, strict=True))]
-    net = Network((*layers, Readout(below[-1], sizes[1], key=last)))
+    layers: list[Any] = []
+    width = sizes[0]
+    for n, k in zip(units, keys, strict=True):
+        layers.append(cell(width, n, key=k, **e.cell_options))
+        width = jax.eval_shape(layers[-1].start)[1].shape[-1]
+    own = getattr(layers[-1], "readout", None)  # some cells have a readout of their own
+    layers.append(own(sizes[1], key=last) if own else Readout(width, sizes[1], key=last))
+    net = Network(layers, residual=bool(e.residual), normalise=bool(e.normalise))
     return net.decorrelated(e.decorrelate or "off", sizes[0])
 
 
@@ -140,7 +146,7 @@ def passes_per_step(e: Experiment, rule: Rule) -> int:
 
 
 def _check_types(classes: dict[str, type]) -> None:
-    from perturbax.network import Layer
+    from perturbax.layer import Layer
 
     for kind, base in (("task", Task), ("rule", Rule), ("cell", Layer)):
         if not issubclass(classes[kind], base):

@@ -11,7 +11,7 @@ from docstring_parser import parse
 from perturbax.errors import ArgumentError, unknown
 from perturbax.imports import imported
 
-NOT_SETTINGS = ("self", "n_in", "n", "key")
+OF_CELLS = ("n_in", "n", "key")  # what a cell is built with beside its settings
 AUTO = "auto"
 MEASURED = ("sigma", "samples")  # settings of a rule that may be `auto`
 
@@ -46,16 +46,26 @@ def options(cls: type) -> dict[str, Option]:
         {f.name for f in dataclasses.fields(cls) if f.metadata.get("data")} if dataclasses.is_dataclass(cls) else ()
     )
     found = {}
-    for name, parameter in inspect.signature(cls).parameters.items():
-        if (
-            name in NOT_SETTINGS
-            or name in hidden
-            or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        ):
+    parameters = _parameters(cls)
+    built = OF_CELLS if "key" in parameters else ()
+    for name, parameter in parameters.items():
+        if name in built or name in hidden or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         default = parameter.default
         kind = type(default) if isinstance(default, bool | int | float | str) else str
         found[name] = Option(name, kind, default, docs.get(name, ""))
+    return found
+
+
+def _parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a constructor; one that hands on **others has those of the next class, too."""
+    found = dict(inspect.signature(cls).parameters)
+    for base in cls.__mro__[1:]:
+        if not any(p.kind == p.VAR_KEYWORD for p in found.values()):
+            break
+        if "__init__" in base.__dict__ and base is not object:
+            found = {k: p for k, p in found.items() if p.kind != p.VAR_KEYWORD}
+            found |= {k: p for k, p in inspect.signature(base).parameters.items() if k not in found and k != "self"}
     return found
 
 
@@ -115,8 +125,8 @@ def unmeasured(given: dict[str, Any]) -> list[str]:
 
 FIELDS: dict[str, type] = {
     "task": str, "rule": str, "cell": str, "data": str, "steps": int, "passes": int, "batch": int, "lr": float,
-    "optimiser": str, "schedule": str, "clip": float, "decorrelate": str, "decor_lr": float, "mode": str, "every": int,
-    "seed": int, "logs": int,
+    "optimiser": str, "schedule": str, "clip": float, "decorrelate": str, "decor_lr": float, "residual": bool,
+    "normalise": bool, "mode": str, "every": int, "seed": int, "logs": int,
 }  # fmt: skip
 
 

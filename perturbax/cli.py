@@ -14,7 +14,8 @@ from perturbax.experiment import DEFAULTS, Experiment
 KINDS = ("task", "rule", "cell")
 EXPERIMENTS = ("run", "compare", "diagnose", "tune")  # commands that take settings of classes
 METAVARS = {"units": "N,N,...", "data": "FILE", "lr": "RATE", "decor_lr": "RATE", "clip": "NORM"}
-CHOICES = {"mode": "sequence|online", "decorrelate": "off|hidden|hidden+input"}
+CHOICES = {"mode": "sequence|online", "decorrelate": "off|hidden|hidden+input",
+           "residual": "true|false", "normalise": "true|false"}  # fmt: skip
 EPILOG = """every --task.NAME, --rule.NAME and --cell.NAME setting of the chosen classes is listed at the end of
 `perturbax run --help`; add --rule activity (say) to see those of another one"""
 

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from perturbax.network import Network, weights
+from perturbax.layer import weights
+from perturbax.network import Network
 
 
 class Credit(NamedTuple):
@@ -71,11 +72,23 @@ class Direct(NamedTuple):
         return jax.tree.map(lambda g: jnp.tensordot(c.sum(-1), g, 2), self.grads)
 
 
+class Both(NamedTuple):
+    """Signals of this step, and gradients of its own that a rule carries forward: leaves of direct like the weights."""
+
+    outer: Outer
+    direct: PyTree
+
+    def settle(self, net: Network, c: None) -> Network:
+        """Add them; direct was summed over steps as it came."""
+        return jax.tree.map(jnp.add, self.outer.settle(net, c), self.direct)
+
+
 class Estimate(NamedTuple):
     """What a rule says of one step.
 
     loss `(B,)` and y `(B, n_out)` of the clean pass (of the mean noisy pass where there is no clean one); sites as in
-    `Network.step`; delta `(K, B)`, or None where parts already are gradients; parts: `Outer` or `Direct`.
+    `Network.step`; delta `(K, B)`, or None where parts already are gradients; parts: `Outer`, `Direct`
+    or `Both`.
     """
 
     loss: Array

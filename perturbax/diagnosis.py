@@ -14,8 +14,9 @@ from jaxtyping import Array, PyTree
 from perturbax.backprop import bptt
 from perturbax.errors import ArgumentError, positive
 from perturbax.gradient import Loss
+from perturbax.layer import weights
 from perturbax.moments import ROUNDING, SURE, Moments, cosine_at, reach
-from perturbax.network import Network, weights
+from perturbax.network import Network
 from perturbax.rule import Rule
 from perturbax.store import named
 

@@ -26,6 +26,8 @@ class Experiment:
         clip: largest global norm of a gradient estimate; 0 for no clipping.
         decorrelate: decorrelate nothing (off), hidden outputs (hidden), or also the input (hidden+input).
         decor_lr: learning rate of the decorrelating matrices, on the same schedule.
+        residual: whether recurrent layers above the first add to what they read (true or false).
+        normalise: whether what a layer reads from a layer below is normalised over units (true or false).
         mode: sequence (an update per batch of sequences) or online (updates while the stream runs).
         every: steps of the stream between updates, online.
         seed: seed of weights, data order and noise.
@@ -49,6 +51,8 @@ class Experiment:
     clip: float | None = None
     decorrelate: str | None = None
     decor_lr: float | None = None
+    residual: bool | None = None
+    normalise: bool | None = None
     mode: str | None = None
     every: int | None = None
     seed: int = 0
@@ -69,5 +73,6 @@ class Experiment:
 
 DEFAULTS: Options = {
     "units": (64,), "passes": 6000, "batch": 32, "lr": 1e-3, "optimiser": "adam", "schedule": "cosine", "clip": 1.0,
-    "decorrelate": "off", "decor_lr": 1e-3, "mode": "sequence", "every": 1,
+    "decorrelate": "off", "decor_lr": 1e-3, "residual": False, "normalise": False,
+    "mode": "sequence", "every": 1,
 }  # fmt: skip

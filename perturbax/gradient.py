@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PyTree
 
-from perturbax.credit import Outer, nothing, pairing, to_go
-from perturbax.network import Network, Site, join, split, weights
+from perturbax.credit import Both, Outer, nothing, pairing, to_go
+from perturbax.layer import join, split, weights
+from perturbax.network import Network, Site
 
 Loss: TypeAlias = Callable[[Any, Any], Array]
 Estimator: TypeAlias = Callable[..., tuple[Array, Network]]
@@ -54,14 +55,19 @@ def walk(rule: Any, score: Loss, net: Network, carry: PyTree, block: tuple, step
     step, at_once = step or rule.step, rule.credit_over().window == 1
 
     def body(carry: PyTree, now: tuple) -> tuple[PyTree, Seen]:
-        x, y, noise = now
+        (carry, total), (x, y, noise) = carry, now
         carry, e = step(net, carry, x, lambda out: score(raised(out), y), noise)
+        if rule.accrues:  # stacked, gradients of every step would take block x weights
+            total, e = jax.tree.map(jnp.add, total, e.parts.direct), e._replace(parts=e.parts.outer)
+        carry = carry, total
         z = tuple(None if D is None else site.z for site, D in zip(e.sites, net.decor, strict=True))
         if at_once and e.delta is not None and isinstance(e.parts, Outer):
             return carry, Seen(e.loss, None, e.parts.paired(e.delta), z)
         return carry, Seen(e.loss, e.delta, e.parts, z)
 
-    return jax.lax.scan(body, carry, block, unroll=turn(net, len(jax.tree.leaves(block)[0])))
+    start = carry, nothing(net) if rule.accrues else ()
+    (carry, total), seen = jax.lax.scan(body, start, block, unroll=turn(net, len(jax.tree.leaves(block)[0])))
+    return carry, seen._replace(parts=Both(seen.parts, total)) if rule.accrues else seen
 
 
 def raised(out: Array) -> Array:
@@ -205,7 +211,7 @@ def improve(net: Network, optimiser: Any, opt: PyTree, grads: Network, rule: Any
     """Apply one optax update to the weights; the rule may hold some of them still."""
     some, rest = split(net)
     updates, opt = optimiser.update(grads, opt, some)
-    some = jax.tree.map(lambda w, u: (w + u).astype(w.dtype), some, rule.hold(updates))
+    some = jax.tree.map(lambda w, u: (w + u).astype(w.dtype), some, rule.hold(updates, some))
     return join(some, rest), opt
 
 

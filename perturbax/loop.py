@@ -11,7 +11,8 @@ from jaxtyping import Array, PyTree
 from perturbax.build import Parts
 from perturbax.experiment import Experiment
 from perturbax.gradient import activity, decorrelate, forward, improve
-from perturbax.network import Network, weights
+from perturbax.layer import weights
+from perturbax.network import Network
 from perturbax.streaming import online
 from perturbax.task import HeldOut, Task
 

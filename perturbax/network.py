@@ -1,83 +1,15 @@
-"""Layers, networks, and the split of synapses (weights, linear) from neurons (dynamics, no weights)."""
+"""Networks: stacks of layers over a batch, and what flows between them."""
 
-import abc
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.tree_util import keystr, tree_flatten_with_path
 from jaxtyping import Array, Float
 
-from perturbax.errors import ArgumentError, LayerError
-
-Tree = TypeVar("Tree")
-
-
-def setting(default: Any) -> Any:
-    """Return a field that is part of the structure, not of the arrays: a choice, a count, a switch."""
-    return eqx.field(default=default, static=True)
-
-
-class Fixed(eqx.Module):
-    """An array that a network holds and that is not a weight: a mask, a time constant, a decorrelating D."""
-
-    value: Any
-
-
-def is_fixed(node: object) -> bool:
-    """Whether a node of a tree is a `Fixed` array."""
-    return isinstance(node, Fixed)
-
-
-def split(tree: Tree) -> tuple[Tree, Tree]:
-    """Cut a tree into its weights and all the rest: two trees, each None where the other has a value."""
-    return eqx.partition(tree, eqx.is_inexact_array, is_leaf=is_fixed)
-
-
-def join(some: Tree, rest: Tree) -> Tree:
-    """Undo `split`."""
-    return eqx.combine(some, rest, is_leaf=is_fixed)
-
-
-def weights(tree: Tree) -> Tree:
-    """Return the tree with everything but its weights replaced by None: all that optax and gradients see."""
-    return split(tree)[0]
-
-
-def apply_updates(net: Tree, updates: Tree) -> Tree:
-    """Return the network with updates, a tree like `weights(net)`, added to its weights."""
-    return eqx.apply_updates(net, updates)
-
-
-class Layer(eqx.Module):
-    """One layer, written for ONE example: linear synapses (`drive`) and weight-free neurons (`advance`).
-
-    Plain float arrays among the fields are weights; wrap any other array in `Fixed`. A complete layer:
-
-        class Tanh(Layer):
-            W: Array
-            U: Array
-            def start(self):          return (), jnp.zeros(self.U.shape[0])
-            def drive(self, z, r):    return z @ self.W + r @ self.U
-            def advance(self, h, a):  return (), jnp.tanh(a)
-
-    z `(n_below,)` is the input from below, r `(n,)` the layer's own visible output one step ago (decorrelated
-    where the network does that), h any tree of hidden state, y `(n,)` the visible output.
-    """
-
-    @abc.abstractmethod
-    def start(self) -> tuple[Any, Array]:
-        """Return (h, y) before the first step. Constants: no weight learns through them."""
-
-    @abc.abstractmethod
-    def drive(self, z: Array, r: Array) -> Array:
-        """Return the pre-activation a, linear in this layer's weights."""
-
-    @abc.abstractmethod
-    def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
-        """Return the next (h, y). Called on the layer without its weights; needs no derivative."""
+from perturbax.errors import ArgumentError, one_of
+from perturbax.layer import Fixed, Layer, advanced, pulled, setting, weights
 
 
 class Site(NamedTuple):
@@ -91,23 +23,39 @@ class Site(NamedTuple):
 class Network(eqx.Module):
     """A stack of layers, vectorised over the batch; the last layer is the readout.
 
-        a_i = drive_i(z_i, r_i) (+ noise_i),   (h_i, y_i) = advance_i(h_i, a_i),   z_{i+1} = D_{i+1} y_i
+        a_i = drive_i(z_i, r_i) (+ noise_i),   (h_i, y_i) = advance_i(h_i, a_i) (y_i + shift_i),   z_{i+1} = D_{i+1} y_i
 
-    Layer i reads its own z_{i+1} of the previous step as r_i. `decor[i]` (None, or D_i as a `Fixed` matrix) acts on
-    what layer i reads from below; `decor[0]` acts on the network's input. Like weights, D is stored presynaptic first,
-    so that z = y value and value = D^T: few rows times a matrix are faster that way round.
+    Layer i reads its own D_{i+1} y_i of the previous step as r_i. `decor[i]` (None, or D_i as a `Fixed` matrix) acts
+    on what layer i reads from below; `decor[0]` acts on the network's input. Like weights, D is stored presynaptic
+    first, so that z = y value and value = D^T: few rows times a matrix are faster that way round.
+
+    residual: hidden layers above the first add to what they read, z_{i+1} = z_i + y_i. normalise: what layers read
+    from a layer below is shifted and scaled to mean 0 and variance 1 over its units, example by example (Ba, Kiros,
+    Hinton 2016, without weights); sums of `residual` are normalised when they are read.
     """
 
     layers: tuple[Layer, ...]
     decor: tuple[Fixed | None, ...]
+    residual: bool = setting(False)
+    normalise: bool = setting(False)
 
-    def __init__(self, layers: Sequence[Layer], decor: Sequence[Fixed | None] | None = None):
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        decor: Sequence[Fixed | None] | None = None,
+        *,
+        residual: bool = False,
+        normalise: bool = False,
+    ):
         self.layers = tuple(layers)
         self.decor = (None,) * len(self.layers) if decor is None else tuple(decor)
+        self.residual, self.normalise = residual, normalise
         if not self.layers:
             raise ArgumentError("a network needs at least one layer")
         if len(self.decor) != len(self.layers):
             raise ArgumentError(f"decor needs one entry per layer: {len(self.decor)} for {len(self.layers)} layers")
+        if (residual or normalise) and any(D is not None for D in self.decor):
+            raise ArgumentError("a network is decorrelated, or residual or normalised: D must see what layers read")
 
     def start(self, batch: int) -> tuple:
         """Return the state before the first step, ((h, r), ...) with a leading batch axis, dtype of the weights."""
@@ -118,18 +66,27 @@ class Network(eqx.Module):
             states.append((h, self._mix(i + 1, y)))
         return jax.tree.map(lambda s: jnp.broadcast_to(s, (batch, *s.shape)), tuple(states))
 
-    def step(self, state: tuple, x: Float[Array, "B n_in"], noise: Sequence[Array] | None = None):
-        """Advance one step: -> (state, y `(B, n_out)`, sites). noise: one array `(B, ...)` per layer, added to a."""
-        z, after, sites = self._mix(0, x), [], []
+    def step(
+        self,
+        state: tuple,
+        x: Float[Array, "B n_in"],
+        noise: Sequence[Array] | None = None,
+        shift: Sequence[Array] | None = None,
+    ):
+        """Advance one step: -> (state, y `(B, n_out)`, sites). noise, shift: `(B, ...)` per layer, on a and on y."""
+        y = z = self._mix(0, x)
+        after, sites = [], []
         for i, (layer, (h, r)) in enumerate(zip(self.layers, state, strict=True)):
-            a = jax.vmap(layer.drive)(z, r)
+            read = self._normal(z) if i and self.normalise else z
+            a = jax.vmap(layer.drive)(read, r)
             if noise is not None:
                 a = a + noise[i]
-            sites.append(Site(z, r, a))
-            h, y = _advance(i, layer, h, a)
-            z = self._mix(i + 1, y)
-            after.append((h, z))
-        return tuple(after), z, tuple(sites)
+            sites.append(Site(read, r, a))
+            h, y = advanced(i, layer, h, a)
+            y = self._mix(i + 1, y if shift is None else y + shift[i])
+            after.append((h, y))
+            z = z + y if self.residual and 0 < i < len(self.layers) - 1 and z.shape == y.shape else y
+        return tuple(after), y, tuple(sites)
 
     def credit(self, sites: Sequence[Site], signal: Sequence[Array]) -> "Network":
         """Sum signal (x) presynaptic activity over the leading axis: a tree shaped like `weights(net)`.
@@ -137,8 +94,8 @@ class Network(eqx.Module):
         The transpose of the linear map weights -> a, at each site. sites and signal: `(rows, ...)`.
         Raises LayerError where a drive is not linear in its weights.
         """
-        pulled = [_pull(i, *args) for i, args in enumerate(zip(self.layers, sites, signal, strict=True))]
-        return Network(pulled, (None,) * len(self.decor))
+        each = enumerate(zip(self.layers, sites, signal, strict=True))
+        return self.like([pulled(i, layer, site.z, site.r, s) for i, (layer, site, s) in each])
 
     def decorrelation(self, sites: Sequence[Site]) -> tuple[Array | None, ...]:
         """Return offdiag(mean z z^T) D for each D, stored like it: in O(rows n^2), (z D)^T z - D^T diag(mean z^2).
@@ -160,77 +117,34 @@ class Network(eqx.Module):
             None if D is None or direction is None else Fixed(D.value - lr * direction)
             for D, direction in zip(self.decor, directions, strict=True)
         ]
-        return Network(self.layers, new)
+        return self.like(self.layers, new)
 
     def decorrelated(self, which: str, n_in: int) -> "Network":
         """Return the network with identity D on its `hidden` outputs, on `hidden+input`, or none (`off`)."""
-        if which not in ("off", "hidden", "hidden+input"):
-            raise ArgumentError(f"decorrelate is off, hidden or hidden+input, not {which!r}")
+        one_of("decorrelate", which, ("off", "hidden", "hidden+input"))
         if which == "off":
-            return Network(self.layers)
+            return self.like(self.layers)
         dtype = jnp.result_type(*jax.tree.leaves(weights(self)))
         sizes = [n_in if which == "hidden+input" else None]
         sizes += [layer.start()[1].shape[-1] for layer in self.layers[:-1]]
-        return Network(self.layers, [None if n is None else Fixed(jnp.eye(n, dtype=dtype)) for n in sizes])
+        return self.like(self.layers, [None if n is None else Fixed(jnp.eye(n, dtype=dtype)) for n in sizes])
+
+    def like(self, layers: Sequence[Layer], decor: Sequence[Fixed | None] | None = None) -> "Network":
+        """Return a network wired alike."""
+        return Network(layers, decor, residual=self.residual, normalise=self.normalise)
 
     def _mix(self, i: int, y: Array) -> Array:
         """Apply the D that the reader i sees through; no derivative ever reaches D."""
         D = self.decor[i] if i < len(self.decor) else None
         return y if D is None else y @ jax.lax.stop_gradient(D.value)
 
+    @staticmethod
+    def _normal(z: Array) -> Array:
+        """Shift and scale to mean 0 and variance 1 over units."""
+        z = z - z.mean(-1, keepdims=True)
+        return z * jax.lax.rsqrt(jnp.mean(z * z, -1, keepdims=True) + 1e-5)
+
 
 def _constant(s: Array, dtype: Any) -> Array:
     s = jnp.asarray(s)
     return jax.lax.stop_gradient(s.astype(dtype) if jnp.issubdtype(s.dtype, jnp.inexact) else s)
-
-
-def _named(i: int, layer: Layer) -> str:
-    return f"layer {i} ({type(layer).__name__})"
-
-
-def _advance(i: int, layer: Layer, h: Any, a: Array) -> tuple[Any, Array]:
-    """Run the neurons on the layer stripped of its weights; name the weight if `advance` reaches for one."""
-    try:
-        return jax.vmap(split(layer)[1].advance)(h, a)
-    except (TypeError, AttributeError, ValueError) as error:
-        if used := _weights_used(layer, h, a):
-            raise LayerError(
-                f"{_named(i, layer)}: advance uses the weight{'s' * (len(used) > 1)} {', '.join(used)}; "
-                "weights belong in drive (wrap an array that is not learnt in Fixed)"
-            ) from error
-        raise
-
-
-def _weights_used(layer: Layer, h: Any, a: Array) -> list[str]:
-    """Names of the weights without which `advance` fails, if it works with all of them."""
-
-    def works(layer: Layer) -> bool:
-        try:
-            jax.eval_shape(jax.vmap(layer.advance), h, a)
-        except Exception:
-            return False
-        return True
-
-    if not works(layer):
-        return []
-    some, rest = split(layer)
-    paths, tree = tree_flatten_with_path(some)
-    without = [[None if j == i else leaf for j, (_, leaf) in enumerate(paths)] for i in range(len(paths))]
-    kept = [works(join(tree.unflatten(leaves), rest)) for leaves in without]
-    return [keystr(path).lstrip(".") for (path, _), fine in zip(paths, kept, strict=True) if not fine]
-
-
-def _pull(i: int, layer: Layer, site: Site, signal: Array) -> Layer:
-    some, rest = split(layer)
-
-    def drive(some: Layer) -> Array:
-        return jax.vmap(join(some, rest).drive)(site.z, site.r)
-
-    want = jax.eval_shape(drive, some)
-    try:
-        return jax.linear_transpose(drive, some)(signal.astype(want.dtype))[0]
-    except (NotImplementedError, AssertionError, TypeError, ValueError) as error:
-        if want.shape != signal.shape:
-            raise
-        reason = "an operation on weights only" if isinstance(error, AssertionError) else str(error).splitlines()[0]
-        raise LayerError(f"{_named(i, layer)}: drive is not linear in its weights (JAX: {reason})") from error

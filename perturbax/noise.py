@@ -13,7 +13,7 @@ from jaxtyping import Array, PyTree
 
 from perturbax.errors import ArgumentError, one_of, positive
 from perturbax.imports import imported
-from perturbax.network import setting
+from perturbax.layer import setting
 
 
 class Noise(eqx.Module):

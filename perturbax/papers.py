@@ -9,8 +9,13 @@ CITATIONS: dict[str, str] = {
     "International Conference on Machine Learning (ICML). arXiv:1511.06464.",
     "baydin2022": "Baydin A. G., Pearlmutter B. A., Syme D., Wood F., Torr P. (2022). Gradients without "
     "backpropagation. arXiv:2202.08587.",
+    "bellec2018": "Bellec G., Salaj D., Subramoney A., Legenstein R., Maass W. (2018). Long short-term memory and "
+    "learning-to-learn in networks of spiking neurons. Advances in Neural Information Processing Systems 31. "
+    "arXiv:1803.09574.",
     "bellec2020": "Bellec G., Scherr F., Subramoney A., Hajek E., Salaj D., Legenstein R., Maass W. (2020). A solution "
     "to the learning dilemma for recurrent networks of spiking neurons. Nature Communications 11:3625.",
+    "caillon2025": "Caillon P., Fagnou E., Allauzen A. (2025). Fast training of recurrent neural networks with "
+    "stationary state feedbacks. arXiv:2503.23104.",
     "cauwenberghs1993": "Cauwenberghs G. (1993). A fast stochastic error-descent algorithm for supervised learning and "
     "optimization. Advances in Neural Information Processing Systems 5, 244-251.",
     "cho2014": "Cho K., van Merriënboer B., Gulcehre C., Bahdanau D., Bougares F., Schwenk H., Bengio Y. (2014). "
@@ -18,7 +23,11 @@ CITATIONS: dict[str, str] = {
     "Empirical Methods in Natural Language Processing (EMNLP). arXiv:1406.1078.",
     "dalm2023": "Dalm S., van Gerven M., Ahmad N. (2023). Effective learning with node perturbation in multi-layer "
     "neural networks. arXiv:2310.00965.",
+    "dickinson1976": "Dickinson R. P., Gelinas R. J. (1976). Sensitivity analysis of ordinary differential equation "
+    "systems: a direct method. Journal of Computational Physics 21(2), 123-143.",
     "elman1990": "Elman J. L. (1990). Finding structure in time. Cognitive Science 14(2), 179-211.",
+    "feng2024": "Feng L., Tung F., Ahmed M. O., Bengio Y., Hajimirsadeghi H. (2024). Were RNNs all we needed? "
+    "arXiv:2410.01201.",
     "fiete2006": "Fiete I. R., Seung H. S. (2006). Gradient learning in spiking neural networks by dynamic "
     "perturbation of conductances. Physical Review Letters 97, 048104.",
     "flower1992": "Flower B., Jabri M. (1992). Summed weight neuron perturbation: an O(N) improvement over weight "
@@ -41,6 +50,8 @@ CITATIONS: dict[str, str] = {
     "architectures. International Conference on Machine Learning (ICML), PMLR 37, 2342-2350.",
     "kailath1968": "Kailath T. (1968). An innovations approach to least-squares estimation, part I: linear filtering "
     "in additive white noise. IEEE Transactions on Automatic Control 13(6), 646-655.",
+    "kolen1994": "Kolen J. F., Pollack J. B. (1994). Backpropagation without weight transport. IEEE International "
+    "Conference on Neural Networks, 1375-1380.",
     "lansdell2020": "Lansdell B., Prakash P., Kording K. (2020). Learning to solve the credit assignment problem. "
     "International Conference on Learning Representations (ICLR). arXiv:1906.00889.",
     "legenstein2010": "Legenstein R., Chase S. M., Schwartz A. B., Maass W. (2010). A reward-modulated Hebbian "
@@ -53,8 +64,27 @@ CITATIONS: dict[str, str] = {
     "error backpropagation for deep learning. Nature Communications 7:13276.",
     "mackey1977": "Mackey M. C., Glass L. (1977). Oscillation and chaos in physiological control systems. Science 197, "
     "287-289.",
+    "manchev2020": "Manchev N., Spratling M. (2020). Target propagation in recurrent neural networks. Journal of "
+    "Machine Learning Research 21(7), 1-33.",
+    "mcculloch1943": "McCulloch W. S., Pitts W. (1943). A logical calculus of the ideas immanent in nervous activity. "
+    "Bulletin of Mathematical Biophysics 5, 115-133.",
+    "meng2023": "Meng Q., Xiao M., Yan S., Wang Y., Lin Z., Luo Z.-Q. (2023). Towards memory- and time-efficient "
+    "backpropagation for training spiking neural networks. IEEE International Conference on Computer Vision (ICCV). "
+    "arXiv:2302.14311.",
+    "menick2021": "Menick J., Elsen E., Evci U., Osindero S., Simonyan K., Graves A. (2021). Practical real time "
+    "recurrent learning with a sparse approximation. International Conference on Learning Representations (ICLR). "
+    "arXiv:2006.07232.",
     "miconi2017": "Miconi T. (2017). Biologically plausible learning in recurrent neural networks reproduces neural "
     "dynamics observed during cognitive tasks. eLife 6:e20899.",
+    "mujika2018": "Mujika A., Meier F., Steger A. (2018). Approximating real-time recurrent learning with random "
+    "Kronecker factors. Advances in Neural Information Processing Systems 31. arXiv:1805.10842.",
+    "murray2019": "Murray J. M. (2019). Local online learning in recurrent networks with random feedback. eLife "
+    "8:e43299.",
+    "ororbia2019": "Ororbia A. G., Mali A. (2019). Biologically motivated algorithms for propagating local target "
+    "representations. AAAI Conference on Artificial Intelligence 33, 4651-4658. arXiv:1805.11703.",
+    "orvieto2023": "Orvieto A., Smith S. L., Gu A., Fernando A., Gulcehre C., Pascanu R., De S. (2023). Resurrecting "
+    "recurrent neural networks for long sequences. International Conference on Machine Learning (ICML). "
+    "arXiv:2303.06349.",
     "ren2023": "Ren M., Kornblith S., Liao R., Hinton G. (2023). Scaling forward gradient with local losses. "
     "International Conference on Learning Representations (ICLR). arXiv:2210.03310.",
     "salimans2017": "Salimans T., Ho J., Chen X., Sidor S., Sutskever I. (2017). Evolution strategies as a scalable "
@@ -62,18 +92,28 @@ CITATIONS: dict[str, str] = {
     "sarkar2025": "Sarkar B., Fellows M., Duque J. A., et al. (2025). Evolution strategies at the hyperscale. "
     "arXiv:2511.16652.",
     "sutskever2013": "Sutskever I. (2013). Training recurrent neural networks. PhD thesis, University of Toronto.",
+    "tallec2018": "Tallec C., Ollivier Y. (2018). Unbiased online recurrent optimization. International Conference on "
+    "Learning Representations (ICLR). arXiv:1702.05043.",
     "vicol2021": "Vicol P., Metz L., Sohl-Dickstein J. (2021). Unbiased gradient estimation in unrolled computation "
     "graphs with persistent evolution strategies. International Conference on Machine Learning (ICML). "
     "arXiv:2112.13835.",
+    "wang2024": "Wang C., Dong X., Jiang J., Ji Z., Liu X., Wu S. (2024). BrainScale: enabling scalable online "
+    "learning in spiking neural networks. bioRxiv 2024.09.24.614728.",
     "werbos1990": "Werbos P. J. (1990). Backpropagation through time: what it does and how to do it. Proceedings of "
     "the IEEE 78(10), 1550-1560.",
+    "williams1989": "Williams R. J., Zipser D. (1989). A learning algorithm for continually running fully recurrent "
+    "neural networks. Neural Computation 1(2), 270-280.",
     "williams1990": "Williams R. J., Peng J. (1990). An efficient gradient-based algorithm for on-line training of "
     "recurrent network trajectories. Neural Computation 2(4), 490-501.",
     "williams1992": "Williams R. J. (1992). Simple statistical gradient-following algorithms for connectionist "
     "reinforcement learning. Machine Learning 8, 229-256.",
+    "xiao2022": "Xiao M., Meng Q., Zhang Z., He D., Lin Z. (2022). Online training through time for spiking neural "
+    "networks. Advances in Neural Information Processing Systems 35. arXiv:2210.04195.",
     "zhou2021": "Zhou H., Zhang S., Peng J., Zhang S., Li J., Xiong H., Zhang W. (2021). Informer: beyond efficient "
     "transformer for long sequence time-series forecasting. AAAI Conference on Artificial Intelligence. "
     "arXiv:2012.07436.",
+    "zucchet2023": "Zucchet N., Meier R., Schug S., Mujika A., Sacramento J. (2023). Online learning of long-range "
+    "dependencies. Advances in Neural Information Processing Systems 36. arXiv:2305.15947.",
     "zuege2023": "Züge P., Klos C., Memmesheimer R.-M. (2023). Weight versus node perturbation learning in temporally "
     "extended tasks: weight perturbation often performs similarly or better. Physical Review X 13, 021006.",
 }

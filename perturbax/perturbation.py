@@ -11,7 +11,8 @@ from jaxtyping import Array, PyTree
 
 from perturbax.credit import Credit, Estimate, Outer
 from perturbax.errors import ArgumentError, one_of, positive
-from perturbax.network import Network, Site, setting
+from perturbax.layer import setting
+from perturbax.network import Network, Site
 from perturbax.noise import Noise, Orthogonal, as_noise
 from perturbax.rule import USES, Rule
 

@@ -48,4 +48,4 @@ def _with_readout(net: Network, solution: np.ndarray) -> Network:
     last: Any = net.layers[-1]
     W, b = jnp.asarray(solution[:-1], last.W.dtype), jnp.asarray(solution[-1], last.W.dtype)
     last = eqx.tree_at(lambda layer: (layer.W, layer.b), last, (W, b))
-    return Network((*net.layers[:-1], last), net.decor)
+    return net.like((*net.layers[:-1], last), net.decor)

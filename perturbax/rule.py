@@ -38,6 +38,7 @@ class Rule(eqx.Module):
     papers: ClassVar[tuple[str, ...]] = ()
     settings: ClassVar[dict[str, Any]] = {}  # run settings that belong to the rule, below those a user names
     summed: ClassVar[bool] = False  # the source sums over time what is averaged here: sequence mode takes lr x T
+    accrues: ClassVar[bool] = False  # parts are `Both`: gradients of its own at every step, summed as they come
     block: ClassVar[int] = 0  # most steps to multiply out at once; 0: as many as are fast
 
     @property
@@ -65,8 +66,8 @@ class Rule(eqx.Module):
         """Return why the rule cannot learn online, or nothing."""
         return ""
 
-    def hold(self, updates: Network) -> Network:
-        """Have the last word on the optimiser's updates; rules that hold weights still zero theirs."""
+    def hold(self, updates: Network, some: Network) -> Network:
+        """Have the last word on the optimiser's updates of the weights `some`; zero holds a weight still."""
         return updates
 
     def begin(self, net: Network, x: Array) -> PyTree:

@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, PyTree
 from perturbax.credit import pairing
 from perturbax.errors import ArgumentError
 from perturbax.gradient import Loss, Seen, averaged, drawn_at_once, improve, keys_of, scorer, walk
-from perturbax.network import Network, Site, split
+from perturbax.layer import split
+from perturbax.network import Network, Site
 
 
 class Stream(NamedTuple):

@@ -1,19 +1,33 @@
 """Every cell by name; a new one is one file and one line."""
 
-from perturbax.cells.dense import Dense, Readout
+from perturbax.cells.binary import Binary
+from perturbax.cells.dense import Dense, LeakyReadout, Readout
 from perturbax.cells.gru import GRU
 from perturbax.cells.leaky import Leaky
+from perturbax.cells.lif import ALIF, LIF
+from perturbax.cells.lru import LRU
 from perturbax.cells.lstm import LSTM
-from perturbax.cells.tanh import Tanh
-from perturbax.network import Layer
+from perturbax.cells.mingru import MinGRU
+from perturbax.cells.tanh import SparseTanh, Tanh
+from perturbax.layer import Layer
 
 CELLS: dict[str, type[Layer]] = {
     "tanh": Tanh,
+    "sparse-tanh": SparseTanh,
     "leaky": Leaky,
     "gru": GRU,
+    "mingru": MinGRU,
     "lstm": LSTM,
+    "lru": LRU,
+    "lif": LIF,
+    "alif": ALIF,
+    "binary": Binary,
     "dense": Dense,
     "readout": Readout,
+    "leaky-readout": LeakyReadout,
 }
 
-__all__ = ["CELLS", "GRU", "LSTM", "Dense", "Leaky", "Readout", "Tanh"]
+__all__ = [
+    "ALIF", "CELLS", "GRU", "LIF", "LRU", "LSTM", "Binary", "Dense", "Leaky", "LeakyReadout", "MinGRU", "Readout",
+    "SparseTanh", "Tanh",
+]  # fmt: skip

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from perturbax.cells.synapses import FeedForward
-from perturbax.errors import one_of
-from perturbax.network import setting
+from perturbax.errors import ArgumentError, one_of
+from perturbax.layer import setting
 
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "leaky-relu": jax.nn.leaky_relu, "sigmoid": jax.nn.sigmoid}
 
@@ -59,3 +59,33 @@ class Readout(FeedForward):
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
         """Nothing: the output is the pre-activation."""
         return (), a
+
+
+class LeakyReadout(FeedForward):
+    """Linear output layer with a leak: it filters what it reads (Bellec et al. 2020).
+
+        y_t = kappa y_{t-1} + z_t W + b
+
+    Args:
+        kappa: share of the output that is left after a step, 0 <= kappa < 1.
+    """
+
+    kappa: float = setting(0.9)
+    equation: ClassVar[str] = "y = kappa y + z W + b"
+    papers: ClassVar[tuple[str, ...]] = ("bellec2020",)
+
+    def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True, kappa: float = 0.9):
+        if not 0 <= kappa < 1:
+            raise ArgumentError(f"kappa must lie in [0, 1), not {kappa}")
+        super().__init__(n_in, n, key=key, bias=bias)
+        self.W = (1 - kappa) * self.W  # outputs of about the size of a readout's without leak
+        self.kappa = kappa
+
+    def start(self) -> tuple[Any, Array]:
+        """Zero state and output."""
+        return jnp.zeros(self.W.shape[-1]), jnp.zeros(self.W.shape[-1])
+
+    def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
+        """Leak and add."""
+        h = self.kappa * h + a
+        return h, h

@@ -6,30 +6,37 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from perturbax.cells.synapses import Recurrent
-from perturbax.errors import ArgumentError
-from perturbax.network import Fixed
+from perturbax.errors import ArgumentError, one_of
+from perturbax.layer import Fixed, setting
 
 
 class Leaky(Recurrent):
-    """Leaky integrator: the internal state remembers, the visible output is its tanh (Jaeger et al. 2007).
+    """Leaky integrator: an internal state remembers.
 
-        a_t = z_t W + r_t U + b,   h_t = (1 - alpha) h_{t-1} + alpha a_t,   y_t = tanh(h_t)
+        membrane   h_t = (1 - alpha) h_{t-1} + alpha a_t,         y_t = tanh(h_t)      (Jaeger et al. 2007)
+        rate       h_t = (1 - alpha) h_{t-1} + alpha tanh(a_t),   y_t = h_t            (Murray 2019)
 
-    alpha `(n,)` is not learnt.
+    a_t = z_t W + r_t U + b; alpha `(n,)` is not learnt.
 
     Args:
         alpha: share of the new value in each step, 0 < alpha <= 1; 1 is the vanilla layer.
+        form: membrane (what leaks is behind the tanh) or rate (what leaks is the output).
     """
 
     alpha: Fixed
-    equation: ClassVar[str] = "h = (1 - alpha) h + alpha (z W + r U + b), y = tanh(h)"
-    papers: ClassVar[tuple[str, ...]] = ("jaeger2007",)
+    form: str = setting("membrane")
+    equation: ClassVar[str] = "h = (1 - alpha) h + alpha (z W + r U + b), y = tanh(h); rate: tanh(z W + r U + b), y = h"
+    papers: ClassVar[tuple[str, ...]] = ("jaeger2007", "murray2019")
 
-    def __init__(self, n_in: int, n: int, *, key: Array, alpha: float = 0.3, bias: bool = True, gain: float = 1.0):
+    def __init__(
+        self, n_in: int, n: int, *, key: Array, alpha: float = 0.3, form: str = "membrane", **synapses: Any
+    ):  # fmt: skip
         if not 0 < alpha <= 1:
             raise ArgumentError(f"alpha must lie in (0, 1], not {alpha}")
-        super().__init__(n_in, n, key=key, bias=bias, gain=gain)
+        super().__init__(n_in, n, key=key, **synapses)
+        one_of("form", form, ("membrane", "rate"))
         self.alpha = Fixed(jnp.full(n, alpha, self.W.dtype))
+        self.form = form
 
     def start(self) -> tuple[Any, Array]:
         """Zero state and output."""
@@ -37,5 +44,6 @@ class Leaky(Recurrent):
 
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
         """Leak, integrate, tanh."""
-        h = (1 - self.alpha.value) * h + self.alpha.value * a
-        return h, jnp.tanh(h)
+        inside = self.form == "rate"
+        h = (1 - self.alpha.value) * h + self.alpha.value * (jnp.tanh(a) if inside else a)
+        return h, h if inside else jnp.tanh(h)

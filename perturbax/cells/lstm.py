@@ -8,7 +8,7 @@ import jax.random as jr
 from jaxtyping import Array
 
 from perturbax.cells.synapses import orthogonal, plus, product, uniform
-from perturbax.network import Layer
+from perturbax.layer import Layer
 
 
 class LSTM(Layer):

@@ -1,13 +1,16 @@
 """What the cells share: their synapses, how weights start, and the products they take part in."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
+import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array
 
-from perturbax.errors import positive
-from perturbax.network import Layer
+from perturbax.errors import ArgumentError, one_of, positive
+from perturbax.layer import Layer
 
 
 def uniform(key: Array, shape: Sequence[int]) -> Array:
@@ -36,6 +39,17 @@ def plus(a: Array, b: Array | None) -> Array:
     return a if b is None else a + b
 
 
+@lru_cache
+def partners(n: int, k: int, pattern: str) -> np.ndarray:
+    """Return the k units that each of n units reads, `(k, n)`: random ones, the same for every network, or a ring's."""
+    if pattern == "ring":
+        found = (np.arange(n)[None] - 1 - np.arange(k)[:, None]) % n
+    else:
+        found = np.argsort(np.random.default_rng((n, k)).random((n, n)), 0)[:k]
+    found.setflags(write=False)  # shared by all callers
+    return found
+
+
 class FeedForward(Layer):
     """Base of the layers that read only what is below: a = z W + b, W `(n_in, n)`, b `(n,)` or None.
 
@@ -54,26 +68,60 @@ class FeedForward(Layer):
         """Z W + b."""
         return plus(product(z, self.W), self.b)
 
+    def wiring(self) -> np.ndarray:
+        """No unit reads another."""
+        return np.zeros((self.W.shape[-1],) * 2, bool)
+
 
 class Recurrent(Layer):
     """Base of the recurrent layers with one pre-activation per unit: a = z W + r U + b.
 
-    W `(n_in, n)`, U `(n, n)`, b `(n,)` or None.
+    W `(n_in, n)`, U `(n, n)`, b `(n,)` or None. Sparse: U `(k, n)` holds only the weights that exist, unit i reads k
+    partners, a_i = (z W)_i + sum_j r_{p(j, i)} U_ji + b_i.
 
     Args:
         bias: whether there is a b.
-        gain: U starts as an orthogonal matrix times this; below 1 the past fades from the start.
+        gain: U starts as an orthogonal matrix times this; below 1 the past fades from the start. Sparse weights
+            start with variance gain^2 / k.
+        sparsity: share of the recurrent weights that do not exist; 0 for a full U.
+        pattern: which weights of a sparse U exist: random ones (the same for every network of that size) or ring
+            (unit i reads i - 1, ..., i - k).
     """
 
     W: Array
     U: Array
     b: Array | None
+    sparsity: float = eqx.field(static=True)
+    pattern: str = eqx.field(static=True)
 
-    def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True, gain: float = 1.0):
+    def __init__(
+        self, n_in: int, n: int, *, key: Array, bias: bool = True, gain: float = 1.0, sparsity: float = 0.0,
+        pattern: str = "random",
+    ):  # fmt: skip
+        if not 0 <= sparsity < 1:
+            raise ArgumentError(f"sparsity must lie in [0, 1), not {sparsity}")
+        one_of("pattern", pattern, ("random", "ring"))
         below, own = jr.split(key)
-        self.W, self.U = uniform(below, (n_in, n)), gain * orthogonal(own, n)
+        positive("the number of units", n)
+        k = max(1, round((1 - sparsity) * n))
+        self.W = uniform(below, (n_in, n))
+        self.U = gain * (jr.normal(own, (k, n)) * k**-0.5 if sparsity else orthogonal(own, n))
         self.b = jnp.zeros(n) if bias else None
+        self.sparsity, self.pattern = sparsity, pattern
 
     def drive(self, z: Array, r: Array) -> Array:
         """Z W + r U + b."""
-        return plus(product(z, self.W) + product(r, self.U), self.b)
+        own = jnp.sum(r[self._partners()] * self.U, 0) if self.sparsity else product(r, self.U)
+        return plus(product(z, self.W) + own, self.b)
+
+    def wiring(self) -> np.ndarray | None:
+        """All read all, or each its partners."""
+        if not self.sparsity:
+            return None
+        n = self.U.shape[-1]
+        reads = np.zeros((n, n), bool)
+        reads[np.arange(n)[None], self._partners()] = True
+        return reads
+
+    def _partners(self) -> np.ndarray:
+        return partners(self.U.shape[-1], self.U.shape[-2], self.pattern)

@@ -17,8 +17,8 @@ class Tanh(Recurrent):
     equation: ClassVar[str] = "y = tanh(z W + r U + b)"
     papers: ClassVar[tuple[str, ...]] = ("elman1990",)
 
-    def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True, gain: float = 1.0):
-        super().__init__(n_in, n, key=key, bias=bias, gain=gain)
+    def __init__(self, n_in: int, n: int, *, key: Array, **synapses: Any):
+        super().__init__(n_in, n, key=key, **synapses)
 
     def start(self) -> tuple[Any, Array]:
         """Zero output."""
@@ -27,3 +27,16 @@ class Tanh(Recurrent):
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
         """Tanh."""
         return (), jnp.tanh(a)
+
+
+class SparseTanh(Tanh):
+    """Vanilla recurrent layer whose units read few others.
+
+    a_ti = (z_t W)_i + sum_j r_{p(j, i)} U_ji + b_i,   y_t = tanh(a_t)
+    """
+
+    equation: ClassVar[str] = "y = tanh(z W + r U + b), most of U missing"
+    papers: ClassVar[tuple[str, ...]] = ("elman1990", "menick2021")
+
+    def __init__(self, n_in: int, n: int, *, key: Array, sparsity: float = 0.9, **synapses: Any):
+        super().__init__(n_in, n, key=key, sparsity=sparsity, **synapses)

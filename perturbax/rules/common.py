@@ -8,7 +8,8 @@ from jaxtyping import Array, Float, PyTree
 
 from perturbax.errors import ArgumentError
 from perturbax.gradient import Loss, raised, turn
-from perturbax.network import Network, join, split, weights
+from perturbax.layer import join, split, weights
+from perturbax.network import Network
 from perturbax.noise import Noise
 
 

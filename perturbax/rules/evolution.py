@@ -10,7 +10,8 @@ from jaxtyping import Array, Float, PyTree
 
 from perturbax.errors import ArgumentError, one_of, positive
 from perturbax.gradient import Estimator, Loss, sealed
-from perturbax.network import Network, join, setting, split, weights
+from perturbax.layer import join, setting, split, weights
+from perturbax.network import Network
 from perturbax.noise import Noise, Orthogonal, as_noise, plain
 from perturbax.perturbation import resolved
 from perturbax.rule import WholeSequence
@@ -143,7 +144,7 @@ class Evolution(WholeSequence):
             full = [e[0] @ e[1] if isinstance(e, tuple) else e for e in noise]
             moved = [w + step.astype(w.dtype) * e.reshape(w.shape) for w, e in zip(leaves, full, strict=True)]
             layers.append(join(tree.unflatten(moved), rest))
-        return Network(layers, net.decor)
+        return net.like(layers, net.decor)
 
     def _contract(self, some: Network, members: PyTree, c: Float[Array, " P"]) -> Network:
         """Return sum_j c_j xi_j: one product per weight from the sides, or one direction after the other."""

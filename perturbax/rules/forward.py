@@ -10,7 +10,8 @@ from jaxtyping import Array, PyTree
 from perturbax.credit import Estimate, Outer
 from perturbax.errors import one_of, positive
 from perturbax.gradient import Learner, Loss
-from perturbax.network import Network, join, setting, split
+from perturbax.layer import join, setting, split
+from perturbax.network import Network
 from perturbax.noise import Noise, as_noise, plain
 from perturbax.perturbation import Credited
 from perturbax.rules.common import drawn, mean_loss, node_noise, weight_noise

@@ -11,7 +11,8 @@ from jaxtyping import Array, PyTree
 from perturbax.credit import Outer, to_go
 from perturbax.errors import ArgumentError, LayerError
 from perturbax.gradient import Learner, Loss, keys_of
-from perturbax.network import Layer, Network, setting, split
+from perturbax.layer import Layer, setting, split
+from perturbax.network import Network
 from perturbax.noise import plain
 from perturbax.perturbation import NodePerturbation
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from perturbax.errors import one_of
-from perturbax.network import Network, setting
+from perturbax.layer import setting
+from perturbax.network import Network
 from perturbax.rule import USES
 from perturbax.rules.feedback import Feedback
 from perturbax.rules.guess import Guess, Guesses, Seen, gains, through

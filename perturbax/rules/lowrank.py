@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from perturbax.network import Layer, join, split
+from perturbax.layer import Layer, join, split
 
 
 class Shifted(Layer):

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from perturbax.errors import ArgumentError, positive
-from perturbax.network import Network, setting
+from perturbax.layer import setting
+from perturbax.network import Network
 from perturbax.rules.guess import Guess, Guesses, Seen, worth
 
 

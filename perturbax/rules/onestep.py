@@ -11,7 +11,7 @@ from perturbax.network import Network
 from perturbax.rule import Rule
 
 
-def _one_step(net: Network, state: PyTree, x: Array, score: Any) -> tuple[PyTree, Array, Array, tuple, list]:
+def one_step(net: Network, state: PyTree, x: Array, score: Any) -> tuple[PyTree, Array, Array, tuple, list]:
     """Step, and differentiate this step's loss by each pre-activation: no error crosses a time step."""
 
     def run(shift: list[Array]) -> tuple[Array, tuple]:
@@ -46,7 +46,7 @@ class OneStep(Rule):
 
     def step(self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree) -> tuple[PyTree, Estimate]:
         """Signals are the derivatives themselves."""
-        after, loss, y, sites, slopes = _one_step(net, carry, x, score)
+        after, loss, y, sites, slopes = one_step(net, carry, x, score)
         return after, Estimate(loss, y, sites, None, Outer(sites, tuple(s[None] for s in slopes)))
 
 
@@ -69,10 +69,10 @@ class Frozen(Rule):
         """The backward product touches the readout only."""
         return 1
 
-    def hold(self, updates: Network) -> Network:
+    def hold(self, updates: Network, some: Network) -> Network:
         """Keep optimisers that move weights without a gradient (weight decay) off the reservoir."""
         still = jax.tree.map(jnp.zeros_like, updates.layers[:-1])
-        return Network((*still, updates.layers[-1]), updates.decor)
+        return updates.like((*still, updates.layers[-1]), updates.decor)
 
     def init(self, net: Network, batch: int, key: Array) -> PyTree:
         """The state of the network."""
@@ -80,6 +80,6 @@ class Frozen(Rule):
 
     def step(self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree) -> tuple[PyTree, Estimate]:
         """Only the readout has a signal."""
-        after, loss, y, sites, slopes = _one_step(net, carry, x, score)
+        after, loss, y, sites, slopes = one_step(net, carry, x, score)
         signal = [jnp.zeros_like(s[None]) for s in slopes[:-1]] + [slopes[-1][None]]
         return after, Estimate(loss, y, sites, None, Outer(sites, tuple(signal)))

@@ -9,7 +9,8 @@ from jaxtyping import Array, PyTree
 
 from perturbax.credit import Direct, Estimate
 from perturbax.errors import ArgumentError, positive
-from perturbax.network import Network, setting, weights
+from perturbax.layer import setting, weights
+from perturbax.network import Network
 from perturbax.noise import Noise, as_noise, plain
 from perturbax.perturbation import resolved
 from perturbax.rule import Rule

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from perturbax.errors import ArgumentError
-from perturbax.network import Network, Site, setting
+from perturbax.layer import setting
+from perturbax.network import Network, Site
 from perturbax.noise import Noise, as_noise
 from perturbax.perturbation import NodePerturbation, Perturbation
 from perturbax.rules.weight import WeightPerturbation

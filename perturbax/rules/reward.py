@@ -8,7 +8,8 @@ from jaxtyping import Array, Float, PyTree
 
 from perturbax.credit import Estimate, Outer
 from perturbax.errors import ArgumentError, one_of, positive
-from perturbax.network import Network, setting
+from perturbax.layer import setting
+from perturbax.network import Network
 from perturbax.noise import Noise, as_noise, plain
 from perturbax.perturbation import Credited, resolved
 from perturbax.rules.common import Average, node_noise, rated

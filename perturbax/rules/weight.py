@@ -9,7 +9,8 @@ from jaxtyping import Array, PyTree
 
 from perturbax.credit import Direct, Estimate
 from perturbax.errors import ArgumentError
-from perturbax.network import Network, setting, weights
+from perturbax.layer import setting, weights
+from perturbax.network import Network
 from perturbax.perturbation import Perturbation, resolved
 from perturbax.rules.common import drawn, shifted
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from perturbax.network import setting
+from perturbax.layer import setting
 from perturbax.task import HeldOut, Metrics, Task
 from perturbax.tasks.checks import whole
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from perturbax.errors import ArgumentError, DataError
-from perturbax.network import setting
+from perturbax.layer import setting
 from perturbax.task import HeldOut, Metrics, Task
 from perturbax.tasks import linear
 from perturbax.tasks.checks import whole

@@ -9,7 +9,7 @@ import equinox as eqx
 import numpy as np
 
 from perturbax.errors import ArgumentError, one_of, unknown
-from perturbax.network import setting
+from perturbax.layer import setting
 from perturbax.tasks.forecast import Forecast
 from perturbax.tasks.table import GAPS, Table, read_table
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from perturbax.errors import one_of
-from perturbax.network import setting
+from perturbax.layer import setting
 from perturbax.tasks.checks import whole
 from perturbax.tasks.forecast import Forecast
 

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from perturbax.network import setting
+from perturbax.layer import setting
 from perturbax.tasks.fromfile import FromFile
 
 INPUTS = (

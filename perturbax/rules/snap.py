@@ -1,0 +1,36 @@
+"""SnAp: real-time recurrent learning on the influences that arise within a few steps."""
+
+from typing import ClassVar
+
+from perturbax.errors import positive
+from perturbax.layer import Layer, setting
+from perturbax.rules.local import Local
+from perturbax.unitwise import Plan, alone, reachable
+
+
+class SnAp(Local):
+    """Sparse n-step approximation of RTRL: keep the influence of a unit's weights on units it reaches in n - 1 steps.
+
+        M_t = S_n * (J_t M_{t-1} + direct),   dL_t/dw  ~  q_t M_t,   S_n = 1 where reached within n - 1 steps
+
+    n = 1 keeps a unit's influence on itself, its own synapse onto itself included. On a full recurrent matrix n = 2 is
+    RTRL, at its price; with sparse wiring (the sparsity of a cell) larger n stay cheap. Within layers: what a weight
+    does through the carried state of layers above is left out. Menick et al. 2021.
+
+    Attributes:
+        n: steps within which a unit must be reached, its own included.
+    """
+
+    n: int = setting(1)
+
+    equation: ClassVar[str] = "M = S_n (J M + dh/dw), dW = q M"
+    target: ClassVar[str] = "biased: influence on units more than n - 1 steps away is dropped"
+    papers: ClassVar[tuple[str, ...]] = ("menick2021",)
+
+    def __check_init__(self) -> None:
+        """Refuse an n that keeps nothing."""
+        positive("n", self.n)
+
+    def plan(self, layer: Layer, n: int) -> Plan:
+        """Units within reach."""
+        return alone(n, through=True) if self.n == 1 else reachable(layer, n, self.n - 1)
