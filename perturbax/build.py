@@ -18,7 +18,7 @@ from perturbax.errors import ArgumentError, one_of, positive, unknown
 from perturbax.experiment import DEFAULTS, Experiment
 from perturbax.layer import weights
 from perturbax.network import Network
-from perturbax.rule import Rule
+from perturbax.rule import Rule, check
 from perturbax.rules import RULES
 from perturbax.task import Task
 from perturbax.tasks import TASKS
@@ -183,6 +183,7 @@ def build(given: Experiment) -> Parts:
     # D must come to rest with the weights that read through it: both follow the schedule.
     decor_rate = make_schedule(str(e.schedule), e.decor_lr or 0.0, (e.steps or 0) * updates)
     parts = Parts(e, task, rule, optimiser, decor_rate, updates, found)
+    check(rule, jax.eval_shape(parts.network, jr.PRNGKey(0)))
     _check_optimiser(parts)
     return parts
 

@@ -6,7 +6,9 @@ import equinox as eqx
 from jaxtyping import Array, PyTree
 
 from perturbax.credit import Credit, Estimate
+from perturbax.errors import LayerError
 from perturbax.gradient import Estimator, Learner, Loss, streamed
+from perturbax.layer import named
 from perturbax.network import Network
 
 # What a rule may be told or may use, from least to most.
@@ -123,6 +125,13 @@ class WholeSequence(Rule):
     def needs_sequence(self) -> str:
         """Say so."""
         return f"{type(self).__name__} needs whole sequences: it cannot learn online (use sequence mode)"
+
+
+def check(rule: Rule, net: Network) -> None:
+    """Raise LayerError where a rule that differentiates neurons would find a derivative of zero everywhere."""
+    for i, layer in enumerate(net.layers):
+        if "derivatives" in rule.told() and getattr(layer, "surrogate", "") == "none":
+            raise LayerError(f"{named(i, layer)} has no derivative: name a surrogate, or take a rule that needs none")
 
 
 def value_and_estimate(rule: Rule, loss: Loss) -> Estimator:

@@ -32,11 +32,12 @@ def owned(i: int, layer: Layer, site: Site) -> None:
     with jax.ensure_compile_time_eval():  # any values will do: what is asked is which weight feeds which unit
         ones = jax.tree.map(lambda v: jnp.ones(v.shape, v.dtype), layer)
         z, r = (jnp.ones((1, *s.shape[1:]), s.dtype) for s in (site.z, site.r))
-        a = jnp.ones(site.a.shape[1:], site.a.dtype)
-        ramp = jnp.arange(1, a.shape[-1] + 1, dtype=a.dtype)
-        found, count = (jax.tree.leaves(pulled(i, ones, z, r, s[None])) for s in (a * ramp, a))
-        fine = all(w.shape[-1] == len(ramp) for w in found)
-        fine = fine and all(bool(jnp.allclose(w, c * ramp)) for w, c in zip(found, count, strict=True))
+        count = jnp.ones((1, *site.a.shape[1:]), site.a.dtype)
+        ramp = jnp.broadcast_to(jnp.arange(1, count.shape[-1] + 1, dtype=count.dtype), count.shape)
+        found, fed = (jax.tree.leaves(pulled(i, ones, z, r, s)) for s in (ramp, count))
+        unit = np.asarray(ramp).reshape(-1, ramp.shape[-1])[0]
+        fine = all(w.shape[-1] == len(unit) for w in found)
+        fine = fine and all(np.allclose(w, np.asarray(c) * unit) for w, c in zip(found, fed, strict=True))
     if not fine:
         raise LayerError(f"{named(i, layer)}: traces need weights whose last axis is their unit (use rtrl, m-order)")
 
@@ -147,7 +148,7 @@ def block(plan: Plan, net: Network, i: int, h: PyTree, site: Site) -> Block:
         at_slots = lambda d: d[..., plan.slots]  # noqa: E731
     implicit = jnp.einsum("kcbsn,st->bsktcn", at_slots(by_h), jnp.eye(r, dtype=site.a.dtype))
     explicit = jnp.einsum("kgbsn,gystn->bsktyn", at_slots(by_a), crossing)
-    J = jnp.concatenate([implicit, explicit], 4) * plan.valid[:, None, None, None]
+    J = jnp.concatenate([implicit, explicit], 4) * plan.valid[None, :, None, None, None]
     C, x = len(u.hh), r * len(by_h)
     return Block(J.reshape(B, x, x, n), J[:, :, C:].reshape(B, -1, x, n), like_a(by_a), like_a(u.ya))
 

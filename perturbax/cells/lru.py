@@ -46,8 +46,8 @@ class LRU(Layer):
         below, ring, angle = jr.split(key, 3)
         size = jnp.sqrt(least**2 + jr.uniform(ring, (n,)) * (most**2 - least**2))
         turn = math.pi * phase * jr.uniform(angle, (n,))
-        self.lam = size * jnp.stack([jnp.cos(turn), jnp.sin(turn)])
-        self.W = uniform(below, (n_in, 2, n)) * jnp.sqrt(1 - size**2)  # activity of about the input's size
+        self.lam = size[None] * jnp.stack([jnp.cos(turn), jnp.sin(turn)])
+        self.W = uniform(below, (n_in, 2, n)) * jnp.sqrt(1 - size**2)[None, None]  # activity of about the input's size
         self.b = jnp.zeros((2, n)) if bias else None
 
     def start(self) -> tuple[Any, Array]:

@@ -184,6 +184,8 @@ def worth(layer: Layer, h: PyTree, a: Array, later: PyTree, y: Array) -> tuple[P
     inputs, tree = jax.tree.flatten((h, a))
     if any(value.ndim < 1 for value in inputs):
         raise LayerError(f"{type(layer).__name__}: a hidden state needs an axis of units, to be nudged one by one")
+    if hasattr(layer, "surrogate"):
+        raise LayerError(f"{type(layer).__name__}: a spike has no slope for nudging to measure (use node, innovation)")
     step = float(jnp.finfo(a.dtype).eps) ** (1 / 3)
     found = []
     for i, value in enumerate(inputs):
@@ -199,7 +201,7 @@ def worth(layer: Layer, h: PyTree, a: Array, later: PyTree, y: Array) -> tuple[P
         def response(entry: Array, nudged: Callable = nudged) -> Array:
             up, down = nudged(entry, 1.0), nudged(entry, -1.0)
             parts = jax.tree.map(lambda p, q, w: (p - q) / (2 * step) * w, up, down, (later, y))
-            return sum(part.reshape(-1, part.shape[-1]).sum(0) for part in jax.tree.leaves(parts))  # pyright: ignore
+            return sum(part.reshape(-1, a.shape[-1]).sum(0) for part in jax.tree.leaves(parts))  # pyright: ignore
 
         entries = jnp.eye(len(flat), dtype=value.dtype)[:, :, None] * jnp.ones((1, 1, flat.shape[-1]), value.dtype)
         found.append(jax.vmap(response)(entries).reshape(value.shape))
@@ -211,6 +213,8 @@ def gains(net: Network, seen: Seen) -> Guesses:
 
     def one(layer: Layer, h: PyTree, a: Array) -> Array:
         after, y = split(layer)[1].advance(h, a)
+        if y.shape[-1] != a.shape[-1]:
+            raise LayerError(f"{type(layer).__name__}: this guess is for units with one output each (use mirror)")
         return worth(layer, h, a, jax.tree.map(jnp.zeros_like, after), jnp.ones_like(y))[1]
 
     pairs = zip(net.layers[:-1], seen.before, seen.sites, strict=False)

@@ -81,7 +81,7 @@ class KFRTRL(Rule):
             read = Read(site.z, site.r if reads_itself(layer) else jnp.zeros_like(site.r), jnp.ones_like(now.loss))
             p1 = balance(norm(jnp.moveaxis(JA, 1, 0)), norm(u[i]))
             p2 = balance(norm(jnp.moveaxis(direct[i], 1, 0)), norm(read))
-            (c1, c2), like = noise[i], JA[0]
+            (c1, c2), like = noise[i], now.signal[i]
             new = jax.tree.map(lambda old, r, k1=c1 * p1, k2=c2 * p2: rows(k1, old) * old + rows(k2, r) * r, u[i], read)
             after.append((new, rows(c1 / p1, like) * JA + rows(c2 / p2, like) * direct[i]))
         u, A = zip(*after, strict=True)

@@ -22,7 +22,7 @@ def rows(c: Array, like: Array) -> Array:
 
 def norm(tree: PyTree) -> Array:
     """Return the norm of every example over all leaves `(B, ...)`."""
-    leaves = [jnp.sum(e.reshape(len(e), -1) ** 2, 1) for e in jax.tree.leaves(tree)]
+    leaves = [jnp.sum(e**2, tuple(range(1, e.ndim))) for e in jax.tree.leaves(tree)]
     return jnp.sqrt(sum(leaves[1:], leaves[0]))
 
 

@@ -41,14 +41,14 @@ class Influence(Rule):
         """Let the derivative by the carried state meet the influence on it."""
         state, M = carry
         now = linearise(net, state, x, score)
-        explicit = jnp.asarray(Flat.of(net, state).explicit, M.dtype)
+        explicit = jnp.asarray(Flat.of(net, state).explicit, M.dtype)[None]
         J, direct = now.rows()
         direct = _rows(net, now, direct)
         if not self.orders():
             g = jnp.einsum("bs,bsp->p", now.back, M[0])
             M = (jnp.einsum("kbs,bsp->bkp", J, M[0]) + direct)[None]
         else:
-            hidden, visible = J * (1 - explicit), J * explicit
+            hidden, visible = J * (1 - explicit)[None], J * explicit[None]
             g = jnp.einsum("bs,mbsp->p", now.back * (1 - explicit), M)
             g += jnp.einsum("bs,mbsp->p", now.back * explicit, M[:-1])
             inside = jnp.einsum("kbs,mbsp->mbkp", hidden, M).at[0].add(direct)

@@ -1,0 +1,42 @@
+"""Which rule learns on which cell: tried out on a tiny network, so that the table says what the code does."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+from perturbax.cells import CELLS, Readout
+from perturbax.errors import LayerError
+from perturbax.network import Network
+from perturbax.rule import check, value_and_estimate
+from perturbax.rules import RULES
+
+
+def tiny(cell: str, n_in: int = 2, n: int = 3, n_out: int = 2, depth: int = 1, key: Any = 0, **options: Any) -> Network:
+    """Return a small stack of a cell and its readout."""
+    keys = jr.split(jr.key(key), depth + 1)
+    layers: list[Any] = []
+    for k in keys[:-1]:
+        make: Any = CELLS[cell]
+        layers.append(make(n_in, n, key=k, **options))
+        n_in = jax.eval_shape(layers[-1].start)[1].shape[-1]
+    own = getattr(layers[-1], "readout", None)
+    layers.append(own(n_out, key=keys[-1]) if own else Readout(n_in, n_out, key=keys[-1]))
+    return Network(layers)
+
+
+def refusal(rule: str, cell: str) -> str:
+    """Return why a rule with its default settings cannot learn on a cell; nothing where it can."""
+    net = tiny(cell)
+
+    def score(y: jax.Array, target: jax.Array) -> jax.Array:
+        return jnp.mean((y - target) ** 2, -1)
+
+    try:
+        check(RULES[rule](), net)
+        estimate = value_and_estimate(RULES[rule](), score)
+        jax.eval_shape(estimate, net, jnp.zeros((4, 1, 2)), jnp.zeros((4, 1, 2)), jr.key(0))
+    except LayerError as error:
+        return str(error)
+    return ""
