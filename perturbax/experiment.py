@@ -15,7 +15,7 @@ class Experiment:
         task: name of a task (`perturbax list tasks`), or module:Class of your own.
         rule: name of a learning rule (`perturbax list rules`), or module:Class of your own.
         cell: name of a recurrent cell (`perturbax list cells`), or module:Class of your own.
-        data: data file of the task, where it needs one.
+        data: data file (or folder of files) of the task, where it needs one.
         units: units of each recurrent layer, comma separated (64 or 128,64); a linear readout follows.
         steps: training steps; a step is one batch of sequences (or as many steps of the stream, online).
         passes: budget in forward passes over a batch, instead of steps: rules get as many steps as it pays for.

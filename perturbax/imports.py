@@ -1,4 +1,4 @@
-"""The user's own code, found by its import path."""
+"""Code that is imported by name: the user's own, by its import path, and packages that not everyone has."""
 
 import importlib
 import os
@@ -24,3 +24,15 @@ def imported(kind: str, name: str) -> Any:
     if found is None:
         raise ArgumentError(f"module {module} has no {attribute!r}")
     return found
+
+
+def optional(task: str, module: str, package: str) -> Any:
+    """Return a module of an optional package; ArgumentError with what to install where it cannot be imported."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        install = f"pip install 'perturbax[{task}]'"
+        if (error.name or "").split(".")[0] == module.split(".")[0]:
+            raise ArgumentError(f"task {task} needs the package {package}: {install}") from error
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise ArgumentError(f"task {task} cannot import {package} ({first}): {install}") from error

@@ -5,8 +5,12 @@ CITATIONS: dict[str, str] = {
     "learning. Transactions on Machine Learning Research. arXiv:2203.13203.",
     "akrout2019": "Akrout M., Wilson C., Humphreys P., Lillicrap T., Tweed D. (2019). Deep learning without weight "
     "transport. Advances in Neural Information Processing Systems 32. arXiv:1904.05391.",
+    "alpaydin1998": "Alpaydin E., Kaynak C. (1998). Optical recognition of handwritten digits. UCI Machine Learning "
+    "Repository. doi:10.24432/C50P49.",
     "arjovsky2016": "Arjovsky M., Shah A., Bengio Y. (2016). Unitary evolution recurrent neural networks. "
     "International Conference on Machine Learning (ICML). arXiv:1511.06464.",
+    "atiya2000": "Atiya A. F., Parlos A. G. (2000). New results on recurrent network training: unifying the algorithms "
+    "and accelerating convergence. IEEE Transactions on Neural Networks 11(3), 697-709.",
     "baydin2022": "Baydin A. G., Pearlmutter B. A., Syme D., Wood F., Torr P. (2022). Gradients without "
     "backpropagation. arXiv:2202.08587.",
     "bellec2018": "Bellec G., Salaj D., Subramoney A., Legenstein R., Maass W. (2018). Long short-term memory and "
@@ -21,6 +25,9 @@ CITATIONS: dict[str, str] = {
     "cho2014": "Cho K., van Merriënboer B., Gulcehre C., Bahdanau D., Bougares F., Schwenk H., Bengio Y. (2014). "
     "Learning phrase representations using RNN encoder-decoder for statistical machine translation. Conference on "
     "Empirical Methods in Natural Language Processing (EMNLP). arXiv:1406.1078.",
+    "cramer2022": "Cramer B., Stradmann Y., Schemmel J., Zenke F. (2022). The Heidelberg spiking data sets for the "
+    "systematic evaluation of spiking neural networks. IEEE Transactions on Neural Networks and Learning Systems "
+    "33(7), 2744-2757. arXiv:1910.07407.",
     "dalm2023": "Dalm S., van Gerven M., Ahmad N. (2023). Effective learning with node perturbation in multi-layer "
     "neural networks. arXiv:2310.00965.",
     "dickinson1976": "Dickinson R. P., Gelinas R. J. (1976). Sensitivity analysis of ordinary differential equation "
@@ -54,6 +61,10 @@ CITATIONS: dict[str, str] = {
     "Conference on Neural Networks, 1375-1380.",
     "lansdell2020": "Lansdell B., Prakash P., Kording K. (2020). Learning to solve the credit assignment problem. "
     "International Conference on Learning Representations (ICLR). arXiv:1906.00889.",
+    "le2015": "Le Q. V., Jaitly N., Hinton G. E. (2015). A simple way to initialize recurrent networks of rectified "
+    "linear units. arXiv:1504.00941.",
+    "lecun1998": "LeCun Y., Bottou L., Bengio Y., Haffner P. (1998). Gradient-based learning applied to document "
+    "recognition. Proceedings of the IEEE 86(11), 2278-2324.",
     "legenstein2010": "Legenstein R., Chase S. M., Schwartz A. B., Maass W. (2010). A reward-modulated Hebbian "
     "learning rule can explain experimentally observed network reorganization in a brain control task. Journal of "
     "Neuroscience 30(25), 8400-8410.",
@@ -62,6 +73,8 @@ CITATIONS: dict[str, str] = {
     "arXiv:2304.12180.",
     "lillicrap2016": "Lillicrap T., Cownden D., Tweed D., Akerman C. (2016). Random synaptic feedback weights support "
     "error backpropagation for deep learning. Nature Communications 7:13276.",
+    "lorenz1963": "Lorenz E. N. (1963). Deterministic nonperiodic flow. Journal of the Atmospheric Sciences 20(2), "
+    "130-141.",
     "mackey1977": "Mackey M. C., Glass L. (1977). Oscillation and chaos in physiological control systems. Science 197, "
     "287-289.",
     "manchev2020": "Manchev N., Spratling M. (2020). Target propagation in recurrent neural networks. Journal of "
@@ -76,10 +89,16 @@ CITATIONS: dict[str, str] = {
     "arXiv:2006.07232.",
     "miconi2017": "Miconi T. (2017). Biologically plausible learning in recurrent neural networks reproduces neural "
     "dynamics observed during cognitive tasks. eLife 6:e20899.",
+    "molano2022": "Molano-Mazón M., Barbosa J., Pastor-Ciurana J., et al. (2022). NeuroGym: an open resource for "
+    "developing and sharing neuroscience tasks. PsyArXiv. doi:10.31234/osf.io/aqc9n.",
+    "morcos2016": "Morcos A. S., Harvey C. D. (2016). History-dependent variability in population dynamics during "
+    "evidence accumulation in cortex. Nature Neuroscience 19(12), 1672-1681.",
     "mujika2018": "Mujika A., Meier F., Steger A. (2018). Approximating real-time recurrent learning with random "
     "Kronecker factors. Advances in Neural Information Processing Systems 31. arXiv:1805.10842.",
     "murray2019": "Murray J. M. (2019). Local online learning in recurrent networks with random feedback. eLife "
     "8:e43299.",
+    "nicola2017": "Nicola W., Clopath C. (2017). Supervised learning in spiking neural networks with FORCE training. "
+    "Nature Communications 8:2208.",
     "ororbia2019": "Ororbia A. G., Mali A. (2019). Biologically motivated algorithms for propagating local target "
     "representations. AAAI Conference on Artificial Intelligence 33, 4651-4658. arXiv:1805.11703.",
     "orvieto2023": "Orvieto A., Smith S. L., Gu A., Fernando A., Gulcehre C., Pascanu R., De S. (2023). Resurrecting "
@@ -91,6 +110,10 @@ CITATIONS: dict[str, str] = {
     "alternative to reinforcement learning. arXiv:1703.03864.",
     "sarkar2025": "Sarkar B., Fellows M., Duque J. A., et al. (2025). Evolution strategies at the hyperscale. "
     "arXiv:2511.16652.",
+    "sussillo2013": "Sussillo D., Barak O. (2013). Opening the black box: low-dimensional dynamics in high-dimensional "
+    "recurrent neural networks. Neural Computation 25(3), 626-649.",
+    "sutskever2011": "Sutskever I., Martens J., Hinton G. (2011). Generating text with recurrent neural networks. "
+    "International Conference on Machine Learning (ICML), 1017-1024.",
     "sutskever2013": "Sutskever I. (2013). Training recurrent neural networks. PhD thesis, University of Toronto.",
     "tallec2018": "Tallec C., Ollivier Y. (2018). Unbiased online recurrent optimization. International Conference on "
     "Learning Representations (ICLR). arXiv:1702.05043.",

@@ -23,25 +23,28 @@ def solve(net: Network, task: Task, valid: HeldOut, key: Array) -> Network:
 
         (Z^T Z / rows + ridge I) [W; b] = Z^T Y / rows,      Z = [what the readout reads, 1]
 
-    The ridge with the lowest validation loss is kept. Jaeger 2001; Lukosevicius & Jaeger 2009.
+    Rows whose target is not asked for are left out. The ridge with the lowest validation loss is kept, where the task
+    makes several readouts of one solution with the best of them. Jaeger 2001; Lukosevicius & Jaeger 2009.
     """
     moments: Any = None
     read = jax.jit(lambda key: _read(net, task, key))
     for i in range(BATCHES):
-        z, y = (np.asarray(v, np.float64) for v in read(jr.fold_in(key, i)))
-        z = np.concatenate([z.reshape(-1, z.shape[-1]), np.ones((z.shape[0] * z.shape[1], 1))], 1)
-        more = np.array([len(z)]), z.T @ z, z.T @ y.reshape(len(z), -1)
+        z, y, asked = (np.asarray(v) for v in read(jr.fold_in(key, i)))
+        z, y = (v[asked].astype(np.float64) for v in (z, y))
+        z = np.concatenate([z, np.ones((len(z), 1))], 1)
+        more = np.array([len(z)]), z.T @ z, z.T @ y
         moments = more if moments is None else tuple(map(np.add, moments, more))
     rows, zz, zy = moments
     judge = jax.jit(lambda net, xs, ys: evaluate(task, net, HeldOut(xs, ys, valid.warmup))["loss"])
-    fits = [_with_readout(net, np.linalg.solve(zz / rows + r * np.eye(len(zz)), zy / rows)) for r in RIDGES]
+    solved = [np.linalg.solve(zz / rows + r * np.eye(len(zz)), zy / rows) for r in RIDGES]
+    fits = [_with_readout(net, made) for one in solved for made in task.readouts(one, zy[-1] / rows)]
     losses = [float(judge(fit, valid.xs, valid.ys)) for fit in fits]
     return fits[int(np.argmin(np.nan_to_num(losses, nan=np.inf)))]
 
 
-def _read(net: Network, task: Task, key: Array) -> tuple[Array, Array]:
+def _read(net: Network, task: Task, key: Array) -> tuple[Array, Array, Array]:
     xs, ys = task.sample(key, BATCH)
-    return activity(net, xs)[-1].z, ys
+    return activity(net, xs)[-1].z, ys, task.asked(ys)
 
 
 def _with_readout(net: Network, solution: np.ndarray) -> Network:

@@ -17,6 +17,10 @@ from perturbax.cells import CELLS
 from perturbax.errors import PerturbaxError, StoreError
 from perturbax.experiment import Experiment
 from perturbax.network import Network
+from perturbax.task import Task
+
+SHOWN = 1000  # steps of the test part kept for pictures
+SPARSE = 1 / 16  # share of steps asked for below which a picture is of those alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +68,20 @@ def describe(parts: Parts, name: str | None = None, abreast: int = 1) -> dict[st
             if not isinstance(value, bool | int | float | str | None):
                 raise PerturbaxError(f"{key}={type(value).__name__} cannot be saved: name it, or run without a folder")
     return {"name": name or label, "experiment": saved, "facts": facts, "versions": versions}
+
+
+def pictured(task: Task, truth: jax.Array, prediction: jax.Array) -> dict[str, np.ndarray]:
+    """Return truth and prediction of test sequences end to end, at most `(SHOWN, n_out)`, in the task's own units.
+
+    truth is NaN where nothing is asked for; where that is nearly everywhere, these steps are left out.
+    """
+    asked = np.asarray(task.asked(truth))
+    sparse = asked.mean() < SPARSE
+    few = -(-SHOWN // max(1, asked.sum(0).min() if sparse else len(asked)))
+    pair = {"truth": task.in_units(truth[:, :few]), "prediction": task.says(prediction[:, :few])}
+    flat = {k: np.asarray(v).swapaxes(0, 1).reshape(-1, v.shape[-1]) for k, v in pair.items()}
+    kept = asked[:, :few].T.ravel() if sparse else slice(None)
+    return {k: v[kept][:SHOWN] for k, v in flat.items()}
 
 
 def read_experiment(folder: Path) -> Experiment:

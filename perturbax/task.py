@@ -1,6 +1,7 @@
 """The interface of every task: sequences to learn from, held-out ones to be judged by, and trivial baselines."""
 
 import abc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -8,7 +9,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from perturbax.errors import ArgumentError
 
@@ -38,6 +39,9 @@ class Task(eqx.Module):
 
     Everything else has a default: fresh sequences as a stream, held-out sequences from keys of their own, mean
     squared error, and the training mean as baseline.
+
+    A target of NaN is not asked for: steps whose answer is not judged carry NaN in every entry of the target. A task
+    with such steps says in `asked_steps` how many are left.
     """
 
     held_out_sequences: ClassVar[int] = 256
@@ -59,6 +63,11 @@ class Task(eqx.Module):
     def steps(self) -> int:
         """Steps T of one training sequence."""
 
+    @property
+    def asked_steps(self) -> int:
+        """Steps of a training sequence whose answer is judged: all of them, unless targets are NaN."""
+        return self.steps
+
     def open(self, data: Path | None) -> "Task":
         """Return the task ready to sample, its data read; the default takes no data."""
         if data is not None:
@@ -78,13 +87,37 @@ class Task(eqx.Module):
         key = jr.fold_in(jr.key(982451653), {"valid": 1, "test": 2}[part])
         return HeldOut(*self.sample(key, self.held_out_sequences))
 
-    def loss(self, y: Float[Array, "B n_out"], target: Float[Array, "B n_out"]) -> Float[Array, " B"]:
-        """Return one number per example: the mean squared error over outputs."""
+    def asked(self, target: Float[Array, "*rows n_out"]) -> Bool[Array, "*rows"]:
+        """Return whether an answer is judged: a target of NaN is not."""
+        return ~jnp.any(jnp.isnan(target), -1)
+
+    def error(self, y: Float[Array, "*rows n_out"], target: Float[Array, "*rows n_out"]) -> Float[Array, "*rows"]:
+        """Return what is wrong with each answer: the mean squared error over outputs. The targets are numbers."""
         return jnp.mean((y - target) ** 2, -1)
+
+    def loss(self, y: Float[Array, "B n_out"], target: Float[Array, "B n_out"]) -> Float[Array, " B"]:
+        """Return one number per example: its error times T / `asked_steps`, 0 where no answer is asked for.
+
+        The mean over all steps, which training estimates, is then the mean over those asked for, the held-out `loss`.
+        """
+        return self.judged(self.error, y, target) * (self.steps / self.asked_steps)
+
+    def judged(self, measure: Callable[..., Array], y: Array, target: Array) -> Array:
+        """Return measure(y, target) of answers asked for, else 0; NaN enters neither value nor derivative."""
+        asked = self.asked(target)
+        return jnp.where(asked, measure(y, jnp.where(asked[..., None], target, 0)), 0)
+
+    def over_asked(self, measure: Callable[..., Array], y: Array, target: Array) -> Array:
+        """Return the mean of measure(y, target) over the answers asked for."""
+        return jnp.sum(self.judged(measure, y, target)) / jnp.maximum(jnp.sum(self.asked(target)), 1)
 
     def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
         """Return `loss` and the task's own measures of held-out predictions. Traceable."""
-        return {"loss": jnp.mean((y - target) ** 2)}
+        return {"loss": self.over_asked(self.error, y, target)}
+
+    def readouts(self, solved: np.ndarray, mean: np.ndarray) -> list[np.ndarray]:
+        """Return readouts `(n + 1, n_out)`, bias last, to choose from: solved by least squares; mean: of targets."""
+        return [solved]
 
     def digest(self) -> str:
         """Return a fingerprint of the data that was read; empty for a task that generates its own."""
@@ -94,6 +127,10 @@ class Task(eqx.Module):
         """Return outputs or targets in the task's own units."""
         return y
 
+    def says(self, y: Array) -> Array:
+        """Return outputs as a picture shows them beside targets in the task's own units."""
+        return self.in_units(y)
+
     def scaling(self) -> dict[str, np.ndarray]:
         """Return what it takes to use a trained network on new data; kept beside its weights."""
         return {}
@@ -102,5 +139,5 @@ class Task(eqx.Module):
         """Return the metrics, on the test part, of predictors that need no network."""
         xs, ys = self.sample(jr.key(0), 4096)
         test = self.held_out("test")
-        constant = jnp.broadcast_to(ys.mean((0, 1)), test.ys.shape)
+        constant = jnp.broadcast_to(jnp.nanmean(ys, (0, 1)), test.ys.shape)
         return {"mean": self.metrics(constant[test.warmup :], test.ys[test.warmup :])}

@@ -17,11 +17,10 @@ from perturbax.experiment import Experiment
 from perturbax.gradient import forward
 from perturbax.loop import State, chunk, chunk_length, correlation, evaluate, start
 from perturbax.reservoir import solve
-from perturbax.saved import Result, describe, load, read_config, read_experiment
+from perturbax.saved import SHOWN, Result, describe, load, pictured, read_config, read_experiment
 from perturbax.task import HeldOut, Task
 
 VECTORISE = 512  # units x batch up to which seeds run faster as one vmapped program (measured on 2 cores)
-SHOWN = 1000  # steps of the test part kept for pictures
 
 Report = Callable[[int, int, float], None]  # steps done, steps in all, loss
 
@@ -240,9 +239,7 @@ def _conclude(compiled: Compiled, one: _Run) -> Result:
         summary["diverged_at"] = one.diverged_at
     scaling = task.scaling()
     if one.folder:
-        pair = {"truth": truth, "prediction": prediction}
-        shown = {k: np.asarray(task.in_units(v[:SHOWN, 0])) for k, v in pair.items()}
-        store.write_arrays(one.folder / "predictions.npz", shown)
+        store.write_arrays(one.folder / "predictions.npz", pictured(task, truth, prediction))
         kept = store.named(net, "net.") | {f"scaling.{k}": v for k, v in scaling.items()}
         store.write_arrays(one.folder / "weights", kept)
         store.write_json(one.folder / "result.json", summary)

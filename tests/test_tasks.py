@@ -71,10 +71,10 @@ def one_line(raised):
 
 
 def test_names():
-    assert list(TASKS) == NAMES
+    assert set(NAMES) <= set(TASKS)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TASKS)
 def test_tasks_describe_themselves(name):
     cls = TASKS[name]
     assert cls.summary

@@ -13,6 +13,7 @@ from perturbax.report.numbers import metric_name, rounded
 from perturbax.report.read import Run
 from perturbax.report.style import INK, MUTED, TRUTH, Look, canvas, render
 
+_GAP = "#ececec"  # where a map has no number
 _STEPS = 240  # of a prediction: what fits a panel and stays readable
 
 
@@ -49,6 +50,11 @@ def _draw_series(ax: Axes, truth: np.ndarray, guess: np.ndarray, look: Look) -> 
     ax.set_position((0.075, 0.2, 0.915, 0.66))
     ax.plot(truth, color=TRUTH, linewidth=3.2)
     ax.plot(guess, color=look.colour, linewidth=1.2)
+    known = np.isfinite(np.pad(truth, 1, constant_values=np.nan))
+    alone = np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:])  # between gaps a line would not show
+    if alone.size:
+        ax.plot(alone, truth[alone], "o", color=TRUTH, markersize=5)
+        ax.plot(alone, guess[alone], "o", color=look.colour, markersize=2.6)
     if np.isfinite(truth).any():
         low, high = np.nanmin(truth), np.nanmax(truth)
         room = 0.35 * (high - low) or 1.0
@@ -66,6 +72,7 @@ def _draw_maps(figure: Figure, ax: Axes, truth: np.ndarray, guess: np.ndarray) -
     below = figure.add_axes((0.075, 0.165, 0.915, 0.32))
     for axes, values, words in ((ax, truth, "truth"), (below, guess, "prediction")):
         axes.imshow(values.T, aspect="auto", cmap="cividis", interpolation="none", origin="lower", vmin=low, vmax=high)
+        axes.set_facecolor(_GAP)
         axes.grid(visible=False)
         axes.set_yticks([])
         axes.set_ylabel(words)

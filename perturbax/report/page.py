@@ -112,7 +112,10 @@ def _predictions(section: Section, styles: Sequence[Look], name: str) -> str:
     line = '<svg class="swatch" width="30" height="14" viewBox="0 0 30 14" aria-hidden="true"><path d="M0 7H30"'
     line = f'{line} stroke="{TRUTH}" stroke-width="5"/></svg>'
     key = f'<ul class="legend"><li>{line}truth</li><li>coloured: prediction</li></ul>'
-    caption = "The first steps of the test part, for the lowest seed of each variant (not the best one)."
+    caption = (
+        "The first steps of the test part, short sequences end to end, for the lowest seed of each variant (not the "
+        "best one). Gaps in the truth: no answer is asked for; where that is nearly everywhere, it is left out."
+    )
     maps = any((run := figures.predicted(v)) and figures.is_map(run) for v in section.variants)
     if maps:
         caption += " Rows of a map are outputs, columns are time steps; both maps share the scale of the truth."

@@ -1,15 +1,39 @@
 """Every task by name; a new one is one file and one line."""
 
 from perturbax.task import Task
+from perturbax.tasks.adding import Adding
 from perturbax.tasks.copying import Copy
+from perturbax.tasks.delayed_xor import DelayedXor
+from perturbax.tasks.digits import Digits
+from perturbax.tasks.evidence import Evidence
+from perturbax.tasks.flip_flop import FlipFlop
+from perturbax.tasks.lorenz import Lorenz
 from perturbax.tasks.mackey_glass import MackeyGlass
+from perturbax.tasks.mnist import Mnist
+from perturbax.tasks.narma import Narma
+from perturbax.tasks.neurogym import NeuroGym
+from perturbax.tasks.pattern import Pattern
 from perturbax.tasks.probes import Bias, Context, Lag1, Lag3, Now
 from perturbax.tasks.series import Series
+from perturbax.tasks.shd import Shd
+from perturbax.tasks.text import Text
 from perturbax.tasks.weather import Weather
 
 TASKS: dict[str, type[Task]] = {
     "mackey-glass": MackeyGlass,
+    "narma": Narma,
+    "lorenz": Lorenz,
     "copy": Copy,
+    "adding": Adding,
+    "delayed-xor": DelayedXor,
+    "flip-flop": FlipFlop,
+    "evidence": Evidence,
+    "pattern": Pattern,
+    "digits": Digits,
+    "mnist": Mnist,
+    "shd": Shd,
+    "text": Text,
+    "neurogym": NeuroGym,
     "weather": Weather,
     "series": Series,
     "probe-bias": Bias,
@@ -19,4 +43,4 @@ TASKS: dict[str, type[Task]] = {
     "probe-context": Context,
 }
 
-__all__ = ["TASKS", "Bias", "Context", "Copy", "Lag1", "Lag3", "MackeyGlass", "Now", "Series", "Weather"]
+__all__ = ["TASKS", *(cls.__name__ for cls in TASKS.values())]  # pyright: ignore[reportUnsupportedDunderAll]

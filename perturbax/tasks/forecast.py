@@ -15,7 +15,7 @@ from perturbax.errors import ArgumentError, DataError
 from perturbax.layer import setting
 from perturbax.task import HeldOut, Metrics, Task
 from perturbax.tasks import linear
-from perturbax.tasks.checks import whole
+from perturbax.tasks.checks import fractions, whole
 
 PARTS = ("train", "valid", "test")
 Opened = TypeVar("Opened", bound="Forecast")
@@ -78,11 +78,7 @@ class Forecast(Task):
         """Refuse settings that mean nothing."""
         for name, least in {"horizon": 1, "window": 1, "warmup": 0, "lags": 1}.items():
             whole(name, getattr(self, name), least)
-        if not (self.valid > 0 and self.test > 0 and self.valid + self.test < 1):
-            raise ArgumentError(
-                "valid and test are fractions of the rows, above 0 and together below 1; "
-                f"not {self.valid} and {self.test}"
-            )
+        fractions("rows", self.valid, self.test)
 
     @property
     @abc.abstractmethod

@@ -1,0 +1,72 @@
+"""What all classification tasks share: one-hot targets, cross-entropy, accuracy, and the best constant."""
+
+import abc
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from perturbax.task import Metrics, Task
+
+GAINS = (0.3, 1.0, 3.0, 10.0, 30.0)
+
+
+class Classify(Task):
+    """Base of the tasks that choose one of several classes.
+
+    target one-hot `(T, B, classes)`, NaN where no answer is asked for;      loss = -sum_k target_k log softmax(y)_k
+    """
+
+    @property
+    @abc.abstractmethod
+    def classes(self) -> int:
+        """Number of classes."""
+
+    @property
+    def unit(self) -> str:
+        """Label of the outputs in figures."""
+        return "probability of each class"
+
+    def error(self, y: Float[Array, "*rows n_out"], target: Float[Array, "*rows n_out"]) -> Float[Array, "*rows"]:
+        """Return the cross-entropy in nats."""
+        return -jnp.sum(target * jax.nn.log_softmax(y), -1)
+
+    def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
+        """Return `loss`, in nats, and `accuracy`: the share of answers asked for whose largest output is the class."""
+        return {**super().metrics(y, target), "accuracy": self.over_asked(right, y, target)}
+
+    def readouts(self, solved: np.ndarray, mean: np.ndarray) -> list[np.ndarray]:
+        """Return readouts whose logits are log(mean) + gain (y - mean) / mean^p, for several gains and p of 0 and 1/2.
+
+        y is what least squares says of the one-hot targets: probabilities if anything, and useless as logits.
+        """
+        share = np.maximum(mean, 1e-6)
+        centred = solved - np.eye(len(solved))[:, -1:] * mean
+        shift = np.eye(len(solved))[:, -1:] * np.log(share)
+        return [shift + gain * centred / share**p for gain in GAINS for p in (0, 0.5)]
+
+    def says(self, y: Array) -> Array:
+        """Return the probabilities of the classes."""
+        return jax.nn.softmax(y)
+
+    def baselines(self) -> dict[str, Metrics]:
+        """Return the test metrics of the training frequencies of the classes: always the most frequent one."""
+        return {"constant": self.at_frequencies(jnp.nanmean(self.sample(jr.key(0), 4096)[1], (0, 1)))}
+
+    def at_frequencies(self, share: Array) -> Metrics:
+        """Return the test metrics of predicting each class with a fixed probability `(classes,)`."""
+        test = self.held_out("test")
+        y = jnp.broadcast_to(jnp.log(jnp.maximum(share, 1e-6)), test.ys.shape)
+        return self.metrics(y[test.warmup :], test.ys[test.warmup :])
+
+    def answers(self, labels: Int[Array, " B"]) -> Float[Array, "T B n_out"]:
+        """Return targets of sequences with one label each: asked for in the last `asked_steps` steps."""
+        one = jnp.broadcast_to(jax.nn.one_hot(labels, self.classes), (self.asked_steps, len(labels), self.classes))
+        return jnp.pad(one, ((self.steps - self.asked_steps, 0), (0, 0), (0, 0)), constant_values=jnp.nan)
+
+
+def right(y: Array, target: Array) -> Array:
+    """Return 1 where the largest output is that of the target, else 0."""
+    return (jnp.argmax(y, -1) == jnp.argmax(target, -1)).astype(y.dtype)

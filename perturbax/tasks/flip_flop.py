@@ -1,0 +1,69 @@
+"""The flip-flop task: several bits of memory."""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float
+
+from perturbax.layer import setting
+from perturbax.task import Metrics, Task
+from perturbax.tasks.checks import chance, whole
+
+
+class FlipFlop(Task):
+    """Flip-flop: every output says the sign of the last pulse on its own input, however long ago that was.
+
+        input    u_t in {-1, 0, 1}^bits,  a pulse with probability `rate`, of either sign;  u_0 has no zero
+        target   y_t = u_s of the latest s <= t with u_s != 0, each bit for itself
+
+    Sussillo and Barak 2013. A pulse on every input begins each sequence, so that the answer never hangs on what came
+    before and sequences can follow each other in a stream.
+
+    Attributes:
+        bits: number of inputs, each with an output.
+        length: steps of a sequence, T.
+        rate: probability of a pulse, per step and input.
+    """
+
+    bits: int = setting(3)
+    length: int = setting(50)
+    rate: float = setting(0.1)
+    summary: ClassVar[str] = "remember the sign of the last pulse on each of several inputs; generated"
+    papers: ClassVar[tuple[str, ...]] = ("sussillo2013",)
+    settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 6000, "lr": 3e-3}
+
+    def __check_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        whole("bits", self.bits)
+        whole("length", self.length)
+        chance("rate", self.rate)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """One input and one output per bit."""
+        return self.bits, self.bits
+
+    @property
+    def steps(self) -> int:
+        """The length."""
+        return self.length
+
+    @property
+    def unit(self) -> str:
+        """Label of the outputs in figures."""
+        return "sign of the last pulse"
+
+    def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:
+        """Return sequences of random pulses."""
+        t = jnp.arange(self.length)[:, None, None]
+        word = jr.bits(key, (self.length, batch, self.bits), jnp.uint32)  # one bit is the sign, the others the time
+        pulse = ((word >> 1).astype(jnp.result_type(float)) < self.rate * 2.0**31) | (t == 0)
+        u = jnp.where(pulse, 1 - 2 * (word & 1).astype(jnp.result_type(float)), 0)
+        latest = jax.lax.cummax(jnp.where(pulse, t, 0))
+        return u, jnp.take_along_axis(u, latest, 0)
+
+    def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
+        """Return `loss` and `accuracy`: the share of bits with the right sign."""
+        return {**super().metrics(y, target), "accuracy": jnp.mean((y > 0) == (target > 0))}

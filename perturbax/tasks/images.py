@@ -1,0 +1,35 @@
+"""Classification of images read piece by piece."""
+
+from typing import Any
+
+import numpy as np
+
+from perturbax.errors import one_of
+from perturbax.layer import setting
+from perturbax.tasks.labelled import Labelled
+
+
+class Images(Labelled):
+    """Base of the tasks that read an image in rows or pixels, from the top left, and then say what it shows.
+
+    Pixels are in [0, 1]. Sequential and permuted images: Le et al. 2015.
+
+    Attributes:
+        order: rows (one row of the image per step) or pixels (one pixel per step).
+        permuted: whether the pixels of all images are put into one and the same random order first.
+    """
+
+    order: str = setting("rows")
+    permuted: bool = setting(False)
+
+    def __check_init__(self) -> None:
+        """Refuse an unknown order."""
+        one_of("order", self.order, ("rows", "pixels"))
+
+    def in_order(self, images: Any) -> np.ndarray:
+        """Return images `(N, height, width)` as sequences `(N, T, n_in)`."""
+        n, height, width = images.shape
+        flat = images.reshape(n, -1)
+        if self.permuted:
+            flat = flat[:, np.random.default_rng(0).permutation(height * width)]
+        return flat.reshape(n, height, width) if self.order == "rows" else flat[:, :, None]

@@ -1,0 +1,98 @@
+"""Classification of stored sequences: each has one label, asked for at its end."""
+
+import dataclasses
+import hashlib
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, Int, Num
+
+from perturbax.errors import ArgumentError, one_of
+from perturbax.layer import setting
+from perturbax.task import HeldOut, Metrics
+from perturbax.tasks.classify import Classify
+
+Opened = TypeVar("Opened", bound="Labelled")
+
+
+class Part(eqx.Module):
+    """Sequences and their labels; x is small integers where the file has them, to save memory."""
+
+    x: Num[Array, "N T n_in"]
+    label: Int[Array, " N"]
+
+
+class Labelled(Classify):
+    """Base of the tasks whose sequences are stored, in parts that do not overlap, with one label per sequence.
+
+    Attributes:
+        ask: last (the answer is judged at the last step only) or half (at all steps of the second half).
+        parts: the opened sequences by part; no setting.
+    """
+
+    ask: str = setting("last")
+    parts: dict[str, Part] | None = eqx.field(default=None, metadata={"data": True})
+
+    def __check_init__(self) -> None:
+        """Refuse an unknown way to ask."""
+        one_of("ask", self.ask, ("last", "half"))
+
+    @property
+    def opened(self) -> dict[str, Part]:
+        """The sequences by part; ArgumentError before `open`."""
+        if self.parts is None:
+            raise ArgumentError(f"task {type(self).__name__} has no data yet: use the task that open() returns")
+        return self.parts
+
+    @property
+    def unit_of_input(self) -> float:
+        """What the stored values are divided by."""
+        return 1.0
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """(inputs per step, classes)."""
+        return self.opened["train"].x.shape[2], self.classes
+
+    @property
+    def steps(self) -> int:
+        """Steps of a stored sequence."""
+        return self.opened["train"].x.shape[1]
+
+    @property
+    def asked_steps(self) -> int:
+        """1, or the second half."""
+        return 1 if self.ask == "last" else (self.steps + 1) // 2
+
+    def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:
+        """Return sequences of the training part, each drawn from all of it."""
+        return self._read("train", jr.randint(key, (batch,), 0, len(self.opened["train"].label)))
+
+    def held_out(self, part: str) -> HeldOut:
+        """Return all sequences of part `valid` or `test`."""
+        return HeldOut(*self._read(part, jnp.arange(len(self.opened[part].label))))
+
+    def baselines(self) -> dict[str, Metrics]:
+        """Return the test metrics of the training frequencies of the classes: always the most frequent one."""
+        counts = jnp.bincount(self.opened["train"].label, length=self.classes)
+        return {"constant": self.at_frequencies(counts / counts.sum())}
+
+    def digest(self) -> str:
+        """Return a hash of sequences and labels."""
+        digest = hashlib.sha256()
+        for part in self.opened.values():
+            digest.update(np.asarray(part.x).tobytes() + np.asarray(part.label).tobytes())
+        return digest.hexdigest()[:16]
+
+    def _read(self, part: str, rows: Array) -> tuple[Array, Array]:
+        stored = self.opened[part]
+        xs = jnp.swapaxes(stored.x[rows], 0, 1).astype(jnp.result_type(float)) / self.unit_of_input
+        return xs, self.answers(stored.label[rows])
+
+    def _with(self: Opened, parts: dict[str, tuple[Any, Any]]) -> Opened:
+        """Return the task with sequences `(N, T, n_in)` and labels `(N,)` of each part in place."""
+        made = {name: Part(jnp.asarray(x), jnp.asarray(label, int)) for name, (x, label) in parts.items()}
+        return dataclasses.replace(self, parts=made)

@@ -1,0 +1,78 @@
+"""Handwritten digits of 28 x 28 pixels, and whatever comes in the same files."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from perturbax.errors import ArgumentError, DataError
+from perturbax.layer import setting
+from perturbax.tasks.checks import whole
+from perturbax.tasks.idx import read_idx
+from perturbax.tasks.images import Images
+
+FILES = {"train": "train", "test": "t10k"}
+
+
+class Mnist(Images):
+    """Which digit is it: MNIST (or Fashion-MNIST), read row by row or pixel by pixel.
+
+        input    a row (T = 28, 28 inputs) or a pixel (T = 784, 1 input)      target   the digit, asked for at the end
+
+    LeCun et al. 1998; sequential and permuted: Le et al. 2015. --data is a folder with the four IDX files
+    train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, each as it is
+    or with .gz. The last images of the training file are for validation, all of the test file for testing.
+
+    Attributes:
+        valid: number of training images kept for validation.
+    """
+
+    valid: int = setting(2000)
+    summary: ClassVar[str] = "say which handwritten digit was read, row by row or pixel by pixel (--data FOLDER)"
+    papers: ClassVar[tuple[str, ...]] = ("lecun1998", "le2015")
+    settings: ClassVar[dict[str, Any]] = {"units": 128, "batch": 64, "passes": 9000, "lr": 3e-3}
+
+    def __check_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        whole("valid", self.valid)
+
+    @property
+    def classes(self) -> int:
+        """Ten."""
+        return 10
+
+    @property
+    def unit_of_input(self) -> float:
+        """Pixels are stored from 0 to 255."""
+        return 255.0
+
+    def open(self, data: Path | None) -> "Mnist":
+        """Return the task with its files read.
+
+        Raises ArgumentError without the folder or a file, DataError for files that do not hold images and labels.
+        """
+        if data is None or not Path(data).is_dir():
+            raise ArgumentError("task mnist needs --data FOLDER" + (f": {data} is none" if data else ""))
+        (images, labels), test = (self._pair(Path(data), part) for part in ("train", "test"))
+        if images.shape[1:] != test[0].shape[1:]:
+            sizes = " and ".join("x".join(map(str, a.shape[1:])) for a in (images, test[0]))
+            raise DataError(f"{data}: images for training and for testing are of different size, {sizes}")
+        if self.valid >= len(images):
+            raise ArgumentError(f"{data}: valid must be below the number of training images, {len(images)}")
+        cut = len(images) - self.valid
+        parts = {"train": (images[:cut], labels[:cut]), "valid": (images[cut:], labels[cut:]), "test": test}
+        return self._with({part: (self.in_order(x), label) for part, (x, label) in parts.items()})
+
+    def _pair(self, folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+        name = FILES[part]
+        images, labels = (
+            read_idx(folder, f"{name}-images-idx3-ubyte", 3),
+            read_idx(folder, f"{name}-labels-idx1-ubyte", 1),
+        )
+        if len(images) != len(labels):
+            raise DataError(f"{folder}: {len(images)} images for {part}, but {len(labels)} labels")
+        if images.size == 0:
+            raise DataError(f"{folder}: there are no images for {part}")
+        if labels.max() >= self.classes:
+            raise DataError(f"{folder}: the labels for {part} go up to {labels.max()}, not {self.classes - 1}")
+        return images, labels

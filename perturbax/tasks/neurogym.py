@@ -1,0 +1,143 @@
+"""Decision tasks of NeuroGym."""
+
+import dataclasses
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from perturbax.errors import ArgumentError
+from perturbax.imports import optional
+from perturbax.layer import setting
+from perturbax.task import HeldOut, Metrics
+from perturbax.tasks.checks import whole
+from perturbax.tasks.classify import Classify, right
+
+SEEDS = {"train": 0, "valid": 10**6, "test": 2 * 10**6}
+ABREAST = 16  # environments per call
+
+
+class Pool(eqx.Module):
+    """Sequences of trials: observations and the right actions."""
+
+    x: Float[Array, "T N n_in"]
+    action: Int[Array, "T N"]
+
+
+class NeuroGym(Classify):
+    """Any NeuroGym environment with discrete actions: say the right action at every step of trial after trial.
+
+        input  the environment's observation,      target  its right action `gt` as class, asked for at every step
+
+    Molano-Mazón et al. 2022. Trials come from the package's `Dataset`, drawn with fixed seeds when the task is
+    opened: `pool` sequences for training, from which batches are drawn, a quarter as many for validation and for
+    testing.
+
+    Attributes:
+        env: name of the environment.
+        dt: milliseconds per step; 0 for the environment's own.
+        length: steps of a sequence, T.
+        pool: number of training sequences.
+        pools: the sequences by part; no setting.
+        actions: number of actions; no setting.
+    """
+
+    env: str = setting("PerceptualDecisionMaking-v0")
+    dt: int = setting(0)
+    length: int = setting(100)
+    pool: int = setting(512)
+    pools: dict[str, Pool] | None = eqx.field(default=None, metadata={"data": True})
+    actions: int = eqx.field(default=0, static=True, metadata={"data": True})
+    summary: ClassVar[str] = "say the right action in any NeuroGym environment (--task.env NAME; needs neurogym)"
+    papers: ClassVar[tuple[str, ...]] = ("molano2022",)
+    settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 6000, "lr": 3e-3}
+
+    def __check_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        for name, least in {"dt": 0, "length": 1, "pool": 1}.items():
+            whole(name, getattr(self, name), least)
+
+    @property
+    def opened(self) -> dict[str, Pool]:
+        """The sequences by part; ArgumentError before `open`."""
+        if self.pools is None:
+            raise ArgumentError("task NeuroGym has no trials yet: use the task that open() returns")
+        return self.pools
+
+    @property
+    def classes(self) -> int:
+        """The environment's actions."""
+        return self.actions
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """(observation, actions)."""
+        return self.opened["train"].x.shape[2], self.actions
+
+    @property
+    def steps(self) -> int:
+        """The length."""
+        return self.length
+
+    def open(self, data: Path | None) -> "NeuroGym":
+        """Return the task with its trials drawn; ArgumentError without the package, or for an unusable environment."""
+        super().open(data)
+        package = optional("neurogym", "neurogym", "neurogym")
+        counts = {part: self.pool if part == "train" else -(-self.pool // 4) for part in SEEDS}
+        actions, pools = 0, {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of gymnasium, about how NeuroGym uses it
+            for part, seed in SEEDS.items():
+                actions, pools[part] = self._drawn(package, counts[part], seed)
+        return dataclasses.replace(self, pools=pools, actions=actions)
+
+    def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:
+        """Return sequences of the training pool."""
+        return self._read("train", jr.randint(key, (batch,), 0, self.opened["train"].x.shape[1]))
+
+    def held_out(self, part: str) -> HeldOut:
+        """Return all sequences of part `valid` or `test`."""
+        return HeldOut(*self._read(part, jnp.arange(self.opened[part].x.shape[1])))
+
+    def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
+        """Return `loss`, `accuracy`, and `decisions`: the accuracy where the right action is another than the first.
+
+        In NeuroGym the first action is to wait, which is right most of the time.
+        """
+        acting = jnp.where(target[..., :1] > 0, jnp.nan, target)
+        return {**super().metrics(y, target), "decisions": self.over_asked(right, y, acting)}
+
+    def digest(self) -> str:
+        """Return a hash of the trials."""
+        arrays = [np.asarray(a).tobytes() for pool in self.opened.values() for a in (pool.x, pool.action)]
+        return hashlib.sha256(b"".join(arrays)).hexdigest()[:16]
+
+    def _read(self, part: str, rows: Array) -> tuple[Array, Array]:
+        pool = self.opened[part]
+        return pool.x[:, rows], jnp.eye(self.actions)[pool.action[:, rows]]
+
+    def _drawn(self, package: Any, count: int, seed: int) -> tuple[int, Pool]:
+        """Return the number of actions, and sequences that depend on the seed only."""
+        try:
+            # With a cache of one batch each call draws anew, so that nothing precedes the seed.
+            own = {"dt": self.dt} if self.dt else {}
+            data = package.Dataset(self.env, env_kwargs=own, batch_size=ABREAST, seq_len=self.length, cache_len=1)
+            actions = getattr(data.env.action_space, "n", None)
+            if actions is None:
+                raise ArgumentError(f"environment {self.env} has no discrete actions, which task neurogym needs")
+            data.seed(seed)
+            batches = [[np.array(v) for v in data()] for _ in range(-(-count // ABREAST))]
+        except ArgumentError:
+            raise
+        except Exception as error:  # whatever the environment does
+            first = (str(error) or type(error).__name__).splitlines()[0]
+            raise ArgumentError(f"environment {self.env} cannot be used: {first}") from error
+        xs, answers = (np.concatenate(v, 1)[:, :count] for v in zip(*batches, strict=True))
+        xs = jnp.asarray(xs.reshape(*xs.shape[:2], -1), jnp.result_type(float))
+        return int(actions), Pool(xs, jnp.asarray(answers, int))

@@ -1,0 +1,76 @@
+"""Generation of a fixed pattern."""
+
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float
+
+from perturbax.layer import setting
+from perturbax.task import HeldOut, Task
+from perturbax.tasks.checks import whole
+
+CYCLES = (1, 2, 3, 5)  # per sequence
+
+
+class Pattern(Task):
+    """Pattern generation: play a fixed sum of sinusoids on each output, again and again.
+
+        input    groups that are 1 one after another, T / clock steps each (a clock); or a constant 1 without a clock
+        target   y_t = c sum_k a_k sin(2 pi f_k t / T + phi_k),  f = 1, 2, 3, 5,  a_k in [0.5, 2],  largest |y_t| = 1
+
+    As in Bellec et al. 2020; after Nicola and Clopath 2017. Amplitudes and phases are drawn once, from
+    `pattern_seed`. There is nothing to generalise to: validation and test are the pattern itself.
+
+    Attributes:
+        outputs: number of outputs.
+        length: steps of the pattern, T.
+        clock: number of clock inputs; 0 for a constant input.
+        pattern_seed: seed of the pattern; not the seed of a run.
+    """
+
+    outputs: int = setting(3)
+    length: int = setting(100)
+    clock: int = setting(5)
+    pattern_seed: int = setting(0)
+    summary: ClassVar[str] = "play a fixed sum of sinusoids on each output; generated"
+    papers: ClassVar[tuple[str, ...]] = ("bellec2020", "nicola2017")
+    settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 16, "passes": 6000, "lr": 3e-3}
+
+    def __check_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        for name, least in {"outputs": 1, "length": 2 * max(CYCLES) + 1, "clock": 0, "pattern_seed": 0}.items():
+            whole(name, getattr(self, name), least)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """The clock, or one constant; the outputs."""
+        return max(self.clock, 1), self.outputs
+
+    @property
+    def steps(self) -> int:
+        """The length."""
+        return self.length
+
+    @property
+    def unit(self) -> str:
+        """Label of the outputs in figures."""
+        return "output"
+
+    def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:
+        """Return the pattern `batch` times; the key changes nothing."""
+        n, t = max(self.clock, 1), np.arange(self.length)
+        clock = np.eye(n)[t * n // self.length]
+        rng = np.random.default_rng(self.pattern_seed)
+        size = rng.uniform(0.5, 2, (self.outputs, len(CYCLES)))
+        phase = rng.uniform(0, 2 * np.pi, size.shape)
+        waves = np.sin(2 * np.pi * np.array(CYCLES) * (t / self.length)[:, None, None] + phase)
+        played = np.sum(size * waves, -1)
+        played /= np.abs(played).max(0)
+        xs, ys = (jnp.repeat(jnp.asarray(v)[:, None], batch, 1) for v in (clock, played))
+        return xs, ys
+
+    def held_out(self, part: str) -> HeldOut:
+        """Return the pattern, once."""
+        return HeldOut(*self.sample(jr.key(0), 1))
