@@ -54,7 +54,7 @@ def network(name):
     some, rest = px.split(net)
     leaves, tree = jax.tree.flatten(some)
     keys = jr.split(jr.key(3), len(leaves))
-    scale = 0.4 if name == "lru" else 0.8
+    scale = {"lru": 0.4, "lif": 1.6, "alif": 1.6}.get(cell, 0.8)
     leaves = [scale * jr.normal(k, leaf.shape, float) for k, leaf in zip(keys, leaves, strict=True)]
     net = px.join(tree.unflatten(leaves), rest)
     if name == "decorrelated":
