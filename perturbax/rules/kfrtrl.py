@@ -83,7 +83,7 @@ class KFRTRL(Rule):
             p2 = balance(norm(jnp.moveaxis(direct[i], 1, 0)), norm(read))
             (c1, c2), like = noise[i], now.signal[i]
             new = jax.tree.map(lambda old, r, k1=c1 * p1, k2=c2 * p2: rows(k1, old) * old + rows(k2, r) * r, u[i], read)
-            after.append((new, rows(c1 / p1, like) * JA + rows(c2 / p2, like) * direct[i]))
+            after.append((new, rows(c1 / p1, like)[None] * JA + rows(c2 / p2, like)[None] * direct[i]))
         u, A = zip(*after, strict=True)
         parts = Both(Outer(now.sites, tuple(d[None] for d in now.signal)), net.like(grads))
         return (now.after, u, A), Estimate(now.loss, now.y, now.sites, None, parts)
