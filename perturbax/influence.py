@@ -102,9 +102,12 @@ def linearise(net: Network, state: PyTree, x: Array, score: Any) -> Linear:
 
 
 def each(layer: Layer, site: Site, signal: Array) -> Layer:
-    """Return signal `(K, B, ...)` (x) presynaptic activity of every example apart: leaves `(K, B, ...)`."""
-    one = jax.vmap(lambda z, r, s: pulled(0, layer, z[None], r[None], s[None]))
-    return jax.vmap(one, in_axes=(None, None, 0))(site.z, site.r, signal)
+    """Return signal `(K, B, ...)` (x) presynaptic activity of every example apart: leaves `(B, K, ...)`."""
+
+    def one(z: Array, r: Array, s: Array) -> Layer:
+        return jax.vmap(lambda s: pulled(0, layer, z[None], r[None], s[None]))(s)
+
+    return jax.vmap(one, in_axes=(0, 0, 1))(site.z, site.r, signal)
 
 
 class Errors(NamedTuple):

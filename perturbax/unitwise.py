@@ -205,9 +205,12 @@ def _mixed(J: Array, eps: PyTree) -> PyTree:
 
 
 def _added(eps: PyTree, own: PyTree) -> PyTree:
-    """Add what a unit's weights do to its own values `(values, B, ...)`, which come first among the followed ones."""
-    return jax.tree.map(lambda e, o: e.at[:, : len(o)].add(jnp.moveaxis(o, 0, 1)) if e.shape[1] > len(o)
-                        else e + jnp.moveaxis(o, 0, 1), eps, own)  # fmt: skip
+    """Add what a unit's weights do to its own values `(B, values, ...)`, which come first among the followed ones."""
+
+    def one(e: Array, o: Array) -> Array:
+        return e + o if e.shape == o.shape else e.at[:, : o.shape[1]].add(o)
+
+    return jax.tree.map(one, eps, own)
 
 
 def _weighted(c: Array, eps: PyTree) -> PyTree:

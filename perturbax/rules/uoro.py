@@ -71,7 +71,7 @@ class UORO(Rule):
         g = jax.tree.map(lambda e: jnp.tensordot(jnp.sum(now.back * s, 1), e, 1), v)
         Js = jax.jvp(lambda vector: now.run(vector)[0], (now.vector,), (s,))[1]
         da = now.pull((noise, jnp.zeros_like(now.y)))[1]
-        layers = [jax.tree.map(lambda e: e[0], each(layer, site, d[None]))
+        layers = [jax.tree.map(lambda e: e[:, 0], each(layer, site, d[None]))
                   for layer, site, d in zip(net.layers, now.sites, da, strict=True)]  # fmt: skip
         direct = net.like(layers)
         r0, r1 = (balance(a, b) for a, b in ((norm(v), norm(Js)), (norm(direct), norm(noise))))

@@ -1,6 +1,7 @@
 """The shared anatomy of rules that keep the influence of every weight on everything carried: RTRL, m-order e-prop."""
 
 import abc
+import functools
 from typing import Any, ClassVar
 
 import jax
@@ -9,7 +10,7 @@ from jaxtyping import Array, PyTree
 
 from perturbax.credit import Both, Estimate, Outer
 from perturbax.gradient import nothing
-from perturbax.influence import Flat, Linear, carries, each, linearise
+from perturbax.influence import Flat, carries, each, linearise
 from perturbax.layer import weights
 from perturbax.network import Network
 from perturbax.rule import Rule
@@ -33,27 +34,31 @@ class Influence(Rule):
     def init(self, net: Network, batch: int, key: Array) -> PyTree:
         """The state of the network, no influence yet."""
         state = net.start(batch)
-        flat = Flat.of(net, state)
-        size = sum(w.size for w in jax.tree.leaves(_below(net)))
-        return state, jnp.zeros((max(1, self.orders()), batch, flat.vector.shape[1], size), flat.vector.dtype)
+        S = Flat.of(net, state).vector.shape[1]
+        none = jax.tree.map(lambda w: jnp.zeros((batch, S, *w.shape), w.dtype), _below(net))
+        return state, (none,) * max(1, self.orders())
 
     def step(self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree) -> tuple[PyTree, Estimate]:
         """Let the derivative by the carried state meet the influence on it."""
         state, M = carry
         now = linearise(net, state, x, score)
-        explicit = jnp.asarray(Flat.of(net, state).explicit, M.dtype)[None]
-        J, direct = now.rows()
-        direct = _rows(net, now, direct)
+        J, rows = now.rows()
+        J = jnp.moveaxis(J, 1, 0)
+        upto = len(M[0])
+        direct = tuple(each(*args) for args in zip(net.layers[:upto], now.sites[:upto], rows[:upto], strict=True))
         if not self.orders():
-            g = jnp.einsum("bs,bsp->p", now.back, M[0])
-            M = (jnp.einsum("kbs,bsp->bkp", J, M[0]) + direct)[None]
+            g = _met(now.back, M[0])
+            M = (_plus(_moved(J, M[0]), direct),)
         else:
+            explicit = jnp.asarray(Flat.of(net, state).explicit, J.dtype)[None]
             hidden, visible = J * (1 - explicit)[None], J * explicit[None]
-            g = jnp.einsum("bs,mbsp->p", now.back * (1 - explicit), M)
-            g += jnp.einsum("bs,mbsp->p", now.back * explicit, M[:-1])
-            inside = jnp.einsum("kbs,mbsp->mbkp", hidden, M).at[0].add(direct)
-            M = inside.at[1:].add(jnp.einsum("kbs,mbsp->mbkp", visible, M[:-1]))
-        parts = Both(Outer(now.sites, tuple(s[None] for s in now.signal)), _unflat(net, g))
+            terms = [_met(now.back * (1 - explicit), m) for m in M] + [_met(now.back * explicit, m) for m in M[:-1]]
+            g = functools.reduce(_plus, terms)
+            inside, across = [_moved(hidden, m) for m in M], [_moved(visible, m) for m in M[:-1]]
+            M = tuple(_plus(a, b) for a, b in zip(inside, [direct, *across], strict=True))
+        whole = nothing(net)
+        grads = whole.like((*g, *whole.layers[upto:]))
+        parts = Both(Outer(now.sites, tuple(s[None] for s in now.signal)), grads)
         return (now.after, M), Estimate(now.loss, now.y, now.sites, None, parts)
 
 
@@ -62,23 +67,15 @@ def _below(net: Network) -> tuple:
     return weights(net).layers[: max([i + 1 for i, layer in enumerate(net.layers) if carries(layer)], default=0)]
 
 
-def _rows(net: Network, now: Linear, da: list[Array]) -> Array:
-    """Return the direct influence `(B, S, P)` of weights on the carried vector."""
-    some = _below(net)
-    leaves = [
-        w.reshape(*w.shape[:2], -1)
-        for layer, site, d in zip(net.layers[: len(some)], now.sites, da, strict=False)
-        for w in jax.tree.leaves(each(layer, site, d))
-    ]
-    return jnp.moveaxis(jnp.concatenate(leaves, 2), 0, 1) if leaves else jnp.zeros((*now.vector.shape, 0))
+def _met(back: Array, M: PyTree) -> PyTree:
+    """Return sum_{b,s} back_bs M_bs."""
+    return jax.tree.map(lambda m: jnp.tensordot(back, m, 2), M)
 
 
-def _unflat(net: Network, g: Array) -> Network:
-    """Return a gradient `(P,)` as a tree; zero for the layers above."""
-    some, at, parts = _below(net), 0, []
-    leaves, tree = jax.tree.flatten(some)
-    for w in leaves:
-        parts.append(g[at : at + w.size].reshape(w.shape))
-        at += w.size
-    none = nothing(net)
-    return none.like((*tree.unflatten(parts), *none.layers[len(some) :]))
+def _moved(J: Array, M: PyTree) -> PyTree:
+    """Return J M of every example, as one matrix product per weight array."""
+    return jax.tree.map(lambda m: jnp.matmul(J, m.reshape(*m.shape[:2], -1)).reshape(m.shape), M)
+
+
+def _plus(a: PyTree, b: PyTree) -> PyTree:
+    return jax.tree.map(jnp.add, a, b)
