@@ -12,7 +12,7 @@ from perturbax.errors import ArgumentError, PerturbaxError, unknown
 from perturbax.experiment import DEFAULTS, Experiment
 
 KINDS = ("task", "rule", "cell")
-EXPERIMENTS = ("run", "compare", "diagnose", "tune")  # commands that take settings of classes
+EXPERIMENTS = ("run", "compare", "diagnose", "taxonomy", "tune")  # commands that take settings of classes
 METAVARS = {"units": "N,N,...", "data": "FILE", "lr": "RATE", "decor_lr": "RATE", "clip": "NORM"}
 CHOICES = {"mode": "sequence|online", "decorrelate": "off|hidden|hidden+input",
            "residual": "true|false", "normalise": "true|false"}  # fmt: skip
@@ -246,12 +246,28 @@ def _list(args: argparse.Namespace, settings: dict[str, dict[str, str]]) -> int:
     return list_command(args.what)
 
 
+def _taxonomy_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "without arguments: the family as a table; with --out its members are measured on one network"
+    parser.add_argument("--rules", metavar="RULE,RULE,...", help="rules to measure, with suffixes as in compare "
+                        "(default: one of each kind)")  # fmt: skip
+    parser.add_argument("--draws", metavar="N", default="32", help="independent draws of the noise (default: 32)")
+    parser.add_argument("--out", metavar="FOLDER", help="measure, and write taxonomy.json, .svg and .html there")
+    _add_experiment(parser, ("rule",))
+
+
+def _taxonomy(args: argparse.Namespace, settings: dict[str, dict[str, str]]) -> int:
+    from perturbax.taxonomy_command import taxonomy_command
+
+    return taxonomy_command(_given(args), settings, args.rules, args.draws, args.out)
+
+
 COMMANDS: dict[str, tuple[str, Callable, Callable]] = {
     "run": ("train one network and write a run folder", _run_arguments, _run),
     "compare": ("train several rules over several seeds, then write the report", _compare_arguments, _compare),
     "report": ("draw a page of pictures and tables from run folders", _report_arguments, _report),
     "tune": ("search a learning rate and a discount by short runs on validation data", _tune_arguments, _tune),
     "diagnose": ("measure a rule's estimates against the exact gradient", _diagnose_arguments, _diagnose),
+    "taxonomy": ("place the rules on a map, and measure them on one network", _taxonomy_arguments, _taxonomy),
     "predict": ("forecast new data with a trained network", _predict_arguments, _predict),
     "list": ("list rules, cells or tasks with their equations and sources", _list_arguments, _list),
 }

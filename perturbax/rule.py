@@ -40,6 +40,7 @@ class Rule(eqx.Module):
     papers: ClassVar[tuple[str, ...]] = ()
     settings: ClassVar[dict[str, Any]] = {}  # run settings that belong to the rule, below those a user names
     summed: ClassVar[bool] = False  # the source sums over time what is averaged here: sequence mode takes lr x T
+    locality: ClassVar[str] = ""  # what a synapse must know (`taxonomy.LOCALITY`), where `uses` does not say it
     accrues: ClassVar[bool] = False  # parts are `Both`: gradients of its own at every step, summed as they come
     block: ClassVar[int] = 0  # most steps to multiply out at once; 0: as many as are fast
 

@@ -41,6 +41,7 @@ class KFRTRL(Rule):
     cost: ClassVar[str] = "n^3 per step and example"
     memory: ClassVar[str] = "B x n^2, constant in T"
     papers: ClassVar[tuple[str, ...]] = ("mujika2018",)
+    locality: ClassVar[str] = "network"
     accrues: ClassVar[bool] = True
 
     def begin(self, net: Network, x: Array) -> PyTree:

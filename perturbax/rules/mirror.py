@@ -39,6 +39,7 @@ class Mirror(Guess):
     uses: ClassVar[tuple[str, ...]] = ("score", "own activity", "output error", "stored sequence")
     fits_first: ClassVar[bool] = True
     cost: ClassVar[str] = "2 + K passes (clean, K noisy, one back)"
+    locality: ClassVar[str] = "network"
     papers: ClassVar[tuple[str, ...]] = ("akrout2019", "werbos1990")
 
     def __check_init__(self) -> None:

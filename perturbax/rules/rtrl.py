@@ -6,21 +6,12 @@ import jax
 from jaxtyping import Array, PyTree
 
 from perturbax.credit import Estimate
-from perturbax.influence import carries
 from perturbax.layer import Layer, weights
 from perturbax.network import Network
 from perturbax.rule import Rule
 from perturbax.rules.local import Local
-from perturbax.rules.whole import Influence
+from perturbax.rules.whole import Dense, Influence, only_carrier
 from perturbax.unitwise import Plan, reachable
-
-
-class Dense(Influence):
-    """The influence of every weight on every carried value."""
-
-    def orders(self) -> int:
-        """All crossings count."""
-        return 0
 
 
 class Reached(Local):
@@ -49,14 +40,14 @@ class RTRL(Rule):
     cost: ClassVar[str] = "n^2 x weights per step; lru: a few x weights"
     memory: ClassVar[str] = "B x n x weights, constant in T; lru: B x weights"
     papers: ClassVar[tuple[str, ...]] = ("williams1989", "zucchet2023")
+    locality: ClassVar[str] = "network"
     accrues: ClassVar[bool] = True
 
     def engine(self, net: Network) -> Rule:
         """Return how M is kept for this network."""
-        carrying = [layer for layer in net.layers if carries(layer)]
-        if len(carrying) == 1 and carrying[0].unitwise and not hasattr(net.layers[-1], "kappa"):
-            n = jax.tree.leaves(weights(carrying[0]))[0].shape[-1]
-            if 2 * len(reachable(carrying[0], n, None).slots) <= n:
+        if (layer := only_carrier(net)) is not None:
+            n = jax.tree.leaves(weights(layer))[0].shape[-1]
+            if 2 * len(reachable(layer, n, None).slots) <= n:
                 return Reached()
         return Dense()
 

@@ -1,10 +1,16 @@
 """SnAp: real-time recurrent learning on the influences that arise within a few steps."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import jax
+from jaxtyping import Array, PyTree
+
+from perturbax.credit import Estimate
 from perturbax.errors import positive
-from perturbax.layer import Layer, setting
+from perturbax.layer import Layer, setting, weights
+from perturbax.network import Network
 from perturbax.rules.local import Local
+from perturbax.rules.whole import Dense, only_carrier
 from perturbax.unitwise import Plan, alone, reachable
 
 
@@ -34,3 +40,21 @@ class SnAp(Local):
     def plan(self, layer: Layer, n: int) -> Plan:
         """Units within reach."""
         return alone(n, through=True) if self.n == 1 else reachable(layer, n, self.n - 1)
+
+    def init(self, net: Network, batch: int, key: Array) -> PyTree:
+        """The state of the network, no influence yet."""
+        return Dense().init(net, batch, key) if self._everything(net) else super().init(net, batch, key)
+
+    def step(self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree) -> tuple[PyTree, Estimate]:
+        """Let errors meet traces; those of all units by all are faster as one matrix."""
+        step = Dense().step if self._everything(net) else super().step
+        return step(net, carry, x, score, noise)
+
+    def _everything(self, net: Network) -> bool:
+        """Whether nothing is dropped: one layer carries, and all units are reached from all."""
+        layer = only_carrier(net)
+        if layer is None or self.n == 1:
+            return False
+        n = jax.tree.leaves(weights(layer))[0].shape[-1]
+        plan = reachable(layer, n, self.n - 1)
+        return len(plan.slots) == n and bool(plan.valid.all())

@@ -48,6 +48,7 @@ class UORO(Rule):
     cost: ClassVar[str] = "5 passes and a sweep of the weights, per example"
     memory: ClassVar[str] = "B x weights, constant in T"
     papers: ClassVar[tuple[str, ...]] = ("tallec2018",)
+    locality: ClassVar[str] = "network"
     accrues: ClassVar[bool] = True
 
     def passes(self) -> int:

@@ -25,6 +25,7 @@ class Influence(Rule):
     """
 
     uses: ClassVar[tuple[str, ...]] = ("own activity", "output error", "derivatives", "transposed weights")
+    locality: ClassVar[str] = "network"
     accrues: ClassVar[bool] = True
 
     @abc.abstractmethod
@@ -60,6 +61,20 @@ class Influence(Rule):
         grads = whole.like((*g, *whole.layers[upto:]))
         parts = Both(Outer(now.sites, tuple(s[None] for s in now.signal)), grads)
         return (now.after, M), Estimate(now.loss, now.y, now.sites, None, parts)
+
+
+class Dense(Influence):
+    """The influence of every weight on every carried value."""
+
+    def orders(self) -> int:
+        """All crossings count."""
+        return 0
+
+
+def only_carrier(net: Network) -> Any:
+    """Return the layer that alone carries anything, if it is one that traces per unit fit, else None."""
+    carrying = [layer for layer in net.layers if carries(layer)]
+    return carrying[0] if len(carrying) == 1 and carrying[0].unitwise else None
 
 
 def _below(net: Network) -> tuple:
