@@ -36,15 +36,21 @@ def family() -> str:
 def pairs() -> str:
     """Return which rule learns on which cell, by trying, and why the others do not."""
     cells = [cell for cell in CELLS if not cell.endswith("readout")]
-    rows, reasons = [], {}
+    rows: list[list[str]] = []
+    reasons: dict[str, dict[str, list[str]]] = {}
     for rule in RULES:
         refused = {cell: refusal(rule, cell) for cell in cells}
         rows.append([f"`{rule}`", *("no" if refused[cell] else "yes" for cell in cells)])
-        for cell, why in refused.items():
-            if why:
-                reason = re.sub(r"^layer 0 \(\w+\):? |^\w+: ", "", why)
-                reasons.setdefault((rule, reason), []).append(cell)
-    said = [f"- `{rule}` on {', '.join(cells)}: {reason}" for (rule, reason), cells in reasons.items()]
+        for why in sorted(set(refused.values()) - {""}):
+            reason = re.sub(r"^layer 0 \(\w+\):? |^\w+: ", "", why)
+            cells_of = reasons.setdefault(reason, {}).setdefault(rule, [])
+            cells_of += [cell for cell in cells if refused[cell] == why]
+    said = []
+    for reason, rules in reasons.items():
+        by_cells: dict[str, list[str]] = {}
+        for rule, mine in rules.items():
+            by_cells.setdefault(", ".join(mine), []).append(f"`{rule}`")
+        said += [f"- {', '.join(names)} on {where}: {reason}" for where, names in by_cells.items()]
     return "\n".join([table(["rule", *cells], rows), "", *said])
 
 

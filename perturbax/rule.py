@@ -57,6 +57,10 @@ class Rule(eqx.Module):
         """Return what these very settings estimate; `target` speaks of the rule in general."""
         return self.target
 
+    def knows(self) -> str:
+        """Return what a synapse must know under these very settings, where `uses` does not say it."""
+        return self.locality
+
     def passes(self) -> int:
         """Return the cost of one update in forward passes over its data; BPTT counts 3."""
         return 3

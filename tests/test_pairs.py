@@ -11,8 +11,6 @@ import references as ref
 import tiny
 
 import perturbax as px
-from perturbax.cells import CELLS
-from perturbax.pairs import refusal
 from perturbax.pairs import tiny as stack
 from perturbax.rules import RULES
 
@@ -154,19 +152,3 @@ def test_exact_where_they_say_so():
         assert tiny.distance(estimated(rule.split()[0], CUT[rule], name), reference("full", name)) < 1e-10, rule
     assert tiny.distance(estimated("d-rtrl", {}, "tanh"), reference("step", "tanh")) < 1e-12
     assert "exact" not in RULES["d-rtrl"]().aim().split(";")[0]
-
-
-APART = ("weight", "node", "bptt", "e-prop", "rflo", "sltt", "ottt", "mirror", "feedback", "rtrl")
-
-
-@pytest.mark.parametrize("rule", APART)
-def test_refusals_are_reasons(rule):
-    """Where a pair does not apply the error names the layer and says why; perturbation learns on every cell."""
-    refused = {cell: why for cell in CELLS if (why := refusal(rule, cell))}
-    assert all("\n" not in why and len(why) > 30 for why in refused.values())
-    want = {
-        "sltt": set(CELLS) - {"lif", "alif"}, "ottt": set(CELLS) - {"lif", "alif"}, "weight": set(), "node": set(),
-        "mirror": {"lif", "alif", "binary"}, "feedback": {"lif", "alif", "binary", "lru"},
-        "rflo": {"gru", "mingru", "lstm", "lru", "alif", "binary"},
-    }.get(rule, {"binary"})  # fmt: skip
-    assert set(refused) == want

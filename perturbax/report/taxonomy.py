@@ -30,12 +30,9 @@ def measured_rows(data: dict[str, Any]) -> tuple[tuple[str, ...], list[list[str]
     """Return heads and lines of the measured table, from what knows least to what knows most."""
     lines = []
     for row in ordered(data):
-        error = row["bias"]
-        spread = row | {"bias_squared_error": 0.0}
         lines.append([
-            row["name"], row["locality"], row["causality"], number(row["cosine"]),
-            bias(spread) if error is not None else number(None), number(row["variance"]),
-            rounded(row["seconds_per_step"] * 1e6), rounded(row["forwards"]), memory(row["bytes"]),
+            row["name"], row["locality"], row["causality"], number(row["cosine"]), bias(row), number(row["variance"]),
+            rounded(row["seconds_per_step"] * 1e6), rounded(row["forwards"]), memory(float(row["bytes"])),
         ])  # fmt: skip
     return HEADS, lines
 
@@ -115,8 +112,8 @@ def page(data: dict[str, Any]) -> str:
     title = "The family of recurrent learning rules"
     e = data["experiment"]
     about = (
-        f"Measured on {e['task']}: {e['cell']} cell, {', '.join(map(str, e['units']))} units, batch {e['batch']}, after "
-        f"{e['steps']} steps of training by the exact gradient, seed {e['seed']}."
+        f"Measured on {e['task']}: {e['cell']} cell, {', '.join(map(str, e['units']))} units, batch {e['batch']}, "
+        f"after {e['steps']} steps of training by the exact gradient, seed {e['seed']}."
     )
     heads, lines = measured_rows(data)
     header = "".join(f'<th scope="col"{_text(i)}>{escape(h)}</th>' for i, h in enumerate(heads))

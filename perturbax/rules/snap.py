@@ -37,6 +37,10 @@ class SnAp(Local):
         """Refuse an n that keeps nothing."""
         positive("n", self.n)
 
+    def knows(self) -> str:
+        """Influence on other units is more than a layer's errors tell."""
+        return "network" if self.n > 1 else ""
+
     def plan(self, layer: Layer, n: int) -> Plan:
         """Units within reach."""
         return alone(n, through=True) if self.n == 1 else reachable(layer, n, self.n - 1)
