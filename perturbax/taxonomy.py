@@ -106,7 +106,8 @@ def measured(
         one = every.averages[0]
         rows.append({
             "name": work.name, **place(work.rule)._asdict(), "cosine": one.cosine, "cosine_error": one.cosine_error,
-            "bias": every.bias, "bias_squared_error": every.bias_squared_error, "biased": every.biased, "bias_bound": every.bias_bound, "variance": one.variance,
+            "bias": every.bias, "bias_squared_error": every.bias_squared_error,
+            "biased": every.biased, "bias_bound": every.bias_bound, "variance": one.variance,
             "seconds_per_step": times[work.name] / len(xs), "forwards": times[work.name] / times[""],
             "bytes": work.octets,
         })  # fmt: skip

@@ -28,12 +28,11 @@ MEANING = (
 
 def measured_rows(data: dict[str, Any]) -> tuple[tuple[str, ...], list[list[str]]]:
     """Return heads and lines of the measured table, from what knows least to what knows most."""
-    lines = []
-    for row in ordered(data):
-        lines.append([
-            row["name"], row["locality"], row["causality"], number(row["cosine"]), bias(row), number(row["variance"]),
-            rounded(row["seconds_per_step"] * 1e6), rounded(row["forwards"]), memory(float(row["bytes"])),
-        ])  # fmt: skip
+    lines = [
+        [row["name"], row["locality"], row["causality"], number(row["cosine"]), bias(row), number(row["variance"]),
+         rounded(row["seconds_per_step"] * 1e6), rounded(row["forwards"]), memory(float(row["bytes"]))]
+        for row in ordered(data)
+    ]  # fmt: skip
     return HEADS, lines
 
 
