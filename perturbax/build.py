@@ -62,6 +62,10 @@ def make_network(e: Experiment, sizes: Sequence[int], key: jax.Array) -> Network
     cell: Any = find("cell", e.cell, CELLS)
     units = parse_units(e.units)
     *keys, last = jr.split(key, len(units) + 1)
+    if e.residual and (len(units) < 2 or len(set(units)) > 1):
+        raise ArgumentError("residual needs two recurrent layers or more, all of one width")
+    if e.normalise and min(units) < 2:
+        raise ArgumentError("normalise needs layers of two units or more: one unit alone would always read 0")
     layers: list[Any] = []
     width = sizes[0]
     for n, k in zip(units, keys, strict=True):

@@ -250,9 +250,9 @@ def _taxonomy_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "without arguments: the family as a table; with --out its members are measured on one network"
     parser.add_argument("--rules", metavar="RULE,RULE,...", help="rules to measure, with suffixes as in compare "
                         "(default: one of each kind)")  # fmt: skip
-    parser.add_argument("--draws", metavar="N", default="32", help="independent draws of the noise (default: 32)")
+    parser.add_argument("--draws", metavar="N", help="independent draws of the noise (default: 32)")
     parser.add_argument("--out", metavar="FOLDER", help="measure, and write taxonomy.json, .svg and .html there")
-    _add_experiment(parser, ("rule",))
+    _add_experiment(parser, ("rule", "mode", "every", "logs"))
 
 
 def _taxonomy(args: argparse.Namespace, settings: dict[str, dict[str, str]]) -> int:

@@ -18,6 +18,12 @@ def reads_itself(layer: Layer) -> bool:
     return wiring is None or bool(wiring.any())
 
 
+def wiring_of(net: Network, i: int) -> np.ndarray | None:
+    """Return which units of layer i read which in time, `(n, n)`; None for all: D mixes what is read."""
+    mixed = i + 1 < len(net.decor) and net.decor[i + 1] is not None
+    return None if mixed and reads_itself(net.layers[i]) else net.layers[i].wiring()
+
+
 def carries(layer: Layer) -> bool:
     """Whether anything that a layer's weights act on is read again in the next step."""
     return bool(jax.tree.leaves(layer.start()[0])) or reads_itself(layer)

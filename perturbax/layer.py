@@ -67,8 +67,8 @@ class Layer(eqx.Module):
     last everywhere: in weights, in a `(n,)` or `(gates, n)`, in h, and in y, which may hold several values per unit
     one after the other `(values x n,)`.
 
-    Two facts, for rules that keep traces per unit: whether neurons are `unitwise` (each unit of `advance` looks at
-    its own h and a only; say False where they mix), and the `wiring` of r.
+    Facts for rules that keep traces per unit: whether neurons are `unitwise` (each unit of `advance` looks at its own
+    h and a only; say False where they mix), the `wiring` of r, and whether a layer just `filters`.
     """
 
     unitwise: ClassVar[bool] = True
@@ -84,6 +84,10 @@ class Layer(eqx.Module):
     @abc.abstractmethod
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
         """Return the next (h, y). Called on the layer without its weights; needs no derivative."""
+
+    def filters(self) -> float:
+        """Return the leak of a layer that only filters, y_t = leak y_{t-1} + a_t; 0 for every other layer."""
+        return 0.0
 
     def wiring(self) -> np.ndarray | None:
         """Return which unit reads which through r, `(n, n)` bool [reader, read]; None where all may read all."""

@@ -79,6 +79,8 @@ CITATIONS: dict[str, str] = {
     "287-289.",
     "manchev2020": "Manchev N., Spratling M. (2020). Target propagation in recurrent neural networks. Journal of "
     "Machine Learning Research 21(7), 1-33.",
+    "martinsanchez2022": "Martín-Sánchez G., Bohté S., Otte S. (2022). A taxonomy of recurrent learning rules. "
+    "International Conference on Artificial Neural Networks (ICANN). arXiv:2207.11439.",
     "mcculloch1943": "McCulloch W. S., Pitts W. (1943). A logical calculus of the ideas immanent in nervous activity. "
     "Bulletin of Mathematical Biophysics 5, 115-133.",
     "meng2023": "Meng Q., Xiao M., Yan S., Wang Y., Lin Z., Luo Z.-Q. (2023). Towards memory- and time-efficient "

@@ -23,6 +23,7 @@ def solve(net: Network, task: Task, valid: HeldOut, key: Array) -> Network:
 
         (Z^T Z / rows + ridge I) [W; b] = Z^T Y / rows,      Z = [what the readout reads, 1]
 
+    What a leaky readout reads is filtered as it will be: Z_t = kappa Z_{t-1} + [z_t, 1 - kappa], b times 1 - kappa.
     Rows whose target is not asked for are left out. The ridge with the lowest validation loss is kept, where the task
     makes several readouts of one solution with the best of them. Jaeger 2001; Lukosevicius & Jaeger 2009.
     """
@@ -31,7 +32,6 @@ def solve(net: Network, task: Task, valid: HeldOut, key: Array) -> Network:
     for i in range(BATCHES):
         z, y, asked = (np.asarray(v) for v in read(jr.fold_in(key, i)))
         z, y = (v[asked].astype(np.float64) for v in (z, y))
-        z = np.concatenate([z, np.ones((len(z), 1))], 1)
         more = np.array([len(z)]), z.T @ z, z.T @ y
         moments = more if moments is None else tuple(map(np.add, moments, more))
     rows, zz, zy = moments
@@ -44,11 +44,18 @@ def solve(net: Network, task: Task, valid: HeldOut, key: Array) -> Network:
 
 def _read(net: Network, task: Task, key: Array) -> tuple[Array, Array, Array]:
     xs, ys = task.sample(key, BATCH)
-    return activity(net, xs)[-1].z, ys, task.asked(ys)
+    z, leak = activity(net, xs)[-1].z, net.layers[-1].filters()
+    z = jnp.concatenate([z, jnp.full((*z.shape[:2], 1), 1 - leak, z.dtype)], 2)
+
+    def filtered(before: Array, now: Array) -> tuple[Array, Array]:
+        after = leak * before + now
+        return after, after
+
+    return jax.lax.scan(filtered, jnp.zeros_like(z[0]), z)[1], ys, task.asked(ys)
 
 
 def _with_readout(net: Network, solution: np.ndarray) -> Network:
     last: Any = net.layers[-1]
-    W, b = jnp.asarray(solution[:-1], last.W.dtype), jnp.asarray(solution[-1], last.W.dtype)
+    W, b = (jnp.asarray(s, last.W.dtype) for s in (solution[:-1], solution[-1] * (1 - last.filters())))
     last = eqx.tree_at(lambda layer: (layer.W, layer.b), last, (W, b))
     return net.like((*net.layers[:-1], last), net.decor)

@@ -36,20 +36,23 @@ ASKED = (
 
 
 def taxonomy_command(
-    given: dict[str, Any], settings: dict[str, dict[str, str]], rules: str | None, draws: str, out: str | None
+    given: dict[str, Any], settings: dict[str, dict[str, str]], rules: str | None, draws: str | None, out: str | None
 ) -> int:
     """Print the family; with out, measure its members there and write taxonomy.json and taxonomy.html."""
+    number = coerce("draws", draws or "32", int)
     if out is None:
-        if given or any(settings.values()) or rules:
+        if given or any(settings.values()) or rules or draws:
             raise ArgumentError("what is measured goes to a folder: name --out, or leave the other arguments away")
         _show_family()
         return 0
-    folder, number = Path(out), coerce("draws", draws, int)
+    folder = Path(out)
     store.refuse_occupied(folder)
     if settings["rule"]:
         raise ArgumentError("settings of a rule belong in --rules, as in snap:n=2")
-    given = {**SETTINGS, **given}
+    given = {**{k: v for k, v in SETTINGS.items() if k != "steps" or "passes" not in given}, **given}
     variants = [parse_variant(text.strip()) for text in (rules or ",".join(ASKED)).split(",") if text.strip()]
+    if not variants:
+        raise ArgumentError("--rules names no rule")
     lead = build(experiment_from(Experiment(), given | {"rule": "bptt"}, settings))
     net, xs, ys, batches, key = _trained(lead)
     works, refused = [], []

@@ -1,6 +1,8 @@
 """Eligibility traces, unit by unit: few influences per weight, for neurons that look at themselves only."""
 
-from typing import NamedTuple
+import math
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,10 +44,10 @@ def owned(i: int, layer: Layer, site: Site) -> None:
         raise LayerError(f"{named(i, layer)}: traces need weights whose last axis is their unit (use rtrl, m-order)")
 
 
-def per_unit(s: PyTree, B: int, n: int) -> Array:
-    """Return the float leaves of a layer's h, y or a as `(B, values per unit, n)`."""
+def per_unit(s: PyTree, B: int, n: int, dtype: Any) -> Array:
+    """Return the float leaves of a layer's h as `(B, values per unit, n)`."""
     leaves = [v.reshape(B, -1, n) for v in jax.tree.leaves(s) if jnp.issubdtype(v.dtype, jnp.inexact)]
-    return jnp.concatenate(leaves, 1) if leaves else jnp.zeros((B, 0, n))
+    return jnp.concatenate(leaves, 1) if leaves else jnp.zeros((B, 0, n), dtype)
 
 
 def units(i: int, layer: Layer, h: PyTree, a: Array) -> Units:
@@ -53,7 +55,7 @@ def units(i: int, layer: Layer, h: PyTree, a: Array) -> Units:
     B, n = len(a), a.shape[-1]
     leaves, tree = jax.tree.flatten(h)
     moving = [jnp.issubdtype(v.dtype, jnp.inexact) for v in leaves]
-    start = per_unit(h, B, n)
+    start = per_unit(h, B, n, a.dtype)
 
     def run(c: Array, g: Array) -> tuple[Array, Array]:
         parts, at = list(leaves), 0
@@ -62,7 +64,7 @@ def units(i: int, layer: Layer, h: PyTree, a: Array) -> Units:
                 width = leaf.size // (B * n)
                 parts[k], at = c[:, at : at + width].reshape(leaf.shape), at + width
         after, y = advanced(i, layer, tree.unflatten(parts), g.reshape(a.shape))
-        return per_unit(after, B, n), y.reshape(B, -1, n)
+        return per_unit(after, B, n, a.dtype), y.reshape(B, -1, n)
 
     flat = a.reshape(B, -1, n)
     C, G = start.shape[1], flat.shape[1]
@@ -100,16 +102,21 @@ def alone(n: int, through: bool = False) -> Plan:
     return Plan(np.arange(n)[None], np.ones((1, n), bool), through)
 
 
-def reachable(layer: Layer, n: int, steps: int | None) -> Plan:
+def reachable(wiring: np.ndarray | None, n: int, steps: int | None) -> Plan:
     """Return the plan of following all units that a unit reaches within so many steps (None: ever) of the wiring."""
-    wiring = layer.wiring()
     reads = np.ones((n, n), bool) if wiring is None else np.asarray(wiring, bool)
-    reach = np.eye(n, dtype=bool)
-    for _ in range(n if steps is None else min(n, steps)):
-        further = reach | (reads.astype(float) @ reach > 0)
-        if np.array_equal(further, reach):
-            break
-        reach = further
+    return _reachable(reads.tobytes(), n, steps)
+
+
+@lru_cache(64)
+def _reachable(wiring: bytes, n: int, steps: int | None) -> Plan:
+    one = np.eye(n, dtype=bool) | np.frombuffer(wiring, bool).reshape(n, n)
+    reach, left = np.eye(n, dtype=bool), n if steps is None else min(n, steps)
+    while left:  # powers by squaring: a ring of n units takes log n products
+        if left % 2:
+            reach = one.astype(np.float32) @ reach.astype(np.float32) > 0
+        left //= 2
+        one = one.astype(np.float32) @ one.astype(np.float32) > 0
     most = int(reach.sum(0).max())
     # Of each column the reached units, the unit itself in front; stable sort puts what is not reached behind.
     order = np.argsort(np.where(np.eye(n, dtype=bool), 0, np.where(reach, 1, 2)), 0, kind="stable")[:most]
@@ -193,7 +200,7 @@ def _mixed(J: Array, eps: PyTree) -> PyTree:
     """Return J eps, unit by unit."""
 
     def one(e: Array) -> Array:
-        flat = e.reshape(*e.shape[:2], -1, e.shape[-1])
+        flat = e.reshape(*e.shape[:2], math.prod(e.shape[2:-1]), e.shape[-1])
         if J.shape[2] > FEW:
             out = jnp.einsum("bxyn,bypn->bxpn", J, flat)
         else:

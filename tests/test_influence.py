@@ -288,3 +288,90 @@ def test_layers_that_no_trace_fits_are_refused():
         with pytest.raises(LayerError, match=why):
             estimate(RULES["snap"](), net, xs, ys)
         assert tiny.distance(estimate(RULES["rtrl"](), net, xs, ys), px.bptt(tiny.mse)(net, xs, ys)[1]) < 1e-10
+
+
+@pytest.mark.parametrize("m", [2, 3])
+def test_orders_between_e_prop_and_rtrl(m):
+    """r -> c r + (1 - c) stop(r) gives every crossing a factor c: order m is the part of its polynomial below c^m."""
+    net, (xs, ys) = strong(stack("gru")), tiny.data(2, 2, steps=5, batch=2)
+    some, rest = px.split(net)
+
+    def at(c):
+        between = lambda state: tuple((h, c * r + (1 - c) * ref.stop(r)) for h, r in state)
+        return jax.grad(lambda some: ref.rolled(px.join(some, rest), xs, ys, between))(some)
+
+    points = jnp.linspace(0.0, 1.0, 5)  # no more than T - 1 = 4 crossings
+    values = jax.tree.map(lambda *g: jnp.stack(g).reshape(5, -1), *(at(c) for c in points))
+    powers = jax.tree.map(lambda v: jnp.linalg.solve(points[:, None] ** jnp.arange(5)[None], v), values)
+    below = jax.tree.map(lambda p, w: p[:m].sum(0).reshape(w.shape), powers, some)
+    got = estimate(RULES["m-order"](m=m), net, xs, ys)
+    assert tiny.distance(got, below) < 1e-10
+    assert tiny.distance(got, estimate(RULES["m-order"](m=m + 1), net, xs, ys)) > 1e-5
+
+
+@pytest.mark.parametrize("rule", ["rtrl", "snap", "uoro", "kf-rtrl", "e-prop", "rflo", "ottt"])
+def test_online_at_rest_adds_up_to_the_sequence(rule):
+    """Updates of size nought, taken every two steps: what they add is the estimate of the whole sequence."""
+    net, (xs, ys) = strong(stack("lif"), 1.6), tiny.data(2, 2, steps=6, batch=2)
+    made, seen = RULES[rule](), []
+    watch = optax.GradientTransformation(
+        lambda w: jax.tree.map(jnp.zeros_like, w),
+        lambda g, total, w=None: (jax.tree.map(jnp.zeros_like, g), jax.tree.map(jnp.add, total, g)),
+    )
+    init, run = px.online(made, tiny.mse, watch, every=2)
+    stream = jax.jit(run)(init(net, xs[0], ys[0], jr.key(0)), xs, ys)[0]
+    seen = jax.tree.map(lambda g: g / 3, stream.opt)
+    assert tiny.distance(seen, estimate(made, net, xs, ys)) < 1e-12
+
+
+@pytest.mark.parametrize("rule", ["rtrl", "snap", "m-order", "e-prop", "rflo", "d-rtrl", "uoro", "kf-rtrl", "dsf", "lra",
+                                  "ottt", "sltt"])  # fmt: skip
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_networks_keep_their_precision(rule, dtype):
+    """Weights of another precision than JAX's default: gradients come in theirs."""
+    net, (xs, ys) = stack("lif"), tiny.data(2, 2, steps=3, batch=2)
+    some, rest = px.split(net)
+    net = px.join(jax.tree.map(lambda w: w.astype(dtype), some), rest)
+    run = px.value_and_estimate(RULES[rule](), tiny.mse)
+    grads = jax.eval_shape(run, net, xs.astype(dtype), ys.astype(dtype), jr.key(0))[1]
+    assert {g.dtype for g in jax.tree.leaves(grads)} == {jnp.dtype(dtype)}
+
+
+def test_a_drive_that_bends_its_input_is_refused_by_kf_rtrl():
+    class Bent(px.cells.Tanh):
+        def drive(self, z, r):
+            return super().drive(jnp.tanh(z) ** 2, r)
+
+    net = px.Network((Bent(2, 3, key=jr.key(0)), px.cells.Readout(3, 2, key=jr.key(1))))
+    xs, ys = tiny.data(2, 2, steps=3, batch=2)
+    with pytest.raises(LayerError, match="linear in z and r"):
+        estimate(RULES["kf-rtrl"](), net, xs, ys)
+    assert tiny.distance(estimate(RULES["rtrl"](), net, xs, ys), px.bptt(tiny.mse)(net, xs, ys)[1]) < 1e-10
+
+
+def test_a_leaky_readout_behind_normalise_is_refused_by_traces():
+    net = px.Network(stack("lif").layers, normalise=True)
+    xs, ys = tiny.data(2, 2, steps=3, batch=2)
+    with pytest.raises(LayerError, match="kappa of 0"):
+        estimate(RULES["e-prop"](), net, xs, ys)
+
+
+def test_weightless_layers_have_no_traces():
+    class Square(px.Layer):
+        def start(self):
+            return (), jnp.zeros(3)
+
+        def drive(self, z, r):
+            return z
+
+        def advance(self, h, a):
+            return (), a**2
+
+        def wiring(self):
+            return np.zeros((3, 3), bool)
+
+    below = strong(stack("leaky")).layers
+    net = px.Network((below[0], Square(), below[1]))
+    xs, ys = tiny.data(2, 2, steps=4, batch=2)
+    want = jax.jit(lambda: ref.layer_by_layer(net, xs, ys, ref.without_r(net)))()
+    assert tiny.distance(estimate(RULES["e-prop"](), net, xs, ys), want) < 1e-10

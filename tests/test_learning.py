@@ -15,8 +15,8 @@ OPTIONS = {name: {"credit": "to-go"} for name in ("node", "activity", "innovatio
 
 def solve(rule, probe, cell="tanh", **fields):
     settings = {"units": (24,), "steps": 1500, "batch": 16, "lr": 1e-2, "optimiser": "adam", "schedule": "cosine"}
-    e = px.Experiment(task=probe, rule=rule, cell=cell, rule_options=OPTIONS.get(rule, {}), logs=5, clip=1.0,
-                      **{**settings, **fields})  # fmt: skip
+    settings["rule_options"] = OPTIONS.get(rule, {})
+    e = px.Experiment(task=probe, rule=rule, cell=cell, logs=5, clip=1.0, **{**settings, **fields})
     parts = build(e)
 
     @jax.jit
@@ -56,13 +56,31 @@ LONGER = {"ou": {"steps": 6000}}
 
 # Three of the probes need all that the other two need: a few rules are enough for those.
 ALL_FIVE = ("node", "weight", "feedback", "bptt")
-TABLE = [(rule, probe) for rule in px.RULES if rule not in PUBLISHED for probe in PROBES
+# Rules whose errors come by derivatives learn readouts alike; one of these probes asks for their memory.
+FAMILY = ("rtrl", "truncated", "snap", "uoro", "kf-rtrl", "m-order", "e-prop", "rflo", "d-rtrl", "dsf", "lra")
+SPIKING = ("sltt", "ottt")
+LATER = (*PUBLISHED, *FAMILY, *SPIKING, "forward-sensitivity", "truncated-rolling")
+TABLE = [(rule, probe) for rule in px.RULES if rule not in LATER for probe in PROBES
          if rule in ALL_FIVE or probe not in ("probe-now", "probe-lag1")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("rule", "probe"), TABLE)
 def test_every_rule_solves_the_probes(rule, probe):
     assert solve(rule, probe, **LONGER.get(rule, {})) < (0.25 if probe == "probe-context" else 0.1)
+
+
+@pytest.mark.parametrize("rule", FAMILY)
+def test_the_family_solves_what_needs_memory(rule):
+    assert solve(rule, "probe-lag3", steps=1000) < 0.1
+
+
+@pytest.mark.parametrize("rule", [*SPIKING, "bptt", "e-prop", "node"])
+def test_spiking_networks_learn(rule):
+    """A readout without memory of its own, so that what is remembered is in the spikes."""
+    fields = {"cell_options": {"kappa": 0.0}, "units": (48,)}
+    if rule == "node":
+        fields["rule_options"] = {"credit": "to-go", "sigma": 0.1, "samples": 8}
+    assert solve(rule, "probe-now", "lif", **fields) < 0.2
 
 
 @pytest.mark.parametrize("cell", ["leaky", "gru"])

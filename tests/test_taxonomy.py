@@ -64,7 +64,9 @@ def test_measured_on_a_network(tmp_path, capsys):
 
 @pytest.mark.parametrize(("arguments", "said"), [
     (["--units", "8"], "name --out"), (["--rule.sigma", "1", "--out", "x"], "belong in --rules"),
-    (["--rules", "nothing", "--out", "x"], "unknown rule"),
+    (["--rules", "nothing", "--out", "x"], "unknown rule"), (["--rules", ",", "--out", "x"], "names no rule"),
+    (["--draws", "abc"], "whole number"), (["--draws", "8"], "name --out"),
+    (["--mode", "online", "--out", "x"], "unknown argument"),
     (["--draws", "2", "--rules", "bptt", "--out", "x"], "draws"),
 ])  # fmt: skip
 def test_what_is_refused(arguments, said, tmp_path, capsys, monkeypatch):

@@ -85,6 +85,10 @@ class LeakyReadout(FeedForward):
         """Zero state and output."""
         return jnp.zeros(self.W.shape[-1]), jnp.zeros(self.W.shape[-1])
 
+    def filters(self) -> float:
+        """Kappa."""
+        return self.kappa
+
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
         """Leak and add."""
         h = self.kappa * h + a

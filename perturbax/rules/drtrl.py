@@ -2,7 +2,8 @@
 
 from typing import ClassVar
 
-from perturbax.layer import Layer, setting
+from perturbax.layer import setting
+from perturbax.network import Network
 from perturbax.rules.local import Local
 from perturbax.unitwise import Plan, alone
 
@@ -26,6 +27,6 @@ class DRTRL(Local):
     target: ClassVar[str] = "biased: memory across units is cut; exact where all memory is hidden state"
     papers: ClassVar[tuple[str, ...]] = ("wang2024",)
 
-    def plan(self, layer: Layer, n: int) -> Plan:
+    def plan(self, net: Network, i: int, n: int) -> Plan:
         """The unit itself."""
         return alone(n, through=self.mixing)

@@ -53,8 +53,9 @@ class DSF(WholeSequence):
             states, e = jax.lax.scan(forth, net.start(xs.shape[1]), (xs, ys))[1]
             signal = []
             for i, ((h, _), site, q) in enumerate(zip(states, e.sites, e.q, strict=True)):
-                last = i == len(net.layers) - 1  # nothing in time follows from the output itself
-                delta = q if last else _fed_back(q, jnp.asarray(self.decay, q.dtype))
+                last = i == len(net.layers) - 1  # only a filter makes its own output act on later ones: that is known
+                decay = net.layers[i].filters() if last else self.decay
+                delta = _fed_back(q, jnp.asarray(decay, q.dtype))
                 signal.append(_behind(i, net, h, site.a, delta)[:, None])
             rows = xs.shape[0] * xs.shape[1]
             grads = Outer(tuple(s._replace(a=None) for s in e.sites), tuple(signal)).settle(net, None)

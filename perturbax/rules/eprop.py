@@ -9,7 +9,7 @@ from jaxtyping import Array, PyTree
 
 from perturbax.errors import ArgumentError, LayerError, one_of
 from perturbax.influence import Errors
-from perturbax.layer import Layer, named, setting
+from perturbax.layer import named, setting
 from perturbax.network import Network
 from perturbax.rules.local import Local
 from perturbax.unitwise import Plan, alone
@@ -58,7 +58,7 @@ class Taught(Local):
         target = "gradient with every r constant"
         return target if self.feedback == "symmetric" else f"biased: {target}, and {self.feedback} feedback for L"
 
-    def plan(self, layer: Layer, n: int) -> Plan:
+    def plan(self, net: Network, i: int, n: int) -> Plan:
         """A unit's own hidden state."""
         return alone(n)
 
@@ -101,7 +101,7 @@ class Taught(Local):
             return updates
         W: Any = some.layers[-1]
         last = jax.tree.map(lambda u, w: u - self.decay * w if w.ndim > 1 else u, updates.layers[-1], W)
-        return updates.like((*updates.layers[:-1], last))
+        return updates.like((*updates.layers[:-1], last), updates.decor)
 
     def _drawn(self, net: Network, key: Array) -> Sent:
         """Draw feedback weights of the size that readouts start with."""

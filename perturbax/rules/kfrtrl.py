@@ -8,8 +8,9 @@ import jax.random as jr
 from jaxtyping import Array, PyTree
 
 from perturbax.credit import Both, Estimate, Outer
+from perturbax.errors import LayerError
 from perturbax.influence import Flat, linearise, reads_itself
-from perturbax.layer import Layer, pulled
+from perturbax.layer import Layer, named, pulled
 from perturbax.network import Network
 from perturbax.rule import Rule
 from perturbax.rules.uoro import balance, norm, rows
@@ -47,6 +48,8 @@ class KFRTRL(Rule):
     def begin(self, net: Network, x: Array) -> PyTree:
         """No influence yet; in every layer's shapes, which depend on the input's."""
         state = net.start(len(x))
+        for i, (layer, site) in enumerate(zip(net.layers, jax.eval_shape(net.step, state, x)[2], strict=True)):
+            _affine(i, layer, site.z.shape[1:], site.r.shape[1:])
         S = Flat.of(net, state).vector.shape[1]
         sites = jax.eval_shape(net.step, state, x)[2]
         zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), sites)
@@ -79,7 +82,9 @@ class KFRTRL(Rule):
         for i, (layer, site) in enumerate(zip(net.layers, now.sites, strict=True)):
             grads.append(_spread(i, layer, u[i], jnp.einsum("bs,sb...->b...", now.back, A[i])))
             JA = jnp.einsum("kbs,sb...->kb...", J, A[i])
-            read = Read(site.z, site.r if reads_itself(layer) else jnp.zeros_like(site.r), jnp.ones_like(now.loss))
+            read = Read(
+                site.z, site.r if reads_itself(layer) else jnp.zeros_like(site.r), jnp.ones(len(site.z), site.z.dtype)
+            )
             p1 = balance(norm(jnp.moveaxis(JA, 1, 0)), norm(u[i]))
             p2 = balance(norm(jnp.moveaxis(direct[i], 1, 0)), norm(read))
             (c1, c2), like = noise[i], now.signal[i]
@@ -88,6 +93,19 @@ class KFRTRL(Rule):
         u, A = zip(*after, strict=True)
         parts = Both(Outer(now.sites, tuple(d[None] for d in now.signal)), net.like(grads))
         return (now.after, u, A), Estimate(now.loss, now.y, now.sites, None, parts)
+
+
+def _affine(i: int, layer: Layer, z: tuple[int, ...], r: tuple[int, ...]) -> None:
+    """Raise LayerError unless a drive is linear in what it reads, a constant apart; tried with numbers."""
+    with jax.ensure_compile_time_eval():
+        leaves, tree = jax.tree.flatten(layer)
+        leaves = [jr.normal(jr.key(k), w.shape) for k, w in enumerate(leaves)]
+        some, zero = tree.unflatten(leaves), (jnp.zeros(z), jnp.zeros(r))
+        one, two = ((jr.normal(jr.key(k), z), jr.normal(jr.key(k + 1), r)) for k in (100, 200))
+        both = jax.tree.map(lambda a, b: a + 2 * b, one, two)
+        f = lambda zr: some.drive(*zr) - some.drive(*zero)  # noqa: E731
+        if not jnp.allclose(f(both), f(one) + 2 * f(two), rtol=1e-3, atol=1e-3):
+            raise LayerError(f"{named(i, layer)}: kf-rtrl needs a drive that is linear in z and r (use uoro)")
 
 
 def _spread(i: int, layer: Layer, u: Read, signal: Array) -> Layer:

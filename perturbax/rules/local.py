@@ -8,11 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from perturbax.credit import Both, Estimate, Outer
+from perturbax.errors import LayerError
 from perturbax.influence import Errors, errors, reads_itself
 from perturbax.layer import Layer, weights
 from perturbax.network import Network
 from perturbax.rule import Rule
-from perturbax.unitwise import Plan, Traces, block, owned, per_unit
+from perturbax.unitwise import Plan, Traces, block, owned
 
 
 class Local(Rule):
@@ -30,8 +31,8 @@ class Local(Rule):
     accrues: ClassVar[bool] = True
 
     @abc.abstractmethod
-    def plan(self, layer: Layer, n: int) -> Plan:
-        """Return which units the traces of a layer follow."""
+    def plan(self, net: Network, i: int, n: int) -> Plan:
+        """Return which units the traces of layer i follow."""
 
     def teach(self, net: Network, taught: PyTree, e: Errors) -> tuple[PyTree, list[Array]]:
         """Return (what the rule carries for it, the learning signal of every layer): here the error itself."""
@@ -56,24 +57,27 @@ class Local(Rule):
         """Return one layer's (traces, gradient through them, signal of this step)."""
         layer, n = net.layers[i], site.a.shape[-1]
         plan, rows, late = self._rows(net, i, h, n)
+        if rows or late:
+            owned(i, layer, site)
         b, q = block(plan, net, i, h, site), q.reshape(len(q), -1, n)
         if not rows and not late:
             return (), jax.tree.map(jnp.zeros_like, weights(layer)), Traces.now(site, b, q)
-        owned(i, layer, site)
         if len(plan.slots) > 1:
             q = jnp.moveaxis(q[..., plan.slots], 2, 1).reshape(len(q), -1, n)
         return trace.advanced(layer, site, b, q, self._kappa(net, i))
 
     def _empty(self, net: Network, i: int, h: PyTree, batch: int) -> Any:
         """Return a layer's traces; nothing where its weights act on nothing that is carried."""
-        n = jax.tree.leaves(weights(net.layers[i]))[0].shape[-1]
-        _, rows, late = self._rows(net, i, h, n)
+        n = width(net.layers[i])
+        _, rows, late = self._rows(net, i, h, n) if n else (None, 0, 0)
         return Traces.empty(net.layers[i], rows, late, batch) if rows or late else ()
 
     def _rows(self, net: Network, i: int, h: PyTree, n: int) -> tuple[Plan, int, int]:
         """Return (plan, values that a weight's traces follow, visible ones that a leaky readout remembers)."""
-        layer, C = net.layers[i], per_unit(h, len(jax.tree.leaves(h)[0]), n).shape[1] if jax.tree.leaves(h) else 0
-        plan, Y = self.plan(layer, n), jax.eval_shape(layer.start)[1].shape[-1] // n
+        layer = net.layers[i]
+        floats = [s for s in jax.tree.leaves(h) if jnp.issubdtype(s.dtype, jnp.inexact)]
+        C, Y = sum(s.size // (len(s) * n) for s in floats), jax.eval_shape(layer.start)[1].shape[-1] // n
+        plan = self.plan(net, i, n)
         if not reads_itself(layer):  # its output goes nowhere in time
             plan = Plan(plan.slots[:1], plan.valid[:1], through=False)
         late = len(plan.slots) * Y if self._kappa(net, i) else 0
@@ -81,4 +85,13 @@ class Local(Rule):
 
     def _kappa(self, net: Network, i: int) -> float:
         """Return the leak of the readout that stands on layer i; 0 where there is none."""
-        return getattr(net.layers[-1], "kappa", 0.0) if i == len(net.layers) - 2 else 0.0
+        leak = net.layers[-1].filters() if i == len(net.layers) - 2 else 0.0
+        if leak and net.normalise:
+            raise LayerError("traces cannot follow a leaky readout through normalise: take a kappa of 0")
+        return leak
+
+
+def width(layer: Layer) -> int:
+    """Return the units of a layer whose weights have them on their last axis; 0 for one without weights."""
+    some = jax.tree.leaves(weights(layer))
+    return some[0].shape[-1] if some else 0

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from perturbax.errors import positive
+from perturbax.errors import ArgumentError, positive
 from perturbax.gradient import Estimator, Loss, raised
 from perturbax.influence import Flat
 from perturbax.layer import join, setting, split
@@ -46,6 +46,8 @@ class LRA(WholeSequence):
         """Targets must move."""
         positive("rate", self.rate)
         positive("inner", self.inner)
+        if self.clip < 0:
+            raise ArgumentError(f"clip must be 0 (off) or more, not {self.clip}")
 
     def passes(self) -> int:
         """Forth, then for every inner step and for the weights a step and its derivative."""

@@ -15,7 +15,7 @@ class MOrder(Influence):
     J_h are the columns of the Jacobian that belong to hidden state (implicit recurrence), J_r those of visible outputs
     (explicit recurrence). m = 1 is e-prop, m >= T is RTRL. Only crossings of r in time count: hidden state of layers
     above is followed at every order (e-prop by traces per unit leaves it out), as is a spiking neuron's reset.
-    Order m at m times the price of RTRL.
+    Order m at m times the price of RTRL. Martín-Sánchez et al. 2022.
 
     Attributes:
         m: crossings are counted from 0 to m - 1.
@@ -27,7 +27,7 @@ class MOrder(Influence):
     target: ClassVar[str] = "biased: paths with m or more crossings between units are dropped"
     cost: ClassVar[str] = "m n^2 x weights per step"
     memory: ClassVar[str] = "B x m x n x weights, constant in T"
-    papers: ClassVar[tuple[str, ...]] = ("bellec2020",)
+    papers: ClassVar[tuple[str, ...]] = ("martinsanchez2022", "bellec2020")
 
     def __check_init__(self) -> None:
         """Refuse an order of nothing."""

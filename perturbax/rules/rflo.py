@@ -32,7 +32,5 @@ class RFLO(Taught):
         for i, (layer, site) in enumerate(zip(net.layers, sites, strict=True)):
             h = [s for s in jax.tree.leaves(layer.start()[0]) if s.dtype.kind == "f"]
             if site.a.ndim > 2 or len(h) > 1:
-                raise LayerError(
-                    f"{named(i, layer)}: rflo is for units with one pre-activation and one leak (use e-prop)"
-                )
+                raise LayerError(f"{named(i, layer)}: rflo is for units of one pre-activation, one leak (use e-prop)")
         return super().begin(net, x)

@@ -2,14 +2,13 @@
 
 from typing import Any, ClassVar
 
-import jax
 from jaxtyping import Array, PyTree
 
 from perturbax.credit import Estimate
-from perturbax.layer import Layer, weights
+from perturbax.influence import wiring_of
 from perturbax.network import Network
 from perturbax.rule import Rule
-from perturbax.rules.local import Local
+from perturbax.rules.local import Local, width
 from perturbax.rules.whole import Dense, Influence, only_carrier
 from perturbax.unitwise import Plan, reachable
 
@@ -17,9 +16,9 @@ from perturbax.unitwise import Plan, reachable
 class Reached(Local):
     """The influence of a unit's weights on all units that the wiring ever lets it reach."""
 
-    def plan(self, layer: Layer, n: int) -> Plan:
+    def plan(self, net: Network, i: int, n: int) -> Plan:
         """All that are ever reached."""
-        return reachable(layer, n, None)
+        return reachable(wiring_of(net, i), n, None)
 
 
 class RTRL(Rule):
@@ -45,9 +44,9 @@ class RTRL(Rule):
 
     def engine(self, net: Network) -> Rule:
         """Return how M is kept for this network."""
-        if (layer := only_carrier(net)) is not None:
-            n = jax.tree.leaves(weights(layer))[0].shape[-1]
-            if 2 * len(reachable(layer, n, None).slots) <= n:
+        if only_carrier(net):
+            n = width(net.layers[0])
+            if n and 2 * len(reachable(wiring_of(net, 0), n, None).slots) <= n:
                 return Reached()
         return Dense()
 

@@ -43,7 +43,7 @@ class SLTT(Rule):
     equation: ClassVar[str] = "dA = (dL_t/da_t) z_t^T in a share of the steps"
     target: ClassVar[str] = "gradient cut at every step"
     uses: ClassVar[tuple[str, ...]] = ("output error", "derivatives", "transposed weights")
-    cost: ClassVar[str] = "1 pass, 2 more in a share of the steps"
+    cost: ClassVar[str] = "3 passes; hardware may skip two in steps left out"
     memory: ClassVar[str] = "constant"
     papers: ClassVar[tuple[str, ...]] = ("meng2023",)
 
@@ -73,12 +73,13 @@ class OTTT(Rule):
 
         zhat_t = leak zhat_{t-1} + z_t,   dL_t/dW  ~  (dL_t/da_t) zhat_t^T
 
-    One trace per presynaptic neuron, as every membrane of a layer leaks alike: e-prop of a LIF layer whose reset
-    counts as constant. Of an adapting neuron's slow variable nothing is known. Xiao et al. 2022.
+    One trace per presynaptic neuron, as every membrane of a layer leaks alike: e-prop of LIF layers whose reset counts
+    as constant, under a readout without leak. Of a leaky readout's memory lower layers know nothing, of an adapting
+    neuron's slow variable nobody does. Xiao et al. 2022.
     """
 
     equation: ClassVar[str] = "zhat = leak zhat + z, dA = (dL_t/da_t) zhat^T"
-    target: ClassVar[str] = "gradient with every r, reset and adaptation constant"
+    target: ClassVar[str] = "gradient with every r, reset, adaptation and memory of layers above constant"
     uses: ClassVar[tuple[str, ...]] = ("output error", "own activity", "derivatives", "transposed weights")
     cost: ClassVar[str] = "3 passes"
     memory: ClassVar[str] = "B x units, constant in T"

@@ -2,14 +2,14 @@
 
 from typing import Any, ClassVar
 
-import jax
 from jaxtyping import Array, PyTree
 
 from perturbax.credit import Estimate
 from perturbax.errors import positive
-from perturbax.layer import Layer, setting, weights
+from perturbax.influence import wiring_of
+from perturbax.layer import setting
 from perturbax.network import Network
-from perturbax.rules.local import Local
+from perturbax.rules.local import Local, width
 from perturbax.rules.whole import Dense, only_carrier
 from perturbax.unitwise import Plan, alone, reachable
 
@@ -41,9 +41,9 @@ class SnAp(Local):
         """Influence on other units is more than a layer's errors tell."""
         return "network" if self.n > 1 else ""
 
-    def plan(self, layer: Layer, n: int) -> Plan:
+    def plan(self, net: Network, i: int, n: int) -> Plan:
         """Units within reach."""
-        return alone(n, through=True) if self.n == 1 else reachable(layer, n, self.n - 1)
+        return alone(n, through=True) if self.n == 1 else reachable(wiring_of(net, i), n, self.n - 1)
 
     def init(self, net: Network, batch: int, key: Array) -> PyTree:
         """The state of the network, no influence yet."""
@@ -56,9 +56,8 @@ class SnAp(Local):
 
     def _everything(self, net: Network) -> bool:
         """Whether nothing is dropped: one layer carries, and all units are reached from all."""
-        layer = only_carrier(net)
-        if layer is None or self.n == 1:
+        if self.n == 1 or not only_carrier(net):
             return False
-        n = jax.tree.leaves(weights(layer))[0].shape[-1]
-        plan = reachable(layer, n, self.n - 1)
+        n = width(net.layers[0])
+        plan = reachable(wiring_of(net, 0), n, self.n - 1)
         return len(plan.slots) == n and bool(plan.valid.all())

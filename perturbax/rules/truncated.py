@@ -26,7 +26,7 @@ class Truncated(WholeSequence):
     target: ClassVar[str] = "gradient cut at the start of every window, exact"
     uses: ClassVar[tuple[str, ...]] = ("output error", "stored sequence", "derivatives", "transposed weights")
     cost: ClassVar[str] = "3 passes"
-    memory: ClassVar[str] = "window x B x units"
+    memory: ClassVar[str] = "T x B x units"
     papers: ClassVar[tuple[str, ...]] = ("williams1990",)
 
     def __check_init__(self) -> None:

@@ -71,10 +71,9 @@ class Dense(Influence):
         return 0
 
 
-def only_carrier(net: Network) -> Any:
-    """Return the layer that alone carries anything, if it is one that traces per unit fit, else None."""
-    carrying = [layer for layer in net.layers if carries(layer)]
-    return carrying[0] if len(carrying) == 1 and carrying[0].unitwise else None
+def only_carrier(net: Network) -> bool:
+    """Whether the lowest layer alone carries anything, and traces per unit fit it."""
+    return [i for i, layer in enumerate(net.layers) if carries(layer)] == [0] and net.layers[0].unitwise
 
 
 def _below(net: Network) -> tuple:
