@@ -324,8 +324,9 @@ def test_online_at_rest_adds_up_to_the_sequence(rule):
     assert tiny.distance(seen, estimate(made, net, xs, ys)) < 1e-12
 
 
-@pytest.mark.parametrize("rule", ["rtrl", "snap", "m-order", "e-prop", "rflo", "d-rtrl", "uoro", "kf-rtrl", "dsf", "lra",
-                                  "ottt", "sltt"])  # fmt: skip
+@pytest.mark.parametrize("rule", [
+    "rtrl", "snap", "m-order", "e-prop", "rflo", "d-rtrl", "uoro", "kf-rtrl", "dsf", "lra", "ottt", "sltt",
+])  # fmt: skip
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_networks_keep_their_precision(rule, dtype):
     """Weights of another precision than JAX's default: gradients come in theirs."""
