@@ -24,3 +24,10 @@ def x64():
     """Double precision for one test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_executables():
+    """Drop what was compiled when a file is done: a process has room for only so many executables (memory maps)."""
+    yield
+    jax.clear_caches()

@@ -20,8 +20,11 @@ def mse(y, target):
 def network(cell, *, n_in=1, n=1, n_out=1, depth=1, seed=0, scale=0.8):
     """A stack of recurrent cells and a readout with strong random weights, biases included."""
     keys = jr.split(jr.key(seed), depth + 2)
-    cells = [cell(n_in if i == 0 else n, n, key=keys[i]) for i in range(depth)]
-    net = px.Network((*cells, px.cells.Readout(n, n_out, key=keys[-2])))
+    cells = []
+    for key in keys[:depth]:
+        cells.append(cell(n_in, n, key=key))
+        n_in = jax.eval_shape(cells[-1].start)[1].shape[-1]
+    net = px.Network((*cells, px.cells.Readout(n_in, n_out, key=keys[-2])))
     some, rest = px.split(net)
     leaves, tree = jax.tree.flatten(some)
     ks = jr.split(keys[-1], len(leaves))
