@@ -47,15 +47,22 @@ def reads(layer: Layer, z: Any, r: Any) -> tuple[str, ...] | None:
     some, rest = split(layer)
     leaves, tree = jax.tree.flatten(some)
     matrices = [i for i, w in enumerate(leaves) if w.ndim > 1]
-    sizes = [n for w in jax.tree.leaves(layer) for n in getattr(w, "shape", ())]
+    sizes = [n for w in (*jax.tree.leaves(layer), z, r) for n in getattr(w, "shape", ())]
     odd: dict[str, int] = {"z": max(sizes, default=0) + 1, "r": max(sizes, default=0) + 2}
     want = jax.eval_shape(layer.drive, z, r).shape
     ends = [jax.ShapeDtypeStruct((odd[k], *s.shape[1:]), s.dtype) for k, s in (("z", z), ("r", r))]
+
+    def fits(lengths: dict[int, int]) -> bool:
+        shapes = [
+            jax.ShapeDtypeStruct((lengths[i], *w.shape[1:]) if i in lengths else w.shape, w.dtype)
+            for i, w in enumerate(leaves)
+        ]
+        return _bilinear(tree.unflatten(shapes), rest, ends, want)
+
     for choice in itertools.product("zr-", repeat=len(matrices)):
-        shapes = [jax.ShapeDtypeStruct(w.shape, w.dtype) for w in leaves]
-        for i, k in zip(matrices, choice, strict=True):
-            shapes[i] = jax.ShapeDtypeStruct((odd.get(k, len(leaves[i])), *leaves[i].shape[1:]), leaves[i].dtype)
-        if _bilinear(tree.unflatten(shapes), rest, ends, want):
+        lengths = {i: odd[k] for i, k in zip(matrices, choice, strict=True) if k in odd}
+        # A contraction fails at any other length; what is merely indexed does not.
+        if fits(lengths) and not any(fits({**lengths, i: n + 5}) for i, n in lengths.items()):
             return choice
     return None
 
