@@ -59,7 +59,7 @@ ALL_FIVE = ("node", "weight", "feedback", "bptt")
 # Rules whose errors come by derivatives learn readouts alike; one of these probes asks for their memory.
 FAMILY = ("rtrl", "truncated", "snap", "uoro", "kf-rtrl", "m-order", "e-prop", "rflo", "d-rtrl")
 SPIKING = ("sltt", "ottt")
-LATER = (*PUBLISHED, *FAMILY, *SPIKING, "forward-sensitivity", "truncated-rolling")
+LATER = (*PUBLISHED, *FAMILY, *SPIKING, "dsf", "lra", "forward-sensitivity", "truncated-rolling")
 TABLE = [(rule, probe) for rule in px.RULES if rule not in LATER for probe in PROBES
          if rule in ALL_FIVE or probe in ("probe-lag3", "probe-context")]  # fmt: skip
 
