@@ -61,20 +61,25 @@ def make_network(e: Experiment, sizes: Sequence[int], key: jax.Array) -> Network
     """Return a fresh stack of cells and a readout; e has its settings filled in."""
     cell: Any = find("cell", e.cell, CELLS)
     units = parse_units(e.units)
-    *keys, last = jr.split(key, len(units) + 1)
     if e.residual and (len(units) < 2 or len(set(units)) > 1):
         raise ArgumentError("residual needs two recurrent layers or more, all of one width")
     if e.normalise and min(units) < 2:
         raise ArgumentError("normalise needs layers of two units or more: one unit alone would always read 0")
+    layers = stacked(cell, sizes, units, key, **e.cell_options)
+    net = Network(layers, residual=bool(e.residual), normalise=bool(e.normalise))
+    return net.decorrelated(e.decorrelate or "off", sizes[0])
+
+
+def stacked(cell: Any, sizes: Sequence[int], units: Sequence[int], key: jax.Array, **options: Any) -> list[Any]:
+    """Return a layer of the cell for every number of units, and the readout that belongs above; sizes (n_in, n_out)."""
+    *keys, last = jr.split(key, len(units) + 1)
     layers: list[Any] = []
     width = sizes[0]
     for n, k in zip(units, keys, strict=True):
-        layers.append(cell(width, n, key=k, **e.cell_options))
+        layers.append(cell(width, n, key=k, **options))
         width = jax.eval_shape(layers[-1].start)[1].shape[-1]
     own = getattr(layers[-1], "readout", None)  # some cells have a readout of their own
-    layers.append(own(sizes[1], key=last) if own else Readout(width, sizes[1], key=last))
-    net = Network(layers, residual=bool(e.residual), normalise=bool(e.normalise))
-    return net.decorrelated(e.decorrelate or "off", sizes[0])
+    return [*layers, own(sizes[1], key=last) if own else Readout(width, sizes[1], key=last)]
 
 
 def fill_in(given: Experiment) -> Experiment:

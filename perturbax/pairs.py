@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from perturbax.cells import CELLS, Readout
+from perturbax.build import stacked
+from perturbax.cells import CELLS
 from perturbax.errors import LayerError
 from perturbax.network import Network
 from perturbax.rule import check, value_and_estimate
@@ -15,15 +16,7 @@ from perturbax.rules import RULES
 
 def tiny(cell: str, n_in: int = 2, n: int = 3, n_out: int = 2, depth: int = 1, key: Any = 0, **options: Any) -> Network:
     """Return a small stack of a cell and its readout."""
-    keys = jr.split(jr.key(key), depth + 1)
-    layers: list[Any] = []
-    for k in keys[:-1]:
-        make: Any = CELLS[cell]
-        layers.append(make(n_in, n, key=k, **options))
-        n_in = jax.eval_shape(layers[-1].start)[1].shape[-1]
-    own = getattr(layers[-1], "readout", None)
-    layers.append(own(n_out, key=keys[-1]) if own else Readout(n_in, n_out, key=keys[-1]))
-    return Network(layers)
+    return Network(stacked(CELLS[cell], (n_in, n_out), (n,) * depth, jr.key(key), **options))
 
 
 def refusal(rule: str, cell: str) -> str:
