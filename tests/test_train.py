@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -291,6 +292,28 @@ def test_reservoir_readout_is_the_least_squares_solution(x64):
     assert best * 0.999 < got < best * 1.1
     for a, b in zip(jax.tree.leaves(net.layers[0]), jax.tree.leaves(fitted.layers[0]), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_reservoir_under_a_leaky_readout_is_the_least_squares_solution(x64, monkeypatch):
+    """No other readout does better on the sequences that it was solved on: the gradient of their loss is zero."""
+    from perturbax import reservoir
+
+    monkeypatch.setattr(reservoir, "RIDGES", (1e-12,))
+    e = dataclasses.replace(SMALL, cell="lif", cell_options={"kappa": 0.8}, rule="one-step", rule_options={})
+    parts = build(e)
+    net = parts.network(jr.key(0))
+    fitted = reservoir.solve(net, parts.task, parts.task.held_out("valid"), jr.key(1))
+    drawn = [parts.task.sample(jr.fold_in(jr.key(1), i), reservoir.BATCH) for i in range(reservoir.BATCHES)]
+    xs, ys = (jnp.concatenate(part, 1) for part in zip(*drawn, strict=True))
+
+    def slope(net):
+        def loss(read):
+            moved = eqx.tree_at(lambda net: (net.layers[-1].W, net.layers[-1].b), net, read)
+            return jnp.mean((px.forward(moved, xs) - ys) ** 2)
+
+        return max(float(jnp.abs(g).max()) for g in jax.grad(loss)((net.layers[-1].W, net.layers[-1].b)))
+
+    assert slope(fitted) < 1e-3 * slope(net)
 
 
 @pytest.mark.parametrize("mode", ["sequence", "online"])

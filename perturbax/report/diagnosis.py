@@ -8,7 +8,7 @@ from typing import Any
 from perturbax.errors import StoreError
 from perturbax.files import write, writing
 from perturbax.papers import CITATIONS
-from perturbax.report.css import CSS
+from perturbax.report.document import document
 from perturbax.report.numbers import DASH, count, rounded
 from perturbax.store import write_json
 
@@ -97,17 +97,14 @@ def page(data: dict[str, Any]) -> str:
         f"{data['draws']} draws. Lines: predicted from bias and variance. Dotted: a cosine of {data['target']:g}."
     )
     tables = "".join(f"<h3>{escape(place(p))}</h3>{_table(p, data)}" for p in data["points"])
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
-        f'<header><p class="eyebrow">perturbax diagnosis</p><h1>{escape(title)}</h1></header>\n'
+    main = (
         f'<p class="task">{escape(about)}</p>\n<p class="lead">All weights together:</p>{_said(data)}\n'
         f'<h2>Cosine and cost</h2><figure class="three">{legend(data)}<div class="panels">{drawn}</div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>\n"
         f'<h2>Measurements</h2><p class="none">{escape(MEANING.format(**data))}</p>{tables}\n'
-        f"<h2>Settings</h2>{_settings(data)}{_references(facts)}\n</main>\n</body>\n</html>\n"
+        f"<h2>Settings</h2>{_settings(data)}{_references(facts)}"
     )
+    return document("diagnosis", title, main)
 
 
 def _said(data: dict[str, Any]) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from perturbax.papers import CITATIONS
 from perturbax.report import figures, tables
 from perturbax.report.compare import Section, flat
-from perturbax.report.css import CSS
 from perturbax.report.curves import learning_curves
+from perturbax.report.document import document
 from perturbax.report.read import Run, strings, table
 from perturbax.report.style import TRUTH, Look, looks, swatch
 from perturbax.report.verdict import summary, verdicts
@@ -31,13 +31,8 @@ def page(sections: Sequence[Section], folders: Sequence[Path], out: Path) -> str
             f'<section id="s{i}"><h2>{escape(name)}</h2>{body}</section>'
             for i, (name, body) in enumerate(zip(names, bodies, strict=True), 1)
         )
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
-        f'<header><p class="eyebrow">perturbax report</p><h1>{escape(title)}</h1></header>\n{main}\n'
-        f"{_colophon(runs, folders, out)}\n{_references(runs)}\n</main>\n</body>\n</html>\n"
-    )
+    end = f"{_colophon(runs, folders, out)}\n{_references(runs)}"
+    return document("report", title, f"{main}\n{end}")
 
 
 def _title(section: Section, extra: Sequence[str]) -> str:

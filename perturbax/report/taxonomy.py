@@ -8,8 +8,8 @@ from typing import Any
 from perturbax.errors import StoreError
 from perturbax.files import write, writing
 from perturbax.report.axes import log_ticks, plain_ticks
-from perturbax.report.css import CSS
 from perturbax.report.diagnosis import bias, number
+from perturbax.report.document import document
 from perturbax.report.numbers import memory, rounded
 from perturbax.report.style import INK, MUTED, canvas, render
 from perturbax.store import write_json
@@ -123,20 +123,15 @@ def page(data: dict[str, Any]) -> str:
         for line in lines
     )
     left = "".join(f"<li>{escape(r['name'])}: {escape(r['reason'])}</li>" for r in data["refused"])
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
-        f'<header><p class="eyebrow">perturbax taxonomy</p><h1>{escape(title)}</h1></header>\n'
+    main = (
         f'<p class="task">{escape(about)}</p>\n<h2>The map</h2>{_grid(data)}\n'
         f'<h2>Alignment and time</h2><figure><div class="panel">{figure(data)}</div>'
         f"<figcaption>Colour: what a synapse must know. Shape: when the rule speaks.</figcaption></figure>\n"
         f'<h2>Measurements</h2><p class="none">{escape(MEANING.format(**data))}</p>'
         f'<div class="scroll"><table class="results"><thead><tr>{header}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-        + (f'<h2>Left out</h2><ul class="plain">{left}</ul>' if left else "")
-        + "\n</main>\n</body>\n</html>\n"
+        f"<tbody>{body}</tbody></table></div>" + (f'<h2>Left out</h2><ul class="plain">{left}</ul>' if left else "")
     )
+    return document("taxonomy", title, main)
 
 
 def _text(i: int) -> str:
