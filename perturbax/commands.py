@@ -18,13 +18,14 @@ from rich.text import Text
 
 from perturbax import store
 from perturbax.build import KNOWN, build, fill_in
-from perturbax.catalog import coerce, find, options, typed_fields, unmeasured
+from perturbax.catalog import coerce, find, options, typed_fields
 from perturbax.errors import ArgumentError, unknown
 from perturbax.experiment import Experiment
 from perturbax.gradient import forward
 from perturbax.papers import CITATIONS
-from perturbax.saved import Result, load, read_config, read_experiment
-from perturbax.train import resume, run, run_seeds
+from perturbax.saved import Result, load, read_experiment
+from perturbax.seeds import complete, missing
+from perturbax.train import resume, run
 
 KINDS = ("task", "rule", "cell")
 
@@ -154,21 +155,21 @@ def compare_command(
         raise ArgumentError(f"{out / 'report.html'} is a folder: name another --out")
     base = experiment_from(Experiment(), given, {**settings, "rule": {}})
     plans = [(v, _of_variant(base, v, settings["rule"])) for v in variants]
-    folders = {v.label: [out / f"{slug(v.label)}-s{base.seed + i}" for i in range(count)] for v, _ in plans}
-    if len({f for fs in folders.values() for f in fs}) < count * len(plans):
+    folders = {
+        v.label: {s: out / f"{slug(v.label)}-s{s}" for s in range(base.seed, base.seed + count)} for v, _ in plans
+    }
+    every = [f for v, _ in plans for f in folders[v.label].values()]
+    if len(set(every)) < len(every):
         raise ArgumentError("two entries of --rules are the same")
     # Refuse what cannot run before anything does.
     data = {v.label: build(e.changed(seed=base.seed + count - 1)).task.digest() for v, e in plans}
-    fresh = {v.label: [f for f in folders[v.label] if not _holds(f, e, data[v.label])] for v, e in plans}
+    fresh = {v.label: missing(e, folders[v.label], data[v.label]) for v, e in plans}
     worst = 0
-    for variant, e in plans:
-        made = fresh[variant.label]
-        with progress(variant.label) as bar:
-            done = [resume(f, report=bar) for f in folders[variant.label] if f not in made]
-            numbers = [int(f.name.rpartition("-s")[2]) for f in made]
-            done += run_seeds(e, numbers, made, name=variant.label, report=bar) if made else []
+    for v, e in plans:
+        with progress(v.label) as bar:
+            done = complete(e, folders[v.label], fresh[v.label], name=v.label, report=bar)
         worst = max([worst, *map(_say, done)])
-    page = write_report([f for fs in folders.values() for f in fs], out / "report.html")
+    page = write_report(every, out / "report.html")
     print(f"report: {page}")
     return worst
 
@@ -179,21 +180,6 @@ def _of_variant(base: Experiment, variant: Variant, shared: dict[str, str]) -> E
     own = {k: v for k, v in shared.items() if k in known} | variant.options
     e = dataclasses.replace(base.changed(**variant.fields), rule_options=own)
     return fill_in(e)
-
-
-def _holds(folder: Path, e: Experiment, data: str) -> bool:
-    """Whether a folder holds this very run on these very data; refuse one that holds anything else."""
-    if store.vacant(folder):
-        return False
-    if (folder / "config.json").is_file():
-        found = read_experiment(folder)
-        if wanted := [k for k in unmeasured(e.rule_options) if k in found.rule_options]:
-            own = {**e.rule_options, **{k: found.rule_options[k] for k in wanted}}
-            e = fill_in(dataclasses.replace(e, rule_options=own))
-        same = dataclasses.replace(found, seed=0) == dataclasses.replace(e, seed=0)
-        if same and read_config(folder)["facts"]["data"] == data:
-            return True
-    raise ArgumentError(f"{folder} holds another run (other settings or data): name another --out")
 
 
 def slug(label: str) -> str:
