@@ -7,13 +7,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 from jaxtyping import Array, PyTree
 
 from perturbax.credit import Credit, Estimate, Outer
 from perturbax.errors import ArgumentError, one_of, positive
 from perturbax.layer import setting
 from perturbax.network import Network, Site
-from perturbax.noise import Noise, Orthogonal, as_noise
+from perturbax.noise import Gaussian, Noise, Orthogonal, as_noise
 from perturbax.rule import USES, Rule
 
 # Variance of a difference of noises, in sigma^2.
@@ -185,7 +186,26 @@ class Perturbation(Credited):
 
 
 class NodePerturbation(Perturbation):
-    """Base of the rules that inject noise into pre-activations; a rule is its `signal`."""
+    """Base of the rules that inject noise into pre-activations; a rule is its `signal`.
+
+    Attributes:
+        ambient: standard deviation of Gaussian noise that the network has of its own while it learns, at every step,
+            in every row, the clean one too; no rule is told, only what is measured shows it.
+    """
+
+    ambient: float = setting(0.0)
+
+    def __check_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        if self.ambient < 0:
+            raise ArgumentError(f"ambient must be 0 or more, not {self.ambient}")
+        if self.ambient and self.credit == "replay":
+            raise ArgumentError("credit replay runs the clean pass twice: with ambient noise it is another (use to-go)")
+
+    @property
+    def measured_variance(self) -> Any:
+        """Variance of all noise within a pair, whoever knows of it."""
+        return self.variance + 2 * self.ambient**2
 
     @abc.abstractmethod
     def signal(self, net: Network, sites: Sequence[Site], delta: Array, inject: Sequence[Array]) -> tuple:
@@ -220,14 +240,20 @@ class NodePerturbation(Perturbation):
         states, left = carry
         like = self._shapes(net, jax.tree.map(lambda s: s[0], states), xs[0])
         left, xi = self.noise.draw(left, keys, like)
-        return (states, left), xi
+        if not self.ambient:
+            return (states, left), xi
+        rows = jax.tree.map(lambda s: jax.ShapeDtypeStruct((self.lanes, *s.shape[1:]), s.dtype), like)
+        apart = jax.vmap(lambda key: jr.fold_in(key, len(like)))(keys)  # the noise's own keys are 0 to len - 1
+        return (states, left), (xi, Gaussian().draw((), apart, rows)[1])
 
     def step(self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree) -> tuple[PyTree, Estimate]:
         """Step all rows at once, each weight read once."""
         states, left = carry
+        noise, own = noise if self.ambient else (noise, None)
         inject, spread = self.rows(noise), self.noise.spread(left)
         inject = inject if spread is None else [i * s[None, None] for i, s in zip(inject, spread, strict=True)]
-        states, y, sites = jax.vmap(net.step, in_axes=(0, None, 0))(states, x, inject)
+        every = inject if own is None else [i + self.ambient * o for i, o in zip(inject, own, strict=True)]
+        states, y, sites = jax.vmap(net.step, in_axes=(0, None, 0))(states, x, every)
         loss, delta = self.compare(score, y)
         delta, signal = self.signal(net, sites, delta, inject)
         if spread is not None:

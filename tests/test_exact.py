@@ -7,6 +7,7 @@ import pytest
 import tiny
 
 import perturbax as px
+from perturbax.errors import ArgumentError
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -194,3 +195,43 @@ def test_truncated_bptt():
     assert float(rolled[0]) == pytest.approx(float(px.bptt(tiny.mse)(net, xs, ys, None)[0]), rel=1e-12)
     windows = px.truncated_bptt(tiny.mse, 3)(net, xs, ys, None)[1]
     assert tiny.distance(windows, total) > 1e-3
+
+
+@pytest.mark.parametrize("samples", [3, 4])
+def test_iterative_is_unbiased_through_layers(samples):
+    """Each layer's own noise is all that its activity shows, however deep it lies."""
+    net = tiny.network(px.cells.Dense, n=2, depth=2)
+    xs, ys = tiny.data(steps=1, batch=1)
+    patterns = tiny.node_patterns(net, 1)  # every pass has the same signs: each layer is noised in its own passes
+    repeated = jax.tree.map(lambda p: jnp.repeat(p, samples, 2), patterns)
+    make = lambda noise: px.RULES["iterative"](sigma=SIGMA, samples=samples, noise=noise)
+    assert tiny.distance(tiny.averaged(make, repeated, net, xs, ys), full(net, xs, ys)) < 1e-8
+    all_at_once = lambda noise: px.RULES["activity"](sigma=SIGMA, noise=noise)
+    assert tiny.distance(tiny.averaged(all_at_once, patterns, net, xs, ys), full(net, xs, ys)) > 1e-3
+
+
+def test_iterative_needs_a_pass_for_every_layer():
+    net = tiny.network(px.cells.Dense, n=2, depth=2)
+    with pytest.raises(ArgumentError, match="samples must be 3 or more"):
+        px.value_and_estimate(px.RULES["iterative"](samples=2), tiny.mse)(net, *tiny.data(), jr.key(0))
+
+
+@pytest.mark.parametrize("difference", ["one-sided", "noisy", "antithetic"])
+@pytest.mark.parametrize("rule", ["node", "innovation"])
+def test_noise_that_no_rule_is_told_of_is_averaged_out(rule, difference):
+    """Ambient noise in every row: node pairs with its own noise, innovation sees all of it; both stay unbiased."""
+    net = px.Network((px.cells.Readout(2, 2, key=jr.key(3)),))
+    xs, ys = tiny.data(n_in=2, n_out=2, steps=1, batch=2)
+    want = full(net, xs, ys)
+
+    @jax.jit
+    @jax.vmap
+    def estimates(key):
+        made = px.RULES[rule](sigma=0.05, ambient=0.1, difference=difference)
+        return px.value_and_estimate(made, tiny.mse)(net, xs, ys, key)[1]
+
+    found = estimates(jr.split(jr.key(5), 40_000))
+    for g, w in zip(jax.tree.leaves(found), jax.tree.leaves(want), strict=True):
+        error = g.std(0) / len(g) ** 0.5
+        assert float(jnp.max(jnp.abs(g.mean(0) - w) / error)) < 4.5
+        assert float(jnp.max(error / jnp.abs(w))) < 0.2  # a factor of 1 + 2 (0.1 / 0.05)^2 would show

@@ -10,7 +10,7 @@ from perturbax.build import build
 from perturbax.loop import chunk, start
 
 PROBES = ("probe-bias", "probe-now", "probe-lag1", "probe-lag3", "probe-context")
-OPTIONS = {name: {"credit": "to-go"} for name in ("node", "activity", "innovation")}
+OPTIONS = {name: {"credit": "to-go"} for name in ("node", "activity", "innovation", "iterative")}
 
 
 def solve(rule, probe, cell="tanh", **fields):

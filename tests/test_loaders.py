@@ -61,6 +61,9 @@ def test_digits_are_cut_once_into_parts_that_share_no_image():
 
 def test_orders_of_the_pixels():
     row, pixel = Digits().open(None), Digits(order="pixels").open(None)
+    whole = Digits(order="whole").open(None)
+    assert whole.steps == 1
+    np.testing.assert_array_equal(whole.held_out("test").xs[0], pixel.held_out("test").xs[..., 0].T)
     images = np.asarray(row.opened["test"].x)
     xs, ys = row.held_out("test")[:2]
     assert xs.shape == (8, 300, 8)

@@ -9,7 +9,7 @@ import tiny
 import perturbax as px
 from perturbax.errors import ArgumentError
 
-OURS = ["node", "activity", "innovation", "weight", "evolution", "pes", "nres", "ou", "reward"]
+OURS = ["node", "activity", "innovation", "iterative", "weight", "evolution", "pes", "nres", "ou", "reward"]
 
 
 def estimate(rule, dtype, **options):

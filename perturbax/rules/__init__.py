@@ -11,6 +11,7 @@ from perturbax.rules.feedback import Feedback
 from perturbax.rules.forward import Forward
 from perturbax.rules.guided import Guided
 from perturbax.rules.innovation import Innovation
+from perturbax.rules.iterative import Iterative
 from perturbax.rules.kfrtrl import KFRTRL
 from perturbax.rules.lra import LRA
 from perturbax.rules.mirror import Mirror
@@ -34,6 +35,7 @@ RULES: dict[str, type[Rule]] = {
     "weight": Weight,
     "node": Node,
     "activity": Activity,
+    "iterative": Iterative,
     "innovation": Innovation,
     "forward": Forward,
     "evolution": Evolution,

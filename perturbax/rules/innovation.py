@@ -36,4 +36,4 @@ class Innovation(NodePerturbation):
         """Return the innovation difference over its variance."""
         drives = [jax.vmap(jax.vmap(layer.drive))(s.z, s.r) for layer, s in zip(net.layers, sites, strict=True)]
         innovation = [site.a - drive for site, drive in zip(sites, drives, strict=True)]
-        return delta, [i / self.variance for i in self.pair(innovation)]
+        return delta, [i / self.measured_variance for i in self.pair(innovation)]

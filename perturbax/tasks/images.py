@@ -10,12 +10,12 @@ from perturbax.tasks.labelled import Labelled
 
 
 class Images(Labelled):
-    """Base of the tasks that read an image in rows or pixels, from the top left, and then say what it shows.
+    """Base of the tasks that read an image in rows, pixels or at once, from the top left, and say what it shows.
 
     Pixels are in [0, 1]. Sequential and permuted images: Le et al. 2015.
 
     Attributes:
-        order: rows (one row of the image per step) or pixels (one pixel per step).
+        order: rows (one row of the image per step), pixels (one pixel per step) or whole (all in one step).
         permuted: whether the pixels of all images are put into one and the same random order first.
     """
 
@@ -24,7 +24,7 @@ class Images(Labelled):
 
     def __check_init__(self) -> None:
         """Refuse an unknown order."""
-        one_of("order", self.order, ("rows", "pixels"))
+        one_of("order", self.order, ("rows", "pixels", "whole"))
 
     def in_order(self, images: Any) -> np.ndarray:
         """Return images `(N, height, width)` as sequences `(N, T, n_in)`."""
@@ -32,4 +32,4 @@ class Images(Labelled):
         flat = images.reshape(n, -1)
         if self.permuted:
             flat = flat[:, np.random.default_rng(0).permutation(height * width)]
-        return flat.reshape(n, height, width) if self.order == "rows" else flat[:, :, None]
+        return flat.reshape({"rows": (n, height, width), "pixels": (n, -1, 1), "whole": (n, 1, -1)}[self.order])
