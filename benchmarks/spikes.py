@@ -15,17 +15,25 @@ from perturbax.files import write
 
 SHARED = "credit=to-go:samples=16:steps=3000"
 FREE = {"lif": f"sigma=0.1:{SHARED}", "alif": f"sigma=0.1:{SHARED}", "binary": f"sigma=0.2:lr=1e-3:{SHARED}"}
+SHORT = "--task.cues 3 --task.cue 3 --task.gap 1 --task.delay 4 --task.recall 3"  # a binary cell forgets soon
+TASKS = {
+    "digits": ("digits", "", FREE),
+    "evidence": ("evidence", "", FREE),
+    "short-evidence": ("evidence", SHORT, ["binary"]),
+}
 CELL = {"binary": ["--cell.gain", "0.5"]}
 SURROGATE = {"binary": ["--cell.surrogate", "triangle"]}
 
 
-def plans(task: str, cell: str) -> list[tuple[str, list[str]]]:
+def plans(name: str, cell: str) -> list[tuple[str, list[str]]]:
     """Return (folder, arguments): a cell without a surrogate of its own needs one for BPTT alone."""
+    task, options, _ = TASKS[name]
     free, own = [f"{rule}:{FREE[cell]}" for rule in ("node", "innovation")], CELL.get(cell, [])
+    own = ["--task", task, *options.split(), *own]
     if cell not in SURROGATE:
-        return [(f"{task}-{cell}", [*own, "--rules", ",".join([*free, "bptt"])])]
+        return [(f"{name}-{cell}", [*own, "--rules", ",".join([*free, "bptt"])])]
     exact = [*own, *SURROGATE[cell], "--rules", "bptt"]
-    return [(f"{task}-{cell}", [*own, "--rules", ",".join(free)]), (f"{task}-{cell}-bptt", exact)]
+    return [(f"{name}-{cell}", [*own, "--rules", ",".join(free)]), (f"{name}-{cell}-bptt", exact)]
 
 
 def accuracies(folder: Path) -> dict[str, list[float]]:
@@ -44,12 +52,12 @@ def main() -> None:
     parser.add_argument("--seeds", default="3")
     args = parser.parse_args()
     rows, every = [], {}
-    for task in ("digits", "evidence"):
-        for cell in FREE:
+    for task, (_, _, cells) in TASKS.items():
+        for cell in cells:
             found: dict[str, list[float]] = {}
             for folder, options in plans(task, cell):
                 out = args.out / folder
-                run = ["compare", "--task", task, "--cell", cell, *options, "--seeds", args.seeds, "--logs", "10"]
+                run = ["compare", "--cell", cell, *options, "--seeds", args.seeds, "--logs", "10"]
                 if perturbax([*run, "--out", str(out)]):
                     raise SystemExit(1)
                 found |= accuracies(out)
@@ -57,7 +65,7 @@ def main() -> None:
             said = [
                 f"{np.mean(v):.3f} ({min(v):.3f}-{max(v):.3f})" for v in map(found.get, ("node", "innovation", "bptt"))
             ]
-            rows.append([task, f"`{cell}`", *said])
+            rows.append([task.replace("-", " "), f"`{cell}`", *said])
     print(table(["task", "cell", "`node`", "`innovation`", "BPTT with a surrogate"], rows))
     write(args.out / "spikes.json", json.dumps({"machine": machine(), "accuracy": every}, indent=1).encode())
 

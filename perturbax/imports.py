@@ -26,13 +26,16 @@ def imported(kind: str, name: str) -> Any:
     return found
 
 
-def optional(task: str, module: str, package: str) -> Any:
-    """Return a module of an optional package; ArgumentError with what to install where it cannot be imported."""
+def optional(who: str, module: str, package: str) -> Any:
+    """Return a module of an optional package; ArgumentError with what to install where it cannot be imported.
+
+    who: what needs it; its last word is the name of the extra that brings the package.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        install = f"pip install 'perturbax[{task}]'"
+        install = f"pip install 'perturbax[{who.split()[-1]}]'"
         if (error.name or "").split(".")[0] == module.split(".")[0]:
-            raise ArgumentError(f"task {task} needs the package {package}: {install}") from error
+            raise ArgumentError(f"{who} needs the package {package}: {install}") from error
         first = (str(error) or type(error).__name__).splitlines()[0]
-        raise ArgumentError(f"task {task} cannot import {package} ({first}): {install}") from error
+        raise ArgumentError(f"{who} cannot import {package} ({first}): {install}") from error

@@ -39,7 +39,7 @@ class Digits(Images):
         """Return the task with its images read; ArgumentError without scikit-learn."""
         if data is not None:
             raise ArgumentError("task digits reads the images of scikit-learn: it takes no --data")
-        found = optional("digits", "sklearn.datasets", "scikit-learn").load_digits()
+        found = optional("task digits", "sklearn.datasets", "scikit-learn").load_digits()
         order = np.random.default_rng(0).permutation(len(found.target))
         x, label = self.in_order(found.images[order].astype(np.uint8)), found.target[order]
         cuts = {"train": slice(VALID + TEST, None), "valid": slice(TEST, VALID + TEST), "test": slice(TEST)}

@@ -88,7 +88,7 @@ class NeuroGym(Classify):
     def open(self, data: Path | None) -> "NeuroGym":
         """Return the task with its trials drawn; ArgumentError without the package, or for an unusable environment."""
         super().open(data)
-        package = optional("neurogym", "neurogym", "neurogym")
+        package = optional("task neurogym", "neurogym", "neurogym")
         counts = {part: self.pool if part == "train" else -(-self.pool // 4) for part in SEEDS}
         actions, pools = 0, {}
         with warnings.catch_warnings():

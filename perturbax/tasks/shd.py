@@ -55,7 +55,7 @@ class Shd(Labelled):
         """
         if data is None or not Path(data).is_dir():
             raise ArgumentError("task shd needs --data FOLDER" + (f": {data} is none" if data else ""))
-        h5py = optional("shd", "h5py", "h5py")
+        h5py = optional("task shd", "h5py", "h5py")
         (x, label), test = (self._read_file(h5py, Path(data) / f"shd_{part}.h5") for part in ("train", "test"))
         order = np.random.default_rng(0).permutation(len(x))
         valid, train = order[: (n := -(-len(x) // 10))], np.sort(order[n:])

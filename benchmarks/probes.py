@@ -1,0 +1,88 @@
+"""Which probe every rule solves, and why not the others: one recurrent layer of 24 units, three seeds.
+
+python benchmarks/probes.py --out runs/probes     # goes on where it was stopped; -> docs/taxonomy.md
+"""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import median
+
+from family import PAGE, filled
+from harness import machine, table
+
+from perturbax.cli import main as perturbax
+from perturbax.files import write
+from perturbax.rules import RULES
+from perturbax.tasks import TASKS
+
+PROBES = [name for name in TASKS if name.startswith("probe-")]
+SETTINGS = ["--units", "24", "--lr", "1e-2", "--optimiser", "adam", "--schedule", "cosine", "--clip", "1"]
+HOW = ["--logs", "10", "--seeds", "3"]
+SPIKING = ("sltt", "ottt")
+PUBLISHED = [rule for rule in RULES if rule.startswith("published")]
+OWN = {
+    **dict.fromkeys(("node", "activity", "innovation", "iterative", "reward"), "credit=to-go"),
+    "ou": "steps=6000",  # one pass a step, and no clean one to compare it with: a step costs little, and says little
+    "published-weight": "lr=3e-4:steps=6000",
+    **dict.fromkeys(("published-node", "published-activity"), "lr=3e-3:steps=6000"),
+}
+GROUPS = {  # folder: (its rules, its settings)
+    "tanh": ([r for r in RULES if r not in (*SPIKING, *PUBLISHED)], ["--batch", "16", "--steps", "1500"]),
+    "published": (PUBLISHED, ["--batch", "2"]),  # one loss difference for the whole batch
+    "lif": (SPIKING, ["--batch", "16", "--steps", "1500", "--cell", "lif", "--cell.kappa", "0", "--units", "48"]),
+}
+FADES = "credit fades by a fixed factor at every step back"
+BLIND = "one loss difference for all units and steps, and no credit for later losses"
+WHY = {
+    "dsf": FADES,
+    "lra": FADES,
+    "published-node": BLIND,
+    "published-activity": BLIND,
+    "sltt": "no credit through time: what a spike does to later membranes is cut",
+    "ottt": "credit through the leak of the membrane alone",
+}
+
+
+def losses(folder: Path) -> dict[str, list[float]]:
+    """Return test loss over that of the first baseline, for every run of a folder, by rule."""
+    found: dict[str, list[float]] = {}
+    for path in sorted(folder.glob("*/result.json")):
+        result = json.loads(path.read_text())
+        base = result["baselines"]["zero"]["loss"]
+        found.setdefault(result["rule"], []).append(result["test"]["loss"] / base)
+    return found
+
+
+def main() -> None:
+    """Train what is missing, print the table, and put it on the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    out = parser.parse_args().out
+    found: dict[str, dict[str, list[float]]] = {rule: {} for rule in RULES}
+    for probe in PROBES:
+        for group, (rules, fields) in GROUPS.items():
+            folder = out / f"{probe}-{group}"
+            named = ",".join(f"{rule}:{OWN[rule]}" if rule in OWN else rule for rule in rules)
+            if perturbax(
+                ["compare", "--task", probe, "--rules", named, *SETTINGS, *fields, *HOW, "--out", str(folder)]
+            ):
+                raise SystemExit(1)
+            for rule, values in losses(folder).items():
+                found[rule][probe] = values
+    rows = []
+    for rule, shares in found.items():
+        middle = {probe: median(values) for probe, values in shares.items()}
+        solved = {probe: value * TASKS[probe]().baselines()["zero"]["loss"] < TASKS[probe].solved
+                  for probe, value in middle.items()}  # fmt: skip
+        why = "" if all(solved.values()) else WHY[rule]
+        shown = [f"**{middle[p]:.1g}**" if solved[p] else f"{middle[p]:.2f}" for p in PROBES]
+        rows.append([f"`{rule}`", *shown, why])
+    said = table(["rule", *(probe.removeprefix("probe-") for probe in PROBES), "what is missing"], rows)
+    print(said)
+    PAGE.write_text(filled(PAGE.read_text(), "probes", said))
+    write(out / "probes.json", json.dumps({"machine": machine(), "shares": found}, indent=1).encode())
+
+
+if __name__ == "__main__":
+    main()
