@@ -1,7 +1,6 @@
 """How the benchmarks time: works that alternate in one process, medians, and ratios taken round by round."""
 
 import json
-import platform
 import random
 import statistics
 import time
@@ -13,6 +12,10 @@ from typing import Any
 import jax
 
 from perturbax.files import write
+from perturbax.machine import machine as this_machine
+from perturbax.study.page import table
+
+__all__ = ["alternate", "machine", "medians", "ratios", "save", "table"]
 
 Work = Callable[[], Any]
 
@@ -57,30 +60,8 @@ def medians(taken: Mapping[str, list[float]]) -> dict[str, float]:
 
 def machine() -> dict[str, str]:
     """What the numbers were measured with."""
-    kind = {d.device_kind for d in jax.devices()}
     names = ("perturbax", "jax", "jaxlib", "equinox", "numpy")
-    return {"python": platform.python_version(), "devices": f"{jax.device_count()} x {', '.join(kind)}",
-            "cores": str(_cores()), "processor": _processor(), **{n: version(n) for n in names}}  # fmt: skip
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _processor() -> str:
-    """The name Linux gives, else Python's word for it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
-
-
-def table(heads: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)]
-    return "\n".join(lines)
+    return {**this_machine(), **{n: version(n) for n in names}}
 
 
 def save(path: Path | None, found: Mapping[str, Any]) -> None:

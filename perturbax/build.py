@@ -79,7 +79,8 @@ def stacked(cell: Any, sizes: Sequence[int], units: Sequence[int], key: jax.Arra
         layers.append(cell(width, n, key=k, **options))
         width = jax.eval_shape(layers[-1].start)[1].shape[-1]
     own = getattr(layers[-1], "readout", None)  # some cells have a readout of their own
-    return [*layers, own(sizes[1], key=last) if own else Readout(width, sizes[1], key=last)]
+    bias = {"bias": options["bias"]} if "bias" in options else {}  # a network has biases, or none
+    return [*layers, own(sizes[1], key=last) if own else Readout(width, sizes[1], key=last, **bias)]
 
 
 def fill_in(given: Experiment) -> Experiment:

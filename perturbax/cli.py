@@ -261,6 +261,27 @@ def _taxonomy(args: argparse.Namespace, settings: dict[str, dict[str, str]]) -> 
     return taxonomy_command(_given(args), settings, args.rules, args.draws, args.out)
 
 
+def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = ("what is finished is kept: the same command goes on where it was stopped, and several on one "
+                     "folder share the work")  # fmt: skip
+    parser.add_argument("what", metavar="paper", help="what to reproduce")
+    parser.add_argument("--protocol", metavar="published|fair", help="as in the public code, or one protocol for all "
+                        "rules (default: both)")  # fmt: skip
+    parser.add_argument("--budget", metavar="quick|full", default="quick", help="how much to spend (default: quick)")
+    parser.add_argument("--data", metavar="PATH", help="the weather file WTH.csv, images as an NPZ file, or a folder "
+                        "with WTH.csv and an NPZ file or the IDX files of MNIST")  # fmt: skip
+    parser.add_argument("--out", metavar="FOLDER", required=True, help="folder for the results")
+    parser.add_argument("--draw-only", action="store_true", help="train nothing: draw what the folder has")
+    parser.add_argument("--slurm", metavar="N", help="hand the work to an array of N Slurm jobs (extra: slurm)")
+
+
+def _reproduce(args: argparse.Namespace, settings: dict[str, dict[str, str]]) -> int:
+    from perturbax.study.command import reproduce_command
+
+    out = Path(args.out)
+    return reproduce_command(args.what, args.protocol, args.budget, args.data, out, args.draw_only, args.slurm)
+
+
 COMMANDS: dict[str, tuple[str, Callable, Callable]] = {
     "run": ("train one network and write a run folder", _run_arguments, _run),
     "compare": ("train several rules over several seeds, then write the report", _compare_arguments, _compare),
@@ -268,6 +289,7 @@ COMMANDS: dict[str, tuple[str, Callable, Callable]] = {
     "tune": ("search a learning rate and a discount by short runs on validation data", _tune_arguments, _tune),
     "diagnose": ("measure a rule's estimates against the exact gradient", _diagnose_arguments, _diagnose),
     "taxonomy": ("place the rules on a map, and measure them on one network", _taxonomy_arguments, _taxonomy),
+    "reproduce": ("repeat a published comparison, as published and fairly", _reproduce_arguments, _reproduce),
     "predict": ("forecast new data with a trained network", _predict_arguments, _predict),
     "list": ("list rules, cells or tasks with their equations and sources", _list_arguments, _list),
 }

@@ -154,7 +154,7 @@ def compare_command(
     if (out / "report.html").is_dir():
         raise ArgumentError(f"{out / 'report.html'} is a folder: name another --out")
     base = experiment_from(Experiment(), given, {**settings, "rule": {}})
-    plans = [(v, _of_variant(base, v, settings["rule"])) for v in variants]
+    plans = [(v, of_variant(base, v, settings["rule"])) for v in variants]
     folders = {
         v.label: {s: out / f"{slug(v.label)}-s{s}" for s in range(base.seed, base.seed + count)} for v, _ in plans
     }
@@ -174,7 +174,7 @@ def compare_command(
     return worst
 
 
-def _of_variant(base: Experiment, variant: Variant, shared: dict[str, str]) -> Experiment:
+def of_variant(base: Experiment, variant: Variant, shared: dict[str, str]) -> Experiment:
     """Lay a variant over the base; settings meant for all rules reach those that have them."""
     known = options(find("rule", variant.fields["rule"], KNOWN["rule"]))
     own = {k: v for k, v in shared.items() if k in known} | variant.options

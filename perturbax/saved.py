@@ -16,6 +16,7 @@ from perturbax.catalog import find, typed_fields
 from perturbax.cells import CELLS
 from perturbax.errors import PerturbaxError, StoreError
 from perturbax.experiment import Experiment
+from perturbax.machine import machine
 from perturbax.network import Network
 from perturbax.task import Task
 
@@ -67,7 +68,7 @@ def describe(parts: Parts, name: str | None = None, abreast: int = 1) -> dict[st
         for key, value in saved[options].items():
             if not isinstance(value, bool | int | float | str | None):
                 raise PerturbaxError(f"{key}={type(value).__name__} cannot be saved: name it, or run without a folder")
-    return {"name": name or label, "experiment": saved, "facts": facts, "versions": versions}
+    return {"name": name or label, "experiment": saved, "facts": facts, "versions": versions, "machine": machine()}
 
 
 def pictured(task: Task, truth: jax.Array, prediction: jax.Array) -> dict[str, np.ndarray]:

@@ -26,8 +26,13 @@ def x64():
         yield
 
 
+CROWDED = 20_000  # memory maps; Linux allows a process 65,530
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _few_executables():
-    """Drop what was compiled when a file is done: a process has room for only so many executables (memory maps)."""
+    """Drop what was compiled before a process has more of it than the system has room for (memory maps)."""
     yield
-    jax.clear_caches()
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_text().count("\n") > CROWDED:
+        jax.clear_caches()

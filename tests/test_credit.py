@@ -21,18 +21,26 @@ def estimate(rule, net, xs, ys, **options):
     return px.value_and_estimate(made, tiny.mse)(net, xs, ys, jr.key(3))
 
 
-@pytest.fixture(params=["tanh", "two gru"])
-def case(request, monkeypatch):
+@pytest.fixture
+def blocks(monkeypatch):
+    """Several blocks, the last one ragged."""
     import perturbax.gradient as gradient
 
     monkeypatch.setattr(gradient, "PACES", ((0, 8, 4),))
     monkeypatch.setattr(gradient, "ROWS", 8 * tiny.B)
-    cell, depth = {"tanh": (px.cells.Tanh, 1), "two gru": (px.cells.GRU, 2)}[request.param]
-    return tiny.network(cell, n=3, depth=depth, scale=0.6), *tiny.data(steps=STEPS)
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_stored_replayed_traced_and_windowed_are_one(rule, case):
+@pytest.fixture
+def case(blocks):
+    return tiny.network(px.cells.Tanh, n=3, scale=0.6), *tiny.data(steps=STEPS)
+
+
+@pytest.fixture
+def deep(blocks):
+    return tiny.network(px.cells.GRU, n=3, depth=2, scale=0.6), *tiny.data(steps=STEPS)
+
+
+def all_are_one(rule, case):
     loss, stored = estimate(rule, *case, credit="to-go", discount=0.9)
     for credit, options in (("replay", {}), ("trace", {}), ("window", {"window": STEPS})):
         again, grads = estimate(rule, *case, credit=credit, discount=0.9, **options)
@@ -40,6 +48,15 @@ def test_stored_replayed_traced_and_windowed_are_one(rule, case):
         assert float(again) == pytest.approx(float(loss), rel=1e-12)
     short = estimate(rule, *case, credit="window", window=5, discount=0.9)[1]
     assert tiny.distance(short, stored) > 1e-4  # negative control
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_stored_replayed_traced_and_windowed_are_one(rule, case):
+    all_are_one(rule, case)
+
+
+def test_so_they_are_in_a_stack_with_hidden_state(deep):
+    all_are_one("node", deep)
 
 
 @pytest.mark.parametrize("difference", ["antithetic", "noisy", "linearised"])

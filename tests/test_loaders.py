@@ -145,6 +145,45 @@ def test_mnist(tmp_path, packed):
     assert Mnist(valid=3).open(tmp_path / "other").digest() != digest
 
 
+def npz(path, change=None, **arrays):
+    made = {"x_train": np.arange(12 * 16, dtype=np.uint8).reshape(12, 4, 4), "y_train": np.arange(12) % 10,
+            "x_test": np.full((5, 4, 4), 7, np.uint8), "y_test": np.arange(5)}  # fmt: skip
+    made |= arrays
+    np.savez(path, **{k: v for k, v in made.items() if k != change})
+    return made
+
+
+def test_mnist_from_one_file(tmp_path):
+    made = npz(tmp_path / "m.npz")
+    task = Mnist(valid=3).open(tmp_path / "m.npz")
+    np.testing.assert_array_equal(task.opened["train"].x, made["x_train"][:9])
+    np.testing.assert_array_equal(task.opened["test"].label, made["y_test"])
+    colours = {"x_train": np.ones((12, 4, 4, 3), np.uint8), "x_test": np.ones((5, 4, 4, 3), np.uint8)}
+    npz(tmp_path / "c.npz", y_train=made["y_train"][:, None], **colours)
+    assert Mnist(valid=3, order="whole").open(tmp_path / "c.npz").sizes == (48, 10)
+    assert Mnist(valid=3).open(tmp_path / "c.npz").sizes == (12, 10)
+
+
+@pytest.mark.parametrize(("change", "arrays", "words"), [
+    ("y_test", {}, "has no arrays x_test and y_test"),
+    (None, {"x_train": np.zeros((12, 4, 4))}, "must be images of unsigned bytes, not float64"),
+    (None, {"x_train": np.zeros((12, 16), np.uint8)}, "must be images"),
+    (None, {"y_train": np.full(12, -1)}, "must be labels from 0 on"),
+    (None, {"y_train": np.full(12, 10)}, "the labels for train go up to 10, not 9"),
+    (None, {"y_train": np.array([object()] * 12)}, "not an NPZ file of plain arrays"),
+    (None, {"x_test": np.zeros((5, 3, 3), np.uint8)}, "of different size"),
+])  # fmt: skip
+def test_npz_files_that_are_wrong(tmp_path, change, arrays, words):
+    npz(tmp_path / "m.npz", change, **arrays)
+    refused(DataError, lambda: Mnist(valid=3).open(tmp_path / "m.npz"), words)
+
+
+def test_npz_files_that_are_none(tmp_path):
+    (tmp_path / "m.npz").write_bytes(b"nothing of the kind")
+    refused(DataError, lambda: Mnist().open(tmp_path / "m.npz"), "not an NPZ file")
+    refused(ArgumentError, lambda: Mnist().open(tmp_path / "n.npz"), "no such file")
+
+
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 GOOD = idx(np.zeros((12, 4, 4)))
 BAD_MNIST = {
@@ -178,7 +217,11 @@ def test_bad_mnist(case, tmp_path):
 def test_mnist_needs_its_folder(tmp_path):
     mnist(tmp_path)
     refused(ArgumentError, lambda: Mnist().open(None), "task mnist needs --data FOLDER")
-    refused(ArgumentError, lambda: Mnist().open(tmp_path / "no"), f"needs --data FOLDER: {tmp_path / 'no'} is none")
+    refused(
+        ArgumentError,
+        lambda: Mnist().open(tmp_path / "no"),
+        f"needs --data FOLDER or FILE.npz: {tmp_path / 'no'} is none",
+    )
     refused(ArgumentError, lambda: Mnist(valid=12).open(tmp_path), "valid must be below the number of training images")
 
 

@@ -64,7 +64,7 @@ def learning_curves(section: Section, looks: Sequence[Look], name: str) -> list[
         with canvas(3.55, 2.75) as (figure, ax):
             figure.subplots_adjust(0.135, 0.155, 0.76, 0.91)
             _draw_curves(ax, curves, looks)
-            _label_lines(figure, ax, _levels(section))
+            label_lines(figure, ax, _levels(section))
             ax.set_title("validation loss")
             ax.set_xlabel(words)
             title = f"Validation loss of every variant against {words}"
@@ -114,7 +114,7 @@ def _levels(section: Section) -> dict[str, float]:
     return frozen | {name: s.mean for name, m in section.baselines.items() if (s := m.get("loss"))}
 
 
-def _label_lines(figure: Figure, ax: Axes, levels: dict[str, float]) -> None:
+def label_lines(figure: Figure, ax: Axes, levels: dict[str, float]) -> None:
     """Draw dashed lines with their names at the right, moved apart; one far outside becomes an arrow at the edge."""
     (low, high), logarithmic = ax.get_ylim(), ax.get_yscale() == "log"
     if logarithmic:

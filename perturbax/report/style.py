@@ -27,6 +27,9 @@ _FAMILY = {  # the colours of Okabe and Ito
     "bptt": ("#000000", "p"),
     "one-step": ("#CC79A7", "X"),
     "frozen": ("#7A828A", "v"),
+    "mirror": ("#8C564B", "P"),
+    "feedback": ("#7570B3", "h"),
+    "iterative": ("#66A61E", "<"),
 }
 _SPARE = ("#56B4E9", "#8C564B", "#7570B3", "#66A61E", "#A6761D", "#B8860B", "#4B6A88")
 _MARKERS = "oPhd<>8"

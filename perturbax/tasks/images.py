@@ -27,9 +27,9 @@ class Images(Labelled):
         one_of("order", self.order, ("rows", "pixels", "whole"))
 
     def in_order(self, images: Any) -> np.ndarray:
-        """Return images `(N, height, width)` as sequences `(N, T, n_in)`."""
-        n, height, width = images.shape
+        """Return images `(N, height, width)`, or `(N, height, width, colours)`, as sequences `(N, T, n_in)`."""
+        n, height = images.shape[:2]
         flat = images.reshape(n, -1)
         if self.permuted:
-            flat = flat[:, np.random.default_rng(0).permutation(height * width)]
-        return flat.reshape({"rows": (n, height, width), "pixels": (n, -1, 1), "whole": (n, 1, -1)}[self.order])
+            flat = flat[:, np.random.default_rng(0).permutation(flat.shape[1])]
+        return flat.reshape({"rows": (n, height, -1), "pixels": (n, -1, 1), "whole": (n, 1, -1)}[self.order])

@@ -10,6 +10,7 @@ from perturbax.layer import setting
 from perturbax.tasks.checks import whole
 from perturbax.tasks.idx import read_idx
 from perturbax.tasks.images import Images
+from perturbax.tasks.npz import read_npz
 
 FILES = {"train": "train", "test": "t10k"}
 
@@ -21,14 +22,17 @@ class Mnist(Images):
 
     LeCun et al. 1998; sequential and permuted: Le et al. 2015. --data is a folder with the four IDX files
     train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, each as it is
-    or with .gz. The last images of the training file are for validation, all of the test file for testing.
+    or with .gz; or one NPZ file with x_train, y_train, x_test, y_test (also of images in colour). The last images for
+    training are kept for validation, all of the test part is for testing.
 
     Attributes:
         valid: number of training images kept for validation.
     """
 
     valid: int = setting(2000)
-    summary: ClassVar[str] = "say which handwritten digit was read, row by row or pixel by pixel (--data FOLDER)"
+    summary: ClassVar[str] = (
+        "say which handwritten digit was read, row by row or pixel by pixel (--data FOLDER or FILE.npz)"
+    )
     papers: ClassVar[tuple[str, ...]] = ("lecun1998", "le2015")
     settings: ClassVar[dict[str, Any]] = {"units": 128, "batch": 64, "passes": 9000, "lr": 3e-3}
 
@@ -51,8 +55,10 @@ class Mnist(Images):
 
         Raises ArgumentError without the folder or a file, DataError for files that do not hold images and labels.
         """
-        if data is None or not Path(data).is_dir():
-            raise ArgumentError("task mnist needs --data FOLDER" + (f": {data} is none" if data else ""))
+        if data is None or not (Path(data).is_dir() or Path(data).suffix == ".npz"):
+            raise ArgumentError("task mnist needs --data FOLDER or FILE.npz" + (f": {data} is none" if data else ""))
+        if not Path(data).exists():
+            raise ArgumentError(f"no such file: {data}")
         (images, labels), test = (self._pair(Path(data), part) for part in ("train", "test"))
         if images.shape[1:] != test[0].shape[1:]:
             sizes = " and ".join("x".join(map(str, a.shape[1:])) for a in (images, test[0]))
@@ -64,11 +70,12 @@ class Mnist(Images):
         return self._with({part: (self.in_order(x), label) for part, (x, label) in parts.items()})
 
     def _pair(self, folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-        name = FILES[part]
-        images, labels = (
-            read_idx(folder, f"{name}-images-idx3-ubyte", 3),
-            read_idx(folder, f"{name}-labels-idx1-ubyte", 1),
-        )
+        if folder.is_file():
+            images, labels = read_npz(folder, part)
+        else:
+            name = FILES[part]
+            images = read_idx(folder, f"{name}-images-idx3-ubyte", 3)
+            labels = read_idx(folder, f"{name}-labels-idx1-ubyte", 1)
         if len(images) != len(labels):
             raise DataError(f"{folder}: {len(images)} images for {part}, but {len(labels)} labels")
         if images.size == 0:

@@ -1,0 +1,1 @@
+"""Studies: many runs planned as one, worked through by one machine or several, then judged."""

@@ -1,0 +1,60 @@
+"""The command `reproduce`: a study worked through, by this process, by several, or by jobs of a cluster."""
+
+from pathlib import Path
+
+from perturbax.catalog import coerce
+from perturbax.commands import progress
+from perturbax.errors import ArgumentError, one_of, positive
+from perturbax.imports import optional
+from perturbax.study.jobs import Job, Study
+from perturbax.study.page import write_page
+from perturbax.study.paper import paper
+from perturbax.study.work import prepare, work
+
+STUDIES = {"paper": paper}
+
+
+def reproduce_command(
+    what: str, protocol: str | None, budget: str, data: str | None, out: Path, draw: bool, slurm: str | None
+) -> int:
+    """Do what is missing of a study, then write its page; with draw, write the page alone."""
+    one_of("study", what, STUDIES)
+    file = None if data is None else Path(data)
+    if not draw:
+        study = STUDIES[what](protocol, budget, file)
+        prepare(study, out)
+        for note in study.notes:
+            print(note)
+        if slurm is not None:
+            return _submit(study, out, coerce("slurm", slurm, int))
+        run(study, out)
+    print(f"results: {write_page(out)}")
+    return 0
+
+
+def run(study: Study, out: Path) -> None:
+    """Work on a study until all of it is done, showing a bar."""
+    shown: list[str] = []
+    with progress("reproduce") as bar:
+
+        def note(job: Job, done: int, total: int, loss: float, step: int, steps: int) -> None:
+            if job.name not in shown:
+                shown.append(job.name)
+                print(f"[{done + 1}/{total}] {job.group}: {type(job).__name__.lower()} {job.label}", flush=True)
+            bar(done, total, loss)
+
+        work(study, out, note)
+
+
+def _submit(study: Study, out: Path, workers: int) -> int:
+    """Hand a study to that many jobs of a Slurm array."""
+    positive("slurm", workers)
+    submitit = optional("reproduce with slurm", "submitit", "submitit")
+    executor = submitit.AutoExecutor(folder=str(out / "slurm"))
+    executor.update_parameters(name="perturbax", slurm_array_parallelism=workers, timeout_min=24 * 60)
+    try:
+        jobs = executor.map_array(run, [study] * workers, [out] * workers)
+    except RuntimeError as error:
+        raise ArgumentError(f"no job was submitted: {str(error).splitlines()[0]}") from error
+    print(f"submitted {len(jobs)} jobs; when they have ended: perturbax reproduce ... --out {out} --draw-only")
+    return 0

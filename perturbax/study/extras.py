@@ -1,0 +1,111 @@
+"""Experiments beyond the table of accuracies: scaling, memory length, sensitivity, noise, alignment, feed-forward."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from perturbax.commands import of_variant, parse_variant
+from perturbax.experiment import Experiment
+from perturbax.study.findings import FINDINGS
+from perturbax.study.jobs import Job, Measure, Train, Tune, searched
+from perturbax.study.measures import alignment
+
+
+class Sizes(NamedTuple):
+    """How large the further experiments are.
+
+    Attributes:
+        units: of the scaling experiment.
+        lengths: symbols (and blanks) of the copy task.
+        passes: forward passes of each run.
+        sigmas: of the sensitivity to sigma.
+        ambients: standard deviations of noise that no rule is told of.
+        steps: of training along which alignment is measured.
+        hidden: units of the two hidden layers of the feed-forward networks.
+        dense_passes: forward passes of a feed-forward run.
+    """
+
+    units: tuple[int, ...]
+    lengths: tuple[int, ...]
+    passes: int
+    sigmas: tuple[float, ...]
+    ambients: tuple[float, ...]
+    steps: int
+    hidden: int
+    dense_passes: int
+
+
+SIZES = {
+    "quick": Sizes((32, 64, 128), (2, 4), 600, (1e-4, 1e-2, 1e-1), (0.0, 0.1), 60, 32, 2000),
+    "full": Sizes(
+        (100, 200, 500, 1000, 2000), (4, 8, 16, 32), 9000, (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 0.3),
+        (0.0, 0.01, 0.03, 0.1, 0.3), 1000, 256, 30_000,
+    ),
+}  # fmt: skip
+
+SCALED = ("published-activity", "published-activity+decor", "node:credit=to-go", "one-step", "bptt", "frozen")
+LONG = ("published-activity", "node:credit=to-go", "node+decor:credit=to-go", "mirror", "bptt")
+SENSITIVE = ("node:credit=to-go", "activity:credit=to-go")
+ALIGNED = ("published-activity", "published-node", "node:credit=to-go", "one-step", "mirror")
+NOISY = (
+    "node:credit=to-go:difference=noisy", "activity:credit=to-go:difference=noisy",
+    "innovation:credit=to-go:difference=noisy", "activity:credit=to-go", "innovation:credit=to-go",
+)  # fmt: skip
+DENSE = ("node", "node+decor", "iterative:samples=3", "iterative+decor:samples=3", "activity", "activity+decor",
+         "activity:difference=noisy", "bptt", "bptt+decor", "frozen")  # fmt: skip
+DENSE_RATES = (1e-4, 1e-3, 1e-2)
+
+
+def further(budget: str, searches: Sequence[Tune], seeds: Sequence[int], images: Path | None) -> list[Job]:
+    """Return the jobs; learning rates are those of the searches of the fair protocol. images: MNIST or its like."""
+    size, few = SIZES[budget], tuple(seeds[:3])
+    tuned = {(job.group, job.label): job for job in searches}
+    common: dict[str, Any] = {
+        "batch": 32, "mode": "sequence", "optimiser": "adam", "schedule": "cosine", "clip": 1.0, "decorrelate": "off",
+        "decor_lr": 1e-3, "logs": 10, "passes": size.passes,
+    }  # fmt: skip
+    mackey, copy = Experiment(task="mackey-glass", **common), Experiment(task="copy", **common)
+
+    def train(group: str, label: str, base: Experiment, like: str, **changes: Any) -> Train:
+        task = "copy" if base.task == "copy" else "mackey-glass"
+        e = dataclasses.replace(of_variant(base, parse_variant(label), {}), **changes)
+        return Train(group, label, e, few, tuned.get((f"fair/{task}", like)))
+
+    jobs: list[Job] = []
+    for n in size.units:
+        base = dataclasses.replace(mackey, units=(n,))
+        jobs += [train(f"scaling/{n}", label, base, label) for label in SCALED]
+    for n in size.lengths:
+        base = dataclasses.replace(copy, units=(128,), task_options={"length": n, "delay": n})
+        jobs += [train(f"length/{n}", label, base, label) for label in LONG]
+    base = dataclasses.replace(mackey, units=(64,))
+    jobs += [train("sigma", f"{label}:sigma={s:g}", base, label) for label in SENSITIVE for s in size.sigmas]
+    jobs += [
+        train(f"ambient/{a:g}", f"{label}:sigma=0.01:ambient={a:g}", base, label.removesuffix(":difference=noisy"))
+        for a in size.ambients
+        for label in NOISY
+    ]
+    jobs += [
+        Measure("alignment", f"{task}-{label}", alignment, {"task": task, "label": label, "steps": size.steps})
+        for task in ("copy", "mackey-glass")
+        for label in ALIGNED
+    ]
+    jobs += _feed_forward("digits", {"task": "digits"}, size, seeds)
+    if images is not None:
+        jobs += _feed_forward("images", {"task": "mnist", "data": str(images)}, size, seeds)
+    return jobs + [Measure("findings", name, measure, settings) for name, (measure, settings) in FINDINGS.items()]
+
+
+def _feed_forward(name: str, task: dict[str, Any], size: Sizes, seeds: Sequence[int]) -> list[Job]:
+    """Node perturbation in multi-layer networks (Dalm et al. 2023): leaky ReLU, cross-entropy, Adam."""
+    base = Experiment(
+        **task, task_options={"order": "whole"}, cell="dense", cell_options={"activation": "leaky-relu"},
+        units=(size.hidden, size.hidden), batch=100, mode="sequence", optimiser="adam", schedule="cosine", clip=1.0,
+        decorrelate="off", decor_lr=1e-3, logs=20, passes=size.dense_passes,
+    )  # fmt: skip
+    plain = [label for label in DENSE if "+decor" not in label]
+    decorrelated = [label for label in DENSE if "+decor" in label]
+    jobs = searched(f"feed-forward/{name}", base, plain, DENSE_RATES, seeds)
+    every = {"decorrelate": "hidden+input"}  # every layer's input, the image too
+    return jobs + searched(f"feed-forward/{name}", base, decorrelated, DENSE_RATES, seeds, **every)

@@ -1,0 +1,197 @@
+"""Seven statements about the published rules, each measured on a network small enough to average the noise out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, PyTree
+
+from perturbax.build import build
+from perturbax.cells import Readout, Tanh
+from perturbax.experiment import Experiment
+from perturbax.gradient import forward
+from perturbax.layer import weights
+from perturbax.network import Network
+from perturbax.rule import Rule, value_and_estimate
+from perturbax.rules import RULES
+from perturbax.train import Compiled
+
+STEPS, INPUTS = 20, 2
+NAMES = ("W0", "R", "W1")
+
+
+def mse(y: Array, target: Array) -> Array:
+    """Mean over outputs."""
+    return jnp.mean((y - target) ** 2, -1)
+
+
+def problem(n: int, batch: int, steps: int = STEPS) -> tuple[Network, Array, Array]:
+    """Return a network without biases (Xavier-normal weights) and random data."""
+    key, a, b = jr.split(jr.key(0), 3)
+    keys = jr.split(key, 5)
+    below, above = Tanh(INPUTS, n, key=keys[0], bias=False), Readout(n, 1, key=keys[1], bias=False)
+    net = Network((below, above))
+    shapes, tree = jax.tree.flatten(weights(net))
+    drawn = [jr.normal(k, w.shape) * (2 / sum(w.shape)) ** 0.5 for k, w in zip(keys[2:], shapes, strict=True)]
+    some = tree.unflatten(drawn)
+    net = jax.tree.map(lambda w, new: w if new is None else new, net, some, is_leaf=lambda x: x is None)
+    return net, jr.normal(a, (steps, batch, INPUTS)), jr.normal(b, (steps, batch, 1))
+
+
+def arrays(tree: PyTree) -> dict[str, Array]:
+    """Return W0, R and W1 of a tree like the network's weights."""
+    return dict(zip(NAMES, jax.tree.leaves(tree), strict=True))
+
+
+def estimates(rule: Rule, net: Network, xs: Array, ys: Array, draws: int) -> dict[str, Array]:
+    """Return independent estimates, `(draws, ...)` for each array."""
+    estimate = value_and_estimate(rule, mse)
+    many = jax.jit(lambda keys: jax.lax.map(lambda key: estimate(net, xs, ys, key)[1], keys, batch_size=64))
+    return arrays(many(jr.split(jr.key(1), draws)))
+
+
+def exact(net: Network, xs: Array, ys: Array, rule: str = "bptt") -> dict[str, Array]:
+    """Return the gradient through time, or that of another exact rule."""
+    return arrays(value_and_estimate(RULES[rule](), mse)(net, xs, ys, jr.key(0))[1])
+
+
+def cosine(a: Array, b: Array) -> float:
+    """Return the cosine of two arrays."""
+    return float(jnp.vdot(a, b) / jnp.sqrt(jnp.vdot(a, a) * jnp.vdot(b, b)))
+
+
+def flat(tree: dict[str, Array]) -> Array:
+    """Return all arrays end to end."""
+    return jnp.concatenate([tree[k].ravel() for k in NAMES])
+
+
+def along(a: Array, b: Array) -> float:
+    """Return <a, b> / |b|^2: 1 where a estimates b."""
+    return float(jnp.vdot(a, b) / jnp.vdot(b, b))
+
+
+def one_step_is_not_bptt(n: int) -> dict[str, Any]:
+    """Cosine of the published backpropagation, cut at every step, with the gradient through time."""
+    net, xs, ys = problem(n, 8)
+    cut, whole = exact(net, xs, ys, "one-step"), exact(net, xs, ys)
+    return {"cosine": {name: cosine(cut[name], whole[name]) for name in NAMES}}
+
+
+def scaled_by_sigma(n: int, draws: int) -> dict[str, Any]:
+    """What published node and weight perturbation estimate, in gradients cut at every step; node: 1 if unbiased."""
+    net, xs, ys = problem(n, 1, 4)
+    want = exact(net, xs, ys, "one-step")
+    found = {}
+    for name in ("published-node", "published-weight", "node"):
+        rule: Any = RULES[name]()
+        mean = {k: v.mean(0) for k, v in estimates(rule, net, xs, ys, draws).items()}
+        found[name] = {"sigma": float(rule.sigma), **{k: along(mean[k], want[k]) for k in NAMES}}
+    return {"along": found}
+
+
+def scaled_by_layer(n: int, draws: int) -> dict[str, Any]:
+    """What published activity perturbation estimates in one step: sqrt(N) / n_layer of the gradient, by layer."""
+    net, xs, ys = problem(n, 1, 1)
+    want = exact(net, xs, ys)
+    mean = {k: v.mean(0) for k, v in estimates(RULES["published-activity"](), net, xs, ys, draws).items()}
+    total = (INPUTS + n + 1) ** 0.5
+    return {
+        "along": {k: along(mean[k], want[k]) for k in ("W0", "W1")},
+        "predicted": {"W0": total / n, "W1": total}, "units": n,
+    }  # fmt: skip
+
+
+def reservoir_in_disguise(units: int, epochs: int, lr: float) -> dict[str, Any]:
+    """Mackey-Glass recall, published activity perturbation: how far R moves, and the same run with R and W0 frozen."""
+    common: dict[str, Any] = {
+        "task": "mackey-glass", "task_options": {"direction": "recall"}, "units": (units,), "batch": 1,
+        "cell_options": {"bias": False}, "schedule": "constant", "clip": 0.0, "mode": "online", "every": 1, "logs": 1,
+        "decorrelate": "off", "lr": lr, "steps": 35 * epochs,
+    }  # fmt: skip
+    found: dict[str, Any] = {}
+    for name, rule, optimiser in (("activity", "published-activity", "sgd"), ("frozen", "frozen", "sgd")):
+        e = Experiment(rule=rule, optimiser=optimiser, **common)
+        if name == "frozen":  # the published readout rule in expectation: the gradient times sqrt(N)
+            e = Experiment(rule=rule, optimiser=optimiser, **{**common, "lr": lr * (2 + units) ** 0.5})
+        compiled = Compiled(build(e))
+        state = compiled.start(jnp.asarray(42))
+        before = arrays(matrices(state.learner.net))
+        (state,), losses, _, _ = compiled.advance([state], e.steps or 1)
+        after, test = arrays(matrices(state.learner.net)), compiled.parts.task.held_out("test")
+        score = compiled.judge(compiled.parts.task, state.learner.net, test.xs, test.ys)
+        found[name] = {
+            "test_mse": float(score["mse_scaled"]), "last_loss": float(losses[0, -1]),
+            "moved": {k: float(jnp.linalg.norm(after[k] - before[k]) / jnp.linalg.norm(before[k])) for k in NAMES},
+        }  # fmt: skip
+    return found
+
+
+def matrices(net: Network) -> PyTree:
+    """Return W0, R and W1, whatever biases there are."""
+    below: Any = net.layers[0]
+    above: Any = net.layers[-1]
+    return [below.W, below.U, above.W]
+
+
+def direction(n: int, draws: int) -> dict[str, Any]:
+    """Cosine of mean estimates, all weights together, with the gradient cut at every step and through time."""
+    net, xs, ys = problem(n, 1, 4)
+    cut, whole = flat(exact(net, xs, ys, "one-step")), flat(exact(net, xs, ys))
+    made: dict[str, Any] = RULES
+    rules = {
+        "published-activity": RULES["published-activity"](),
+        "node, same step": RULES["node"](),
+        "node, to-go": made["node"](credit="to-go"),
+        "innovation, to-go": made["innovation"](credit="to-go"),
+    }
+    found = {}
+    for name, rule in rules.items():
+        every = estimates(rule, net, xs, ys, draws)
+        mean, half = flat({k: v.mean(0) for k, v in every.items()}), flat({k: v[::2].mean(0) for k, v in every.items()})
+        found[name] = {
+            "cut": cosine(mean, cut), "through time": cosine(mean, whole), "with half the draws": cosine(mean, half),
+        }  # fmt: skip
+    return {"cosine": found}
+
+
+def memorising(units: int, updates: int) -> dict[str, Any]:
+    """Copy with one fixed sequence, published backpropagation: recall of the training sequence, and of another."""
+    e = Experiment(
+        task="copy", task_options={"length": 100, "delay": 10, "fresh": False}, rule="one-step", units=(units,),
+        batch=1, cell_options={"bias": False}, optimiser="adam", schedule="constant", clip=0.0, mode="sequence",
+        lr=1e-3, steps=updates, logs=1, decorrelate="off",
+    )  # fmt: skip
+    compiled = Compiled(build(e))
+    (state,), _, _, _ = compiled.advance([compiled.start(jnp.asarray(42))], updates)
+    task, net = compiled.parts.task, state.learner.net
+    xs, ys = task.sample(jr.key(0), 1)
+    test = task.held_out("test")
+    return {
+        "training_recall": float(task.metrics(forward(net, xs), ys)["recall"]),
+        "test_recall": float(task.metrics(forward(net, test.xs), test.ys)["recall"]), "chance": 1 / 8,
+    }  # fmt: skip
+
+
+def shared_difference(n: int, draws: int) -> dict[str, Any]:
+    """Variance of single estimates by batch size, over that at batch 1: one difference for the batch, or one each."""
+    found: dict[str, dict[str, float]] = {"published-node": {}, "node": {}}
+    for name, by_batch in found.items():
+        for batch in (1, 8, 64):
+            net, *one = problem(n, 1)
+            xs, ys = (jnp.repeat(v, batch, 1) for v in one)  # the same example: all else equal
+            every = estimates(RULES[name](), net, xs, ys, draws)
+            by_batch[str(batch)] = sum(float(v.var(0).sum()) for v in every.values())
+    return {"variance": {name: {b: v / own["1"] for b, v in own.items()} for name, own in found.items()}}
+
+
+FINDINGS: dict[str, tuple[Callable[..., dict[str, Any]], dict[str, Any]]] = {
+    "1-one-step": (one_step_is_not_bptt, {"n": 100}),
+    "2-sigma": (scaled_by_sigma, {"n": 8, "draws": 20_000}),
+    "3-layers": (scaled_by_layer, {"n": 64, "draws": 20_000}),
+    "4-reservoir": (reservoir_in_disguise, {"units": 500, "epochs": 3, "lr": 5e-5}),
+    "5-direction": (direction, {"n": 8, "draws": 50_000}),
+    "6-memorising": (memorising, {"units": 500, "updates": 150}),
+    "7-batch": (shared_difference, {"n": 16, "draws": 1000}),
+}

@@ -1,0 +1,263 @@
+"""The figures of a study, as SVG and PNG, drawn from its results alone: one look per rule throughout."""
+
+import io
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from perturbax.files import write, writing
+from perturbax.report.axes import log_ticks
+from perturbax.report.compare import Stat, Variant
+from perturbax.report.curves import curve, label_lines
+from perturbax.report.style import INK, MUTED, canvas
+from perturbax.study.results import Results, finished, gap, plain
+
+WIDE, TALL, COLUMNS = 3.3, 2.5, 3  # inches of a panel, panels in a row
+Series = dict[str, list[tuple[float | int, Stat]]]  # by label: (x, value)
+
+
+def draw(results: Results, folder: Path) -> dict[str, str]:
+    """Draw every figure that there are results for; -> caption by file name without ending."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return {name: made for name, figure in FIGURES.items() if (made := figure(results, folder / name))}
+
+
+@contextmanager
+def grid(results: Results, titles: Sequence[str], labels: Iterable[str], path: Path) -> Iterator[list[Axes]]:
+    """Yield one panel per title, with one legend below all; saved as SVG and PNG at the end."""
+    columns = min(COLUMNS, len(titles))
+    rows = -(-len(titles) // columns)
+    shown = sorted({plain(label) for label in labels})
+    legend = 0.25 + 0.19 * -(-len(shown) // 3)
+    width, height = max(WIDE * columns, 6.6), TALL * rows + legend
+    with canvas(width, height) as (figure, first):
+        first.remove()
+        axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+        for ax in axes[len(titles) :]:
+            ax.remove()
+        for ax, title in zip(axes, titles, strict=False):
+            ax.set_title(title)
+        yield axes[: len(titles)]
+        figure.tight_layout(rect=(0, (legend - 0.1) / height, 1, 1))
+        looks = [(label, results.look(label)) for label in shown]
+        handles = [Line2D([], [], label=s, linewidth=1.4, markersize=4.5, **k.line, **k.point) for s, k in looks]
+        figure.legend(handles=handles, loc="lower center", ncols=3, frameon=False, fontsize=7.5, labelcolor=INK,
+                      handlelength=3.2)  # fmt: skip
+        _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    for canvas_of, ending, options in (
+        (FigureCanvasSVG, "svg", {"metadata": {"Date": None, "Creator": None}}),
+        (FigureCanvasAgg, "png", {"metadata": {"Software": None}}),
+    ):
+        buffer: Any = io.BytesIO() if ending == "png" else io.StringIO()
+        made: Any = canvas_of(figure)
+        figure.set_dpi(160 if ending == "png" else 72)
+        getattr(made, f"print_{ending}")(buffer, **options)
+        data = buffer.getvalue()
+        write(path.with_suffix(f".{ending}"), data if isinstance(data, bytes) else data.encode())
+
+
+def lines(ax: Axes, results: Results, series: Series, xlog: bool = True, ylog: bool = True) -> None:
+    """Draw means with 95% intervals over seeds."""
+    for label, points in series.items():
+        look, usable = results.look(label), [(x, s) for x, s in points if s]
+        if not usable:
+            continue
+        xs, means = zip(*((x, s.mean) for x, s in usable), strict=True)
+        half = [s.half if math.isfinite(s.half) else 0.0 for _, s in usable]
+        low = [max(m - h, m / 30) if ylog else m - h for m, h in zip(means, half, strict=True)]
+        ax.vlines(xs, low, [m + h for m, h in zip(means, half, strict=True)], color=look.colour, alpha=0.6, linewidth=1)
+        ax.plot(xs, means, linewidth=1.3, markersize=4.5, **look.line, **look.point)
+    _scales(ax, xlog, ylog)
+
+
+def _scales(ax: Axes, xlog: bool, ylog: bool) -> None:
+    for which, logarithmic in (("x", xlog), ("y", ylog)):
+        if logarithmic and ax.lines:
+            getattr(ax, f"set_{which}scale")("log")
+            log_ticks(ax, which)
+
+
+def _of(results: Results, prefix: str) -> list[str]:
+    return [g for g in results.sections if g.startswith(prefix)]
+
+
+def convergence(protocol: str) -> Callable[[Results, Path], str]:
+    """Validation loss against forward passes, for each task of a protocol."""
+
+    def figure(results: Results, path: Path) -> str:
+        groups = _of(results, f"{protocol}/")
+        if not groups:
+            return ""
+        labels = {v.label for g in groups for v in results.sections[g].variants}
+        with grid(results, [g.split("/")[1] for g in groups], labels, path) as axes:
+            for ax, group in zip(axes, groups, strict=True):
+                for variant in results.sections[group].variants:
+                    c, look = curve(variant, "forward_passes"), results.look(variant.label)
+                    every = max(1, c.x.size // 4)
+                    ax.plot(c.x, c.mean, linewidth=1.2, markevery=every, markersize=3.6, **look.line, **look.point)
+                if all(np.all(line.get_ydata() > 0) for line in ax.lines):  # pyright: ignore[reportOperatorIssue]
+                    _scales(ax, False, True)
+                ax.set_xlabel("forward passes")
+                ax.set_ylabel("validation loss")
+        return f"Validation loss against forward passes, {protocol} protocol; means over seeds."
+
+    return figure
+
+
+def accuracy(protocol: str) -> Callable[[Results, Path], str]:
+    """Test loss of each rule with intervals, for each task of a protocol; baselines as lines."""
+
+    def figure(results: Results, path: Path) -> str:
+        groups = _of(results, f"{protocol}/")
+        if not groups:
+            return ""
+        labels = {v.label for g in groups for v in results.sections[g].variants}
+        with grid(results, [g.split("/")[1] for g in groups], labels, path) as axes:
+            for ax, group in zip(axes, groups, strict=True):
+                section = results.sections[group]
+                ranked = sorted(finished(section.variants), key=lambda v: v.stat("test", "loss").mean)
+                for i, v in enumerate(ranked):
+                    lines(ax, results, {v.label: [(i, v.stat("test", "loss"))]}, xlog=False)
+                ax.set_ylim(*ax.get_ylim())  # baselines far outside become arrows at the edge
+                levels = {name: metrics["loss"].mean for name, metrics in section.baselines.items()}
+                label_lines(ax.figure, ax, levels)  # pyright: ignore[reportArgumentType]
+                ax.set_xticks([])
+                ax.set_ylabel("test loss")
+        return f"Test loss with 95% t intervals over seeds, best rule first, {protocol} protocol; dashed: baselines."
+
+    return figure
+
+
+def _by(results: Results, prefix: str, value: Callable[[Variant], Stat]) -> Series:
+    """Return a value of every label against the number in the name of its group."""
+    series: Series = {}
+    for group in sorted(_of(results, prefix), key=lambda g: float(g.split("/")[1])):
+        for v in results.sections[group].variants:
+            series.setdefault(plain(v.label), []).append((float(group.split("/")[1]), value(v)))
+    return series
+
+
+def scaling(results: Results, path: Path) -> str:
+    """Loss, time and memory against units."""
+    quantities: dict[str, Callable[[Variant], Stat]] = {
+        "test loss": lambda v: v.stat("test", "loss"),
+        "ms per update": lambda v: Stat.of(1e3 * r.number("seconds") / r.number("updates") for r in v.runs),
+        "MB while training": lambda v: Stat.of(r.number("peak_memory_bytes") / 1e6 for r in v.runs),
+    }
+    if not _of(results, "scaling/"):
+        return ""
+    labels = _by(results, "scaling/", quantities["test loss"])
+    with grid(results, list(quantities), labels, path) as axes:
+        for ax, (name, value) in zip(axes, quantities.items(), strict=True):
+            lines(ax, results, _by(results, "scaling/", value))
+            ax.set_xlabel("units")
+            ax.set_ylabel(name)
+    return "Test loss, time and memory against the number of units: Mackey-Glass forecast, equal forward passes."
+
+
+def length(results: Results, path: Path) -> str:
+    """Recall against sequence length."""
+    series = _by(results, "length/", lambda v: v.stat("test", "recall"))
+    if not series:
+        return ""
+    with grid(results, ["copy memory"], series, path) as (ax,):
+        lines(ax, results, series, ylog=False)
+        ax.axhline(1 / 8, color=MUTED, linewidth=0.8, dashes=(3, 2.5))
+        ax.set_xlabel("symbols, and blanks")
+        ax.set_ylabel("test recall")
+    return "Recall against the number of symbols (and of blanks); dashed: chance."
+
+
+def sensitivity(results: Results, path: Path) -> str:
+    """Loss against learning rate, per task, and against sigma."""
+    groups = [g for g in results.groups("tune") if g.startswith("fair/") and results.searches(g)]
+    found = {g: {n: [(c["lr"], Stat.of([c["loss"]] if c["loss"] is not None else [])) for c in sorted(
+        s["candidates"], key=lambda c: c["lr"])] for n, s in results.searches(g).items()} for g in groups}  # fmt: skip
+    sigma: Series = {}
+    for v in results.sections["sigma"].variants if "sigma" in results.sections else ():
+        sigma.setdefault(plain(v.label), []).append((float(v.label.rpartition("sigma=")[2]), v.stat("test", "loss")))
+    panels: dict[str, tuple[str, Series]] = {g.split("/")[1]: ("learning rate", found[g]) for g in groups}
+    panels |= (
+        {"sigma, mackey-glass": ("sigma", {k: sorted(v, key=lambda p: p[0]) for k, v in sigma.items()})}
+        if sigma
+        else {}
+    )
+    shown = {k: (x, {n: p for n, p in s.items() if plain(n) in results.looks}) for k, (x, s) in panels.items()}
+    if not shown:
+        return ""
+    with grid(results, list(shown), {n for _, s in shown.values() for n in s}, path) as axes:
+        for ax, (x, series) in zip(axes, shown.values(), strict=True):
+            lines(ax, results, series)
+            ax.set_xlabel(x)
+            ax.set_ylabel("test loss" if x == "sigma" else "validation loss")
+    return "Sensitivity: validation loss of the short searches against learning rate, test loss against sigma."
+
+
+def ambient(results: Results, path: Path) -> str:
+    """Loss against noise that no rule is told of."""
+    series = _by(results, "ambient/", lambda v: v.stat("test", "loss"))
+    if not series:
+        return ""
+    with grid(results, ["mackey-glass"], series, path) as (ax,):
+        lines(ax, results, series, xlog=False)
+        ax.set_xlabel("standard deviation of the network's own noise")
+        ax.set_ylabel("test loss")
+    return "Test loss after learning under noise that no rule is told of; judged without noise, sigma 0.01."
+
+
+def alignment(results: Results, path: Path) -> str:
+    """Cosine with the exact gradient along training."""
+    found = results.measured("alignment") if "alignment" in results.groups("measure") else {}
+    series: dict[str, Series] = {}
+    for one in found.values():
+        points = [(p["step"], Stat((p["cosine"],), p["cosine"], 2 * p["cosine_error"])) for p in one["points"]]
+        series.setdefault(one["settings"]["task"], {})[one["settings"]["label"]] = points
+    series = {t: {n: p for n, p in s.items() if plain(n) in results.looks} for t, s in series.items()}
+    if not series:
+        return ""
+    with grid(results, list(series), {n for s in series.values() for n in s}, path) as axes:
+        for ax, own in zip(axes, series.values(), strict=True):
+            lines(ax, results, own, xlog=False, ylog=False)
+            ax.set_xlabel("training steps of the rule itself")
+            ax.set_ylabel("cosine with the exact gradient")
+    return "Alignment of single estimates with the exact gradient along training; bars: two standard errors."
+
+
+def ratios(results: Results, path: Path) -> str:
+    """Generalisation gap and correlation with and without decorrelation."""
+    groups = _of(results, "fair/")
+    if not groups:
+        return ""
+    labels = {v.label for g in groups for v in results.sections[g].variants}
+    with grid(results, ["generalisation gap", "correlation of hidden activity"], labels, path) as (left, right):
+        for i, group in enumerate(groups):
+            for j, v in enumerate(results.sections[group].variants):
+                x = i + 0.8 * j / len(results.sections[group].variants)
+                lines(left, results, {v.label: [(x, gap(v))]}, xlog=False)
+                lines(right, results, {v.label: [(x, v.stat("correlation", "after"))]}, xlog=False, ylog=False)
+        for ax, name in ((left, "test loss / training loss"), (right, "mean |correlation| after training")):
+            ax.set_xticks([i + 0.4 for i in range(len(groups))], [g.split("/")[1] for g in groups])
+            ax.set_ylabel(name)
+    return "Test loss over the training loss at the end, and correlation after training (hollow: decorrelated)."
+
+
+FIGURES: dict[str, Callable[[Results, Path], str]] = {
+    "accuracy-published": accuracy("published"), "accuracy-fair": accuracy("fair"),
+    "convergence-published": convergence("published"), "convergence-fair": convergence("fair"),
+    "accuracy-feed-forward": accuracy("feed-forward"),
+    "scaling": scaling, "length": length, "sensitivity": sensitivity, "ambient": ambient, "alignment": alignment,
+    "gap-and-correlation": ratios,
+}  # fmt: skip

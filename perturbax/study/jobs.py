@@ -1,0 +1,222 @@
+"""The pieces of a study: each knows whether it is done, what it waits for, and how it is done."""
+
+import abc
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from perturbax import store
+from perturbax.build import build, fill_in, passes_per_step
+from perturbax.commands import of_variant, parse_variant, slug
+from perturbax.experiment import Experiment
+from perturbax.files import writing
+from perturbax.saved import describe
+from perturbax.seeds import complete, missing
+from perturbax.train import Report
+from perturbax.tune import Trial, tune
+
+TUNING_SEED = 1000  # takes part in no result
+SEARCH = 5  # a search at one learning rate takes one in so many steps of a run
+
+
+@dataclasses.dataclass(frozen=True)
+class Job(abc.ABC):
+    """A piece of work whose results lie below the study's folder.
+
+    Attributes:
+        group: the part of the study it belongs to, a folder: `fair/copy`.
+        label: its name within the group.
+    """
+
+    group: str
+    label: str
+
+    @property
+    def name(self) -> str:
+        """Kind, group and label, as the name of a file."""
+        return f"{type(self).__name__.lower()}-{self.group.replace('/', '-')}-{slug(self.label)}"
+
+    @abc.abstractmethod
+    def done(self, root: Path) -> bool:
+        """Whether its results are there."""
+
+    def ready(self, root: Path) -> bool:
+        """Whether what it needs is there."""
+        return True
+
+    @abc.abstractmethod
+    def work(self, root: Path, report: Report) -> None:
+        """Do what is missing of it."""
+
+    @abc.abstractmethod
+    def plan(self) -> dict[str, Any]:
+        """Return what it does as plain values."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tune(Job):
+    """Short runs at several learning rates, all else equal, judged on validation data.
+
+    Attributes:
+        experiment: the run at one learning rate, with the steps (or passes) of the search.
+        rates: the candidates.
+        seed: the only one of the search; none that is judged later.
+    """
+
+    experiment: Experiment
+    rates: tuple[float, ...]
+    seed: int
+
+    def path(self, root: Path) -> Path:
+        """Return the file of its results."""
+        return root / self.group / "tuned" / f"{slug(self.label)}.json"
+
+    def done(self, root: Path) -> bool:
+        """Whether the file is there."""
+        return self.path(root).exists()
+
+    def work(self, root: Path, report: Report) -> None:
+        """Search, and write what was found and what it cost."""
+        began = time.perf_counter()
+        parts, trials = tune(self.experiment, self.rates, seeds=(self.seed,), report=report)
+        e = parts.experiment
+        path = self.path(root)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        best = best_of(trials)
+        store.write_json(path, {
+            **describe(parts, self.label), "seed": self.seed,
+            "candidates": [{"lr": t.lr, "loss": t.loss} for t in trials], "best": {"lr": best.lr, "loss": best.loss},
+            "seconds": time.perf_counter() - began,
+            "forward_passes": len(trials) * (e.steps or 0) * passes_per_step(e, parts.rule),
+        })  # fmt: skip
+
+    def plan(self) -> dict[str, Any]:
+        """Experiment and candidates."""
+        return {"tune": dataclasses.asdict(self.experiment), "rates": list(self.rates), "seed": self.seed}
+
+
+def best_of(trials: list[Trial]) -> Trial:
+    """Return the candidate with the lowest loss; the lowest rate where all diverged."""
+    return trials[0] if math.isfinite(trials[0].loss) else min(trials, key=lambda t: t.lr)
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(Job):
+    """Runs of one setting, a run folder for every seed.
+
+    Attributes:
+        experiment: the run; its learning rate is that of the search, if there was one.
+        seeds: the seeds.
+        tuned: the search.
+    """
+
+    experiment: Experiment
+    seeds: tuple[int, ...]
+    tuned: Tune | None = None
+
+    def folders(self, root: Path) -> dict[int, Path]:
+        """Return the run folder of every seed."""
+        return {seed: root / self.group / f"{slug(self.label)}-s{seed}" for seed in self.seeds}
+
+    def done(self, root: Path) -> bool:
+        """Whether all runs have ended."""
+        return all((folder / "result.json").exists() for folder in self.folders(root).values())
+
+    def ready(self, root: Path) -> bool:
+        """Whether the search has ended."""
+        return self.tuned is None or self.tuned.done(root)
+
+    def work(self, root: Path, report: Report) -> None:
+        """Train what is missing, go on with what was stopped."""
+        e = self.experiment
+        if self.tuned:
+            e = dataclasses.replace(e, lr=float(store.read_json(self.tuned.path(root))["best"]["lr"]))
+        e = fill_in(e)
+        folders = self.folders(root)
+        fresh = missing(e, folders, build(e).task.digest())
+        complete(e, folders, fresh, name=self.label, report=report)
+        for folder in folders.values():
+            for kept in (folder / "checkpoint").glob("*.npz"):
+                kept.unlink()  # nothing goes on from a run that has ended
+
+    def plan(self) -> dict[str, Any]:
+        """Experiment and seeds."""
+        return {"train": dataclasses.asdict(self.experiment), "seeds": list(self.seeds)}
+
+
+def searched(
+    group: str, base: Experiment, labels: Sequence[str], rates: Sequence[float], seeds: Sequence[int], **changes: Any
+) -> list[Job]:
+    """Return for every label (as in `compare`) a search over learning rates, and runs at the best of them.
+
+    changes: fields of the experiment that take the place of what a label says.
+    """
+    jobs: list[Job] = []
+    for label in labels:
+        e = dataclasses.replace(of_variant(base, parse_variant(label), {}), **changes)
+        short = dataclasses.replace(e, steps=max(1, (e.steps or 0) // SEARCH), seed=TUNING_SEED)
+        search = Tune(group, label, short, tuple(rates), TUNING_SEED)
+        jobs += [search, Train(group, label, e, tuple(seeds), search)]
+    return jobs
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure(Job):
+    """Something measured without a training run of its own; its result is one JSON file.
+
+    Attributes:
+        measure: the function; it gets the settings.
+        settings: plain values.
+    """
+
+    measure: Callable[..., dict[str, Any]]
+    settings: dict[str, Any]
+
+    def path(self, root: Path) -> Path:
+        """Return the file of its result."""
+        return root / self.group / f"{slug(self.label)}.json"
+
+    def done(self, root: Path) -> bool:
+        """Whether the file is there."""
+        return self.path(root).exists()
+
+    def work(self, root: Path, report: Report) -> None:
+        """Measure and write."""
+        found = self.measure(**self.settings)
+        path = self.path(root)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        store.write_json(path, {"measured": self.measure.__name__, "settings": self.settings, **found})
+
+    def plan(self) -> dict[str, Any]:
+        """Function and settings."""
+        return {"measure": self.measure.__name__, "settings": self.settings}
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """All jobs of one command.
+
+    Attributes:
+        title: what it is called.
+        command: what does it, but for the folder.
+        jobs: in the order in which they are best done.
+        notes: what was left out, and why.
+    """
+
+    title: str
+    command: str
+    jobs: tuple[Job, ...]
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def plan(self) -> dict[str, Any]:
+        """All that the study does, as plain values: two studies of one folder must not differ in it."""
+        jobs = [{"group": j.group, "label": j.label, **j.plan()} for j in self.jobs]
+        return json.loads(json.dumps({"title": self.title, "command": self.command, "notes": self.notes, "jobs": jobs}))

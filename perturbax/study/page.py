@@ -1,0 +1,137 @@
+"""The page of a study: tables, figures, findings and the ledger as Markdown, from its results alone."""
+
+import math
+import shlex
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from perturbax import store
+from perturbax.files import write
+from perturbax.report.compare import Section, Stat, Variant
+from perturbax.report.numbers import DASH, count, interval, rounded
+from perturbax.study.gallery import draw
+from perturbax.study.ledger import ledger
+from perturbax.study.results import Results, lowest_by
+
+MEANING = (
+    "Test loss: mean and half width of the 95 % t interval over the seeds that did not diverge. lr: the best of the "
+    "search on validation data (* at the edge of the list, a better one may lie beyond); search: its forward passes. "
+    "At equal seconds: lowest validation loss within the time that BPTT took for its whole run."
+)
+
+
+def write_page(root: Path) -> Path:
+    """Draw the figures, write ledger.json and reproduction.md; -> the page."""
+    results = Results.of(root)
+    command = f"{results.plan['command']} --out {shlex.quote(str(root))}"
+    captions = draw(results, root / "figures")
+    claims = ledger(results)
+    store.write_json(root / "ledger.json", [c._asdict() for c in claims])
+    parts = [_head(results, command), *(_figure(name, text) for name, text in captions.items() if "accuracy" in name)]
+    parts += [_group(results, group) for group in results.sections if _tabled(group)]
+    parts += ["## Further experiments", *(_figure(n, text) for n, text in captions.items() if "accuracy" not in n)]
+    parts += [_group(results, group) for group in results.sections if not _tabled(group)]
+    parts += [_findings(results), _ledger(claims, command)]
+    page = root / "reproduction.md"
+    write(page, ("\n\n".join(part for part in parts if part) + "\n").encode())
+    return page
+
+
+def _tabled(group: str) -> bool:
+    return group.split("/")[0] in ("published", "fair", "feed-forward")
+
+
+def _head(results: Results, command: str) -> str:
+    runs = sum(len(v.runs) for s in results.sections.values() for v in s.variants)
+    versions = "; ".join(", ".join(f"{k} {v}" for k, v in one.items()) for one in results.described("versions"))
+    machines = "; ".join(f"{m['processor']}, {m['cores']} cores, {m['devices']}" for m in results.described("machine"))
+    notes = "\n".join(f"- {note}" for note in results.plan.get("notes", ()))
+    about = (
+        f"from {runs} finished runs. Repeated on one machine it gives the same numbers; finished runs are kept, "
+        f"and figures and tables are drawn from the results alone. Versions: {versions or 'none yet'}. Machine: "
+        f"{machines or 'unknown'}."
+    )
+    parts = [f"# {results.plan['title']}", MEANING, "Written by", f"    {command}", about, notes]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _figure(name: str, caption: str) -> str:
+    return f"![{caption}](figures/{name}.svg)\n\n*{caption}*"
+
+
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines)
+
+
+def _group(results: Results, group: str) -> str:
+    """The table of one group: every rule, then the baselines."""
+    section, searches = results.sections[group], results.searches(group)
+    metrics = [
+        k for k in ("recall", "accuracy", "error_bits", "mse") if any(v.stat("test", k) for v in section.variants)
+    ]
+    seconds = [r.number("seconds") for v in section.variants if v.rule == "bptt" for r in v.runs]
+    limit = median(seconds) if seconds else math.inf
+    heads = ["rule", "test loss", *metrics, "at equal seconds", "lr", "search", "passes", "seconds", "diverged"]
+    rows = [_row(v, metrics, limit, searches.get(v.label)) for v in section.variants]
+    for name, own in section.baselines.items():
+        rows.append([name, *(interval(own[k]) if k in own else DASH for k in ("loss", *metrics)), *[""] * 6])
+    seeds = results.seeds(group)
+    return f"### {group}\n\n{_settings(section)}; {seeds} seeds.\n\n{table(heads, rows)}"
+
+
+def _row(v: Variant, metrics: list[str], limit: float, search: dict[str, Any] | None) -> list[str]:
+    e = v.first.experiment
+    diverged = sum(run.status == "diverged" for run in v.runs)
+    edge = ""
+    if search:
+        rates = [c["lr"] for c in search["candidates"]]
+        edge = "*" if search["best"]["lr"] in (min(rates), max(rates)) else ""
+    timed = Stat.of(lowest_by(run, "seconds", limit) for run in v.runs) if math.isfinite(limit) else Stat.of(())
+    return [
+        f"`{v.label}`", interval(v.stat("test", "loss")), *(interval(v.stat("test", k)) for k in metrics),
+        interval(timed) if timed else DASH, f"{e['lr']:g}{edge}", f"{search['forward_passes']:,}" if search else DASH,
+        count(v.stat("forward_passes").mean), rounded(v.stat("seconds").mean, 2),
+        f"{diverged} of {len(v.runs)}" if diverged else "",
+    ]  # fmt: skip
+
+
+def _settings(section: Section) -> str:
+    e = section.variants[0].first.experiment
+    options = ", ".join(f"{k}={v}" for k, v in section.options.items() if k != "data")
+    units = "-".join(map(str, e["units"]))
+    modes = {str(v.first.experiment["mode"]) for v in section.variants}
+    return f"{section.task} ({options}); {e['cell']} {units}, batch {e['batch']}, {' or '.join(sorted(modes))} mode"
+
+
+def _findings(results: Results) -> str:
+    found = results.measured("findings") if "findings" in results.groups("measure") else {}
+    if not found:
+        return ""
+    lines = []
+    for name, one in found.items():
+        own = {k: v for k, v in one.items() if k not in ("measured", "settings")}
+        settings = ", ".join(f"{k} {v}" for k, v in one["settings"].items())
+        lines.append(f"- **{name}** ({settings}): {_said(own)}")
+    return "## Findings about the published rules\n\n" + "\n".join(lines)
+
+
+def _said(value: Any) -> str:
+    """Return nested numbers as words."""
+    if isinstance(value, dict):
+        return "; ".join(f"{k}: {_said(v)}" if isinstance(v, dict) else f"{k} {_said(v)}" for k, v in value.items())
+    return rounded(float(value)) if isinstance(value, int | float) else str(value)
+
+
+def _ledger(claims: list[Any], command: str) -> str:
+    rows = [[c.claim, c.condition, c.numbers or DASH, f"**{c.verdict}**"] for c in claims]
+    if not rows:
+        return ""
+    return (
+        "## Ledger of claims\n\nThe tables of the paper itself are not known to us: its claims are taken from its "
+        "abstract. ANP is `published-activity`. A rule is not worse than another where its mean loss is lower or the "
+        "95 % intervals overlap, better where they do not; alike in speed and scaling means within a factor of 1.5. "
+        f"Every row by `{command}`.\n\n" + table(["claim", "condition", "numbers (test loss)", "verdict"], rows)
+    )

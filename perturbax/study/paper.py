@@ -1,0 +1,161 @@
+"""The paper's comparison as a study: its protocol as published, and a fair one.
+
+Garcia Fernandez, Keemink, van Gerven 2024: Mackey-Glass, copying memory, weather; weight, node and activity
+perturbation, each with and without decorrelation, beside backpropagation. `published` keeps the tasks and run settings
+of the public code; `fair` gives every rule the same data, optimiser, schedule, search and budget.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from perturbax.errors import ArgumentError, one_of
+from perturbax.experiment import Experiment
+from perturbax.study.extras import further
+from perturbax.study.jobs import Job, Study, Tune, searched
+
+PROTOCOLS = ("published", "fair")
+SEEDS = (42, 101, 300, 482, 708)  # of the public code
+
+PERTURBATION = tuple(f"published-{rule}{decor}" for rule in ("weight", "node", "activity") for decor in ("", "+decor"))
+BACKPROPAGATION = ("one-step", "one-step+decor", "bptt", "bptt+decor")
+
+
+class Budget(NamedTuple):
+    """How much is spent.
+
+    Attributes:
+        units: of the published protocol; the public code has 500.
+        epochs: passes over the training rows, online.
+        updates: on the one copy sequence.
+        fair_units: of the fair protocol.
+        passes: forward passes of a fair run.
+        rates: candidates of the published protocol, from the range in the public code.
+        fair_rates: candidates of the fair protocol.
+        horizons: of the weather, in hours.
+        further: sizes of the further experiments.
+    """
+
+    units: int
+    epochs: int
+    updates: int
+    fair_units: int
+    passes: int
+    rates: tuple[float, ...]
+    fair_rates: tuple[float, ...]
+    horizons: tuple[int, ...]
+    further: str
+
+
+BUDGETS = {
+    "quick": Budget(64, 3, 100, 64, 1500, (1e-4, 1e-3), (1e-3, 3e-3, 1e-2), (24,), "quick"),
+    "full": Budget(
+        500, 50, 1000, 128, 9000, (5e-5, 1e-4, 3e-4, 1e-3), (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2), (1, 24, 48), "full"
+    ),
+}
+
+
+def paper(protocol: str | None, budget: str, data: Path | None) -> Study:
+    """Return the study; protocol None for both. data: a file (weather, or images as NPZ), or a folder of such."""
+    if protocol is not None:
+        one_of("protocol", protocol, PROTOCOLS)
+    one_of("budget", budget, BUDGETS)
+    size, files, notes = BUDGETS[budget], *_files(data)
+    jobs: list[Job] = []
+    for one in PROTOCOLS if protocol is None else (protocol,):
+        made = _published(size, files) if one == "published" else _fair(size, files)
+        jobs += made
+        if one == "fair":
+            jobs += further(size.further, [job for job in made if isinstance(job, Tune)], SEEDS, files.get("mnist"))
+    words = ["perturbax reproduce paper", f"--protocol {protocol}" if protocol else "", f"--budget {budget}",
+             f"--data {data.name}" if data else ""]  # fmt: skip
+    title = f"The paper, reproduced: {protocol or 'as published and fairly'}, {budget} budget"
+    return Study(title, " ".join(word for word in words if word), tuple(jobs), notes)
+
+
+def _files(data: Path | None) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Return what there is of weather and mnist, and a line for what is left out."""
+    found: dict[str, Path] = {}
+    if data is not None:
+        if not data.exists():
+            raise ArgumentError(f"no such file or folder: {data}")
+        csv = data if data.is_file() else data / "WTH.csv"
+        if csv.is_file() and csv.suffix != ".npz":
+            found["weather"] = csv
+        if data.is_dir() and list(data.glob("train-images-idx3-ubyte*")):
+            found["mnist"] = data
+        if packed := [data] if data.suffix == ".npz" else sorted(data.glob("*.npz")):
+            found["mnist"] = packed[0]
+        if not found:
+            raise ArgumentError(
+                f"{data} is neither WTH.csv, nor an NPZ file of images, nor a folder with any such file"
+            )
+    texts = {"weather": "weather is left out: name its file with --data WTH.csv",
+             "mnist": "MNIST is left out: name a folder with its IDX files, or an NPZ file, with --data"}  # fmt: skip
+    return found, tuple(text for name, text in texts.items() if name not in found)
+
+
+def _published(size: Budget, files: dict[str, Path]) -> list[Job]:
+    """The tasks as the public code has them: one network without biases, updates at every step, plain SGD or Adam.
+
+    Rules that speak at every step learn online where the public code does; BPTT and mirror get windows of the same
+    rows, an update for each.
+    """
+    common: dict[str, Any] = {
+        "units": (size.units,), "cell_options": {"bias": False}, "batch": 1, "schedule": "constant", "clip": 0.0,
+        "decorrelate": "off", "decor_lr": 1e-5, "mode": "sequence", "every": 1, "logs": 20,
+    }  # fmt: skip
+    streams: dict[str, dict[str, Any]] = {
+        "mackey-glass": {"task": "mackey-glass", "task_options": {"direction": "recall"}, "steps": 35 * size.epochs}
+    }
+    for horizon in size.horizons if "weather" in files else ():
+        options = {"horizon": horizon, "valid": 0.0417, "test": 0.0417}  # the last 1,464 hours are for testing
+        steps = 320 * max(1, size.epochs // 10)
+        streams[f"weather-{horizon}"] = {"task": "weather", "data": str(files["weather"]), "task_options": options,
+                                         "steps": steps}  # fmt: skip
+    streamed = (*PERTURBATION, "one-step", "one-step+decor", "frozen", "node:credit=window")
+    backwards = ("bptt", "bptt+decor", "mirror")
+    jobs: list[Job] = []
+    for name, task in streams.items():
+        online, windows = Experiment(**{**common, **task, "mode": "online"}), Experiment(**{**common, **task})
+        jobs += searched(f"published/{name}", online, streamed, size.rates, SEEDS)
+        jobs += searched(f"published/{name}", windows, backwards, size.rates, SEEDS)
+    whole = (*PERTURBATION, *BACKPROPAGATION, "frozen", "node:credit=to-go", "mirror")
+    copy = {"task": "copy", "task_options": {"length": 100, "delay": 10, "fresh": False}, "steps": size.updates}
+    jobs += searched("published/copy", Experiment(**{**common, **copy}), whole, size.rates, SEEDS)
+    if "mnist" in files:
+        images = {**_psmnist(files), "batch": 100, "steps": size.updates}
+        jobs += searched("published/psmnist", Experiment(**{**common, **images}), whole, size.rates, SEEDS)
+    return jobs
+
+
+def _psmnist(files: dict[str, Path]) -> dict[str, Any]:
+    return {"task": "mnist", "data": str(files["mnist"]), "task_options": {"order": "pixels", "permuted": True}}
+
+
+FAIR = (
+    *PERTURBATION, "node:credit=to-go", "node+decor:credit=to-go", "activity:credit=to-go", "innovation:credit=to-go",
+    "feedback", "mirror", *BACKPROPAGATION, "frozen",
+)  # fmt: skip
+
+
+def _fair(size: Budget, files: dict[str, Path]) -> list[Job]:
+    """One protocol for all rules: fresh or held-out data, Adam on a cosine schedule, one search, equal passes."""
+    common: dict[str, Any] = {
+        "units": (size.fair_units,), "passes": size.passes, "batch": 32, "mode": "sequence", "optimiser": "adam",
+        "schedule": "cosine", "clip": 1.0, "decorrelate": "off", "decor_lr": 1e-3, "logs": 20,
+    }  # fmt: skip
+    tasks: dict[str, dict[str, Any]] = {
+        "mackey-glass": {"task": "mackey-glass"},
+        "copy": {"task": "copy"},
+        "digits": {"task": "digits"},
+    }
+    for horizon in size.horizons if "weather" in files else ():
+        tasks[f"weather-{horizon}"] = {
+            "task": "weather", "data": str(files["weather"]), "task_options": {"horizon": horizon}
+        }  # fmt: skip
+    if "mnist" in files:
+        tasks["psmnist"] = _psmnist(files)
+    jobs: list[Job] = []
+    for name, task in tasks.items():
+        jobs += searched(f"fair/{name}", Experiment(**{**common, **task}), FAIR, size.fair_rates, SEEDS)
+    return jobs

@@ -1,0 +1,113 @@
+"""The results of a study, read back: runs by group, searches, measurements. Depends on its folder alone."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from perturbax import store
+from perturbax.errors import StoreError
+from perturbax.report.compare import Section, Stat, Variant, sections
+from perturbax.report.read import Run, number, read_runs
+from perturbax.report.style import Look, looks
+
+
+@dataclass(frozen=True)
+class Results:
+    """What lies in a study's folder.
+
+    Attributes:
+        root: the folder.
+        plan: the content of plan.json.
+    """
+
+    root: Path
+    plan: dict[str, Any]
+
+    @classmethod
+    def of(cls, root: Path) -> "Results":
+        """Read a study's folder."""
+        plan = store.read_json(root / "plan.json")
+        if not isinstance(plan, dict) or not isinstance(plan.get("jobs"), list):
+            raise StoreError(f"{root / 'plan.json'} is not the plan of a study")
+        return cls(root, plan)
+
+    def groups(self, kind: str) -> list[str]:
+        """Return the groups that have jobs of a kind: train, tune or measure."""
+        return list(dict.fromkeys(job["group"] for job in self.plan["jobs"] if kind in job))
+
+    def seeds(self, group: str) -> int:
+        """Return how many seeds each variant of a group is meant to have."""
+        return max(len(job["seeds"]) for job in self.plan["jobs"] if "train" in job and job["group"] == group)
+
+    @cached_property
+    def sections(self) -> dict[str, Section]:
+        """The finished runs of every group that has any."""
+        found = {}
+        for group in self.groups("train"):
+            folders = [path.parent for path in sorted((self.root / group).glob("*/result.json"))]
+            if folders:
+                found[group] = sections(read_runs(folders))[0]
+        return found
+
+    def searches(self, group: str) -> dict[str, dict[str, Any]]:
+        """Return the searches of a group, by label."""
+        found = [store.read_json(path) for path in sorted((self.root / group / "tuned").glob("*.json"))]
+        return {str(one["name"]): one for one in found}
+
+    def measured(self, group: str) -> dict[str, dict[str, Any]]:
+        """Return the measurements of a group, by name of file."""
+        return {path.stem: store.read_json(path) for path in sorted((self.root / group).glob("*.json"))}
+
+    @cached_property
+    def looks(self) -> dict[str, Look]:
+        """One look for every label, the same in all figures."""
+        first: dict[str, Variant] = {}
+        for section in self.sections.values():
+            for variant in section.variants:
+                first.setdefault(plain(variant.label), variant)
+        labels = sorted(first)
+        return dict(zip(labels, looks([first[label] for label in labels]), strict=True))
+
+    def look(self, label: str) -> Look:
+        """Return the look of a label."""
+        return self.looks[plain(label)]
+
+    def described(self, key: str) -> list[dict[str, str]]:
+        """Return the different `versions` or `machine` entries of all runs."""
+        every = [run.config.get(key, {}) for s in self.sections.values() for v in s.variants for run in v.runs]
+        return [dict(pairs) for pairs in dict.fromkeys(tuple(sorted(v.items())) for v in every) if pairs]
+
+
+def plain(label: str) -> str:
+    """Return a label without the settings in which runs of one rule differ within an experiment."""
+    head, *settings = label.split(":")
+    return ":".join([head, *(s for s in settings if not s.startswith(("sigma=", "ambient=", "samples=")))])
+
+
+def finished(variants: Iterable[Variant]) -> list[Variant]:
+    """Return the variants with at least one run that did not diverge."""
+    return [v for v in variants if v.stat("test", "loss")]
+
+
+def lowest_by(run: Run, axis: str, limit: float) -> float:
+    """Return the lowest validation loss of a run within a limit of `seconds` or `forward_passes`; nan for none."""
+    rows = [number(m.get("valid_loss")) for m in run.metrics if number(m.get(axis)) <= limit]
+    return min((loss for loss in rows if math.isfinite(loss)), default=math.nan)
+
+
+def reached(run: Run, axis: str, level: float) -> float:
+    """Return what a run had spent when its validation loss first fell to a level; infinite where it never did."""
+    spent = (number(m.get(axis)) for m in run.metrics if number(m.get("valid_loss")) <= level)
+    return next(spent, math.inf)
+
+
+def gap(variant: Variant) -> Stat:
+    """Summarise test loss over the training loss of the last logged stretch."""
+    ratios = []
+    for run in variant.runs:
+        last = number(run.metrics[-1].get("loss")) if run.metrics else math.nan
+        ratios.append(run.number("test", "loss") / last if last > 0 else math.nan)
+    return Stat.of(ratios)

@@ -1,0 +1,54 @@
+"""Working through a study: what is done stays, what another worker has claimed is left to it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from perturbax import store
+from perturbax.errors import ArgumentError
+from perturbax.files import writing
+from perturbax.study.claims import claim
+from perturbax.study.jobs import Job, Study
+
+WAIT = 5.0  # seconds between looks at what others are doing
+
+Note = Callable[[Job, int, int, float, int, int], None]  # job, jobs done, jobs, loss, steps done, steps
+
+
+def prepare(study: Study, root: Path) -> None:
+    """Write the plan into the study's folder; refuse a folder that holds another one."""
+    path = root / "plan.json"
+    if path.exists():
+        if store.read_json(path) != study.plan:
+            raise ArgumentError(f"{root} holds another study (other protocol, budget or data): name another --out")
+        return
+    if not store.vacant(root):
+        raise ArgumentError(f"{root} is not an empty folder: name another --out")
+    with writing(root):
+        root.mkdir(parents=True, exist_ok=True)
+    store.write_json(path, study.plan)
+
+
+def work(study: Study, root: Path, note: Note) -> None:
+    """Do all jobs that are ready and unclaimed, until every one is done, by this worker or by others."""
+    prepare(study, root)
+    while left := [job for job in study.jobs if not job.done(root)]:
+        worked = [_try(job, study, root, note) for job in left if job.ready(root)]
+        if not any(worked):
+            time.sleep(WAIT)
+
+
+def _try(job: Job, study: Study, root: Path, note: Note) -> bool:
+    """Do a job, unless somebody else does; -> whether anything was done."""
+    with claim(root / "claims" / job.name) as alive:
+        if alive is None or job.done(root):
+            return False
+        count = sum(other.done(root) for other in study.jobs)
+
+        def report(done: int, total: int, loss: float) -> None:
+            alive()
+            note(job, count, len(study.jobs), loss, done, total)
+
+        report(0, 1, float("nan"))
+        job.work(root, report)
+        return True

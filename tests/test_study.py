@@ -1,0 +1,356 @@
+"""Studies: who works on what, what is kept and repeated, what the ledger says of given numbers, and bad input."""
+
+import dataclasses
+import json
+import os
+import socket
+import sys
+import threading
+import types
+from pathlib import Path
+
+import pytest
+
+from perturbax.cli import main
+from perturbax.errors import ArgumentError
+from perturbax.experiment import Experiment
+from perturbax.study import claims, command, paper, work
+from perturbax.study.claims import claim
+from perturbax.study.jobs import Job, Measure, Study, searched
+from perturbax.study.ledger import FAILS, HOLDS, OPEN, PARTLY, ledger
+from perturbax.study.page import write_page
+from perturbax.study.results import Results, lowest_by, reached
+
+DEAD = 2**22 + 1  # above the largest process number
+
+
+def held_by(path, host, pid):
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_text(json.dumps({"host": host, "pid": pid}))
+
+
+def test_a_claim_is_one_worker_s(tmp_path):
+    path = tmp_path / "claims" / "job"
+    with claim(path) as mine:
+        assert mine is not None
+        with claim(path) as yours:
+            assert yours is None
+        assert path.exists()
+        os.utime(path, (0, 0))
+        mine()
+        assert path.stat().st_mtime > 1e9
+    assert not list(path.parent.iterdir())
+
+
+def test_a_claim_is_given_back_when_work_fails(tmp_path):
+    with pytest.raises(KeyboardInterrupt), claim(tmp_path / "job"):
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("host", "pid", "age", "free"), [
+    (None, DEAD, 0, True), (None, None, 1e6, False), ("elsewhere", DEAD, 10, False),
+    ("elsewhere", DEAD, claims.STALE + 60, True),
+])  # fmt: skip
+def test_claims_of_the_dead_are_taken_over(tmp_path, host, pid, age, free):
+    path = tmp_path / "job"
+    held_by(path, host or socket.gethostname(), pid or os.getpid())
+    os.utime(path, (path.stat().st_atime, path.stat().st_mtime - age))
+    with claim(path) as got:
+        assert (got is not None) == free
+    assert path.exists() == (not free)
+
+
+def test_one_of_many_takes_over(tmp_path):
+    for round_ in range(20):
+        path, got, gate = tmp_path / f"job{round_}", [], threading.Barrier(8)
+        held_by(path, socket.gethostname(), DEAD)
+
+        def contend(path=path, got=got, gate=gate):
+            gate.wait()
+            with claim(path) as mine:
+                if mine is not None:
+                    got.append(1)
+                gate.wait()  # nobody gives back before all have tried
+
+        threads = [threading.Thread(target=contend) for _ in range(8)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert len(got) == 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Note(Job):
+    """Writes a line to a file of its own."""
+
+    after: "Note | None" = None
+    fails: bool = False
+
+    def path(self, root):
+        return root / f"{self.label}.txt"
+
+    def done(self, root):
+        return self.path(root).exists()
+
+    def ready(self, root):
+        return self.after is None or self.after.done(root)
+
+    def work(self, root, report):
+        if self.fails:
+            raise KeyboardInterrupt
+        report(1, 1, 0.0)
+        with open(root / "log", "a") as file:
+            file.write(self.label + "\n")
+        self.path(root).write_text("done")
+
+    def plan(self):
+        return {"note": self.label}
+
+
+def quiet(*_):
+    pass
+
+
+def test_finished_jobs_are_neither_lost_nor_repeated(tmp_path, monkeypatch):
+    monkeypatch.setattr(work, "WAIT", 0.01)
+    root = tmp_path / "study"
+    first = Note("g", "a")
+    second = Note("g", "b", after=first)
+    stopped = Study("s", "do s", (second, first, Note("g", "c", fails=True)))
+    with pytest.raises(KeyboardInterrupt):
+        work.work(stopped, root, quiet)
+    again = Study("s", "do s", (second, first, Note("g", "c")))
+    work.work(again, root, quiet)
+    work.work(again, root, quiet)
+    assert (root / "log").read_text().split() == ["a", "b", "c"]  # b waited for a
+    assert not list((root / "claims").iterdir())
+
+
+def test_workers_share_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(work, "WAIT", 0.01)
+    study = Study("s", "do s", tuple(Note("g", f"j{i}") for i in range(30)))
+    work.prepare(study, tmp_path / "s")
+    threads = [threading.Thread(target=work.work, args=(study, tmp_path / "s", quiet)) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert sorted((tmp_path / "s" / "log").read_text().split()) == sorted(f"j{i}" for i in range(30))
+
+
+def test_a_folder_holds_one_study(tmp_path):
+    work.prepare(Study("s", "do s", (Note("g", "a"),)), tmp_path / "s")
+    work.prepare(Study("s", "do s", (Note("g", "a"),)), tmp_path / "s")
+    with pytest.raises(ArgumentError, match="holds another study"):
+        work.prepare(Study("s", "do s", (Note("g", "b"),)), tmp_path / "s")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    with pytest.raises(ArgumentError, match="not an empty folder"):
+        work.prepare(Study("s", "do s", ()), tmp_path / "full")
+    assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
+
+
+LABELS = ("published-activity", "one-step", "bptt", "frozen")
+
+
+def measured(n):
+    return {"twice": {"n": 2.0 * n}}
+
+
+def small():
+    e = Experiment(task="copy", task_options={"length": 2, "delay": 1}, units=(4,), batch=2, steps=10, logs=2,
+                   mode="sequence", optimiser="adam", decorrelate="off")  # fmt: skip
+    jobs = searched("fair/copy", e, LABELS, (1e-3, 1e-2), (42, 101))
+    return Study(
+        "small",
+        "perturbax reproduce small",
+        (*jobs, Measure("findings", "1-twice", measured, {"n": 3})),
+        ("weather is left out",),
+    )
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    root = tmp_path_factory.mktemp("studies") / "one"
+    work.work(small(), root, quiet)
+    return root, write_page(root).read_text()
+
+
+def numbers(root):
+    found = {}
+    for path in sorted(root.glob("fair/copy/*/result.json")):
+        result = json.loads(path.read_text())
+        found[path.parent.name] = (result["test"], result["seed"])
+    return found
+
+
+def test_a_study_repeated_gives_the_same_numbers(done, tmp_path):
+    root, page = done
+    again = tmp_path / "two"
+    work.work(small(), again, quiet)
+    assert numbers(again) == numbers(root)
+    assert len(numbers(root)) == 2 * len(LABELS)
+    assert numbers(root)["bptt-s42"][0] != numbers(root)["bptt-s101"][0]  # a changed seed changes them
+    for label in LABELS:
+        assert f"| `{label}` |" in page
+    for words in ("weather is left out", "1-twice", "twice: n 6", "## Ledger", "2 seeds", f"small --out {root}"):
+        assert words in page
+    # learning rates are the best of the search, on validation data, with a seed of its own
+    search = json.loads((root / "fair/copy/tuned/bptt.json").read_text())
+    assert search["seed"] not in (42, 101)
+    assert search["best"]["loss"] == min(c["loss"] for c in search["candidates"])
+    assert search["forward_passes"] == 2 * 2 * 3  # candidates, a fifth of the steps, passes of BPTT
+    trained = json.loads((root / "fair/copy/bptt-s42/config.json").read_text())["experiment"]
+    assert trained["lr"] == search["best"]["lr"]
+
+
+def test_only_what_is_missing_is_done_again(done):
+    root, _ = done
+    before = {p: p.stat().st_mtime_ns for p in root.glob("fair/copy/*/result.json")}
+    lost = root / "fair/copy/bptt-s101"
+    was = json.loads((lost / "result.json").read_text())["test"]
+    for path in sorted(lost.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    lost.rmdir()
+    work.work(small(), root, quiet)
+    after = {p: p.stat().st_mtime_ns for p in root.glob("fair/copy/*/result.json")}
+    assert {p for p in after if after[p] != before[p]} == {lost / "result.json"}
+    now = json.loads((lost / "result.json").read_text())["test"]
+    assert now["loss"] == pytest.approx(was["loss"], rel=1e-5)  # alone now, side by side then
+
+
+def test_pages_and_figures_are_drawn_from_results_alone(done, monkeypatch, capsys):
+    root, _ = done
+    page = write_page(root).read_text()
+    figures = {p.name: p.read_bytes() for p in (root / "figures").glob("*.svg")}
+    assert "accuracy-fair.svg" in figures
+    assert (root / "figures" / "accuracy-fair.png").read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setattr(command, "run", None)
+    assert main(["reproduce", "paper", "--out", str(root), "--draw-only"]) == 0
+    assert str(root / "reproduction.md") in capsys.readouterr().out
+    assert {p.name: p.read_bytes() for p in (root / "figures").glob("*.svg")} == figures
+    tables = [line for line in page.splitlines() if line.startswith("| `")]
+    assert [line for line in (root / "reproduction.md").read_text().splitlines() if line.startswith("| `")] == tables
+
+
+def run_folder(root, label, seed, loss, falls=(3.0, 2.0, 1.0)):
+    """A finished run with a given test loss and validation losses."""
+    rule, decor, _ = label.partition("+decor")
+    folder = root / "fair" / "copy" / f"{label}-s{seed}"
+    folder.mkdir(parents=True)
+    experiment = {"task": "copy", "rule": rule, "cell": "tanh", "units": [8], "seed": seed, "lr": 1e-3, "batch": 1,
+                  "decorrelate": "hidden" if decor else "off", "mode": "sequence", "task_options": {}}  # fmt: skip
+    (folder / "config.json").write_text(json.dumps({"experiment": experiment, "name": label, "facts": {}}))
+    lines = [{"step": i, "updates": i, "forward_passes": 10 * i, "seconds": i / 2, "loss": v, "valid_loss": v}
+             for i, v in enumerate(falls, 1)]  # fmt: skip
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = {"status": "finished", "test": {"loss": loss}, "baselines": {}, "seconds": 1.0, "updates": 3}
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+def judged(tmp_path, losses):
+    """The verdicts on runs with these test losses, by the beginning of each claim."""
+    jobs = []
+    for label, values in losses.items():
+        jobs.append({"group": "fair/copy", "label": label, "train": {}, "seeds": list(range(len(values)))})
+        for seed, loss in enumerate(values):
+            run_folder(tmp_path, label, seed, loss)
+    (tmp_path / "plan.json").write_text(json.dumps({"title": "t", "command": "c", "jobs": jobs}))
+    return {c.claim: c for c in ledger(Results.of(tmp_path))}
+
+
+ALIKE = "ANP, with decorrelation or without, performs like BPTT"
+STRONG = "ANP strongly outperforms node and weight perturbation"
+
+
+@pytest.mark.parametrize(("anp", "cut", "whole", "verdict"), [
+    ((1.0, 1.1, 0.9), (1.0, 1.1, 0.9), (1.0, 1.1, 1.2), HOLDS),
+    ((1.0, 1.1, 0.9), (1.0, 1.1, 0.95), (0.1, 0.11, 0.12), PARTLY),
+    ((1.0, 1.1, 0.9), (0.5, 0.51, 0.52), (0.1, 0.11, 0.12), FAILS),
+    ((0.05, 0.051, 0.052), (0.5, 0.51, 0.52), (0.1, 0.11, 0.12), HOLDS),
+])  # fmt: skip
+def test_verdicts_follow_from_the_numbers(tmp_path, anp, cut, whole, verdict):
+    found = judged(tmp_path, {"published-activity": anp, "one-step": cut, "bptt": whole})
+    assert found[ALIKE].verdict == verdict
+    assert found[STRONG].verdict == OPEN  # no node perturbation there
+    assert found["decorrelation improves ANP"].verdict == OPEN
+
+
+@pytest.mark.parametrize(("node", "verdict"), [((2.0, 2.1, 1.9), HOLDS), ((1.0, 2.0, 1.5), FAILS)])
+def test_better_needs_intervals_apart(tmp_path, node, verdict):
+    found = judged(tmp_path, {"published-activity": (1.0, 1.05, 0.95), "published-node": node})
+    assert found[STRONG].verdict == verdict
+    assert "published-node" in found[STRONG].numbers
+
+
+def test_what_a_run_had_spent(tmp_path):
+    judged(tmp_path, {"bptt": (1.0,)})
+    (run,) = Results.of(tmp_path).sections["fair/copy"].variants[0].runs
+    assert lowest_by(run, "seconds", 1.0) == 2.0
+    assert lowest_by(run, "forward_passes", 1e9) == 1.0
+    assert lowest_by(run, "seconds", 0.1) != lowest_by(run, "seconds", 0.1)  # nan: nothing that early
+    assert reached(run, "forward_passes", 2.5) == 20
+    assert reached(run, "forward_passes", 0.5) == float("inf")
+
+
+@pytest.mark.parametrize(("argv", "words"), [
+    (["reproduce", "papper", "--out", "x"], "did you mean 'paper'?"),
+    (["reproduce", "paper", "--out", "x", "--protocol", "fairr"], "did you mean 'fair'?"),
+    (["reproduce", "paper", "--out", "x", "--budget", "huge"], "unknown budget"),
+    (["reproduce", "paper", "--out", "x", "--data", "nowhere"], "no such file or folder"),
+    (["reproduce", "paper", "--out", "x", "--slurm", "many"], "slurm must be a whole number"),
+    (["reproduce", "paper", "--out", "x", "--draw-only"], "x is not a run folder"),
+    (["reproduce", "paper"], "--out"),
+])  # fmt: skip
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys, argv, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(argv) == 2
+    line = capsys.readouterr().err.strip()
+    assert words in line
+    assert "\n" not in line
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.name != "plan.json"]
+
+
+def test_every_run_of_the_paper_can_be_built(tmp_path):
+    """No setting is refused once the study is on its way."""
+    from perturbax.build import build
+
+    for budget in ("quick", "full"):
+        study = paper.paper(None, budget, None)
+        assert len({job.name for job in study.jobs}) == len(study.jobs)
+        assert {"published/mackey-glass", "published/copy", "fair/copy", "fair/digits"} <= {j.group for j in study.jobs}
+        for job in study.jobs:
+            plan = job.plan()
+            described = plan.get("train") or plan.get("tune")
+            if described and budget == "quick":
+                build(dataclasses.replace(job.experiment, units=(4,) * len(job.experiment.units)))
+    assert all(set(job.seeds) == set(paper.SEEDS) for job in study.jobs if job.group.startswith("published/")
+               and "train" in job.plan())  # fmt: skip
+
+
+def test_a_slurm_array_runs_the_same_work(tmp_path, monkeypatch, capsys):
+    calls = []
+
+    class Executor:
+        def __init__(self, folder):
+            self.folder = folder
+
+        def update_parameters(self, **parameters):
+            assert parameters["slurm_array_parallelism"] == 3
+
+        def map_array(self, function, studies, folders):
+            for study, folder in zip(studies, folders, strict=True):
+                calls.append(folder)
+                function(study, folder)
+            return calls
+
+    monkeypatch.setitem(sys.modules, "submitit", types.SimpleNamespace(AutoExecutor=Executor))
+    two = Study("s", "do s", (Note("g", "a"), Note("g", "b")))
+    monkeypatch.setitem(command.STUDIES, "paper", lambda *_: two)
+    out = Path(tmp_path / "s")
+    assert main(["reproduce", "paper", "--out", str(out), "--slurm", "3"]) == 0
+    assert len(calls) == 3
+    assert (out / "log").read_text().split() == ["a", "b"]
+    assert "submitted 3 jobs" in capsys.readouterr().out
