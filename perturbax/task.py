@@ -2,10 +2,12 @@
 
 import abc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -85,7 +87,7 @@ class Task(eqx.Module):
     def held_out(self, part: str) -> HeldOut:
         """Return the sequences of part `valid` or `test`: the same for every seed, never trained on."""
         key = jr.fold_in(jr.key(982451653), {"valid": 1, "test": 2}[part])
-        return HeldOut(*self.sample(key, self.held_out_sequences))
+        return HeldOut(*drawn(self, key, self.held_out_sequences))
 
     def asked(self, target: Float[Array, "*rows n_out"]) -> Bool[Array, "*rows"]:
         """Return whether an answer is judged: a target of NaN is not."""
@@ -137,7 +139,18 @@ class Task(eqx.Module):
 
     def baselines(self) -> dict[str, Metrics]:
         """Return the metrics, on the test part, of predictors that need no network."""
-        xs, ys = self.sample(jr.key(0), 4096)
-        test = self.held_out("test")
+        ys, test = drawn(self, jr.key(0), 4096)[1], self.held_out("test")
         constant = jnp.broadcast_to(jnp.nanmean(ys, (0, 1)), test.ys.shape)
-        return {"mean": self.metrics(constant[test.warmup :], test.ys[test.warmup :])}
+        return {"mean": measured(self, constant[test.warmup :], test.ys[test.warmup :])}
+
+
+@partial(jax.jit, static_argnums=2)
+def drawn(task: Task, key: Array, batch: int) -> tuple[Array, Array]:
+    """Return task.sample(key, batch), compiled as one: step by step, every operation would be compiled alone."""
+    return task.sample(key, batch)
+
+
+@jax.jit
+def measured(task: Task, y: Array, target: Array) -> Metrics:
+    """Return task.metrics(y, target), compiled as one."""
+    return task.metrics(y, target)

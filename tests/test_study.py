@@ -19,7 +19,7 @@ from perturbax.study.claims import claim
 from perturbax.study.jobs import Job, Measure, Study, searched
 from perturbax.study.ledger import FAILS, HOLDS, OPEN, PARTLY, ledger
 from perturbax.study.page import write_page
-from perturbax.study.results import Results, lowest_by, reached
+from perturbax.study.results import Results, halfway, lowest_by, reached
 
 DEAD = 2**22 + 1  # above the largest process number
 
@@ -285,6 +285,15 @@ def test_better_needs_intervals_apart(tmp_path, node, verdict):
     assert "published-node" in found[STRONG].numbers
 
 
+def test_a_seed_that_diverged_is_no_success(tmp_path):
+    judged(tmp_path, {"published-activity": (0.1, 0.11), "one-step": (1.0, 1.1), "bptt": (1.0, 1.1)})
+    path = tmp_path / "fair/copy/published-activity-s1/result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "diverged"}))
+    found = {c.claim: c for c in ledger(Results.of(tmp_path))}
+    assert found[ALIKE].verdict == FAILS
+    assert "published-activity diverged" in found[ALIKE].numbers
+
+
 def test_what_a_run_had_spent(tmp_path):
     judged(tmp_path, {"bptt": (1.0,)})
     (run,) = Results.of(tmp_path).sections["fair/copy"].variants[0].runs
@@ -293,6 +302,7 @@ def test_what_a_run_had_spent(tmp_path):
     assert lowest_by(run, "seconds", 0.1) != lowest_by(run, "seconds", 0.1)  # nan: nothing that early
     assert reached(run, "forward_passes", 2.5) == 20
     assert reached(run, "forward_passes", 0.5) == float("inf")
+    assert halfway(Results.of(tmp_path).sections["fair/copy"].variants) == pytest.approx(3**0.5)
 
 
 @pytest.mark.parametrize(("argv", "words"), [

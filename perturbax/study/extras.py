@@ -21,7 +21,8 @@ class Sizes(NamedTuple):
         passes: forward passes of each run.
         sigmas: of the sensitivity to sigma.
         ambients: standard deviations of noise that no rule is told of.
-        steps: of training along which alignment is measured.
+        aligned: tasks on which alignment is measured.
+        steps: of training along which it is.
         hidden: units of the two hidden layers of the feed-forward networks.
         dense_passes: forward passes of a feed-forward run.
     """
@@ -31,21 +32,22 @@ class Sizes(NamedTuple):
     passes: int
     sigmas: tuple[float, ...]
     ambients: tuple[float, ...]
+    aligned: tuple[str, ...]
     steps: int
     hidden: int
     dense_passes: int
 
 
 SIZES = {
-    "quick": Sizes((32, 64, 128), (2, 4), 600, (1e-4, 1e-2, 1e-1), (0.0, 0.1), 60, 32, 2000),
+    "quick": Sizes((32, 128), (2, 4), 600, (1e-4, 1e-2), (0.0, 0.1), ("copy",), 60, 32, 2000),
     "full": Sizes(
         (100, 200, 500, 1000, 2000), (4, 8, 16, 32), 9000, (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 0.3),
-        (0.0, 0.01, 0.03, 0.1, 0.3), 1000, 256, 30_000,
+        (0.0, 0.01, 0.03, 0.1, 0.3), ("copy", "mackey-glass"), 1000, 256, 30_000,
     ),
 }  # fmt: skip
 
-SCALED = ("published-activity", "published-activity+decor", "node:credit=to-go", "one-step", "bptt", "frozen")
-LONG = ("published-activity", "node:credit=to-go", "node+decor:credit=to-go", "mirror", "bptt")
+SCALED = ("published-activity", "node:credit=to-go", "one-step", "bptt", "frozen")
+LONG = ("published-activity", "node:credit=to-go", "mirror", "bptt")
 SENSITIVE = ("node:credit=to-go", "activity:credit=to-go")
 ALIGNED = ("published-activity", "published-node", "node:credit=to-go", "one-step", "mirror")
 NOISY = (
@@ -88,7 +90,7 @@ def further(budget: str, searches: Sequence[Tune], seeds: Sequence[int], images:
     ]
     jobs += [
         Measure("alignment", f"{task}-{label}", alignment, {"task": task, "label": label, "steps": size.steps})
-        for task in ("copy", "mackey-glass")
+        for task in size.aligned
         for label in ALIGNED
     ]
     jobs += _feed_forward("digits", {"task": "digits"}, size, seeds)

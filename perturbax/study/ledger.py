@@ -1,7 +1,8 @@
 """The ledger: each claim of the paper beside what was measured here, with a verdict that follows from rules alone.
 
 A rule is `not worse` than another where its mean test loss is lower, or the 95% t intervals of both overlap; it
-is `better` where its mean is lower and the intervals do not overlap.
+is `better` where its mean is lower and the intervals do not overlap. A rule of which a seed diverged counts as
+infinitely bad.
 """
 
 import math
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 from perturbax.report.compare import Section, Stat, Variant
 from perturbax.report.numbers import rounded
-from perturbax.study.results import Results, reached
+from perturbax.study.results import Results, halfway, reached
 
 HOLDS, PARTLY, FAILS, OPEN = "holds", "holds only against one-step BP", "does not hold", "not measured"
 CLOSE = 1.5  # a ratio up to this counts as alike, in convergence and scaling
@@ -44,17 +45,19 @@ def ledger(results: Results) -> list[Claim]:
 
 def variant(section: Section, *labels: str) -> Variant | None:
     """Return the one with the lowest mean test loss of the variants with these labels."""
-    found = [v for v in section.variants if v.label in labels and v.stat("test", "loss")]
-    return min(found, key=lambda v: v.stat("test", "loss").mean, default=None)
+    return min((v for v in section.variants if v.label in labels), key=lambda v: loss(v).mean, default=None)
 
 
 def loss(one: Variant) -> Stat:
-    """Return the test loss; seeds that diverged have none."""
-    return one.stat("test", "loss")
+    """Return the test loss; infinite where any seed diverged."""
+    lost = any(run.status == "diverged" for run in one.runs)
+    return Stat((), math.inf, math.nan) if lost else one.stat("test", "loss")
 
 
 def said(name: str, stat: Stat) -> str:
     """Return a name, a mean and its interval."""
+    if math.isinf(stat.mean):
+        return f"{name} diverged"
     half = f" ± {rounded(stat.half, 2)}" if math.isfinite(stat.half) else ""
     return f"{name} {rounded(stat.mean)}{half}"
 
@@ -96,16 +99,14 @@ def _as_fast(section: Section) -> tuple[str, str]:
         return "", OPEN
     found = []
     for reference in (whole, cut):
-        curves = [[float(m["valid_loss"]) for m in run.metrics if m.get("valid_loss")] for run in reference.runs]
-        seen = [losses for losses in curves if losses]
-        level = math.sqrt(median(x[0] for x in seen) * median(min(x) for x in seen)) if seen else math.nan
+        level = halfway([reference])
         mine, its = (median(reached(run, "forward_passes", level) for run in v.runs) for v in (ours, reference))
         found.append((mine, its, level))
     texts = [
         f"loss {rounded(level)} after {_passes(mine)} ({ours.label}), {_passes(its)} ({v.label}) passes"
         for (mine, its, level), v in zip(found, (whole, cut), strict=True)
     ]
-    alike = [mine <= CLOSE * its for mine, its, _ in found]
+    alike = [math.isfinite(mine) and mine <= CLOSE * its for mine, its, _ in found]
     return "; ".join(texts), HOLDS if alike[0] else PARTLY if alike[1] else FAILS
 
 

@@ -12,8 +12,9 @@ from perturbax.report.compare import Section, Stat, Variant
 from perturbax.report.numbers import DASH, count, interval, rounded
 from perturbax.study.gallery import draw
 from perturbax.study.ledger import ledger
-from perturbax.study.results import Results, lowest_by
+from perturbax.study.results import Results, gap, halfway, lowest_by, reached
 
+SOLVED = 0.95  # recall
 MEANING = (
     "Test loss: mean and half width of the 95 % t interval over the seeds that did not diverge. lr: the best of the "
     "search on validation data (* at the edge of the list, a better one may lie beyond); search: its forward passes. "
@@ -31,7 +32,7 @@ def write_page(root: Path) -> Path:
     parts = [_head(results, command), *(_figure(name, text) for name, text in captions.items() if "accuracy" in name)]
     parts += [_group(results, group) for group in results.sections if _tabled(group)]
     parts += ["## Further experiments", *(_figure(n, text) for n, text in captions.items() if "accuracy" not in n)]
-    parts += [_group(results, group) for group in results.sections if not _tabled(group)]
+    parts += [_solved(results), *(_group(results, group) for group in results.sections if not _tabled(group))]
     parts += [_findings(results), _ledger(claims, command)]
     page = root / "reproduction.md"
     write(page, ("\n\n".join(part for part in parts if part) + "\n").encode())
@@ -78,8 +79,8 @@ def _group(results: Results, group: str) -> str:
     rows = [_row(v, metrics, limit, searches.get(v.label)) for v in section.variants]
     for name, own in section.baselines.items():
         rows.append([name, *(interval(own[k]) if k in own else DASH for k in ("loss", *metrics)), *[""] * 6])
-    seeds = results.seeds(group)
-    return f"### {group}\n\n{_settings(section)}; {seeds} seeds.\n\n{table(heads, rows)}"
+    parts = [f"### {group}", f"{_settings(section)}; {results.seeds(group)} seeds.", table(heads, rows)]
+    return "\n\n".join(parts + ([costs(section)] if _tabled(group) else []))
 
 
 def _row(v: Variant, metrics: list[str], limit: float, search: dict[str, Any] | None) -> list[str]:
@@ -96,6 +97,39 @@ def _row(v: Variant, metrics: list[str], limit: float, search: dict[str, Any] | 
         count(v.stat("forward_passes").mean), rounded(v.stat("seconds").mean, 2),
         f"{diverged} of {len(v.runs)}" if diverged else "",
     ]  # fmt: skip
+
+
+def costs(section: Section) -> str:
+    """What each rule spends until it reaches a level, per update, and what its training leaves behind."""
+    level = halfway([v for v in section.variants if v.rule == "bptt"])
+    heads = ["rule", f"updates to {rounded(level)}", "passes", "seconds", "ms per update", "MB", "test / training loss",
+             "correlation before", "after"]  # fmt: skip
+    rows = []
+    for v in section.variants:
+        spent = [
+            median(reached(run, axis, level) for run in v.runs) for axis in ("updates", "forward_passes", "seconds")
+        ]
+        each = Stat.of(1e3 * run.number("seconds") / run.number("updates") for run in v.runs if run.number("updates"))
+        numbers = [each.mean, v.stat("peak_memory_bytes").mean / 1e6, gap(v).mean, v.stat("correlation", "before").mean,
+                   v.stat("correlation", "after").mean]  # fmt: skip
+        texts = [rounded(x) if math.isfinite(x) else "never" for x in spent]
+        rows.append([f"`{v.label}`", *texts, *(rounded(x, 2) for x in numbers)])
+    return f"Median over seeds until the validation loss is {rounded(level)}; means otherwise.\n\n{table(heads, rows)}"
+
+
+def _solved(results: Results) -> str:
+    """The longest copy that a rule learns with every seed."""
+    longest: dict[str, int] = {}
+    for group, section in results.sections.items():
+        if group.startswith("length/"):
+            for v in section.variants:
+                recalls = v.stat("test", "recall").values
+                solved = len(recalls) == len(v.runs) and min(recalls) >= SOLVED
+                longest[v.label] = max(longest.get(v.label, 0), int(group.split("/")[1]) if solved else 0)
+    if not longest:
+        return ""
+    rows = [[f"`{label}`", str(n) if n else "none"] for label, n in longest.items()]
+    return f"### Solved length\n\n{table(['rule', f'most symbols recalled to {SOLVED:.0%} with every seed'], rows)}"
 
 
 def _settings(section: Section) -> str:

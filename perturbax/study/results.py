@@ -1,10 +1,11 @@
 """The results of a study, read back: runs by group, searches, measurements. Depends on its folder alone."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from perturbax import store
@@ -102,6 +103,13 @@ def reached(run: Run, axis: str, level: float) -> float:
     """Return what a run had spent when its validation loss first fell to a level; infinite where it never did."""
     spent = (number(m.get(axis)) for m in run.metrics if number(m.get("valid_loss")) <= level)
     return next(spent, math.inf)
+
+
+def halfway(references: Sequence[Variant]) -> float:
+    """Return the validation loss halfway, in logarithm, from where references are first seen to their best."""
+    curves = [[number(m.get("valid_loss")) for m in run.metrics] for v in references for run in v.runs]
+    seen = [losses for losses in curves if losses and all(math.isfinite(x) and x > 0 for x in losses)]
+    return math.sqrt(median(x[0] for x in seen) * median(min(x) for x in seen)) if seen else math.nan
 
 
 def gap(variant: Variant) -> Stat:

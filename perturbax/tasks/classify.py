@@ -8,7 +8,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from perturbax.task import Metrics, Task
+from perturbax.task import Metrics, Task, drawn, measured
 
 GAINS = (0.3, 1.0, 3.0, 10.0, 30.0)
 
@@ -53,13 +53,13 @@ class Classify(Task):
 
     def baselines(self) -> dict[str, Metrics]:
         """Return the test metrics of the training frequencies of the classes: always the most frequent one."""
-        return {"constant": self.at_frequencies(jnp.nanmean(self.sample(jr.key(0), 4096)[1], (0, 1)))}
+        return {"constant": self.at_frequencies(jnp.nanmean(drawn(self, jr.key(0), 4096)[1], (0, 1)))}
 
     def at_frequencies(self, share: Array) -> Metrics:
         """Return the test metrics of predicting each class with a fixed probability `(classes,)`."""
         test = self.held_out("test")
         y = jnp.broadcast_to(jnp.log(jnp.maximum(share, 1e-6)), test.ys.shape)
-        return self.metrics(y[test.warmup :], test.ys[test.warmup :])
+        return measured(self, y[test.warmup :], test.ys[test.warmup :])
 
     def answers(self, labels: Int[Array, " B"]) -> Float[Array, "T B n_out"]:
         """Return targets of sequences with one label each: asked for in the last `asked_steps` steps."""

@@ -8,7 +8,7 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from perturbax.layer import setting
-from perturbax.task import Metrics, Task
+from perturbax.task import Metrics, Task, measured
 from perturbax.tasks.checks import whole
 
 
@@ -69,7 +69,7 @@ class Probe(Task):
     def baselines(self) -> dict[str, Metrics]:
         """Return the test metrics of an output of zero and of the training mean."""
         ys = self.held_out("test").ys
-        return {"zero": self.metrics(jnp.zeros_like(ys), ys), **super().baselines()}
+        return {"zero": measured(self, jnp.zeros_like(ys), ys), **super().baselines()}
 
 
 class Bias(Probe):
