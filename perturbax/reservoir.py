@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from perturbax.gradient import activity
-from perturbax.loop import evaluate
+from perturbax.loop import judged
 from perturbax.network import Network
 from perturbax.task import HeldOut, Task
 
@@ -28,20 +28,19 @@ def solve(net: Network, task: Task, valid: HeldOut, key: Array) -> Network:
     makes several readouts of one solution with the best of them. Jaeger 2001; Lukosevicius & Jaeger 2009.
     """
     moments: Any = None
-    read = jax.jit(lambda key: _read(net, task, key))
     for i in range(BATCHES):
-        z, y, asked = (np.asarray(v) for v in read(jr.fold_in(key, i)))
+        z, y, asked = (np.asarray(v) for v in _read(net, task, jr.fold_in(key, i)))
         z, y = (v[asked].astype(np.float64) for v in (z, y))
         more = np.array([len(z)]), z.T @ z, z.T @ y
         moments = more if moments is None else tuple(map(np.add, moments, more))
     rows, zz, zy = moments
-    judge = jax.jit(lambda net, xs, ys: evaluate(task, net, HeldOut(xs, ys, valid.warmup))["loss"])
     solved = [np.linalg.solve(zz / rows + r * np.eye(len(zz)), zy / rows) for r in RIDGES]
     fits = [_with_readout(net, made) for one in solved for made in task.readouts(one, zy[-1] / rows)]
-    losses = [float(judge(fit, valid.xs, valid.ys)) for fit in fits]
+    losses = [float(judged(task, fit, valid.xs, valid.ys, valid.warmup)["loss"]) for fit in fits]
     return fits[int(np.argmin(np.nan_to_num(losses, nan=np.inf)))]
 
 
+@jax.jit
 def _read(net: Network, task: Task, key: Array) -> tuple[Array, Array, Array]:
     xs, ys = task.sample(key, BATCH)
     z, leak = activity(net, xs)[-1].z, net.layers[-1].filters()

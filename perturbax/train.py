@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from perturbax.build import Parts, build, check_seed, parse_units
 from perturbax.errors import ArgumentError, StoreError
 from perturbax.experiment import Experiment
 from perturbax.gradient import forward
-from perturbax.loop import State, chunk, chunk_length, correlation, evaluate, start
+from perturbax.loop import State, chunk, chunk_length, correlation, judged, start
 from perturbax.reservoir import solve
 from perturbax.saved import SHOWN, Result, describe, load, pictured, read_config, read_experiment
 from perturbax.task import HeldOut, Task
@@ -48,8 +49,16 @@ class Compiled:
         self.bytes = 0
         self._made: dict[tuple[int, int], Any] = {}
         self.start = jax.jit(lambda seed: start(parts, seed))
-        warmup = parts.task.held_out("test").warmup
-        self.judge = jax.jit(lambda task, net, xs, ys: evaluate(task, net, HeldOut(xs, ys, warmup)))
+
+    @cached_property
+    def test(self) -> HeldOut:
+        """What the kept networks are judged by."""
+        return self.parts.task.held_out("test")
+
+    @cached_property
+    def baselines(self) -> dict[str, Any]:
+        """What needs no network; the same for all seeds."""
+        return self.parts.task.baselines()
 
     @property
     def length(self) -> int:
@@ -215,7 +224,7 @@ def _digest(parts: Parts, one: _Run, seconds: float, state: State, losses: np.nd
 def _conclude(compiled: Compiled, one: _Run) -> Result:
     """Judge the kept network on the test part, and write what is left."""
     parts, task = compiled.parts, compiled.parts.task
-    net, held_out = one.state.best, task.held_out("test")
+    net, held_out = one.state.best, compiled.test
     prediction = jax.jit(forward)(net, held_out.xs)[held_out.warmup :]
     truth = held_out.ys[held_out.warmup :]
     first = compiled.start(jnp.asarray(one.experiment.seed))
@@ -230,8 +239,8 @@ def _conclude(compiled: Compiled, one: _Run) -> Result:
         "seconds": one.seconds, "compile_seconds": one.compile_seconds,
         "forward_passes": step * parts.passes, "updates": step * parts.updates,
         "peak_memory_bytes": compiled.bytes, "best_step": int(one.state.best_step),
-        "test": compiled.judge(task, net, held_out.xs, held_out.ys),
-        "baselines": task.baselines() | {"reservoir": compiled.judge(task, reservoir, held_out.xs, held_out.ys)},
+        "test": judged(task, net, *held_out),
+        "baselines": compiled.baselines | {"reservoir": judged(task, reservoir, *held_out)},
         "correlation": {"before": looks(first.best, seen), "after": looks(net, seen)},
         "updates_per_step": parts.updates,
     })  # fmt: skip

@@ -13,6 +13,7 @@ from perturbax.cells import Readout, Tanh
 from perturbax.experiment import Experiment
 from perturbax.gradient import forward
 from perturbax.layer import weights
+from perturbax.loop import judged
 from perturbax.network import Network
 from perturbax.rule import Rule, value_and_estimate
 from perturbax.rules import RULES
@@ -120,7 +121,7 @@ def reservoir_in_disguise(units: int, epochs: int, lr: float) -> dict[str, Any]:
         before = arrays(matrices(state.learner.net))
         (state,), losses, _, _ = compiled.advance([state], e.steps or 1)
         after, test = arrays(matrices(state.learner.net)), compiled.parts.task.held_out("test")
-        score = compiled.judge(compiled.parts.task, state.learner.net, test.xs, test.ys)
+        score = judged(compiled.parts.task, state.learner.net, *test)
         found[name] = {
             "test_mse": float(score["mse_scaled"]), "last_loss": float(losses[0, -1]),
             "moved": {k: float(jnp.linalg.norm(after[k] - before[k]) / jnp.linalg.norm(before[k])) for k in NAMES},
