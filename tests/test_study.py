@@ -152,7 +152,7 @@ def test_a_folder_holds_one_study(tmp_path):
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
 
 
-LABELS = ("published-activity", "one-step", "bptt", "frozen")
+LABELS = ("published-activity", "one-step", "bptt")
 
 
 def measured(n):

@@ -16,7 +16,9 @@ class Sizes(NamedTuple):
     """How large the further experiments are.
 
     Attributes:
-        units: of the scaling experiment.
+        units: of all networks whose size is not what is varied.
+        batch: sequences per batch.
+        scaled: units of the scaling experiment.
         lengths: symbols (and blanks) of the copy task.
         passes: forward passes of each run.
         sigmas: of the sensitivity to sigma.
@@ -27,7 +29,9 @@ class Sizes(NamedTuple):
         dense_passes: forward passes of a feed-forward run.
     """
 
-    units: tuple[int, ...]
+    units: int
+    batch: int
+    scaled: tuple[int, ...]
     lengths: tuple[int, ...]
     passes: int
     sigmas: tuple[float, ...]
@@ -39,9 +43,9 @@ class Sizes(NamedTuple):
 
 
 SIZES = {
-    "quick": Sizes((32, 128), (2, 4), 600, (1e-4, 1e-2), (0.0, 0.1), ("copy",), 60, 32, 2000),
+    "quick": Sizes(32, 16, (32, 128), (2, 4), 600, (1e-4, 1e-2), (0.0, 0.1), ("copy",), 60, 32, 2000),
     "full": Sizes(
-        (100, 200, 500, 1000, 2000), (4, 8, 16, 32), 9000, (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 0.3),
+        128, 32, (100, 200, 500, 1000, 2000), (4, 8, 16, 32), 9000, (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 0.3),
         (0.0, 0.01, 0.03, 0.1, 0.3), ("copy", "mackey-glass"), 1000, 256, 30_000,
     ),
 }  # fmt: skip
@@ -64,7 +68,7 @@ def further(budget: str, searches: Sequence[Tune], seeds: Sequence[int], images:
     size, few = SIZES[budget], tuple(seeds[:3])
     tuned = {(job.group, job.label): job for job in searches}
     common: dict[str, Any] = {
-        "batch": 32, "mode": "sequence", "optimiser": "adam", "schedule": "cosine", "clip": 1.0, "decorrelate": "off",
+        "batch": size.batch, "mode": "sequence", "optimiser": "adam", "schedule": "cosine", "clip": 1.0, "decorrelate": "off",
         "decor_lr": 1e-3, "logs": 10, "passes": size.passes,
     }  # fmt: skip
     mackey, copy = Experiment(task="mackey-glass", **common), Experiment(task="copy", **common)
@@ -75,13 +79,13 @@ def further(budget: str, searches: Sequence[Tune], seeds: Sequence[int], images:
         return Train(group, label, e, few, tuned.get((f"fair/{task}", like)))
 
     jobs: list[Job] = []
-    for n in size.units:
+    for n in size.scaled:
         base = dataclasses.replace(mackey, units=(n,))
         jobs += [train(f"scaling/{n}", label, base, label) for label in SCALED]
     for n in size.lengths:
-        base = dataclasses.replace(copy, units=(128,), task_options={"length": n, "delay": n})
+        base = dataclasses.replace(copy, units=(size.units,), task_options={"length": n, "delay": n})
         jobs += [train(f"length/{n}", label, base, label) for label in LONG]
-    base = dataclasses.replace(mackey, units=(64,))
+    base = dataclasses.replace(mackey, units=(size.units,))
     jobs += [train("sigma", f"{label}:sigma={s:g}", base, label) for label in SENSITIVE for s in size.sigmas]
     jobs += [
         train(f"ambient/{a:g}", f"{label}:sigma=0.01:ambient={a:g}", base, label.removesuffix(":difference=noisy"))

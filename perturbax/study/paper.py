@@ -28,6 +28,7 @@ class Budget(NamedTuple):
         epochs: passes over the training rows, online.
         updates: on the one copy sequence.
         fair_units: of the fair protocol.
+        batch: of the fair protocol.
         passes: forward passes of a fair run.
         rates: candidates of the published protocol, from the range in the public code.
         fair_rates: candidates of the fair protocol.
@@ -39,6 +40,7 @@ class Budget(NamedTuple):
     epochs: int
     updates: int
     fair_units: int
+    batch: int
     passes: int
     rates: tuple[float, ...]
     fair_rates: tuple[float, ...]
@@ -47,9 +49,18 @@ class Budget(NamedTuple):
 
 
 BUDGETS = {
-    "quick": Budget(64, 3, 100, 64, 1500, (1e-4, 1e-3), (1e-3, 3e-3, 1e-2), (24,), "quick"),
+    "quick": Budget(64, 3, 100, 32, 16, 900, (1e-4, 1e-3), (1e-3, 3e-3, 1e-2), (24,), "quick"),
     "full": Budget(
-        500, 50, 1000, 128, 9000, (5e-5, 1e-4, 3e-4, 1e-3), (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2), (1, 24, 48), "full"
+        500,
+        50,
+        1000,
+        128,
+        32,
+        9000,
+        (5e-5, 1e-4, 3e-4, 1e-3),
+        (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+        (1, 24, 48),
+        "full",
     ),
 }
 
@@ -141,7 +152,7 @@ FAIR = (
 def _fair(size: Budget, files: dict[str, Path]) -> list[Job]:
     """One protocol for all rules: fresh or held-out data, Adam on a cosine schedule, one search, equal passes."""
     common: dict[str, Any] = {
-        "units": (size.fair_units,), "passes": size.passes, "batch": 32, "mode": "sequence", "optimiser": "adam",
+        "units": (size.fair_units,), "passes": size.passes, "batch": size.batch, "mode": "sequence", "optimiser": "adam",
         "schedule": "cosine", "clip": 1.0, "decorrelate": "off", "decor_lr": 1e-3, "logs": 20,
     }  # fmt: skip
     tasks: dict[str, dict[str, Any]] = {
