@@ -205,8 +205,8 @@ def check_seed(seed: int) -> None:
 
 
 def _lr_scale(e: Experiment, rule: Rule, task: Task) -> int:
-    """What the learning rate is multiplied with: T where the source of a rule sums over time."""
-    return task.steps if rule.summed and e.mode == "sequence" else 1
+    """What the learning rate is multiplied with: T where the source of a rule sums over time, in plain SGD."""
+    return task.steps if rule.summed and e.mode == "sequence" and e.optimiser == "sgd" else 1
 
 
 def _updates(e: Experiment, rule: Rule, task: Task) -> int:

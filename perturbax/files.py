@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def writing(path: Path) -> Iterator[None]:
 
 def write(path: Path, data: bytes) -> None:
     """Write a whole file or none: into a temporary file beside it, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")  # several machines may share the folder
     with writing(path):
         try:
             with open(temporary, "wb") as file:

@@ -190,7 +190,7 @@ class NodePerturbation(Perturbation):
 
     Attributes:
         ambient: standard deviation of Gaussian noise that the network has of its own while it learns, at every step,
-            in every row, the clean one too; no rule is told, only what is measured shows it.
+            in every row, the clean one too; no rule sees it but in what it measures (innovation knows its variance).
     """
 
     ambient: float = setting(0.0)

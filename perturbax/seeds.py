@@ -38,8 +38,8 @@ def _holds(folder: Path, e: Experiment, data: str) -> bool:
         if wanted := [k for k in unmeasured(e.rule_options) if k in found.rule_options]:
             own = {**e.rule_options, **{k: found.rule_options[k] for k in wanted}}
             e = fill_in(dataclasses.replace(e, rule_options=own))
-        # A setting that is younger than the run was at its default then.
-        same = fill_in(dataclasses.replace(found, seed=0)) == dataclasses.replace(e, seed=0)
+        # A setting that is younger than the run was at its default then; where the data lie does not matter.
+        same = fill_in(dataclasses.replace(found, seed=0, data=None)) == dataclasses.replace(e, seed=0, data=None)
         if same and read_config(folder)["facts"]["data"] == data:
             return True
     raise ArgumentError(f"{folder} holds another run (other settings or data): name another --out")

@@ -3,9 +3,9 @@
 import dataclasses
 import json
 import os
-import socket
 import sys
 import threading
+import time
 import types
 from pathlib import Path
 
@@ -24,22 +24,39 @@ from perturbax.study.results import Results, halfway, lowest_by, reached
 DEAD = 2**22 + 1  # above the largest process number
 
 
-def held_by(path, host, pid):
+def held_by(path, place, pid):
     path.parent.mkdir(exist_ok=True, parents=True)
-    path.write_text(json.dumps({"host": host, "pid": pid}))
+    path.write_text(json.dumps({"place": place, "pid": pid}))
 
 
 def test_a_claim_is_one_worker_s(tmp_path):
     path = tmp_path / "claims" / "job"
     with claim(path) as mine:
-        assert mine is not None
+        assert mine
         with claim(path) as yours:
-            assert yours is None
+            assert not yours
         assert path.exists()
-        os.utime(path, (0, 0))
-        mine()
-        assert path.stat().st_mtime > 1e9
     assert not list(path.parent.iterdir())
+
+
+def test_a_claim_shows_that_its_worker_is_alive(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "BEAT", 0.01)
+    path = tmp_path / "job"
+    with claim(path):
+        os.utime(path, (0, 0))
+        for _ in range(500):
+            if path.stat().st_mtime > 1e9:
+                break
+            time.sleep(0.01)
+        assert path.stat().st_mtime > 1e9
+
+
+def test_a_claim_that_was_taken_over_is_not_given_back(tmp_path):
+    path = tmp_path / "job"
+    with claim(path) as mine:
+        assert mine
+        held_by(path, "elsewhere", 1)
+    assert path.exists()
 
 
 def test_a_claim_is_given_back_when_work_fails(tmp_path):
@@ -49,27 +66,38 @@ def test_a_claim_is_given_back_when_work_fails(tmp_path):
 
 
 @pytest.mark.parametrize(("host", "pid", "age", "free"), [
-    (None, DEAD, 0, True), (None, None, 1e6, False), ("elsewhere", DEAD, 10, False),
+    (None, DEAD, 0, True), (None, None, 10, False), ("elsewhere", DEAD, 10, False),
+    (None, None, claims.STALE + 60, True),  # a number that another process has by now
     ("elsewhere", DEAD, claims.STALE + 60, True),
 ])  # fmt: skip
 def test_claims_of_the_dead_are_taken_over(tmp_path, host, pid, age, free):
     path = tmp_path / "job"
-    held_by(path, host or socket.gethostname(), pid or os.getpid())
+    held_by(path, host or claims._place(), pid or os.getpid())
     os.utime(path, (path.stat().st_atime, path.stat().st_mtime - age))
     with claim(path) as got:
-        assert (got is not None) == free
+        assert got == free
     assert path.exists() == (not free)
+
+
+def test_a_garbled_claim_is_taken_over_in_time(tmp_path):
+    path = tmp_path / "job"
+    path.write_text("")
+    with claim(path) as got:
+        assert not got
+    os.utime(path, (0, 0))
+    with claim(path) as got:
+        assert got
 
 
 def test_one_of_many_takes_over(tmp_path):
     for round_ in range(20):
         path, got, gate = tmp_path / f"job{round_}", [], threading.Barrier(8)
-        held_by(path, socket.gethostname(), DEAD)
+        held_by(path, claims._place(), DEAD)
 
         def contend(path=path, got=got, gate=gate):
             gate.wait()
             with claim(path) as mine:
-                if mine is not None:
+                if mine:
                     got.append(1)
                 gate.wait()  # nobody gives back before all have tried
 
@@ -131,8 +159,13 @@ def test_finished_jobs_are_neither_lost_nor_repeated(tmp_path, monkeypatch):
 def test_workers_share_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(work, "WAIT", 0.01)
     study = Study("s", "do s", tuple(Note("g", f"j{i}") for i in range(30)))
-    work.prepare(study, tmp_path / "s")
-    threads = [threading.Thread(target=work.work, args=(study, tmp_path / "s", quiet)) for _ in range(4)]
+    gate = threading.Barrier(4)
+
+    def worker():
+        gate.wait()  # all find an empty folder
+        work.work(study, tmp_path / "s", quiet)
+
+    threads = [threading.Thread(target=worker) for _ in range(4)]
     for t in threads:
         t.start()
     for t in threads:
@@ -235,13 +268,14 @@ def test_pages_and_figures_are_drawn_from_results_alone(done, monkeypatch, capsy
     assert [line for line in (root / "reproduction.md").read_text().splitlines() if line.startswith("| `")] == tables
 
 
-def run_folder(root, label, seed, loss, falls=(3.0, 2.0, 1.0)):
+def run_folder(root, label, seed, loss, falls=(3.0, 2.0, 1.0), group="fair/copy"):
     """A finished run with a given test loss and validation losses."""
     rule, decor, _ = label.partition("+decor")
-    folder = root / "fair" / "copy" / f"{label}-s{seed}"
+    folder = root / group / f"{label}-s{seed}"
     folder.mkdir(parents=True)
     experiment = {"task": "copy", "rule": rule, "cell": "tanh", "units": [8], "seed": seed, "lr": 1e-3, "batch": 1,
-                  "decorrelate": "hidden" if decor else "off", "mode": "sequence", "task_options": {}}  # fmt: skip
+                  "decorrelate": "hidden" if decor else "off", "mode": "sequence", "task_options": {},
+                  "rule_options": {}}  # fmt: skip
     (folder / "config.json").write_text(json.dumps({"experiment": experiment, "name": label, "facts": {}}))
     lines = [{"step": i, "updates": i, "forward_passes": 10 * i, "seconds": i / 2, "loss": v, "valid_loss": v}
              for i, v in enumerate(falls, 1)]  # fmt: skip
@@ -262,6 +296,7 @@ def judged(tmp_path, losses):
 
 
 ALIKE = "ANP, with decorrelation or without, performs like BPTT"
+SCALES = "ANP scales with the number of units as BPTT does"
 STRONG = "ANP strongly outperforms node and weight perturbation"
 
 
@@ -280,7 +315,12 @@ def test_verdicts_follow_from_the_numbers(tmp_path, anp, cut, whole, verdict):
 
 @pytest.mark.parametrize(("node", "verdict"), [((2.0, 2.1, 1.9), HOLDS), ((1.0, 2.0, 1.5), FAILS)])
 def test_better_needs_intervals_apart(tmp_path, node, verdict):
-    found = judged(tmp_path, {"published-activity": (1.0, 1.05, 0.95), "published-node": node})
+    rivals = {"published-node+decor": node, "published-weight": (9.0, 9.1, 9.2)}
+    found = judged(tmp_path, {"published-activity": (1.0, 1.05, 0.95), "published-node": node, **rivals})
+    assert found[STRONG].verdict == OPEN  # one rival is not there yet
+    more = judged(tmp_path / "more", {"published-activity": (1.0, 1.05, 0.95), "published-node": node, **rivals,
+                                      "published-weight+decor": (9.0, 9.1, 9.2)})  # fmt: skip
+    found = more
     assert found[STRONG].verdict == verdict
     assert "published-node" in found[STRONG].numbers
 
@@ -292,6 +332,39 @@ def test_a_seed_that_diverged_is_no_success(tmp_path):
     found = {c.claim: c for c in ledger(Results.of(tmp_path))}
     assert found[ALIKE].verdict == FAILS
     assert "published-activity diverged" in found[ALIKE].numbers
+    for label in ("bptt", "one-step"):
+        path = tmp_path / f"fair/copy/{label}-s0/result.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "diverged"}))
+    assert {c.claim: c for c in ledger(Results.of(tmp_path))}[ALIKE].verdict == FAILS  # nor where all diverged
+    (tmp_path / "claims").mkdir()
+    page = write_page(tmp_path).read_text()  # means are over what did not diverge
+    row = next(line for line in page.splitlines() if line.startswith("| `published-activity` |"))
+    assert "| 0.100 ± – |" in row
+    assert "1 of 2" in row
+
+
+def test_unfinished_variants_are_not_judged(tmp_path):
+    judged(tmp_path, {"published-activity": (0.1, 0.11), "one-step": (1.0, 1.1), "bptt": (1.0, 1.1)})
+    (tmp_path / "fair/copy/bptt-s1/result.json").unlink()
+    assert {c.claim: c for c in ledger(Results.of(tmp_path))}[ALIKE].verdict == OPEN
+
+
+@pytest.mark.parametrize(("anp", "verdict"), [((2.0, 2.2), HOLDS), ((2.0, 9.0), FAILS), ((2.0, None), FAILS)])
+def test_scaling_is_judged_by_the_ratio_to_bptt(tmp_path, anp, verdict):
+    for n, loss in zip((8, 16), anp, strict=True):
+        group = f"scaling/{n}"
+        for label, value in (("published-activity", loss or 1.0), ("bptt", 1.0)):
+            for seed in (0, 1):
+                run_folder(tmp_path, label, seed, value * (1 + seed / 100), group=group)
+        if loss is None:
+            path = tmp_path / group / "published-activity-s1/result.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "diverged", "updates": 0}))
+    jobs = [{"group": f"scaling/{n}", "label": label, "train": {}, "seeds": [0, 1]}
+            for n in (8, 16) for label in ("published-activity", "bptt")]  # fmt: skip
+    (tmp_path / "plan.json").write_text(json.dumps({"title": "t", "command": "c", "jobs": jobs}))
+    found = {c.claim: c for c in ledger(Results.of(tmp_path))}
+    assert found[SCALES].verdict == verdict
+    assert write_page(tmp_path).exists()
 
 
 def test_what_a_run_had_spent(tmp_path):
@@ -311,19 +384,50 @@ def test_what_a_run_had_spent(tmp_path):
     (["reproduce", "paper", "--out", "x", "--budget", "huge"], "unknown budget"),
     (["reproduce", "paper", "--out", "x", "--data", "nowhere"], "no such file or folder"),
     (["reproduce", "paper", "--out", "x", "--slurm", "many"], "slurm must be a whole number"),
+    (["reproduce", "paper", "--out", "x", "--data", "bad.npz"], "NPZ"),
     (["reproduce", "paper", "--out", "x", "--draw-only"], "x is not a run folder"),
     (["reproduce", "paper"], "--out"),
 ])  # fmt: skip
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys, argv, words):
     monkeypatch.chdir(tmp_path)
-    assert main(argv) == 2
+    (tmp_path / "bad.npz").write_bytes(b"nothing of the kind")
+    assert main(argv) in (1, 2)
     line = capsys.readouterr().err.strip()
     assert words in line
     assert "\n" not in line
-    assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.name != "plan.json"]
+    assert [p.name for p in tmp_path.rglob("*")] == ["bad.npz"]
 
 
-def test_every_run_of_the_paper_can_be_built(tmp_path):
+def test_a_run_with_relative_data_goes_on(tmp_path, monkeypatch):
+    """What a stopped run is compared with names its data as the user did."""
+    monkeypatch.chdir(tmp_path)
+    rows = "\n".join(f"{i},{i % 7}" for i in range(300))
+    Path("d.csv").write_text(f"a,b\n{rows}\n")
+    e = Experiment(task="series", data="d.csv", task_options={"target": "b", "window": 10, "warmup": 5, "lags": 3},
+                   units=(3,), batch=2, steps=4, logs=2, mode="sequence", decorrelate="off")  # fmt: skip
+    study = Study("s", "do s", tuple(searched("fair/series", e, ["one-step"], (1e-2,), (1, 2))))
+    work.work(study, tmp_path / "s", quiet)
+    (tmp_path / "s/fair/series/one-step-s2/result.json").unlink()
+    (tmp_path / "s/fair/series/one-step-s2/weights").unlink()
+    work.work(study, tmp_path / "s", quiet)
+    assert (tmp_path / "s/fair/series/one-step-s2/result.json").exists()
+
+
+def test_a_fair_learning_rate_is_the_same_for_all():
+    """Rules whose source sums over time are scaled by T in plain SGD, where the sum is a step; not under Adam."""
+    from perturbax.build import _lr_scale, build
+
+    jobs = [job for job in paper.paper("fair", "quick", None).jobs if job.group.startswith("fair/copy")]
+    for job in jobs:
+        parts = build(job.experiment)
+        assert _lr_scale(parts.experiment, parts.rule, parts.task) == 1, job.label
+    e = dataclasses.replace(jobs[0].experiment, optimiser="sgd")
+    assert jobs[0].label == "published-weight"
+    parts = build(e)
+    assert _lr_scale(e, parts.rule, parts.task) == parts.task.steps
+
+
+def test_every_run_of_a_quick_study_can_be_built():
     """No setting is refused once the study is on its way."""
     from perturbax.build import build
 

@@ -4,38 +4,67 @@ import contextlib
 import json
 import os
 import socket
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from perturbax.files import writing
 
-STALE = 3600.0  # seconds without a sign of life after which another machine's worker counts as gone
+BEAT = 20.0  # seconds between signs of life
+STALE = 900.0  # seconds without one after which a worker counts as gone
 
 
 @contextlib.contextmanager
-def claim(path: Path) -> Iterator[Callable[[], None] | None]:
-    """Yield None where another worker holds the claim, else a function that shows that this one is alive.
+def claim(path: Path) -> Iterator[bool]:
+    """Yield whether the claim is ours; it is given back at the end.
 
-    A claim is given back at the end. One whose worker is gone (its process on this machine has ended, or nothing was
-    heard from another machine for an hour) is taken over.
+    One whose worker is gone is taken over: its process has ended (seen from the same machine), or it has given no sign
+    of life for a quarter of an hour.
     """
-    if not (_create(path) or (_gone(path) and _take_over(path))):
-        yield None
+    own = json.dumps({"place": _place(), "pid": os.getpid(), "id": uuid.uuid4().hex})
+    if not (_create(path, own) or (_gone(path) and _take_over(path, own))):
+        yield False
         return
+    done = threading.Event()
+    threading.Thread(target=_live, args=(path, own, done), daemon=True).start()
     try:
-        yield lambda: os.utime(path)
+        yield True
     finally:
-        path.unlink(missing_ok=True)
+        done.set()
+        if _read(path) == own:
+            path.unlink(missing_ok=True)
 
 
-def _create(path: Path) -> bool:
+def _live(path: Path, own: str, done: threading.Event) -> None:
+    """Show every now and then that this worker is alive, as long as the claim is its own."""
+    while not done.wait(BEAT) and _read(path) == own:
+        with contextlib.suppress(OSError):
+            os.utime(path)
+
+
+def _place() -> str:
+    """Where process numbers mean the same: the machine since it was started, and the container."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
+    return " ".join(parts)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None
+
+
+def _create(path: Path, own: str) -> bool:
     """Create the file with our name in it, whole at once, unless it exists."""
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+        draft.write_text(own)
         try:
             os.link(draft, path)  # fails where the name is taken, also over a network file system
         except FileExistsError:
@@ -48,12 +77,15 @@ def _create(path: Path) -> bool:
 def _gone(path: Path) -> bool:
     """Whether the worker that holds a claim is gone."""
     try:
-        holder, heard = json.loads(path.read_text()), path.stat().st_mtime
-    except (FileNotFoundError, ValueError):
+        text, silent = path.read_text(), time.time() - path.stat().st_mtime
+    except FileNotFoundError:
         return False  # just given back: the next look will tell
-    if holder.get("host") == socket.gethostname():
-        return not _alive(int(holder.get("pid", 0)))
-    return time.time() - heard > STALE
+    if silent > STALE:
+        return True
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        holder = json.loads(text)
+        return holder.get("place") == _place() and not _alive(int(holder["pid"]))
+    return False
 
 
 def _alive(pid: int) -> bool:
@@ -66,10 +98,10 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _take_over(path: Path) -> bool:
+def _take_over(path: Path, own: str) -> bool:
     """Replace a claim whose worker is gone; of several that try, one succeeds."""
     lock = path.with_name(f"{path.name}.taking")
-    if not _create(lock):
+    if not _create(lock, own):
         if _gone(lock):
             lock.unlink(missing_ok=True)  # died in the act: the next look will tell
         return False
@@ -77,6 +109,6 @@ def _take_over(path: Path) -> bool:
         if not _gone(path):
             return False  # somebody was faster
         path.unlink(missing_ok=True)
-        return _create(path)
+        return _create(path, own)
     finally:
         lock.unlink(missing_ok=True)

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+from perturbax.build import build
 from perturbax.catalog import coerce
 from perturbax.commands import progress
 from perturbax.errors import ArgumentError, one_of, positive
+from perturbax.experiment import Experiment
 from perturbax.imports import optional
-from perturbax.study.jobs import Job, Study
+from perturbax.report.compare import canonical
+from perturbax.study.jobs import Job, Study, Train
 from perturbax.study.page import write_page
 from perturbax.study.paper import paper
 from perturbax.study.work import prepare, work
@@ -22,14 +25,26 @@ def reproduce_command(
     file = None if data is None else Path(data)
     if not draw:
         study = STUDIES[what](protocol, budget, file)
+        workers = None if slurm is None else coerce("slurm", slurm, int)
+        _try(study)
         prepare(study, out)
         for note in study.notes:
             print(note)
-        if slurm is not None:
-            return _submit(study, out, coerce("slurm", slurm, int))
+        if workers is not None:
+            return _submit(study, out, workers)
         run(study, out)
     print(f"results: {write_page(out)}")
     return 0
+
+
+def _try(study: Study) -> None:
+    """Read every task's data once, so that what is missing or wrong is told before any work is done."""
+    for e in {_data(job.experiment): job.experiment for job in study.jobs if isinstance(job, Train)}.values():
+        build(e)
+
+
+def _data(e: Experiment) -> str:
+    return canonical([e.task, e.data, e.task_options])
 
 
 def run(study: Study, out: Path) -> None:

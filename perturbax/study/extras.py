@@ -63,13 +63,15 @@ DENSE = ("node", "node+decor", "iterative:samples=3", "iterative+decor:samples=3
 DENSE_RATES = (1e-4, 1e-3, 1e-2)
 
 
-def further(budget: str, searches: Sequence[Tune], seeds: Sequence[int], images: Path | None) -> list[Job]:
+def further(
+    budget: str, searches: Sequence[Tune], seeds: Sequence[int], images: Path | None, digits: bool
+) -> list[Job]:
     """Return the jobs; learning rates are those of the searches of the fair protocol. images: MNIST or its like."""
     size, few = SIZES[budget], tuple(seeds[:3])
     tuned = {(job.group, job.label): job for job in searches}
     common: dict[str, Any] = {
-        "batch": size.batch, "mode": "sequence", "optimiser": "adam", "schedule": "cosine", "clip": 1.0, "decorrelate": "off",
-        "decor_lr": 1e-3, "logs": 10, "passes": size.passes,
+        "batch": size.batch, "mode": "sequence", "optimiser": "adam", "schedule": "cosine", "clip": 1.0,
+        "decorrelate": "off", "decor_lr": 1e-3, "logs": 10, "passes": size.passes,
     }  # fmt: skip
     mackey, copy = Experiment(task="mackey-glass", **common), Experiment(task="copy", **common)
 
@@ -97,7 +99,8 @@ def further(budget: str, searches: Sequence[Tune], seeds: Sequence[int], images:
         for task in size.aligned
         for label in ALIGNED
     ]
-    jobs += _feed_forward("digits", {"task": "digits"}, size, seeds)
+    if digits:
+        jobs += _feed_forward("digits", {"task": "digits"}, size, seeds)
     if images is not None:
         jobs += _feed_forward("images", {"task": "mnist", "data": str(images)}, size, seeds)
     return jobs + [Measure("findings", name, measure, settings) for name, (measure, settings) in FINDINGS.items()]

@@ -154,7 +154,9 @@ def scaling(results: Results, path: Path) -> str:
     """Loss, time and memory against units."""
     quantities: dict[str, Callable[[Variant], Stat]] = {
         "test loss": lambda v: v.stat("test", "loss"),
-        "ms per update": lambda v: Stat.of(1e3 * r.number("seconds") / r.number("updates") for r in v.runs),
+        "ms per update": lambda v: Stat.of(
+            1e3 * r.number("seconds") / r.number("updates") for r in v.runs if r.number("updates")
+        ),
         "MB while training": lambda v: Stat.of(r.number("peak_memory_bytes") / 1e6 for r in v.runs),
     }
     if not _of(results, "scaling/"):
@@ -215,7 +217,10 @@ def ambient(results: Results, path: Path) -> str:
         lines(ax, results, series, xlog=False)
         ax.set_xlabel("standard deviation of the network's own noise")
         ax.set_ylabel("test loss")
-    return "Test loss after learning under noise that no rule is told of; judged without noise, sigma 0.01."
+    return (
+        "Test loss after learning under noise of the network's own, which no rule sees (innovation knows its "
+        "variance); judged without it, sigma 0.01."
+    )
 
 
 def alignment(results: Results, path: Path) -> str:

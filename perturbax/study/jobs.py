@@ -98,7 +98,12 @@ class Tune(Job):
 
     def plan(self) -> dict[str, Any]:
         """Experiment and candidates."""
-        return {"tune": dataclasses.asdict(self.experiment), "rates": list(self.rates), "seed": self.seed}
+        return {"tune": _plan(self.experiment), "rates": list(self.rates), "seed": self.seed}
+
+
+def _plan(e: Experiment) -> dict[str, Any]:
+    """Return an experiment as plain values; where its data lie does not matter."""
+    return dataclasses.asdict(e) | {"data": e.data and Path(e.data).name}
 
 
 def best_of(trials: list[Trial]) -> Trial:
@@ -147,7 +152,7 @@ class Train(Job):
 
     def plan(self) -> dict[str, Any]:
         """Experiment and seeds."""
-        return {"train": dataclasses.asdict(self.experiment), "seeds": list(self.seeds)}
+        return {"train": _plan(self.experiment), "seeds": list(self.seeds)}
 
 
 def searched(

@@ -5,6 +5,7 @@ is `better` where its mean is lower and the intervals do not overlap. A rule of 
 infinitely bad.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from statistics import median
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 
 from perturbax.report.compare import Section, Stat, Variant
 from perturbax.report.numbers import rounded
-from perturbax.study.results import Results, halfway, reached
+from perturbax.study.results import Results, halfway, lowest_by, reached
 
 HOLDS, PARTLY, FAILS, OPEN = "holds", "holds only against one-step BP", "does not hold", "not measured"
 CLOSE = 1.5  # a ratio up to this counts as alike, in convergence and scaling
@@ -36,16 +37,29 @@ class Claim(NamedTuple):
 
 def ledger(results: Results) -> list[Claim]:
     """Return every claim under every condition that was run."""
-    tasks = {g: s for g, s in results.sections.items() if g.split("/")[0] in ("published", "fair")}
+    tasks = {g: _whole(results, g) for g in results.sections if g.split("/")[0] in ("published", "fair")}
     claims: list[Claim] = []
     for text, judge in CLAIMS:
         claims += [Claim(text, group, *judge(section)) for group, section in tasks.items()]
     return [*claims, *_scaling(results)]
 
 
+def _whole(results: Results, group: str) -> Section:
+    """Return a group without the variants of which a seed is not finished yet."""
+    section, seeds = results.sections[group], results.seeds(group)
+    return dataclasses.replace(section, variants=tuple(v for v in section.variants if len(v.runs) == seeds))
+
+
 def variant(section: Section, *labels: str) -> Variant | None:
-    """Return the one with the lowest mean test loss of the variants with these labels."""
-    return min((v for v in section.variants if v.label in labels), key=lambda v: loss(v).mean, default=None)
+    """Return the best of the variants with these labels, by validation loss; one that diverged comes last."""
+    found = [v for v in section.variants if v.label in labels]
+    return min(found, key=lambda v: (math.isinf(loss(v).mean), _validation(v)), default=None)
+
+
+def _validation(one: Variant) -> float:
+    """Return the mean over seeds of the lowest validation loss."""
+    lowest = [lowest_by(run, "step", math.inf) for run in one.runs]
+    return sum(lowest) / len(lowest)
 
 
 def loss(one: Variant) -> Stat:
@@ -72,7 +86,7 @@ def _high(stat: Stat) -> float:
 
 def not_worse(one: Stat, two: Stat) -> bool:
     """Whether the first mean is lower, or the intervals overlap."""
-    return one.mean <= two.mean or _low(one) <= _high(two)
+    return math.isfinite(one.mean) and (one.mean <= two.mean or _low(one) <= _high(two))
 
 
 def better(one: Stat, two: Stat) -> bool:
@@ -116,9 +130,8 @@ def _passes(value: float) -> str:
 
 def _beats(one: tuple[str, ...], others: tuple[str, ...]) -> Callable[[Section], tuple[str, str]]:
     def judge(section: Section) -> tuple[str, str]:
-        ours, rivals = variant(section, *one), [variant(section, other) for other in others]
-        named = [rival for rival in rivals if rival]
-        if not ours or not named:
+        ours, named = variant(section, *one), [v for other in others if (v := variant(section, other))]
+        if not ours or len(named) < len(others):
             return "", OPEN
         numbers = ", ".join([said(ours.label, loss(ours)), *(said(v.label, loss(v)) for v in named)])
         return numbers, HOLDS if all(better(loss(ours), loss(v)) for v in named) else FAILS
@@ -154,15 +167,16 @@ def _scaling(results: Results) -> list[Claim]:
     sizes = sorted(int(g.split("/")[1]) for g in results.sections if g.startswith("scaling/"))
     ratios: dict[int, float] = {}
     for n in sizes:
-        section = results.sections[f"scaling/{n}"]
+        section = _whole(results, f"scaling/{n}")
         ours = variant(section, "published-activity", "published-activity+decor")
         whole = variant(section, "bptt")
-        if ours and whole:
+        if ours and whole and math.isfinite(loss(whole).mean):
             ratios[n] = loss(ours).mean / loss(whole).mean
     if len(ratios) < 2:
         return []
     numbers = "loss over BPTT's: " + ", ".join(f"{rounded(r)} at {n}" for n, r in ratios.items())
-    grown = ratios[max(ratios)] / ratios[min(ratios)]
+    lost = any(math.isinf(r) for r in ratios.values())
+    grown = math.inf if lost else max(ratios.values()) / ratios[min(ratios)]
     return [Claim("ANP scales with the number of units as BPTT does", "fair/mackey-glass",
                   numbers, HOLDS if grown <= CLOSE else FAILS)]  # fmt: skip
 

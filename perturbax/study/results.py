@@ -1,5 +1,6 @@
 """The results of a study, read back: runs by group, searches, measurements. Depends on its folder alone."""
 
+import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class Results:
         for group in self.groups("train"):
             folders = [path.parent for path in sorted((self.root / group).glob("*/result.json"))]
             if folders:
-                found[group] = sections(read_runs(folders))[0]
+                found[group] = sections([_judged(run) for run in read_runs(folders)])[0]
         return found
 
     def searches(self, group: str) -> dict[str, dict[str, Any]]:
@@ -80,6 +81,11 @@ class Results:
         """Return the different `versions` or `machine` entries of all runs."""
         every = [run.config.get(key, {}) for s in self.sections.values() for v in s.variants for run in v.runs]
         return [dict(pairs) for pairs in dict.fromkeys(tuple(sorted(v.items())) for v in every) if pairs]
+
+
+def _judged(run: Run) -> Run:
+    """Return a run without test results if it diverged: those are of the network that it had before."""
+    return run if run.status != "diverged" else dataclasses.replace(run, result={**(run.result or {}), "test": {}})
 
 
 def plain(label: str) -> str:

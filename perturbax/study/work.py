@@ -22,11 +22,12 @@ def prepare(study: Study, root: Path) -> None:
         if store.read_json(path) != study.plan:
             raise ArgumentError(f"{root} holds another study (other protocol, budget or data): name another --out")
         return
-    if not store.vacant(root):
-        raise ArgumentError(f"{root} is not an empty folder: name another --out")
     with writing(root):
         root.mkdir(parents=True, exist_ok=True)
-    store.write_json(path, study.plan)
+        others = [f for f in root.iterdir() if f.name != path.name and not f.name.startswith(f".{path.name}.")]
+    if others and not path.exists():  # another worker may have begun since
+        raise ArgumentError(f"{root} is not an empty folder: name another --out")
+    store.write_json(path, study.plan)  # the same by whomever
 
 
 def work(study: Study, root: Path, note: Note) -> None:
@@ -40,13 +41,12 @@ def work(study: Study, root: Path, note: Note) -> None:
 
 def _try(job: Job, study: Study, root: Path, note: Note) -> bool:
     """Do a job, unless somebody else does; -> whether anything was done."""
-    with claim(root / "claims" / job.name) as alive:
-        if alive is None or job.done(root):
+    with claim(root / "claims" / job.name) as mine:
+        if not mine or job.done(root):
             return False
         count = sum(other.done(root) for other in study.jobs)
 
         def report(done: int, total: int, loss: float) -> None:
-            alive()
             note(job, count, len(study.jobs), loss, done, total)
 
         report(0, 1, float("nan"))
