@@ -109,18 +109,17 @@ def reservoir_in_disguise(units: int, epochs: int, lr: float) -> dict[str, Any]:
     common: dict[str, Any] = {
         "task": "mackey-glass", "task_options": {"direction": "recall"}, "units": (units,), "batch": 1,
         "cell_options": {"bias": False}, "schedule": "constant", "clip": 0.0, "mode": "online", "every": 1, "logs": 1,
-        "decorrelate": "off", "lr": lr, "steps": 35 * epochs,
+        "decorrelate": "off", "optimiser": "sgd", "steps": 35 * epochs,
     }  # fmt: skip
     found: dict[str, Any] = {}
-    for name, rule, optimiser in (("activity", "published-activity", "sgd"), ("frozen", "frozen", "sgd")):
-        e = Experiment(rule=rule, optimiser=optimiser, **common)
-        if name == "frozen":  # the published readout rule in expectation: the gradient times sqrt(N)
-            e = Experiment(rule=rule, optimiser=optimiser, **{**common, "lr": lr * (2 + units) ** 0.5})
+    # Frozen, the published readout rule is in expectation the gradient times sqrt(N).
+    for name, rule, gain in (("activity", "published-activity", 1.0), ("frozen", "frozen", (2 + units) ** 0.5)):
+        e = Experiment(rule=rule, lr=lr * gain, **common)
         compiled = Compiled(build(e))
         state = compiled.start(jnp.asarray(42))
         before = arrays(matrices(state.learner.net))
         (state,), losses, _, _ = compiled.advance([state], e.steps or 1)
-        after, test = arrays(matrices(state.learner.net)), compiled.parts.task.held_out("test")
+        after, test = arrays(matrices(state.learner.net)), compiled.test
         score = judged(compiled.parts.task, state.learner.net, *test)
         found[name] = {
             "test_mse": float(score["mse_scaled"]), "last_loss": float(losses[0, -1]),
@@ -168,7 +167,7 @@ def memorising(units: int, updates: int) -> dict[str, Any]:
     (state,), _, _, _ = compiled.advance([compiled.start(jnp.asarray(42))], updates)
     task, net = compiled.parts.task, state.learner.net
     xs, ys = task.sample(jr.key(0), 1)
-    test = task.held_out("test")
+    test = compiled.test
     return {
         "training_recall": float(task.metrics(forward(net, xs), ys)["recall"]),
         "test_recall": float(task.metrics(forward(net, test.xs), test.ys)["recall"]), "chance": 1 / 8,

@@ -16,10 +16,10 @@ from matplotlib.lines import Line2D
 
 from perturbax.files import write, writing
 from perturbax.report.axes import log_ticks
-from perturbax.report.compare import Stat, Variant
+from perturbax.report.compare import Section, Stat, Variant
 from perturbax.report.curves import curve, label_lines
 from perturbax.report.style import INK, MUTED, canvas
-from perturbax.study.results import Results, finished, gap, plain
+from perturbax.study.results import Results, finished, gap, per_update, plain
 
 WIDE, TALL, COLUMNS = 3.3, 2.5, 3  # inches of a panel, panels in a row
 Series = dict[str, list[tuple[float | int, Stat]]]  # by label: (x, value)
@@ -94,51 +94,49 @@ def _of(results: Results, prefix: str) -> list[str]:
     return [g for g in results.sections if g.startswith(prefix)]
 
 
-def convergence(protocol: str) -> Callable[[Results, Path], str]:
-    """Validation loss against forward passes, for each task of a protocol."""
+def per_task(
+    protocol: str, caption: str, panel: Callable[[Axes, Results, Section], None]
+) -> Callable[[Results, Path], str]:
+    """Return a figure with a panel for each task of a protocol."""
 
     def figure(results: Results, path: Path) -> str:
-        groups = _of(results, f"{protocol}/")
-        if not groups:
+        found = {g.split("/")[1]: results.sections[g] for g in _of(results, f"{protocol}/")}
+        if not found:
             return ""
-        labels = {v.label for g in groups for v in results.sections[g].variants}
-        with grid(results, [g.split("/")[1] for g in groups], labels, path) as axes:
-            for ax, group in zip(axes, groups, strict=True):
-                for variant in results.sections[group].variants:
-                    c, look = curve(variant, "forward_passes"), results.look(variant.label)
-                    every = max(1, c.x.size // 4)
-                    ax.plot(c.x, c.mean, linewidth=1.2, markevery=every, markersize=3.6, **look.line, **look.point)
-                if all(np.all(line.get_ydata() > 0) for line in ax.lines):  # pyright: ignore[reportOperatorIssue]
-                    _scales(ax, False, True)
-                ax.set_xlabel("forward passes")
-                ax.set_ylabel("validation loss")
-        return f"Validation loss against forward passes, {protocol} protocol; means over seeds."
+        with grid(results, list(found), {v.label for s in found.values() for v in s.variants}, path) as axes:
+            for ax, section in zip(axes, found.values(), strict=True):
+                panel(ax, results, section)
+        return caption.format(protocol)
 
     return figure
 
 
-def accuracy(protocol: str) -> Callable[[Results, Path], str]:
-    """Test loss of each rule with intervals, for each task of a protocol; baselines as lines."""
+def convergence(ax: Axes, results: Results, section: Section) -> None:
+    """Validation loss against forward passes."""
+    for variant in section.variants:
+        c, look = curve(variant, "forward_passes"), results.look(variant.label)
+        every = max(1, c.x.size // 4)
+        ax.plot(c.x, c.mean, linewidth=1.2, markevery=every, markersize=3.6, **look.line, **look.point)
+    if all(np.all(line.get_ydata() > 0) for line in ax.lines):  # pyright: ignore[reportOperatorIssue]
+        _scales(ax, False, True)
+    ax.set_xlabel("forward passes")
+    ax.set_ylabel("validation loss")
 
-    def figure(results: Results, path: Path) -> str:
-        groups = _of(results, f"{protocol}/")
-        if not groups:
-            return ""
-        labels = {v.label for g in groups for v in results.sections[g].variants}
-        with grid(results, [g.split("/")[1] for g in groups], labels, path) as axes:
-            for ax, group in zip(axes, groups, strict=True):
-                section = results.sections[group]
-                ranked = sorted(finished(section.variants), key=lambda v: v.stat("test", "loss").mean)
-                for i, v in enumerate(ranked):
-                    lines(ax, results, {v.label: [(i, v.stat("test", "loss"))]}, xlog=False)
-                ax.set_ylim(*ax.get_ylim())  # baselines far outside become arrows at the edge
-                levels = {name: metrics["loss"].mean for name, metrics in section.baselines.items()}
-                label_lines(ax.figure, ax, levels)  # pyright: ignore[reportArgumentType]
-                ax.set_xticks([])
-                ax.set_ylabel("test loss")
-        return f"Test loss with 95% t intervals over seeds, best rule first, {protocol} protocol; dashed: baselines."
 
-    return figure
+def accuracy(ax: Axes, results: Results, section: Section) -> None:
+    """Test loss of each rule with intervals; baselines as lines."""
+    ranked = sorted(finished(section.variants), key=lambda v: v.stat("test", "loss").mean)
+    for i, v in enumerate(ranked):
+        lines(ax, results, {v.label: [(i, v.stat("test", "loss"))]}, xlog=False)
+    ax.set_ylim(*ax.get_ylim())  # baselines far outside become arrows at the edge
+    levels = {name: metrics["loss"].mean for name, metrics in section.baselines.items()}
+    label_lines(ax.figure, ax, levels)  # pyright: ignore[reportArgumentType]
+    ax.set_xticks([])
+    ax.set_ylabel("test loss")
+
+
+FALLS = "Validation loss against forward passes, {} protocol; means over seeds."
+ENDS = "Test loss with 95% t intervals over seeds, best rule first, {} protocol; dashed: baselines."
 
 
 def _by(results: Results, prefix: str, value: Callable[[Variant], Stat]) -> Series:
@@ -154,9 +152,7 @@ def scaling(results: Results, path: Path) -> str:
     """Loss, time and memory against units."""
     quantities: dict[str, Callable[[Variant], Stat]] = {
         "test loss": lambda v: v.stat("test", "loss"),
-        "ms per update": lambda v: Stat.of(
-            1e3 * r.number("seconds") / r.number("updates") for r in v.runs if r.number("updates")
-        ),
+        "ms per update": per_update,
         "MB while training": lambda v: Stat.of(r.number("peak_memory_bytes") / 1e6 for r in v.runs),
     }
     if not _of(results, "scaling/"):
@@ -260,9 +256,10 @@ def ratios(results: Results, path: Path) -> str:
 
 
 FIGURES: dict[str, Callable[[Results, Path], str]] = {
-    "accuracy-published": accuracy("published"), "accuracy-fair": accuracy("fair"),
-    "convergence-published": convergence("published"), "convergence-fair": convergence("fair"),
-    "accuracy-feed-forward": accuracy("feed-forward"),
+    "accuracy-published": per_task("published", ENDS, accuracy), "accuracy-fair": per_task("fair", ENDS, accuracy),
+    "convergence-published": per_task("published", FALLS, convergence),
+    "convergence-fair": per_task("fair", FALLS, convergence),
+    "accuracy-feed-forward": per_task("feed-forward", ENDS, accuracy),
     "scaling": scaling, "length": length, "sensitivity": sensitivity, "ambient": ambient, "alignment": alignment,
     "gap-and-correlation": ratios,
 }  # fmt: skip

@@ -85,11 +85,8 @@ class Tune(Job):
         began = time.perf_counter()
         parts, trials = tune(self.experiment, self.rates, seeds=(self.seed,), report=report)
         e = parts.experiment
-        path = self.path(root)
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
         best = best_of(trials)
-        store.write_json(path, {
+        _keep(self.path(root), {
             **describe(parts, self.label), "seed": self.seed,
             "candidates": [{"lr": t.lr, "loss": t.loss} for t in trials], "best": {"lr": best.lr, "loss": best.loss},
             "seconds": time.perf_counter() - began,
@@ -99,6 +96,13 @@ class Tune(Job):
     def plan(self) -> dict[str, Any]:
         """Experiment and candidates."""
         return {"tune": _plan(self.experiment), "rates": list(self.rates), "seed": self.seed}
+
+
+def _keep(path: Path, found: dict[str, Any]) -> None:
+    """Write a result, in a folder that may not be there yet."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    store.write_json(path, found)
 
 
 def _plan(e: Experiment) -> dict[str, Any]:
@@ -194,10 +198,7 @@ class Measure(Job):
     def work(self, root: Path, report: Report) -> None:
         """Measure and write."""
         found = self.measure(**self.settings)
-        path = self.path(root)
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        store.write_json(path, {"measured": self.measure.__name__, "settings": self.settings, **found})
+        _keep(self.path(root), {"measured": self.measure.__name__, "settings": self.settings, **found})
 
     def plan(self) -> dict[str, Any]:
         """Function and settings."""

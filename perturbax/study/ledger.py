@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from perturbax.report.compare import Section, Stat, Variant
 from perturbax.report.numbers import rounded
@@ -179,8 +179,3 @@ def _scaling(results: Results) -> list[Claim]:
     grown = math.inf if lost else max(ratios.values()) / ratios[min(ratios)]
     return [Claim("ANP scales with the number of units as BPTT does", "fair/mackey-glass",
                   numbers, HOLDS if grown <= CLOSE else FAILS)]  # fmt: skip
-
-
-def plain_claims(claims: list[Claim]) -> list[dict[str, Any]]:
-    """Return the ledger as plain values."""
-    return [c._asdict() for c in claims]

@@ -14,7 +14,7 @@ from perturbax.report.numbers import DASH, count, interval, rounded
 from perturbax.rules import RULES
 from perturbax.study.gallery import draw
 from perturbax.study.ledger import ledger
-from perturbax.study.results import Results, gap, halfway, lowest_by, reached
+from perturbax.study.results import Results, gap, halfway, lowest_by, per_update, reached
 
 SOLVED = 0.95  # recall
 MEANING = (
@@ -123,9 +123,8 @@ def costs(section: Section) -> str:
         spent = [
             median(reached(run, axis, level) for run in v.runs) for axis in ("updates", "forward_passes", "seconds")
         ]
-        each = Stat.of(1e3 * run.number("seconds") / run.number("updates") for run in v.runs if run.number("updates"))
-        numbers = [each.mean, v.stat("peak_memory_bytes").mean / 1e6, gap(v).mean, v.stat("correlation", "before").mean,
-                   v.stat("correlation", "after").mean]  # fmt: skip
+        numbers = [per_update(v).mean, v.stat("peak_memory_bytes").mean / 1e6, gap(v).mean,
+                   v.stat("correlation", "before").mean, v.stat("correlation", "after").mean]  # fmt: skip
         texts = [rounded(x) if math.isfinite(x) else "never" for x in spent]
         rows.append([f"`{v.label}`", *texts, *(rounded(x, 2) for x in numbers)])
     return f"Median over seeds until the validation loss is {rounded(level)}; means otherwise.\n\n{table(heads, rows)}"

@@ -118,6 +118,11 @@ def halfway(references: Sequence[Variant]) -> float:
     return math.sqrt(median(x[0] for x in seen) * median(min(x) for x in seen)) if seen else math.nan
 
 
+def per_update(variant: Variant) -> Stat:
+    """Summarise milliseconds per update."""
+    return Stat.of(1e3 * r.number("seconds") / r.number("updates") for r in variant.runs if r.number("updates"))
+
+
 def gap(variant: Variant) -> Stat:
     """Summarise test loss over the training loss of the last logged stretch."""
     ratios = []
