@@ -16,6 +16,8 @@ EXPERIMENTS = ("run", "compare", "diagnose", "taxonomy", "tune")  # commands tha
 METAVARS = {"units": "N,N,...", "data": "FILE", "lr": "RATE", "decor_lr": "RATE", "clip": "NORM"}
 CHOICES = {"mode": "sequence|online", "decorrelate": "off|hidden|hidden+input",
            "residual": "true|false", "normalise": "true|false"}  # fmt: skip
+AGAIN = {"run": "go on with --resume FOLDER", "compare": "the same command goes on",
+         "reproduce": "the same command goes on"}  # fmt: skip
 EPILOG = """every --task.NAME, --rule.NAME and --cell.NAME setting of the chosen classes is listed at the end of
 `perturbax run --help`; add --rule activity (say) to see those of another one"""
 
@@ -40,8 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"perturbax: error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        again = "go on with --resume FOLDER, or the same compare"
-        print(f"perturbax: interrupted; the last checkpoint is kept ({again})", file=sys.stderr)
+        again = AGAIN.get(argv[0], "")
+        print(f"perturbax: interrupted{again and '; what is done is kept: ' + again}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
         if type(error).__name__ not in ("MemoryError", "JaxRuntimeError", "XlaRuntimeError"):

@@ -45,8 +45,8 @@ class Compiled:
     def __init__(self, parts: Parts):
         self.parts = parts
         self.valid = parts.task.held_out("valid")
-        self.seconds = 0.0
         self.bytes = 0
+        self._spent = 0.0  # seconds of compilation that no run was charged with yet
         self._made: dict[tuple[int, int], Any] = {}
         self.start = jax.jit(lambda seed: start(parts, seed))
 
@@ -64,6 +64,11 @@ class Compiled:
     def length(self) -> int:
         """Steps between logs."""
         return chunk_length(self.parts.experiment)
+
+    def charge(self) -> float:
+        """Seconds spent compiling since the last call."""
+        spent, self._spent = self._spent, 0.0
+        return spent
 
     def advance(self, states: list[State], length: int) -> tuple[list[State], np.ndarray, list[dict[str, Any]], float]:
         """Run a chunk for every state: -> (states, losses `(seeds, length)`, validation metrics, seconds)."""
@@ -95,7 +100,7 @@ class Compiled:
         every = one if n == 1 else jax.vmap(one, in_axes=(None, None, 0))
         made = jax.jit(every).lower(self.parts.task, valid, state).compile()
         self._made[n, length] = made
-        self.seconds += time.perf_counter() - began
+        self._spent += time.perf_counter() - began
         if memory := made.memory_analysis():
             used = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
             self.bytes = max(self.bytes, used // n)
@@ -192,10 +197,10 @@ def _advance_all(compiled: Compiled, runs: list[_Run], report: Report | None) ->
         report(done, total, float("nan"))  # work begins: the first chunk is compiled
     while done < total and not all(one.diverged_at for one in runs):
         length = min(compiled.length, total - done)
-        before = compiled.seconds
         states, losses, metrics, seconds = compiled.advance([one.state for one in runs], length)
+        compiling = compiled.charge() / len(runs)
         for one, state, loss, metric in zip(runs, states, losses, metrics, strict=True):
-            one.compile_seconds += (compiled.seconds - before) / len(runs)
+            one.compile_seconds += compiling
             if one.diverged_at is None:
                 _digest(compiled.parts, one, seconds, state, loss, metric)
         done += length

@@ -314,3 +314,13 @@ def test_compare_notices_other_data(capsys, tmp_path):
     assert status == 2
     assert "data" in line
     assert everything(tmp_path / "c") == before
+
+
+@pytest.mark.parametrize(("command", "hint"), [("run", "--resume FOLDER"), ("reproduce", "the same command goes on")])
+def test_an_interruption_says_how_to_go_on(command, hint, monkeypatch, capsys):
+    def stop(argv):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("perturbax.cli._dispatch", stop)
+    assert main([command]) == 1
+    assert hint in capsys.readouterr().err

@@ -50,6 +50,15 @@ def untimed(result):
     return [{k: v for k, v in line.items() if k not in drop} for line in result.metrics]
 
 
+def test_a_group_pays_for_its_compilation_once(monkeypatch):
+    e = dataclasses.replace(SMALL, steps=2, logs=2)
+    first, second = (r.summary["compile_seconds"] for r in run_seeds(e, [0, 1]))
+    assert first == second > 0  # abreast: one program, shared
+    monkeypatch.setattr("perturbax.train.VECTORISE", 0)
+    first, second = (r.summary["compile_seconds"] for r in run_seeds(e, [0, 1]))
+    assert (first > 0, second) == (True, 0)  # in turn: the second finds it compiled
+
+
 VARIANTS = {
     "sequence": {},
     "online": {"mode": "online", "every": 2, "rule_options": {"credit": "window", "window": 3}},
