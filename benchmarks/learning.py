@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import evolution
-import jax.numpy as jnp
 import jax.random as jr
 from harness import alternate, ratios
 
@@ -67,7 +66,7 @@ def trained(e: px.Experiment) -> dict[str, Any]:
 def stepping(e: px.Experiment) -> tuple[Callable[[], Any], int]:
     """Return a work that trains one chunk, and the steps of it."""
     compiled = Compiled(build(e))
-    state = compiled.start(jnp.asarray(e.seed))
+    state = compiled.start(e.seed)
     compiled.prepare([state], compiled.length)
     return lambda: compiled.advance([state], compiled.length)[0], compiled.length
 

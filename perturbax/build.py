@@ -50,11 +50,27 @@ class Parts(NamedTuple):
         """Forward passes per training step."""
         return passes_per_step(self.experiment, self.rule)
 
-    def tuned(self, lr: Any, discount: Any = None) -> "Parts":
-        """Return the parts at another learning rate and, unless None, discount of the rule; both may be traced."""
+    def tuned(self, pace: "Pace") -> "Parts":
+        """Return the parts at another pace, whose numbers may be traced."""
+        lr, discount, haste = pace
         rule = self.rule if discount is None else eqx.tree_at(lambda r: r.discount, self.rule, discount)
         scale = _lr_scale(self.experiment, self.rule, self.task)
-        return self._replace(rule=rule, optimiser=make_optimiser(self.experiment, self.updates, scale, lr))
+        optimiser = make_optimiser(self.experiment, self.updates, scale, lr, haste)
+        return self._replace(rule=rule, optimiser=optimiser, decor_rate=lambda count: self.decor_rate(count * haste))
+
+
+class Pace(NamedTuple):
+    """What a compiled program leaves open.
+
+    Attributes:
+        lr: the learning rate.
+        discount: of the rule; None for the rule's own.
+        haste: schedules end so many times sooner: for a run over a share of the steps.
+    """
+
+    lr: Any
+    discount: Any = None
+    haste: Any = 1.0
 
 
 def make_network(e: Experiment, sizes: Sequence[int], key: jax.Array) -> Network:
@@ -260,14 +276,16 @@ def make_schedule(name: str, lr: float, total: int) -> Any:
         raise ArgumentError(f"schedule {name} cannot span {total} updates: {error}") from error
 
 
-def make_optimiser(e: Experiment, updates: int, scale: int, lr: Any = None) -> optax.GradientTransformation:
+def make_optimiser(
+    e: Experiment, updates: int, scale: int, lr: Any = None, haste: Any = 1.0
+) -> optax.GradientTransformation:
     """Return the optax optimiser on its schedule, behind a clip of the global norm; lr (traced?) replaces e.lr."""
     name = str(e.optimiser)
     if name not in (names := _optimisers()):
         raise unknown("optimiser", name, names)
     peak = (e.lr or 0.0) * scale if lr is None else lr * scale
     rate = make_schedule(str(e.schedule), peak if lr is None else 1.0, (e.steps or 0) * updates)
-    shaped = rate if lr is None else lambda count: peak * rate(count)  # schedules are linear in their rate
+    shaped = rate if lr is None else lambda count: peak * rate(count * haste)  # schedules are linear in their rate
     try:
         # Some optimisers take a plain number only.
         optimiser = getattr(optax, name)(learning_rate=shaped if e.schedule != "constant" else peak)

@@ -128,7 +128,7 @@ def _along(given: dict[str, Any], settings: dict[str, dict[str, str]], train: st
 
     def walk(xs: Array) -> Any:
         compiled = Compiled(leading)
-        state, at = compiled.start(jnp.asarray(leading.experiment.seed)), 0
+        state, at = compiled.start(leading.experiment.seed), 0
         for name, stop in zip(("start", "middle", "end") if len(stops) == 3 else ("start", "end"), stops, strict=True):
             if stop > at:
                 (state,), losses, _, _ = compiled.advance([state], stop - at)
@@ -148,7 +148,7 @@ def _of_run(folder: Path, given: dict[str, Any], settings: dict[str, dict[str, s
     parts = build(own)
     if parts.task.digest() != config["facts"]["data"]:
         raise ArgumentError(f"{own.data} has changed since {folder} was started")
-    state = Compiled(parts).start(jnp.asarray(own.seed))
+    state = Compiled(parts).start(own.seed)
     found = store.last_checkpoint(folder)
     if found is None:
         raise StoreError(f"{folder} has kept no weights yet")

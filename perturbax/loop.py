@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, PyTree
 
-from perturbax.build import Parts
+from perturbax.build import Pace, Parts
 from perturbax.experiment import Experiment
 from perturbax.gradient import activity, decorrelate, forward, improve
 from perturbax.layer import weights
@@ -35,11 +35,12 @@ class State(NamedTuple):
     best: Network  # the network with the lowest validation loss so far
     best_loss: Array
     best_step: Array
+    pace: Pace  # learning rate, discount, haste: no two of them need a program of their own
 
 
-def start(parts: Parts, seed: Array) -> State:
-    """Return the state before the first step. Traceable in the seed."""
-    e = parts.experiment
+def start(parts: Parts, seed: Array, pace: Pace) -> State:
+    """Return the state before the first step. Traceable in seed and pace."""
+    parts, e = parts.tuned(pace), parts.experiment
     net_key, key, learner_key = jr.split(jr.PRNGKey(seed), 3)
     net = parts.network(net_key)
     if e.mode == "online":
@@ -50,7 +51,7 @@ def start(parts: Parts, seed: Array) -> State:
         xs = jax.eval_shape(lambda: parts.task.sample(key, _batch(parts)))[0]
         learner = Learner(net, parts.optimiser.init(some), parts.rule.begin(net, jnp.zeros(xs.shape[1:], xs.dtype)))
     worst = jnp.asarray(jnp.inf, jnp.result_type(float))
-    return State(learner, key, jnp.zeros((), int), net, worst, jnp.zeros((), int))
+    return State(learner, key, jnp.zeros((), int), net, worst, jnp.zeros((), int), pace)
 
 
 def _batch(parts: Parts) -> int:
@@ -99,6 +100,7 @@ def chunk_length(e: Experiment) -> int:
 
 def chunk(parts: Parts, length: int, warmup: int, task: Task, valid: tuple, state: State) -> tuple:
     """Advance by `length` steps, validate, keep the best network so far."""
+    parts = parts.tuned(state.pace)
     state, losses = jax.lax.scan(lambda s, _: _step(parts, task, s), state, None, length=length)
     net = state.learner.net
     metrics = evaluate(task, net, HeldOut(valid[0], valid[1], warmup))

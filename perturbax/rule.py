@@ -145,4 +145,4 @@ def value_and_estimate(rule: Rule, loss: Loss) -> Estimator:
     loss(y `(B, n_out)`, target) -> `(B,)`; xs `(T, B, n_in)`; grads has the tree of `weights(net)` and estimates
     the gradient of the loss averaged over T and B.
     """
-    return rule.estimator(loss)
+    return eqx.filter_jit(rule.estimator(loss))

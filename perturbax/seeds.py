@@ -10,7 +10,7 @@ from perturbax.catalog import unmeasured
 from perturbax.errors import ArgumentError
 from perturbax.experiment import Experiment
 from perturbax.saved import Result, read_config, read_experiment
-from perturbax.train import Report, resume, run_seeds
+from perturbax.train import Compiled, Report, resume, run_seeds
 
 
 def missing(e: Experiment, folders: Mapping[int, Path], data: str) -> list[int]:
@@ -22,11 +22,14 @@ def missing(e: Experiment, folders: Mapping[int, Path], data: str) -> list[int]:
 
 
 def complete(
-    e: Experiment, folders: Mapping[int, Path], fresh: list[int], *, name: str, report: Report | None = None
-) -> list[Result]:
+    e: Experiment, folders: Mapping[int, Path], fresh: list[int], *, name: str, report: Report | None = None,
+    compiled: Compiled | None = None,
+) -> list[Result]:  # fmt: skip
     """Train the fresh seeds, go on with those that were stopped, read those that are finished."""
     done = [resume(folder, report=report) for seed, folder in folders.items() if seed not in fresh]
-    return done + (run_seeds(e, fresh, [folders[s] for s in fresh], name=name, report=report) if fresh else [])
+    if not fresh:
+        return done
+    return done + run_seeds(e, fresh, [folders[s] for s in fresh], name=name, report=report, compiled=compiled)
 
 
 def _holds(folder: Path, e: Experiment, data: str) -> bool:

@@ -84,7 +84,7 @@ def taxonomy_command(
 def _trained(lead: Any) -> tuple:
     """Return (network after the steps by BPTT, a fresh batch, batches to watch with it last, key)."""
     made = Compiled(lead)
-    state = made.start(jnp.asarray(lead.experiment.seed))
+    state = made.start(lead.experiment.seed)
     (state,), losses, _, _ = made.advance([state], lead.experiment.steps or 0)
     if not jnp.isfinite(losses).all():
         raise PerturbaxError("the loss was no longer finite while the network was trained (try a lower --lr)")

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from perturbax import store
-from perturbax.build import Parts, build, check_seed, parse_units
+from perturbax.build import Pace, Parts, build, check_seed, parse_units
 from perturbax.errors import ArgumentError, StoreError
 from perturbax.experiment import Experiment
 from perturbax.gradient import forward
@@ -48,7 +48,7 @@ class Compiled:
         self.bytes = 0
         self._spent = 0.0  # seconds of compilation that no run was charged with yet
         self._made: dict[tuple[int, int], Any] = {}
-        self.start = jax.jit(lambda seed: start(parts, seed))
+        self._start = jax.jit(lambda seed, pace: start(parts, seed, pace))
 
     @cached_property
     def test(self) -> HeldOut:
@@ -61,6 +61,12 @@ class Compiled:
         return self.parts.task.baselines()
 
     @property
+    def abreast(self) -> bool:
+        """Whether several runs are faster side by side than in turn."""
+        e = self.parts.experiment
+        return sum(parse_units(e.units)) * (e.batch or 1) <= VECTORISE
+
+    @property
     def length(self) -> int:
         """Steps between logs."""
         return chunk_length(self.parts.experiment)
@@ -69,6 +75,11 @@ class Compiled:
         """Seconds spent compiling since the last call."""
         spent, self._spent = self._spent, 0.0
         return spent
+
+    def start(self, seed: int, pace: Pace | None = None) -> State:
+        """Return the state before the first step; pace None for that of the experiment."""
+        pace = pace or Pace(self.parts.experiment.lr)
+        return self._start(jnp.asarray(seed), jax.tree.map(lambda x: jnp.asarray(x, float), pace))
 
     def advance(self, states: list[State], length: int) -> tuple[list[State], np.ndarray, list[dict[str, Any]], float]:
         """Run a chunk for every state: -> (states, losses `(seeds, length)`, validation metrics, seconds)."""
@@ -142,24 +153,25 @@ def run_seeds(
     *,
     name: str | None = None,
     report: Report | None = None,
+    compiled: "Compiled | None" = None,
 ) -> list[Result]:
     """Train one network per seed, compiled once; small ones side by side in one vmapped program.
 
     Side by side, products are batched: numbers may differ from those of a single run in the last digits.
     Settings that are `auto` are measured once, at the network of the experiment's own seed, for all seeds.
+    compiled: that of an experiment which differs from this one in the learning rate at most.
     """
     for seed in seeds:
         check_seed(seed)
     parts = build(experiment)
     for folder in folders or ():
         store.refuse_occupied(folder)
-    compiled = Compiled(parts)
+    compiled = compiled or Compiled(parts)
     runs = []
     for i, seed in enumerate(seeds):
         e = dataclasses.replace(parts.experiment, seed=seed)
-        runs.append(_Run(e, folders[i] if folders else None, compiled.start(jnp.asarray(seed))))
-    size = sum(parse_units(parts.experiment.units)) * (parts.experiment.batch or 1)
-    groups = [runs] if size <= VECTORISE else [[one] for one in runs]
+        runs.append(_Run(e, folders[i] if folders else None, compiled.start(seed, Pace(e.lr))))
+    groups = [runs] if compiled.abreast else [[one] for one in runs]
     compiled.prepare([one.state for one in groups[0]], compiled.length)
     for one in runs:
         if one.folder:
@@ -174,7 +186,7 @@ def run_seeds(
 
 
 def _restore(compiled: Compiled, experiment: Experiment, folder: Path) -> _Run:
-    one = _Run(experiment, folder, compiled.start(jnp.asarray(experiment.seed)))
+    one = _Run(experiment, folder, compiled.start(experiment.seed))
     found = store.last_checkpoint(folder)
     step = 0
     if found:
@@ -232,7 +244,7 @@ def _conclude(compiled: Compiled, one: _Run) -> Result:
     net, held_out = one.state.best, compiled.test
     prediction = jax.jit(forward)(net, held_out.xs)[held_out.warmup :]
     truth = held_out.ys[held_out.warmup :]
-    first = compiled.start(jnp.asarray(one.experiment.seed))
+    first = compiled.start(one.experiment.seed)
     reservoir = solve(first.best, task, compiled.valid, first.key)
     step = int(one.state.step)
     looks = jax.jit(correlation)

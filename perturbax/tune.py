@@ -7,24 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from perturbax import store
-from perturbax.build import Parts, build, check_seed, parse_units
+from perturbax.build import Pace, Parts, build, check_seed
 from perturbax.catalog import coerce, find, provisional
 from perturbax.commands import experiment_from, progress
 from perturbax.errors import ArgumentError, PerturbaxError, positive
 from perturbax.experiment import Experiment
 from perturbax.files import writing
-from perturbax.loop import State, chunk, chunk_length, start
 from perturbax.rules import RULES
 from perturbax.saved import describe
-from perturbax.train import VECTORISE, Report
+from perturbax.train import Compiled, Report
 
 RATES = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the learning rate that is shipped or named
 DISCOUNTS = (0.9, 0.95, 1.0)  # beside the one that is shipped
@@ -59,9 +56,13 @@ def tune(
     discounts: Sequence[float | None] = (None,),
     seeds: Sequence[int] = (0,),
     *,
+    steps: int | None = None,
     report: Report | None = None,
+    compiled: Compiled | None = None,
 ) -> tuple[Parts, list[Trial]]:
     """Train every candidate lr x discount for the experiment's steps: -> (parts, trials, the best first).
+
+    steps: fewer, in which the schedules run through all the same; compiled: that of the experiment.
 
     One compiled program advances all candidates and seeds; networks of more than `train.VECTORISE` units x batch,
     which are slower side by side, take turns in it. Judged on validation data: test data are never read. Settings that
@@ -71,13 +72,16 @@ def tune(
         check_seed(seed)
     parts = build(experiment)
     discounts = _check(parts, lrs, discounts)
-    lanes = [_Lane(lr, d, seed) for lr in lrs for d in discounts for seed in seeds]
-    size = sum(parse_units(parts.experiment.units)) * (parts.experiment.batch or 1)
-    together = len(lanes) if size <= VECTORISE else 1
-    race = _Race(parts, discounts != [None], together)
-    steps, ends = parts.experiment.steps or 0, []
+    own = parts.experiment.rule_options.get("discount")
+    named = [d if d is not None or discounts == [None] else own for d in discounts]
+    lanes = [_Lane(lr, d, seed) for lr in lrs for d in named for seed in seeds]
+    compiled = compiled or Compiled(parts)
+    together = len(lanes) if compiled.abreast else 1
+    steps, ends = steps or parts.experiment.steps or 0, []
     for turn, i in enumerate(range(0, len(lanes), together)):
-        ends += race.run(lanes[i : i + together], report, turn * steps, len(lanes) // together * steps)
+        several = lanes[i : i + together]
+        ends += _race(compiled, several, steps, report, turn * steps, len(lanes) // together * steps)
+    compiled.charge()  # a run in the same program gets it for nothing
     trials = []
     for i in range(0, len(lanes), len(seeds)):
         losses, diverged = zip(*ends[i : i + len(seeds)], strict=True)
@@ -117,52 +121,25 @@ def discounted(e: Experiment) -> bool:
     return True
 
 
-class _Race:
-    """The compiled program: a chunk of steps of one candidate, or of several side by side."""
-
-    def __init__(self, parts: Parts, discounted: bool, together: int):
-        self.parts, self.discounted, self.together = parts, discounted, together
-        self.valid = parts.task.held_out("valid")
-        self.begin = jax.jit(self._spread(lambda lr, d, seed: start(self._of(lr, d), seed), (0, 0, 0)))
-        self.made: dict[int, Any] = {}
-
-    def _of(self, lr: Any, discount: Any) -> Parts:
-        return self.parts.tuned(lr, discount if self.discounted else None)
-
-    def _spread(self, one: Any, axes: tuple) -> Any:
-        return one if self.together == 1 else jax.vmap(one, axes)
-
-    def advance(self, length: int) -> Any:
-        """Return (lr, discount, task, valid, state) -> (state, losses, metrics), compiled."""
-
-        def one(lr: Any, discount: Any, task: Any, valid: tuple, state: State) -> tuple:
-            return chunk(self._of(lr, discount), length, self.valid.warmup, task, valid, state)
-
-        if length not in self.made:
-            self.made[length] = jax.jit(self._spread(one, (0, 0, None, None, 0)))
-        return self.made[length]
-
-    def run(self, lanes: Sequence[_Lane], report: Report | None, before: int, total: int) -> list:
-        """Run to the last step: -> (lowest validation loss, step of divergence) of each lane."""
-        n, steps = self.together, self.parts.experiment.steps or 0
-        columns = [jnp.asarray([value or 0 for value in column]) for column in zip(*lanes, strict=True)]
-        lr, discount, seed = (c if n > 1 else c[0] for c in columns)
-        valid, state = (self.valid.xs, self.valid.ys), self.begin(lr, discount, seed)
-        diverged: list[int | None] = [None] * n
-        done = 0
-        while done < steps and not all(diverged):
-            length = min(chunk_length(self.parts.experiment), steps - done)
-            state, losses, metrics = self.advance(length)(lr, discount, self.parts.task, valid, state)
-            fine = np.isfinite(np.asarray(losses).reshape(n, length))
-            judged = np.isfinite(np.asarray(metrics["loss"]).reshape(n))
-            for i in range(n):
-                if diverged[i] is None and not (fine[i].all() and judged[i]):
-                    diverged[i] = done + (length if fine[i].all() else 1 + int(fine[i].argmin()))
-            done += length
-            if report:
-                report(before + done, total, float(np.mean(losses)))
-        best = np.asarray(state.best_loss, float).reshape(n)
-        return [(math.nan if at else float(b), at) for b, at in zip(best, diverged, strict=True)]
+def _race(
+    compiled: Compiled, lanes: Sequence[_Lane], steps: int, report: Report | None, before: int, total: int
+) -> list[tuple[float, int | None]]:
+    """Run lanes to the last step, side by side: -> (lowest validation loss, step of divergence) of each."""
+    haste = (compiled.parts.experiment.steps or 0) / steps
+    states = [compiled.start(lane.seed, Pace(lane.lr, lane.discount, haste)) for lane in lanes]
+    diverged: list[int | None] = [None] * len(lanes)
+    done = 0
+    while done < steps and not all(diverged):
+        length = min(compiled.length, steps - done)
+        states, losses, metrics, _ = compiled.advance(states, length)
+        fine = np.isfinite(losses)
+        for i, metric in enumerate(metrics):
+            if diverged[i] is None and not (fine[i].all() and np.isfinite(metric["loss"])):
+                diverged[i] = done + (length if fine[i].all() else 1 + int(fine[i].argmin()))
+        done += length
+        if report:
+            report(before + done, total, float(np.mean(losses)))
+    return [(math.nan if at else float(s.best_loss), at) for s, at in zip(states, diverged, strict=True)]
 
 
 def tune_command(

@@ -333,7 +333,7 @@ def test_decorrelation_follows_the_schedule(mode):
         e = dataclasses.replace(SMALL, rule="one-step", rule_options={}, decorrelate="hidden", decor_lr=1e-4, lr=1e-9,
                                 mode=mode, schedule=schedule, steps=40, logs=40)  # fmt: skip
         compiled = Compiled(build(e))
-        states = [compiled.start(jnp.asarray(0))]
+        states = [compiled.start(0)]
         D = [states[0].learner.net.decor[1].value]
         for _ in range(40):
             states = compiled.advance(states, 1)[0]
@@ -442,7 +442,7 @@ def test_sequence_mode_decorrelates():
         SMALL, decorrelate="hidden", decor_lr=0.5, rule="one-step", rule_options={}, steps=1, logs=1
     )
     compiled = Compiled(build(e))
-    before = compiled.start(jnp.asarray(0))
+    before = compiled.start(0)
     after = compiled.advance([before], 1)[0][0]
     xs, _ = compiled.parts.task.sample(jr.split(jr.fold_in(before.key, 0))[0], 4)
     want = px.decorrelate(before.learner.net, xs, 0.5).decor[1].value

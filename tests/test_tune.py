@@ -3,18 +3,16 @@
 import dataclasses
 import json
 
-import jax.numpy as jnp
 import pytest
 
 import perturbax as px
-from perturbax import tune as module
 from perturbax.build import build
 from perturbax.cli import main
 from perturbax.errors import ArgumentError
 from perturbax.saved import read_experiment
 from perturbax.tasks.probes import Lag1
-from perturbax.train import Compiled
-from perturbax.tune import tune
+from perturbax.train import Compiled, run_seeds
+from perturbax.tune import discounted, tune
 
 SMALL = px.Experiment(
     task="probe-lag1", units=(6,), batch=4, steps=40, logs=3, rule_options={"credit": "to-go", "discount": 1.0}
@@ -27,7 +25,7 @@ def alone(e):
     """Validation loss of the network that a plain run keeps, by the steps that `train.run` takes."""
     parts = build(e)
     compiled = Compiled(parts)
-    state, losses = compiled.start(jnp.asarray(e.seed)), []
+    state, losses = compiled.start(e.seed), []
     while int(state.step) < parts.experiment.steps:
         (state,), _, (metrics,), _ = compiled.advance([state], compiled.length)
         losses.append(float(metrics["loss"]))
@@ -38,13 +36,26 @@ def test_a_candidate_equals_a_plain_run(monkeypatch, x64):
     options = {**SMALL.rule_options, "discount": 0.7}
     want = alone(dataclasses.replace(SMALL, lr=3e-2, seed=5, rule_options=options))
     for limit in (512, 0):  # side by side, and in turns
-        monkeypatch.setattr(module, "VECTORISE", limit)
+        monkeypatch.setattr("perturbax.train.VECTORISE", limit)
         parts, trials = tune(SMALL, [3e-3, 3e-2], [0.7, 1.0], [0, 5])
         found = {(t.lr, t.discount): t.losses for t in trials}
         assert found[3e-2, 0.7][1] == pytest.approx(want, rel=1e-9)
         assert len({loss for losses in found.values() for loss in losses}) == 8
         assert [t.loss for t in trials] == sorted(t.loss for t in trials)
         assert parts.experiment.rule_options["discount"] == 1.0
+
+
+def test_a_search_over_a_share_of_the_steps_is_a_short_run_in_the_program_of_the_long_one(x64):
+    long = dataclasses.replace(SMALL, steps=12, logs=4, schedule="cosine", decorrelate="hidden")
+    short = dataclasses.replace(long, steps=6, logs=2)
+    compiled = Compiled(build(long))
+    _, (trial,) = tune(long, [1e-2], steps=6, compiled=compiled)
+    assert trial.losses[0] == pytest.approx(alone(dataclasses.replace(short, lr=1e-2)), rel=1e-9)
+    (result,) = run_seeds(dataclasses.replace(long, lr=1e-2), [0], compiled=compiled)
+    assert result.summary["compile_seconds"] == 0  # the search has paid
+    again = px.run(dataclasses.replace(long, lr=1e-2))
+    assert result.summary["test"] == again.summary["test"]
+    assert result.experiment == again.experiment
 
 
 def test_rates_times_t_and_optimisers_that_start_from_the_rate(monkeypatch):
@@ -101,8 +112,8 @@ def test_defaults_lie_around_what_is_shipped(capsys, tmp_path):
     found = json.loads((tmp_path / "t" / "tune.json").read_text())
     assert sorted(c["lr"] for c in found["candidates"]) == [0.002, 0.006, 0.02, 0.06, 0.2]
     assert {c["discount"] for c in found["candidates"]} == {None}
-    assert module.discounted(build(SMALL).experiment)
-    assert not module.discounted(build(dataclasses.replace(SMALL, rule_options={})).experiment)
+    assert discounted(build(SMALL).experiment)
+    assert not discounted(build(dataclasses.replace(SMALL, rule_options={})).experiment)
 
 
 def test_all_diverged_is_a_failure(capsys, tmp_path):

@@ -60,7 +60,7 @@ NOISY = (
 )  # fmt: skip
 DENSE = ("node", "node+decor", "iterative:samples=3", "iterative+decor:samples=3", "activity", "activity+decor",
          "activity:difference=noisy", "bptt", "bptt+decor", "frozen")  # fmt: skip
-DENSE_RATES = (1e-4, 1e-3, 1e-2)
+DENSE_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 
 
 def further(

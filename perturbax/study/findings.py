@@ -116,7 +116,7 @@ def reservoir_in_disguise(units: int, epochs: int, lr: float) -> dict[str, Any]:
     for name, rule, gain in (("activity", "published-activity", 1.0), ("frozen", "frozen", (2 + units) ** 0.5)):
         e = Experiment(rule=rule, lr=lr * gain, **common)
         compiled = Compiled(build(e))
-        state = compiled.start(jnp.asarray(42))
+        state = compiled.start(42)
         before = arrays(matrices(state.learner.net))
         (state,), losses, _, _ = compiled.advance([state], e.steps or 1)
         after, test = arrays(matrices(state.learner.net)), compiled.test
@@ -164,7 +164,7 @@ def memorising(units: int, updates: int) -> dict[str, Any]:
         lr=1e-3, steps=updates, logs=1, decorrelate="off",
     )  # fmt: skip
     compiled = Compiled(build(e))
-    (state,), _, _, _ = compiled.advance([compiled.start(jnp.asarray(42))], updates)
+    (state,), _, _, _ = compiled.advance([compiled.start(42)], updates)
     task, net = compiled.parts.task, state.learner.net
     xs, ys = task.sample(jr.key(0), 1)
     test = compiled.test

@@ -6,18 +6,19 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from perturbax import store
-from perturbax.build import build, fill_in, passes_per_step
+from perturbax.build import build, fill_in
+from perturbax.catalog import typed_fields
 from perturbax.commands import of_variant, parse_variant, slug
 from perturbax.experiment import Experiment
 from perturbax.files import writing
 from perturbax.saved import describe
 from perturbax.seeds import complete, missing
-from perturbax.train import Report
+from perturbax.train import Compiled, Report
 from perturbax.tune import Trial, tune
 
 TUNING_SEED = 1000  # takes part in no result
@@ -63,8 +64,8 @@ class Tune(Job):
     """Short runs at several learning rates, all else equal, judged on validation data.
 
     Attributes:
-        experiment: the run at one learning rate, with the steps (or passes) of the search.
-        rates: the candidates.
+        experiment: the run that is searched for.
+        rates: the candidates; each is run for one in `SEARCH` of its steps.
         seed: the only one of the search; none that is judged later.
     """
 
@@ -83,19 +84,33 @@ class Tune(Job):
     def work(self, root: Path, report: Report) -> None:
         """Search, and write what was found and what it cost."""
         began = time.perf_counter()
-        parts, trials = tune(self.experiment, self.rates, seeds=(self.seed,), report=report)
-        e = parts.experiment
+        compiled = _compiled(self.experiment)
+        e = compiled.parts.experiment
+        steps = max(1, (e.steps or 0) // SEARCH)
+        parts, trials = tune(
+            self.experiment, self.rates, seeds=(self.seed,), steps=steps, report=report, compiled=compiled
+        )
         best = best_of(trials)
         _keep(self.path(root), {
-            **describe(parts, self.label), "seed": self.seed,
+            **describe(parts, self.label), "seed": self.seed, "steps": steps,
             "candidates": [{"lr": t.lr, "loss": t.loss} for t in trials], "best": {"lr": best.lr, "loss": best.loss},
             "seconds": time.perf_counter() - began,
-            "forward_passes": len(trials) * (e.steps or 0) * passes_per_step(e, parts.rule),
+            "forward_passes": len(trials) * steps * parts.passes,
         })  # fmt: skip
 
     def plan(self) -> dict[str, Any]:
         """Experiment and candidates."""
         return {"tune": _plan(self.experiment), "rates": list(self.rates), "seed": self.seed}
+
+
+def _compiled(e: Experiment) -> Compiled:
+    """Return the compiled program of an experiment; a search and the runs it is for share it."""
+    return _lately(json.dumps(dataclasses.asdict(e)))
+
+
+@lru_cache(maxsize=2)
+def _lately(text: str) -> Compiled:
+    return Compiled(build(Experiment(**typed_fields(json.loads(text)))))
 
 
 def _keep(path: Path, found: dict[str, Any]) -> None:
@@ -148,8 +163,9 @@ class Train(Job):
             e = dataclasses.replace(e, lr=float(store.read_json(self.tuned.path(root))["best"]["lr"]))
         e = fill_in(e)
         folders = self.folders(root)
-        fresh = missing(e, folders, build(e).task.digest())
-        complete(e, folders, fresh, name=self.label, report=report)
+        compiled = _compiled(self.experiment)
+        fresh = missing(e, folders, compiled.parts.task.digest())
+        complete(e, folders, fresh, name=self.label, report=report, compiled=compiled)
         for folder in folders.values():
             for kept in (folder / "checkpoint").glob("*.npz"):
                 kept.unlink()  # nothing goes on from a run that has ended
@@ -169,8 +185,7 @@ def searched(
     jobs: list[Job] = []
     for label in labels:
         e = dataclasses.replace(of_variant(base, parse_variant(label), {}), **changes)
-        short = dataclasses.replace(e, steps=max(1, (e.steps or 0) // SEARCH), seed=TUNING_SEED)
-        search = Tune(group, label, short, tuple(rates), TUNING_SEED)
+        search = Tune(group, label, e, tuple(rates), TUNING_SEED)
         jobs += [search, Train(group, label, e, tuple(seeds), search)]
     return jobs
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import jax.random as jr
 
 from perturbax.backprop import bptt
@@ -28,7 +27,7 @@ def alignment(task: str, label: str, steps: int) -> dict[str, Any]:
     )  # fmt: skip
     parts = build(of_variant(base, parse_variant(label), {}))
     compiled = Compiled(parts)
-    state = compiled.start(jnp.asarray(0))
+    state = compiled.start(0)
     data_key, key = jr.split(jr.fold_in(jr.PRNGKey(0), FAR))
     xs, ys = parts.task.sample(data_key, 32)
     measure, exact = meter(parts.rule, parts.task.loss, (1,), DRAWS), jax.jit(bptt(parts.task.loss))

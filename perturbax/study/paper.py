@@ -49,20 +49,11 @@ class Budget(NamedTuple):
     further: str
 
 
+# As many rates as seeds: a search and its runs then share one compiled program.
+RATES, FAIR_RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3), (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 BUDGETS = {
-    "quick": Budget(64, 3, 100, 32, 16, 900, (1e-4, 1e-3), (1e-3, 3e-3, 1e-2), (24,), "quick"),
-    "full": Budget(
-        500,
-        50,
-        1000,
-        128,
-        32,
-        9000,
-        (5e-5, 1e-4, 3e-4, 1e-3),
-        (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
-        (1, 24, 48),
-        "full",
-    ),
+    "quick": Budget(64, 3, 100, 32, 16, 900, RATES, FAIR_RATES, (24,), "quick"),
+    "full": Budget(500, 50, 1000, 128, 32, 9000, RATES, (1e-4, *FAIR_RATES), (1, 24, 48), "full"),
 }
 
 
@@ -143,7 +134,7 @@ def _published(size: Budget, files: dict[str, Path]) -> list[Job]:
     for name, task in streams.items():
         online, windows = Experiment(**{**common, **task, "mode": "online"}), Experiment(**{**common, **task})
         jobs += searched(f"published/{name}", online, streamed, size.rates, SEEDS)
-        jobs += searched(f"published/{name}", windows, backwards, (*size.rates, 3e-3, 1e-2), SEEDS)  # fewer updates
+        jobs += searched(f"published/{name}", windows, backwards, FAIR_RATES, SEEDS)  # fewer updates
     whole = (*PERTURBATION, *BACKPROPAGATION, "frozen", "node:credit=to-go", "mirror")
     copy = {"task": "copy", "task_options": {"length": 100, "delay": 10, "fresh": False}, "steps": size.updates}
     jobs += searched("published/copy", Experiment(**{**common, **copy}), whole, size.rates, SEEDS)
