@@ -1,5 +1,6 @@
 """Which rule learns on which cell: tried out on a tiny network, so that the table says what the code does."""
 
+from functools import cache
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ from perturbax.build import stacked
 from perturbax.cells import CELLS
 from perturbax.errors import LayerError
 from perturbax.network import Network
-from perturbax.rule import check, value_and_estimate
+from perturbax.rule import check
 from perturbax.rules import RULES
 
 
@@ -19,17 +20,22 @@ def tiny(cell: str, n_in: int = 2, n: int = 3, n_out: int = 2, depth: int = 1, k
     return Network(stacked(CELLS[cell], (n_in, n_out), (n,) * depth, jr.key(key), **options))
 
 
+@cache
+def _example(cell: str) -> tuple[Network, tuple]:
+    data = jax.ShapeDtypeStruct((4, 1, 2), jnp.result_type(float))
+    return tiny(cell), (data, data, jax.eval_shape(lambda: jr.key(0)))
+
+
 def refusal(rule: str, cell: str) -> str:
     """Return why a rule with its default settings cannot learn on a cell; nothing where it can."""
-    net = tiny(cell)
+    net, (xs, ys, key) = _example(cell)
 
     def score(y: jax.Array, target: jax.Array) -> jax.Array:
         return jnp.mean((y - target) ** 2, -1)
 
     try:
         check(RULES[rule](), net)
-        estimate = value_and_estimate(RULES[rule](), score)
-        jax.eval_shape(estimate, net, jnp.zeros((4, 1, 2)), jnp.zeros((4, 1, 2)), jr.key(0))
+        jax.eval_shape(RULES[rule]().estimator(score), net, xs, ys, key)
     except LayerError as error:
         return str(error)
     return ""

@@ -1,12 +1,13 @@
 """The ledger: each claim of the paper beside what was measured here, with a verdict that follows from rules alone.
 
-A rule is `not worse` than another where its mean test loss is lower, or the 95% t intervals of both overlap; it
-is `better` where its mean is lower and the intervals do not overlap. A rule of which a seed diverged counts as
-infinitely bad.
+Two rules are compared by the ratio of their test losses, seed by seed: the geometric mean over seeds, and its 95% t
+interval. A rule is `better` than another where the whole interval lies below 1, `worse` where it lies above. A rule of
+which a seed diverged is worse than any other.
 """
 
 import dataclasses
 import math
+import sys
 from collections.abc import Callable
 from statistics import median
 from typing import NamedTuple
@@ -68,49 +69,59 @@ def loss(one: Variant) -> Stat:
     return Stat((), math.inf, math.nan) if lost else one.stat("test", "loss")
 
 
-def said(name: str, stat: Stat) -> str:
-    """Return a name, a mean and its interval."""
+def said(one: Variant) -> str:
+    """Return a name, its mean test loss and the interval."""
+    stat = loss(one)
     if math.isinf(stat.mean):
-        return f"{name} diverged"
+        return f"{one.label} diverged"
     half = f" ± {rounded(stat.half, 2)}" if math.isfinite(stat.half) else ""
-    return f"{name} {rounded(stat.mean)}{half}"
+    return f"{one.label} {rounded(stat.mean)}{half}"
 
 
-def _low(stat: Stat) -> float:
-    return stat.mean - (stat.half if math.isfinite(stat.half) else 0)
+class Ratio(NamedTuple):
+    """How many times the loss of another a loss is: geometric mean over seeds, and the ends of its 95% t interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, one: Variant, two: Variant) -> "Ratio":
+        """Compare two variants, seed by seed."""
+        for v, value in ((one, math.inf), (two, 0.0)):
+            if math.isinf(loss(v).mean):
+                return cls(value, value, value)
+        mine, its = ({r.seed: max(r.number("test", "loss"), sys.float_info.min) for r in v.runs} for v in (one, two))
+        stat = Stat.of(math.log(mine[seed] / its[seed]) for seed in mine.keys() & its.keys())
+        half = stat.half if math.isfinite(stat.half) else 0.0
+        return cls(math.exp(stat.mean), math.exp(stat.mean - half), math.exp(stat.mean + half))
+
+    def __str__(self) -> str:
+        """Return the ratio and its interval."""
+        return f"{rounded(self.mean, 2)} ({rounded(self.low, 2)} to {rounded(self.high, 2)})"
 
 
-def _high(stat: Stat) -> float:
-    return stat.mean + (stat.half if math.isfinite(stat.half) else 0)
-
-
-def not_worse(one: Stat, two: Stat) -> bool:
-    """Whether the first mean is lower, or the intervals overlap."""
-    return math.isfinite(one.mean) and (one.mean <= two.mean or _low(one) <= _high(two))
-
-
-def better(one: Stat, two: Stat) -> bool:
-    """Whether the first is lower, and the intervals do not overlap."""
-    return _high(one) < _low(two)
+def _both(section: Section) -> tuple[Variant, Variant, Variant] | None:
+    """Return ANP, one-step BP and BPTT, each the better of plain and decorrelated."""
+    found = [variant(section, name, f"{name}+decor") for name in ("published-activity", "one-step", "bptt")]
+    ours, cut, whole = found
+    return (ours, cut, whole) if ours and cut and whole else None
 
 
 def _as_good(section: Section) -> tuple[str, str]:
-    ours = variant(section, "published-activity", "published-activity+decor")
-    cut, whole = variant(section, "one-step", "one-step+decor"), variant(section, "bptt", "bptt+decor")
-    if not (ours and cut and whole):
+    if not (named := _both(section)):
         return "", OPEN
-    numbers = ", ".join([said(ours.label, loss(ours)), said(cut.label, loss(cut)), said(whole.label, loss(whole))])
-    if not_worse(loss(ours), loss(whole)):
-        return numbers, HOLDS
-    return numbers, PARTLY if not_worse(loss(ours), loss(cut)) else FAILS
+    ours, cut, whole = named
+    to_whole, to_cut = Ratio.of(ours, whole), Ratio.of(ours, cut)
+    numbers = f"{', '.join(said(v) for v in named)}; {to_whole} times BPTT's, {to_cut} times one-step BP's"
+    return numbers, FAILS if min(to_whole.low, to_cut.low) > 1 else PARTLY if to_whole.low > 1 else HOLDS
 
 
 def _as_fast(section: Section) -> tuple[str, str]:
     """Passes until the validation loss is halfway (in logarithm) from where a reference is first seen to its best."""
-    ours = variant(section, "published-activity", "published-activity+decor")
-    cut, whole = variant(section, "one-step", "one-step+decor"), variant(section, "bptt", "bptt+decor")
-    if not (ours and cut and whole):
+    if not (named := _both(section)):
         return "", OPEN
+    ours, cut, whole = named
     found = []
     for reference in (whole, cut):
         level = halfway([reference])
@@ -133,8 +144,9 @@ def _beats(one: tuple[str, ...], others: tuple[str, ...]) -> Callable[[Section],
         ours, named = variant(section, *one), [v for other in others if (v := variant(section, other))]
         if not ours or len(named) < len(others):
             return "", OPEN
-        numbers = ", ".join([said(ours.label, loss(ours)), *(said(v.label, loss(v)) for v in named)])
-        return numbers, HOLDS if all(better(loss(ours), loss(v)) for v in named) else FAILS
+        ratios = [Ratio.of(ours, v) for v in named]
+        numbers = "; ".join([said(ours), *(f"{r} times {said(v)}" for r, v in zip(ratios, named, strict=True))])
+        return numbers, HOLDS if all(r.high < 1 for r in ratios) else FAILS
 
     return judge
 
@@ -145,8 +157,8 @@ def _library(section: Section) -> tuple[str, str]:
     ours, whole = variant(section, *names), variant(section, "bptt", "bptt+decor")
     if not (ours and whole):
         return "", OPEN
-    numbers = f"{said(ours.label, loss(ours))}, {said(whole.label, loss(whole))}"
-    return numbers, HOLDS if not_worse(loss(ours), loss(whole)) else FAILS
+    ratio = Ratio.of(ours, whole)
+    return f"{said(ours)}; {ratio} times {said(whole)}", FAILS if ratio.low > 1 else HOLDS
 
 
 CLAIMS: tuple[tuple[str, Callable[[Section], tuple[str, str]]], ...] = (

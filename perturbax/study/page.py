@@ -190,8 +190,9 @@ def _ledger(claims: list[Any], command: str) -> str:
         return ""
     return (
         "## Ledger of claims\n\nThe tables of the paper itself are not known to us: its claims are taken from its "
-        "abstract. ANP is `published-activity`. A rule is not worse than another where its mean loss is lower or the "
-        "95 % intervals overlap, better where they do not; with a seed that diverged it is neither. Alike in speed and "
-        "scaling means within a factor of 1.5. Of several forms of a rule that with the lowest validation loss counts. "
+        "abstract. ANP is `published-activity`. Rules are compared by the ratio of their test losses, seed by seed: "
+        "geometric mean and 95 % t interval. One is better than another where the whole interval lies below 1, not "
+        "worse where it reaches down to 1; with a seed that diverged it is worse. Alike in speed and scaling means "
+        "within a factor of 1.5. Of several forms of a rule that with the lowest validation loss counts. "
         f"Every row by `{command}`.\n\n" + table(["claim", "condition", "numbers", "verdict"], rows)
     )
