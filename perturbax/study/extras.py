@@ -11,6 +11,11 @@ from perturbax.study.findings import FINDINGS
 from perturbax.study.jobs import Job, Measure, Train, Tune, searched
 from perturbax.study.measures import alignment
 
+SAME: dict[str, Any] = {
+    "mode": "sequence", "optimiser": "adam", "schedule": "cosine", "clip": 1.0, "decorrelate": "off", "decor_lr": 1e-3,
+}  # fmt: skip
+"""What all runs of the fair protocol have in common."""
+
 
 class Sizes(NamedTuple):
     """How large the further experiments are.
@@ -69,10 +74,7 @@ def further(
     """Return the jobs; learning rates are those of the searches of the fair protocol. images: MNIST or its like."""
     size, few = SIZES[budget], tuple(seeds[:3])
     tuned = {(job.group, job.label): job for job in searches}
-    common: dict[str, Any] = {
-        "batch": size.batch, "mode": "sequence", "optimiser": "adam", "schedule": "cosine", "clip": 1.0,
-        "decorrelate": "off", "decor_lr": 1e-3, "logs": 10, "passes": size.passes,
-    }  # fmt: skip
+    common: dict[str, Any] = {**SAME, "batch": size.batch, "logs": 10, "passes": size.passes}
     mackey, copy = Experiment(task="mackey-glass", **common), Experiment(task="copy", **common)
 
     def train(group: str, label: str, base: Experiment, like: str, **changes: Any) -> Train:
@@ -110,8 +112,7 @@ def _feed_forward(name: str, task: dict[str, Any], size: Sizes, seeds: Sequence[
     """Node perturbation in multi-layer networks (Dalm et al. 2023): leaky ReLU, cross-entropy, Adam."""
     base = Experiment(
         **task, task_options={"order": "whole"}, cell="dense", cell_options={"activation": "leaky-relu"},
-        units=(size.hidden, size.hidden), batch=100, mode="sequence", optimiser="adam", schedule="cosine", clip=1.0,
-        decorrelate="off", decor_lr=1e-3, logs=20, passes=size.dense_passes,
+        units=(size.hidden, size.hidden), batch=100, logs=20, passes=size.dense_passes, **SAME,
     )  # fmt: skip
     plain = [label for label in DENSE if "+decor" not in label]
     decorrelated = [label for label in DENSE if "+decor" in label]

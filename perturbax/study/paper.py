@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from perturbax.errors import ArgumentError, one_of
 from perturbax.experiment import Experiment
-from perturbax.study.extras import further
+from perturbax.study.extras import SAME, further
 from perturbax.study.jobs import Job, Study, Tune, searched
 
 PROTOCOLS = ("published", "fair")
@@ -157,8 +157,7 @@ FAIR = (
 def _fair(size: Budget, files: dict[str, Path]) -> list[Job]:
     """One protocol for all rules: fresh or held-out data, Adam on a cosine schedule, one search, equal passes."""
     common: dict[str, Any] = {
-        "units": (size.fair_units,), "passes": size.passes, "batch": size.batch, "mode": "sequence",
-        "optimiser": "adam", "schedule": "cosine", "clip": 1.0, "decorrelate": "off", "decor_lr": 1e-3, "logs": 20,
+        **SAME, "units": (size.fair_units,), "passes": size.passes, "batch": size.batch, "logs": 20,
     }  # fmt: skip
     tasks: dict[str, dict[str, Any]] = {n: {"task": n} for n in ("mackey-glass", "copy", *["digits"] * _has_digits())}
     for horizon in size.horizons if "weather" in files else ():
