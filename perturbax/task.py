@@ -89,6 +89,10 @@ class Task(eqx.Module):
         key = jr.fold_in(jr.key(982451653), {"valid": 1, "test": 2}[part])
         return HeldOut(*drawn(self, key, self.held_out_sequences))
 
+    def seen(self) -> HeldOut | None:
+        """Return sequences of the training data, about as many as of the test part; None where all are fresh."""
+        return None
+
     def asked(self, target: Float[Array, "*rows n_out"]) -> Bool[Array, "*rows"]:
         """Return whether an answer is judged: a target of NaN is not."""
         return ~jnp.any(jnp.isnan(target), -1)

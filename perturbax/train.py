@@ -56,6 +56,11 @@ class Compiled:
         return self.parts.task.held_out("test")
 
     @cached_property
+    def seen(self) -> HeldOut | None:
+        """Training data that the kept networks are judged by as well."""
+        return self.parts.task.seen()
+
+    @cached_property
     def baselines(self) -> dict[str, Any]:
         """What needs no network; the same for all seeds."""
         return self.parts.task.baselines()
@@ -261,6 +266,8 @@ def _conclude(compiled: Compiled, one: _Run) -> Result:
         "correlation": {"before": looks(first.best, seen), "after": looks(net, seen)},
         "updates_per_step": parts.updates,
     })  # fmt: skip
+    if compiled.seen:
+        summary["train"] = store.plain(judged(task, net, *compiled.seen))
     if one.diverged_at is not None:
         summary["diverged_at"] = one.diverged_at
     scaling = task.scaling()

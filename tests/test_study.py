@@ -19,7 +19,7 @@ from perturbax.study.claims import claim
 from perturbax.study.jobs import Job, Measure, Study, searched
 from perturbax.study.ledger import FAILS, HOLDS, OPEN, PARTLY, ledger
 from perturbax.study.page import write_page
-from perturbax.study.results import Results, halfway, lowest_by, reached
+from perturbax.study.results import Results, gap, halfway, lowest_by, reached
 
 DEAD = 2**22 + 1  # above the largest process number
 
@@ -377,6 +377,18 @@ def test_what_a_run_had_spent(tmp_path):
     assert reached(run, "forward_passes", 2.5) == 20
     assert reached(run, "forward_passes", 0.5) == float("inf")
     assert halfway(Results.of(tmp_path).sections["fair/copy"].variants) == pytest.approx(3**0.5)
+
+
+def test_the_gap_is_to_training_data_where_they_are_not_fresh(tmp_path):
+    judged(tmp_path, {"bptt": (3.0,)})
+    path = tmp_path / "fair/copy/bptt-s0/result.json"
+    assert gap(Results.of(tmp_path).sections["fair/copy"].variants[0]).mean == 3.0  # over the last training loss
+    result = json.loads(path.read_text())
+    path.write_text(json.dumps(result | {"train": {"loss": 2.0, "recall": 0.5}, "test": {"loss": 3.0, "recall": 0.25}}))
+    assert gap(Results.of(tmp_path).sections["fair/copy"].variants[0]).mean == 1.5
+    lines = write_page(tmp_path).read_text().splitlines()
+    heads, row = (next(x for x in lines if x.startswith(s)).split(" | ") for s in ("| rule |", "| `bptt` |"))
+    assert dict(zip(heads, row, strict=True))["training recall"] == "0.500 ± –"
 
 
 @pytest.mark.parametrize(("argv", "words"), [

@@ -233,6 +233,8 @@ def test_held_out_rows_touch_nothing_that_is_learnt(tmp_path_factory, seed, offs
         np.testing.assert_array_equal(one[0], two[0])
         np.testing.assert_array_equal(one[1], two[1])
     assert not np.array_equal(task.held_out("test").xs, other.held_out("test").xs)
+    np.testing.assert_array_equal(task.seen().ys, other.seen().ys)  # training rows, before and while judged
+    assert task.seen().xs.shape == task.held_out("test").xs.shape
     learnt = [
         linear.fit(
             np.asarray(t.rows.x, float), np.asarray(t.rows.y[:, 0], float), np.arange(3, t.bounds("train")[1]), 3, 4
@@ -532,6 +534,8 @@ def test_one_fixed_sequence():
     sequences = [np.asarray(xs[:, :1]) for xs in (one[0], valid.xs, test.xs)]
     assert valid.xs.shape[1] == test.xs.shape[1] == 1
     assert len({s.tobytes() for s in sequences}) == 3
+    np.testing.assert_array_equal(task.seen().xs, one[0][:, :1])
+    assert Copy().seen() is None
     fresh = Copy().sample(jr.key(0), 4)[0]
     assert not np.array_equal(fresh[:, 0], fresh[:, 1])
 

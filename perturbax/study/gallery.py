@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator
 
 from perturbax.files import write, writing
 from perturbax.report.axes import log_ticks
@@ -22,6 +23,7 @@ from perturbax.report.style import INK, MUTED, canvas
 from perturbax.study.results import Results, finished, gap, per_update, plain
 
 WIDE, TALL, COLUMNS = 3.3, 2.5, 3  # inches of a panel, panels in a row
+LONG = 30  # characters of a label, of which three do not stand side by side
 Series = dict[str, list[tuple[float | int, Stat]]]  # by label: (x, value)
 
 
@@ -38,7 +40,8 @@ def grid(results: Results, titles: Sequence[str], labels: Iterable[str], path: P
     columns = min(COLUMNS, len(titles))
     rows = -(-len(titles) // columns)
     shown = sorted({plain(label) for label in labels})
-    legend = 0.25 + 0.19 * -(-len(shown) // 3)
+    abreast = 2 if any(len(label) > LONG for label in shown) else 3
+    legend = 0.25 + 0.19 * -(-len(shown) // abreast)
     width, height = max(WIDE * columns, 6.6), TALL * rows + legend
     with canvas(width, height) as (figure, first):
         first.remove()
@@ -51,7 +54,7 @@ def grid(results: Results, titles: Sequence[str], labels: Iterable[str], path: P
         figure.tight_layout(rect=(0, (legend - 0.1) / height, 1, 1))
         looks = [(label, results.look(label)) for label in shown]
         handles = [Line2D([], [], label=s, linewidth=1.4, markersize=4.5, **k.line, **k.point) for s, k in looks]
-        figure.legend(handles=handles, loc="lower center", ncols=3, frameon=False, fontsize=7.5, labelcolor=INK,
+        figure.legend(handles=handles, loc="lower center", ncols=abreast, frameon=False, fontsize=7.5, labelcolor=INK,
                       handlelength=3.2)  # fmt: skip
         _save(figure, path)
 
@@ -81,6 +84,9 @@ def lines(ax: Axes, results: Results, series: Series, xlog: bool = True, ylog: b
         ax.vlines(xs, low, [m + h for m, h in zip(means, half, strict=True)], color=look.colour, alpha=0.6, linewidth=1)
         ax.plot(xs, means, linewidth=1.3, markersize=4.5, **look.line, **look.point)
     _scales(ax, xlog, ylog)
+    if xlog and ax.lines:
+        ticks = sorted({float(x) for line in ax.lines for x in np.asarray(line.get_xdata())})
+        ax.xaxis.set_major_locator(FixedLocator(ticks))
 
 
 def _scales(ax: Axes, xlog: bool, ylog: bool) -> None:
@@ -252,7 +258,10 @@ def ratios(results: Results, path: Path) -> str:
         for ax, name in ((left, "test loss / training loss"), (right, "mean |correlation| after training")):
             ax.set_xticks([i + 0.4 for i in range(len(groups))], [g.split("/")[1] for g in groups])
             ax.set_ylabel(name)
-    return "Test loss over the training loss at the end, and correlation after training (hollow: decorrelated)."
+    return (
+        "Test loss over the loss on training data (over the last training loss where all data are fresh), and "
+        "correlation after training (hollow: decorrelated)."
+    )
 
 
 FIGURES: dict[str, Callable[[Results, Path], str]] = {

@@ -77,27 +77,19 @@ def _group(results: Results, group: str) -> str:
     ]
     seconds = [r.number("seconds") for v in section.variants if v.rule == "bptt" for r in v.runs]
     limit = median(seconds) if seconds else math.inf
-    heads = [
-        "rule",
-        "test loss",
-        *metrics,
-        "at equal seconds",
-        "lr",
-        "search",
-        "passes",
-        "updates",
-        "seconds",
-        "diverged",
-    ]
-    rows = [_row(v, metrics, limit, searches.get(v.label)) for v in section.variants]
+    seen = [k for k in metrics if k in ("recall", "accuracy") and any(v.stat("train", k) for v in section.variants)]
+    heads = ["rule", "test loss", *metrics, *(f"training {k}" for k in seen), "at equal seconds", "lr", "search",
+             "passes", "updates", "seconds", "diverged"]  # fmt: skip
+    rows = [_row(v, metrics, seen, limit, searches.get(v.label)) for v in section.variants]
     for name, own in section.baselines.items():
-        rows.append([name, *(interval(own[k]) if k in own else DASH for k in ("loss", *metrics)), *[""] * 7])
+        known = [interval(own[k]) if k in own else DASH for k in ("loss", *metrics)]
+        rows.append([name, *known, *[""] * (len(heads) - len(known) - 1)])
     about = f"{_settings(section)}; {results.seeds(group)} seeds.{_shipped(section)}"
     parts = [f"### {group}", about, table(heads, rows)]
     return "\n\n".join(parts + ([costs(section)] if _tabled(group) else []))
 
 
-def _row(v: Variant, metrics: list[str], limit: float, search: dict[str, Any] | None) -> list[str]:
+def _row(v: Variant, metrics: list[str], seen: list[str], limit: float, search: dict[str, Any] | None) -> list[str]:
     e = v.first.experiment
     diverged = sum(run.status == "diverged" for run in v.runs)
     edge = ""
@@ -107,6 +99,7 @@ def _row(v: Variant, metrics: list[str], limit: float, search: dict[str, Any] | 
     timed = Stat.of(lowest_by(run, "seconds", limit) for run in v.runs) if math.isfinite(limit) else Stat.of(())
     return [
         f"`{v.label}`", interval(v.stat("test", "loss")), *(interval(v.stat("test", k)) for k in metrics),
+        *(interval(v.stat("train", k)) for k in seen),
         interval(timed) if timed else DASH, f"{e['lr']:g}{edge}", f"{search['forward_passes']:,}" if search else DASH,
         count(v.stat("forward_passes").mean), count(v.stat("updates").mean), rounded(v.stat("seconds").mean, 2),
         f"{diverged} of {len(v.runs)}" if diverged else "",
@@ -125,7 +118,7 @@ def costs(section: Section) -> str:
         ]
         numbers = [per_update(v).mean, v.stat("peak_memory_bytes").mean / 1e6, gap(v).mean,
                    v.stat("correlation", "before").mean, v.stat("correlation", "after").mean]  # fmt: skip
-        texts = [rounded(x) if math.isfinite(x) else "never" for x in spent]
+        texts = [say(x) if math.isfinite(x) else "never" for say, x in zip((count, count, rounded), spent, strict=True)]
         rows.append([f"`{v.label}`", *texts, *(rounded(x, 2) for x in numbers)])
     return f"Median over seeds until the validation loss is {rounded(level)}; means otherwise.\n\n{table(heads, rows)}"
 

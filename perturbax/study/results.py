@@ -124,9 +124,11 @@ def per_update(variant: Variant) -> Stat:
 
 
 def gap(variant: Variant) -> Stat:
-    """Summarise test loss over the training loss of the last logged stretch."""
+    """Summarise test loss over that on training data; over the loss of the last steps where all data are fresh."""
     ratios = []
     for run in variant.runs:
         last = number(run.metrics[-1].get("loss")) if run.metrics else math.nan
-        ratios.append(run.number("test", "loss") / last if last > 0 else math.nan)
+        seen = run.number("train", "loss")
+        base = seen if math.isfinite(seen) else last
+        ratios.append(run.number("test", "loss") / base if base > 0 else math.nan)
     return Stat.of(ratios)

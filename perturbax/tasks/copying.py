@@ -78,6 +78,10 @@ class Copy(Task):
         key = _fixed({"valid": 1, "test": 2}[part])
         return HeldOut(*self._sequences(key, self.held_out_sequences if self.fresh else 1))
 
+    def seen(self) -> HeldOut | None:
+        """Return the one training sequence; None if fresh."""
+        return None if self.fresh else HeldOut(*self._sequences(_fixed(0), 1))
+
     def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
         """Return `loss`, `recall` and `error_bits`.
 

@@ -75,6 +75,11 @@ class Labelled(Classify):
         """Return all sequences of part `valid` or `test`."""
         return HeldOut(*self._read(part, jnp.arange(len(self.opened[part].label))))
 
+    def seen(self) -> HeldOut:
+        """Return the first sequences of the training part, as many as there are in the test part."""
+        count = min(len(self.opened[part].label) for part in ("train", "test"))
+        return HeldOut(*self._read("train", jnp.arange(count)))
+
     def baselines(self) -> dict[str, Metrics]:
         """Return the test metrics of the training frequencies of the classes: always the most frequent one."""
         counts = jnp.bincount(self.opened["train"].label, length=self.classes)
