@@ -20,8 +20,8 @@ from harness import alternate, ratios
 
 import perturbax as px
 from perturbax.build import build
+from perturbax.compiled import Compiled
 from perturbax.files import write
-from perturbax.train import Compiled
 
 TASKS: dict[str, dict[str, Any]] = {
     "copy": {"task": "copy"},

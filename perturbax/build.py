@@ -1,7 +1,6 @@
 """From the description of a run to its parts: task, rule, network, optimiser."""
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,20 +13,17 @@ import optax
 from perturbax import auto
 from perturbax.catalog import FIELDS, find, parse_units, provisional, settings_of, unmeasured
 from perturbax.cells import CELLS, Readout
-from perturbax.errors import ArgumentError, one_of, positive, unknown
+from perturbax.errors import ArgumentError, one_of, positive
 from perturbax.experiment import DEFAULTS, Experiment
 from perturbax.layer import weights
 from perturbax.network import Network
+from perturbax.optimiser import make_optimiser, make_schedule
 from perturbax.rule import Rule, check
 from perturbax.rules import RULES
 from perturbax.task import Task
 from perturbax.tasks import TASKS
 
 KNOWN: dict[str, dict[str, type]] = {"task": TASKS, "rule": RULES, "cell": CELLS}
-SCHEDULES = {
-    "constant": "constant_schedule", "cosine": "cosine_decay_schedule", "linear": "linear_schedule",
-    "exponential": "exponential_decay", "warmup-cosine": "warmup_cosine_decay_schedule",
-}  # fmt: skip
 
 
 class Parts(NamedTuple):
@@ -237,61 +233,6 @@ def _updates(e: Experiment, rule: Rule, task: Task) -> int:
         near = min(fits, key=lambda k: abs(k - every))
         raise ArgumentError(f"every must divide the {task.steps} steps of a sequence: {every} does not, {near} does")
     return task.steps // every
-
-
-def _optimisers() -> list[str]:
-    names = (n for n in dir(optax) if n[0].islower() and not n.startswith("scale_by_"))
-    return [n for n in names if "learning_rate" in _parameters(getattr(optax, n))]
-
-
-def _parameters(function: Any) -> dict[str, inspect.Parameter]:
-    try:
-        return dict(inspect.signature(function).parameters) if inspect.isfunction(function) else {}
-    except (TypeError, ValueError):
-        return {}
-
-
-def make_schedule(name: str, lr: float, total: int) -> Any:
-    """Return an optax schedule that starts (or peaks) at lr and spans `total` updates."""
-    full = SCHEDULES.get(name, name)
-    function = getattr(optax, full, None)
-    wanted = _parameters(function)
-    if not (full.endswith("_schedule") or full in SCHEDULES.values()) or not wanted:
-        also = [n for n in dir(optax) if n.endswith("_schedule")]
-        raise unknown("schedule", name, [*SCHEDULES, *also])
-    known = {
-        "value": lr, "init_value": 0.0 if "peak_value" in wanted else lr, "peak_value": lr, "end_value": 0.0,
-        "decay_steps": total, "transition_steps": total, "warmup_steps": max(1, total // 20), "decay_rate": 0.01,
-        "power": 1.0,
-    }  # fmt: skip
-    if full == "exponential_decay":
-        known.pop("end_value")
-    chosen = {k: v for k, v in known.items() if k in wanted}
-    missing = [n for n, p in wanted.items() if p.default is p.empty and n not in chosen]
-    if missing:
-        raise ArgumentError(f"schedule {name} needs {', '.join(missing)}, which has no command-line form")
-    try:
-        return function(**chosen)  # pyright: ignore[reportOptionalCall]
-    except ValueError as error:
-        raise ArgumentError(f"schedule {name} cannot span {total} updates: {error}") from error
-
-
-def make_optimiser(
-    e: Experiment, updates: int, scale: int, lr: Any = None, haste: Any = 1.0
-) -> optax.GradientTransformation:
-    """Return the optax optimiser on its schedule, behind a clip of the global norm; lr (traced?) replaces e.lr."""
-    name = str(e.optimiser)
-    if name not in (names := _optimisers()):
-        raise unknown("optimiser", name, names)
-    peak = (e.lr or 0.0) * scale if lr is None else lr * scale
-    rate = make_schedule(str(e.schedule), peak if lr is None else 1.0, (e.steps or 0) * updates)
-    shaped = rate if lr is None else lambda count: peak * rate(count * haste)  # schedules are linear in their rate
-    try:
-        # Some optimisers take a plain number only.
-        optimiser = getattr(optax, name)(learning_rate=shaped if e.schedule != "constant" else peak)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"optimiser {name} cannot be used here: {error}") from error
-    return optax.chain(optax.clip_by_global_norm(e.clip), optimiser) if e.clip else optimiser
 
 
 def _check_optimiser(parts: Parts) -> None:

@@ -20,6 +20,7 @@ from perturbax.backprop import bptt
 from perturbax.build import Parts, build
 from perturbax.catalog import coerce
 from perturbax.commands import experiment_from, progress
+from perturbax.compiled import Compiled
 from perturbax.diagnosis import TARGET, Cost, meter
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError, one_of
 from perturbax.experiment import Experiment
@@ -28,7 +29,6 @@ from perturbax.network import Network
 from perturbax.report.diagnosis import HEADS, MEANING, place, rows, subject, write_diagnosis
 from perturbax.rule import Rule, WholeSequence
 from perturbax.saved import describe, read_config, read_experiment
-from perturbax.train import Compiled
 
 STEPS = 300  # of the training run, unless named
 BATCH = 2**31 - 2  # the step whose data are diagnosed: none that a run would reach

@@ -7,10 +7,11 @@ from pathlib import Path
 from perturbax import store
 from perturbax.build import fill_in
 from perturbax.catalog import unmeasured
+from perturbax.compiled import Compiled
 from perturbax.errors import ArgumentError
 from perturbax.experiment import Experiment
 from perturbax.saved import Result, read_config, read_experiment
-from perturbax.train import Compiled, Report, resume, run_seeds
+from perturbax.train import Report, resume, run_seeds
 
 
 def missing(e: Experiment, folders: Mapping[int, Path], data: str) -> list[int]:

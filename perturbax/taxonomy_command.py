@@ -16,6 +16,7 @@ from perturbax import store
 from perturbax.build import build
 from perturbax.catalog import coerce
 from perturbax.commands import experiment_from, parse_variant, progress
+from perturbax.compiled import Compiled
 from perturbax.errors import ArgumentError, PerturbaxError
 from perturbax.experiment import Experiment
 from perturbax.report.taxonomy import measured_rows, write_taxonomy
@@ -23,7 +24,6 @@ from perturbax.rule import check
 from perturbax.rules import RULES
 from perturbax.saved import describe
 from perturbax.taxonomy import CAUSALITY, LOCALITY, compiled, measured, place
-from perturbax.train import Compiled
 
 WATCHED = 64  # batches that rules with a memory of their own see before they are measured
 SETTINGS = {"task": "copy", "cell": "tanh", "units": "32", "batch": "8", "steps": "200"}

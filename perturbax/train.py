@@ -1,27 +1,22 @@
 """Running experiments: from a description to a run folder, over one seed or several, stopped and resumed."""
 
 import dataclasses
-import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from perturbax import store
-from perturbax.build import Pace, Parts, build, check_seed, parse_units
+from perturbax.build import Pace, Parts, build, check_seed
+from perturbax.compiled import Compiled
 from perturbax.errors import ArgumentError, StoreError
 from perturbax.experiment import Experiment
 from perturbax.gradient import forward
-from perturbax.loop import State, chunk, chunk_length, correlation, judged, start
+from perturbax.loop import State, correlation, judged
 from perturbax.reservoir import solve
 from perturbax.saved import SHOWN, Result, describe, load, pictured, read_config, read_experiment
-from perturbax.task import HeldOut, Task
-
-VECTORISE = 512  # units x batch up to which seeds run faster as one vmapped program (measured on 2 cores)
 
 Report = Callable[[int, int, float], None]  # steps done, steps in all, loss
 
@@ -37,89 +32,6 @@ class _Run:
     compile_seconds: float = 0.0
     metrics: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     diverged_at: int | None = None
-
-
-class Compiled:
-    """The compiled chunks of one experiment, shared by its seeds."""
-
-    def __init__(self, parts: Parts):
-        self.parts = parts
-        self.valid = parts.task.held_out("valid")
-        self.bytes = 0
-        self._spent = 0.0  # seconds of compilation that no run was charged with yet
-        self._made: dict[tuple[int, int], Any] = {}
-        self._start = jax.jit(lambda seed, pace: start(parts, seed, pace))
-
-    @cached_property
-    def test(self) -> HeldOut:
-        """What the kept networks are judged by."""
-        return self.parts.task.held_out("test")
-
-    @cached_property
-    def seen(self) -> HeldOut | None:
-        """Training data that the kept networks are judged by as well."""
-        return self.parts.task.seen()
-
-    @cached_property
-    def baselines(self) -> dict[str, Any]:
-        """What needs no network; the same for all seeds."""
-        return self.parts.task.baselines()
-
-    @property
-    def abreast(self) -> bool:
-        """Whether several runs are faster side by side than in turn."""
-        e = self.parts.experiment
-        return sum(parse_units(e.units)) * (e.batch or 1) <= VECTORISE
-
-    @property
-    def length(self) -> int:
-        """Steps between logs."""
-        return chunk_length(self.parts.experiment)
-
-    def charge(self) -> float:
-        """Seconds spent compiling since the last call."""
-        spent, self._spent = self._spent, 0.0
-        return spent
-
-    def start(self, seed: int, pace: Pace | None = None) -> State:
-        """Return the state before the first step; pace None for that of the experiment."""
-        pace = pace or Pace(self.parts.experiment.lr)
-        return self._start(jnp.asarray(seed), jax.tree.map(lambda x: jnp.asarray(x, float), pace))
-
-    def advance(self, states: list[State], length: int) -> tuple[list[State], np.ndarray, list[dict[str, Any]], float]:
-        """Run a chunk for every state: -> (states, losses `(seeds, length)`, validation metrics, seconds)."""
-        n = len(states)
-        state = states[0] if n == 1 else jax.tree.map(lambda *s: jnp.stack(s), *states)
-        valid = (self.valid.xs, self.valid.ys)
-        self.prepare(states, length)
-        began = time.perf_counter()
-        state, losses, metrics = jax.block_until_ready(self._made[n, length](self.parts.task, valid, state))
-        seconds = time.perf_counter() - began
-        losses = np.asarray(losses).reshape(n, length)
-        if n == 1:
-            return [state], losses, [metrics], seconds
-        each = [jax.tree.map(lambda s, i=i: s[i], (state, metrics)) for i in range(n)]
-        return [s for s, _ in each], losses, [m for _, m in each], seconds / n
-
-    def prepare(self, states: list[State], length: int) -> None:
-        """Compile a chunk, unless it is compiled already: what cannot run is refused here."""
-        n = len(states)
-        if (n, length) in self._made:
-            return
-        state = states[0] if n == 1 else jax.tree.map(lambda *s: jnp.stack(s), *states)
-        valid = (self.valid.xs, self.valid.ys)
-        began = time.perf_counter()
-
-        def one(task: Task, valid: tuple, state: State) -> tuple:
-            return chunk(self.parts, length, self.valid.warmup, task, valid, state)
-
-        every = one if n == 1 else jax.vmap(one, in_axes=(None, None, 0))
-        made = jax.jit(every).lower(self.parts.task, valid, state).compile()
-        self._made[n, length] = made
-        self._spent += time.perf_counter() - began
-        if memory := made.memory_analysis():
-            used = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
-            self.bytes = max(self.bytes, used // n)
 
 
 def run(
@@ -158,7 +70,7 @@ def run_seeds(
     *,
     name: str | None = None,
     report: Report | None = None,
-    compiled: "Compiled | None" = None,
+    compiled: Compiled | None = None,
 ) -> list[Result]:
     """Train one network per seed, compiled once; small ones side by side in one vmapped program.
 

@@ -16,12 +16,13 @@ from perturbax import store
 from perturbax.build import Pace, Parts, build, check_seed
 from perturbax.catalog import coerce, find, provisional
 from perturbax.commands import experiment_from, progress
+from perturbax.compiled import Compiled
 from perturbax.errors import ArgumentError, PerturbaxError, positive
 from perturbax.experiment import Experiment
 from perturbax.files import writing
 from perturbax.rules import RULES
 from perturbax.saved import describe
-from perturbax.train import Compiled, Report
+from perturbax.train import Report
 
 RATES = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the learning rate that is shipped or named
 DISCOUNTS = (0.9, 0.95, 1.0)  # beside the one that is shipped
@@ -64,7 +65,7 @@ def tune(
 
     steps: fewer, in which the schedules run through all the same; compiled: that of the experiment.
 
-    One compiled program advances all candidates and seeds; networks of more than `train.VECTORISE` units x batch,
+    One compiled program advances all candidates and seeds; networks of more than `compiled.VECTORISE` units x batch,
     which are slower side by side, take turns in it. Judged on validation data: test data are never read. Settings that
     are `auto` are measured once, for all candidates. Raises ArgumentError for settings that cannot be used.
     """

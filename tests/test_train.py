@@ -18,10 +18,11 @@ import tiny
 import perturbax as px
 from perturbax import store
 from perturbax.build import build, fill_in
+from perturbax.compiled import Compiled
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.noise import Recorded
 from perturbax.saved import read_experiment
-from perturbax.train import Compiled, resume, run_seeds
+from perturbax.train import resume, run_seeds
 
 SMALL = px.Experiment(
     task="probe-lag1", rule="node", units=(8,), steps=30, batch=4, logs=6, lr=1e-2, rule_options={"credit": "to-go"}
@@ -54,7 +55,7 @@ def test_a_group_pays_for_its_compilation_once(monkeypatch):
     e = dataclasses.replace(SMALL, steps=2, logs=2)
     first, second = (r.summary["compile_seconds"] for r in run_seeds(e, [0, 1]))
     assert first == second > 0  # abreast: one program, shared
-    monkeypatch.setattr("perturbax.train.VECTORISE", 0)
+    monkeypatch.setattr("perturbax.compiled.VECTORISE", 0)
     first, second = (r.summary["compile_seconds"] for r in run_seeds(e, [0, 1]))
     assert (first > 0, second) == (True, 0)  # in turn: the second finds it compiled
 

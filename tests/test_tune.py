@@ -8,10 +8,11 @@ import pytest
 import perturbax as px
 from perturbax.build import build
 from perturbax.cli import main
+from perturbax.compiled import Compiled
 from perturbax.errors import ArgumentError
 from perturbax.saved import read_experiment
 from perturbax.tasks.probes import Lag1
-from perturbax.train import Compiled, run_seeds
+from perturbax.train import run_seeds
 from perturbax.tune import discounted, tune
 
 SMALL = px.Experiment(
@@ -36,7 +37,7 @@ def test_a_candidate_equals_a_plain_run(monkeypatch, x64):
     options = {**SMALL.rule_options, "discount": 0.7}
     want = alone(dataclasses.replace(SMALL, lr=3e-2, seed=5, rule_options=options))
     for limit in (512, 0):  # side by side, and in turns
-        monkeypatch.setattr("perturbax.train.VECTORISE", limit)
+        monkeypatch.setattr("perturbax.compiled.VECTORISE", limit)
         parts, trials = tune(SMALL, [3e-3, 3e-2], [0.7, 1.0], [0, 5])
         found = {(t.lr, t.discount): t.losses for t in trials}
         assert found[3e-2, 0.7][1] == pytest.approx(want, rel=1e-9)

@@ -10,6 +10,7 @@ from jaxtyping import Array, PyTree
 
 from perturbax.build import build
 from perturbax.cells import Readout, Tanh
+from perturbax.compiled import Compiled
 from perturbax.experiment import Experiment
 from perturbax.gradient import forward
 from perturbax.layer import weights
@@ -17,7 +18,6 @@ from perturbax.loop import judged
 from perturbax.network import Network
 from perturbax.rule import Rule, value_and_estimate
 from perturbax.rules import RULES
-from perturbax.train import Compiled
 
 STEPS, INPUTS = 20, 2
 NAMES = ("W0", "R", "W1")

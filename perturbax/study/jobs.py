@@ -14,11 +14,12 @@ from perturbax import store
 from perturbax.build import build, fill_in
 from perturbax.catalog import typed_fields
 from perturbax.commands import of_variant, parse_variant, slug
+from perturbax.compiled import Compiled
 from perturbax.experiment import Experiment
 from perturbax.files import writing
 from perturbax.saved import describe
 from perturbax.seeds import complete, missing
-from perturbax.train import Compiled, Report
+from perturbax.train import Report
 from perturbax.tune import Trial, tune
 
 TUNING_SEED = 1000  # takes part in no result

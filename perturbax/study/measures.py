@@ -8,9 +8,9 @@ import jax.random as jr
 from perturbax.backprop import bptt
 from perturbax.build import build
 from perturbax.commands import of_variant, parse_variant
+from perturbax.compiled import Compiled
 from perturbax.diagnosis import meter
 from perturbax.experiment import Experiment
-from perturbax.train import Compiled
 
 POINTS, DRAWS = 5, 16
 FAR = 2**31 - 2  # the step whose batch is measured on: none that a run would reach
