@@ -16,8 +16,8 @@ EXPERIMENTS = ("run", "compare", "diagnose", "taxonomy", "tune")  # commands tha
 METAVARS = {"units": "N,N,...", "data": "FILE", "lr": "RATE", "decor_lr": "RATE", "clip": "NORM"}
 CHOICES = {"mode": "sequence|online", "decorrelate": "off|hidden|hidden+input",
            "residual": "true|false", "normalise": "true|false"}  # fmt: skip
-AGAIN = {"run": "go on with --resume FOLDER", "compare": "the same command goes on",
-         "reproduce": "the same command goes on"}  # fmt: skip
+AGAIN = {"run": "with --out, go on with --resume FOLDER", "compare": "what is done is kept, the same command goes on",
+         "reproduce": "what is done is kept, the same command goes on"}  # fmt: skip
 EPILOG = """every --task.NAME, --rule.NAME and --cell.NAME setting of the chosen classes is listed at the end of
 `perturbax run --help`; add --rule activity (say) to see those of another one"""
 
@@ -42,8 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"perturbax: error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        again = AGAIN.get(argv[0], "")
-        print(f"perturbax: interrupted{again and '; what is done is kept: ' + again}", file=sys.stderr)
+        again = AGAIN.get(next(iter(argv), ""), "")
+        print(f"perturbax: interrupted{again and '; ' + again}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
         if type(error).__name__ not in ("MemoryError", "JaxRuntimeError", "XlaRuntimeError"):

@@ -2,12 +2,14 @@
 
 import time
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from perturbax import store
 from perturbax.build import Pace, Parts, parse_units
 from perturbax.loop import State, chunk, chunk_length, start
 from perturbax.task import HeldOut, Task
@@ -23,7 +25,7 @@ class Compiled:
         self.valid = parts.task.held_out("valid")
         self.bytes = 0
         self._spent = 0.0  # seconds of compilation that no run was charged with yet
-        self._made: dict[tuple[int, int], Any] = {}
+        self._made: dict[tuple, Any] = {}
         self._start = jax.jit(lambda seed, pace: start(parts, seed, pace))
 
     @cached_property
@@ -52,6 +54,16 @@ class Compiled:
         """Steps between logs."""
         return chunk_length(self.parts.experiment)
 
+    @staticmethod
+    def stored(state: State) -> dict[str, Any]:
+        """Return the arrays of a state by name; the pace follows from the settings."""
+        return store.named(state._replace(pace=None))
+
+    def restored(self, seed: int, arrays: dict[str, Any], path: Path) -> State:
+        """Return the state that these arrays were."""
+        first = self.start(seed)
+        return store.fill(first._replace(pace=None), arrays, path)._replace(pace=first.pace)
+
     def charge(self) -> float:
         """Seconds spent compiling since the last call."""
         spent, self._spent = self._spent, 0.0
@@ -67,9 +79,9 @@ class Compiled:
         n = len(states)
         state = states[0] if n == 1 else jax.tree.map(lambda *s: jnp.stack(s), *states)
         valid = (self.valid.xs, self.valid.ys)
-        self.prepare(states, length)
+        key = self.prepare(states, length)
         began = time.perf_counter()
-        state, losses, metrics = jax.block_until_ready(self._made[n, length](self.parts.task, valid, state))
+        state, losses, metrics = jax.block_until_ready(self._made[key](self.parts.task, valid, state))
         seconds = time.perf_counter() - began
         losses = np.asarray(losses).reshape(n, length)
         if n == 1:
@@ -77,11 +89,12 @@ class Compiled:
         each = [jax.tree.map(lambda s, i=i: s[i], (state, metrics)) for i in range(n)]
         return [s for s, _ in each], losses, [m for _, m in each], seconds / n
 
-    def prepare(self, states: list[State], length: int) -> None:
-        """Compile a chunk, unless it is compiled already: what cannot run is refused here."""
+    def prepare(self, states: list[State], length: int) -> tuple:
+        """Compile a chunk, unless it is compiled already, -> its key: what cannot run is refused here."""
         n = len(states)
-        if (n, length) in self._made:
-            return
+        key = n, length, jax.tree.structure(states[0].pace)
+        if key in self._made:
+            return key
         state = states[0] if n == 1 else jax.tree.map(lambda *s: jnp.stack(s), *states)
         valid = (self.valid.xs, self.valid.ys)
         began = time.perf_counter()
@@ -91,8 +104,9 @@ class Compiled:
 
         every = one if n == 1 else jax.vmap(one, in_axes=(None, None, 0))
         made = jax.jit(every).lower(self.parts.task, valid, state).compile()
-        self._made[n, length] = made
+        self._made[key] = made
         self._spent += time.perf_counter() - began
         if memory := made.memory_analysis():
             used = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
             self.bytes = max(self.bytes, used // n)
+        return key

@@ -148,13 +148,13 @@ def _of_run(folder: Path, given: dict[str, Any], settings: dict[str, dict[str, s
     parts = build(own)
     if parts.task.digest() != config["facts"]["data"]:
         raise ArgumentError(f"{own.data} has changed since {folder} was started")
-    state = Compiled(parts).start(own.seed)
     found = store.last_checkpoint(folder)
     if found is None:
         raise StoreError(f"{folder} has kept no weights yet")
     arrays = store.read_arrays(found[1])
     times = ("seconds", "compile_seconds")
-    state = store.fill(state, {k: v for k, v in arrays.items() if k not in times}, found[1])
+    arrays = {k: v for k, v in arrays.items() if k not in times}
+    state = Compiled(parts).restored(own.seed, arrays, found[1])
     asked = build(experiment_from(own, given, settings))
     same = (asked.experiment.rule, asked.experiment.rule_options) == (own.rule, own.rule_options)
 

@@ -90,7 +90,10 @@ class Task(eqx.Module):
         return HeldOut(*drawn(self, key, self.held_out_sequences))
 
     def seen(self) -> HeldOut | None:
-        """Return sequences of the training data, about as many as of the test part; None where all are fresh."""
+        """Return sequences of the training data, about as many as of the test part.
+
+        None where all are fresh, or where the task keeps none to be judged by.
+        """
         return None
 
     def asked(self, target: Float[Array, "*rows n_out"]) -> Bool[Array, "*rows"]:

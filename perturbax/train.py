@@ -113,7 +113,7 @@ def _restore(compiled: Compiled, experiment: Experiment, folder: Path) -> _Run:
         arrays = store.read_arrays(path)
         one.seconds = float(arrays.pop("seconds", 0.0))
         one.compile_seconds = float(arrays.pop("compile_seconds", 0.0))
-        one.state = store.fill(one.state, arrays, path)
+        one.state = compiled.restored(experiment.seed, arrays, path)
     one.metrics = store.rewind(folder, step)
     return one
 
@@ -152,7 +152,7 @@ def _digest(parts: Parts, one: _Run, seconds: float, state: State, losses: np.nd
     if one.folder:
         store.log(one.folder, line)
         times = {"seconds": np.asarray(one.seconds), "compile_seconds": np.asarray(one.compile_seconds)}
-        store.save_checkpoint(one.folder, step, store.named(state) | times)
+        store.save_checkpoint(one.folder, step, Compiled.stored(state) | times)
 
 
 def _conclude(compiled: Compiled, one: _Run) -> Result:

@@ -72,13 +72,18 @@ def tune(
     for seed in seeds:
         check_seed(seed)
     parts = build(experiment)
+    whole = parts.experiment.steps or 0
+    steps = whole if steps is None else steps
+    positive("steps", steps)
+    if steps > whole:
+        raise ArgumentError(f"a search over {steps} steps is longer than the run of {whole}")
+    if list(discounts) != [None]:
+        discounts = [parts.experiment.rule_options.get("discount") if d is None else d for d in discounts]
     discounts = _check(parts, lrs, discounts)
-    own = parts.experiment.rule_options.get("discount")
-    named = [d if d is not None or discounts == [None] else own for d in discounts]
-    lanes = [_Lane(lr, d, seed) for lr in lrs for d in named for seed in seeds]
+    lanes = [_Lane(lr, d, seed) for lr in lrs for d in discounts for seed in seeds]
     compiled = compiled or Compiled(parts)
     together = len(lanes) if compiled.abreast else 1
-    steps, ends = steps or parts.experiment.steps or 0, []
+    ends = []
     for turn, i in enumerate(range(0, len(lanes), together)):
         several = lanes[i : i + together]
         ends += _race(compiled, several, steps, report, turn * steps, len(lanes) // together * steps)

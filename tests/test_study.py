@@ -340,8 +340,20 @@ def test_a_seed_that_diverged_is_no_success(tmp_path):
     (tmp_path / "claims").mkdir()
     page = write_page(tmp_path).read_text()  # means are over what did not diverge
     row = next(line for line in page.splitlines() if line.startswith("| `published-activity` |"))
+    assert "times" not in found[ALIKE].numbers  # no ratio to what diverged
     assert "| 0.100 ± – |" in row
     assert "1 of 2" in row
+
+
+@pytest.mark.parametrize("loss", [None, 0.0])
+def test_losses_that_have_no_ratio(tmp_path, loss):
+    judged(tmp_path, {"published-activity": (0.1, 0.11), "one-step": (1.0, 1.1), "bptt": (1.0, 1.1)})
+    path = tmp_path / "fair/copy/published-activity-s1/result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"test": {"loss": loss}}))
+    claim = {c.claim: c for c in ledger(Results.of(tmp_path))}[ALIKE]
+    assert claim.verdict == (FAILS if loss is None else HOLDS)
+    assert "times" not in claim.numbers or loss == 0
+    assert write_page(tmp_path).exists()
 
 
 def test_unfinished_variants_are_not_judged(tmp_path):

@@ -244,6 +244,16 @@ def test_held_out_rows_touch_nothing_that_is_learnt(tmp_path_factory, seed, offs
     np.testing.assert_array_equal(learnt[0], learnt[1])
 
 
+def test_training_rows_are_judged_however_few(walk):
+    task = opened(walk, warmup=1000)
+    seen, (first, end) = task.seen(), task.bounds("test")
+    assert len(seen.xs) - seen.warmup == end - first
+    assert len(seen.xs) == task.bounds("train")[1]  # all that is there
+    few = opened(walk, warmup=3, valid=0.4, test=0.5).seen()
+    assert few.warmup == 0
+    assert len(few.xs) == np.subtract(*opened(walk, valid=0.4, test=0.5).bounds("train")[::-1])
+
+
 def test_test_rows_do_not_choose_the_linear_model(tmp_path, monkeypatch):
     seen = []
     predict = linear.predict

@@ -60,6 +60,15 @@ def test_a_group_pays_for_its_compilation_once(monkeypatch):
     assert (first > 0, second) == (True, 0)  # in turn: the second finds it compiled
 
 
+def test_checkpoints_do_not_say_what_the_settings_say(tmp_path):
+    e = dataclasses.replace(SMALL, steps=2, logs=2)
+    px.run(e, tmp_path / "r")
+    (kept,) = sorted((tmp_path / "r" / "checkpoint").glob("*.npz"))[-1:]
+    with np.load(kept) as arrays:
+        assert not [name for name in arrays.files if "pace" in name]
+        assert "step" in arrays.files
+
+
 VARIANTS = {
     "sequence": {},
     "online": {"mode": "online", "every": 2, "rule_options": {"credit": "window", "window": 3}},

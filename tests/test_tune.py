@@ -59,6 +59,23 @@ def test_a_search_over_a_share_of_the_steps_is_a_short_run_in_the_program_of_the
     assert result.experiment == again.experiment
 
 
+def test_one_program_for_each_kind_of_pace():
+    compiled = Compiled(build(SMALL))
+    tune(SMALL, [1e-3], [0.9, 1.0], compiled=compiled)
+    assert len(run_seeds(SMALL, [0, 1], compiled=compiled)) == 2  # as many lanes, but the rule's own discount
+
+
+@pytest.mark.parametrize("steps", [0, -5, 41])
+def test_a_search_is_no_longer_than_the_run(steps):
+    with pytest.raises(ArgumentError, match="steps"):
+        tune(SMALL, [1e-3], steps=steps)
+
+
+def test_no_candidate_runs_twice():
+    with pytest.raises(ArgumentError, match="twice"):
+        tune(SMALL, [1e-3], [None, 1.0])  # the rule's own is 1.0
+
+
 def test_rates_times_t_and_optimisers_that_start_from_the_rate(monkeypatch):
     """The published rules multiply the learning rate with T; rprop's first state depends on it."""
     e = px.Experiment(task="probe-lag1", rule="published-activity", units=(6,), batch=4, steps=12, logs=1, lr=1e-4,

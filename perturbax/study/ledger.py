@@ -7,7 +7,6 @@ which a seed diverged is worse than any other.
 
 import dataclasses
 import math
-import sys
 from collections.abc import Callable
 from statistics import median
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from perturbax.report.numbers import rounded
 from perturbax.study.results import Results, halfway, lowest_by, reached
 
 HOLDS, PARTLY, FAILS, OPEN = "holds", "holds only against one-step BP", "does not hold", "not measured"
+LEAST = 1e-30  # a loss of 0 has no logarithm
 CLOSE = 1.5  # a ratio up to this counts as alike, in convergence and scaling
 
 
@@ -64,8 +64,8 @@ def _validation(one: Variant) -> float:
 
 
 def loss(one: Variant) -> Stat:
-    """Return the test loss; infinite where any seed diverged."""
-    lost = any(run.status == "diverged" for run in one.runs)
+    """Return the test loss; infinite where any seed diverged, or has none that is finite."""
+    lost = any(run.status == "diverged" or not math.isfinite(run.number("test", "loss")) for run in one.runs)
     return Stat((), math.inf, math.nan) if lost else one.stat("test", "loss")
 
 
@@ -91,14 +91,16 @@ class Ratio(NamedTuple):
         for v, value in ((one, math.inf), (two, 0.0)):
             if math.isinf(loss(v).mean):
                 return cls(value, value, value)
-        mine, its = ({r.seed: max(r.number("test", "loss"), sys.float_info.min) for r in v.runs} for v in (one, two))
+        mine, its = ({r.seed: max(r.number("test", "loss"), LEAST) for r in v.runs} for v in (one, two))
         stat = Stat.of(math.log(mine[seed] / its[seed]) for seed in mine.keys() & its.keys())
         half = stat.half if math.isfinite(stat.half) else 0.0
         return cls(math.exp(stat.mean), math.exp(stat.mean - half), math.exp(stat.mean + half))
 
-    def __str__(self) -> str:
-        """Return the ratio and its interval."""
-        return f"{rounded(self.mean)} ({rounded(self.low)} to {rounded(self.high)})"
+    def times(self, what: str) -> str:
+        """Return `1.2 (0.9 to 1.6) times what`; only what where one of the two has diverged."""
+        if not 0 < self.mean < math.inf:
+            return what
+        return f"{rounded(self.mean)} ({rounded(self.low)} to {rounded(self.high)}) times {what}"
 
 
 def _both(section: Section) -> tuple[Variant, Variant, Variant] | None:
@@ -113,7 +115,7 @@ def _as_good(section: Section) -> tuple[str, str]:
         return "", OPEN
     ours, cut, whole = named
     to_whole, to_cut = Ratio.of(ours, whole), Ratio.of(ours, cut)
-    numbers = f"{', '.join(said(v) for v in named)}; {to_whole} times BPTT's, {to_cut} times one-step BP's"
+    numbers = "; ".join([said(ours), to_cut.times(said(cut)), to_whole.times(said(whole))])
     return numbers, FAILS if min(to_whole.low, to_cut.low) > 1 else PARTLY if to_whole.low > 1 else HOLDS
 
 
@@ -145,7 +147,7 @@ def _beats(one: tuple[str, ...], others: tuple[str, ...]) -> Callable[[Section],
         if not ours or len(named) < len(others):
             return "", OPEN
         ratios = [Ratio.of(ours, v) for v in named]
-        numbers = "; ".join([said(ours), *(f"{r} times {said(v)}" for r, v in zip(ratios, named, strict=True))])
+        numbers = "; ".join([said(ours), *(r.times(said(v)) for r, v in zip(ratios, named, strict=True))])
         return numbers, HOLDS if all(r.high < 1 for r in ratios) else FAILS
 
     return judge
@@ -160,7 +162,7 @@ def _as_bptt(*rules: str) -> Callable[[Section], tuple[str, str]]:
         if not (ours and whole):
             return "", OPEN
         ratio = Ratio.of(ours, whole)
-        return f"{said(ours)}; {ratio} times {said(whole)}", FAILS if ratio.low > 1 else HOLDS
+        return f"{said(ours)}; {ratio.times(said(whole))}", FAILS if ratio.low > 1 else HOLDS
 
     return judge
 

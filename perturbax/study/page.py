@@ -20,6 +20,7 @@ SOLVED = 0.95  # recall
 MEANING = (
     "Test loss: mean and half width of the 95 % t interval over the seeds that did not diverge. lr: the best of the "
     "search on validation data (* at the edge of the list, a better one may lie beyond); search: its forward passes. "
+    "Training recall and accuracy: of the same networks on data they were trained with. "
     "At equal seconds: lowest validation loss within the time that BPTT took for its whole run."
 )
 

@@ -84,8 +84,10 @@ class Results:
 
 
 def _judged(run: Run) -> Run:
-    """Return a run without test results if it diverged: those are of the network that it had before."""
-    return run if run.status != "diverged" else dataclasses.replace(run, result={**(run.result or {}), "test": {}})
+    """Return a run without results on data if it diverged: those are of the network that it had before."""
+    if run.status != "diverged":
+        return run
+    return dataclasses.replace(run, result={**(run.result or {}), "test": {}, "train": {}})
 
 
 def plain(label: str) -> str:

@@ -136,8 +136,9 @@ class Forecast(Task):
         """Return the last rows of the training part as one stream, as long as that of the test part."""
         first, end = self.bounds("train")
         test = self.bounds("test")
-        begin = max(first + self.warmup, end - (test[1] - test[0]))
-        return HeldOut(*self._read(jnp.arange(begin - self.warmup, end)[:, None]), self.warmup)
+        begin = max(first, end - (test[1] - test[0]))
+        start = max(first, begin - self.warmup)
+        return HeldOut(*self._read(jnp.arange(start, end)[:, None]), begin - start)
 
     def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
         """Return `loss`, `mse` in the target's own units squared, and `mse_scaled`, in training variances (= loss)."""
