@@ -38,8 +38,9 @@ class State(NamedTuple):
     pace: Pace  # learning rate, discount, haste: no two of them need a program of their own
 
 
-def start(parts: Parts, seed: Array, pace: Pace) -> State:
-    """Return the state before the first step. Traceable in seed and pace."""
+def start(parts: Parts, seed: Array, pace: Pace | None = None) -> State:
+    """Return the state before the first step; pace None for that of the settings. Traceable in seed and pace."""
+    pace = jax.tree.map(lambda x: jnp.asarray(x, float), pace or Pace(parts.experiment.lr))
     parts, e = parts.tuned(pace), parts.experiment
     net_key, key, learner_key = jr.split(jr.PRNGKey(seed), 3)
     net = parts.network(net_key)

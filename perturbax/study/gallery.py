@@ -169,7 +169,10 @@ def scaling(results: Results, path: Path) -> str:
             lines(ax, results, _by(results, "scaling/", value))
             ax.set_xlabel("units")
             ax.set_ylabel(name)
-    return "Test loss, time and memory against the number of units: Mackey-Glass forecast, equal forward passes."
+    return (
+        "Test loss, time and memory against the number of units: Mackey-Glass forecast, equal forward passes, the "
+        "learning rates of the fair protocol's search at its own size."
+    )
 
 
 def length(results: Results, path: Path) -> str:
