@@ -40,7 +40,8 @@ class State(NamedTuple):
 
 def start(parts: Parts, seed: Array, pace: Pace | None = None) -> State:
     """Return the state before the first step; pace None for that of the settings. Traceable in seed and pace."""
-    pace = jax.tree.map(lambda x: jnp.asarray(x, float), pace or Pace(parts.experiment.lr))
+    pace = Pace(parts.experiment.lr) if pace is None else pace
+    pace = Pace(*jax.tree.map(lambda x: jnp.asarray(x, float), tuple(pace)))
     parts, e = parts.tuned(pace), parts.experiment
     net_key, key, learner_key = jr.split(jr.PRNGKey(seed), 3)
     net = parts.network(net_key)
