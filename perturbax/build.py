@@ -51,7 +51,7 @@ class Parts(NamedTuple):
         lr, discount, haste = pace
         rule = self.rule if discount is None else eqx.tree_at(lambda r: r.discount, self.rule, discount)
         scale = _lr_scale(self.experiment, self.rule, self.task)
-        optimiser = make_optimiser(self.experiment, self.updates, scale, lr, haste)
+        optimiser = make_optimiser(self.experiment, self.updates, lr * scale, haste)
         return self._replace(rule=rule, optimiser=optimiser, decor_rate=lambda count: self.decor_rate(count * haste))
 
 
@@ -201,7 +201,7 @@ def build(given: Experiment) -> Parts:
         net_key, _, key = jr.split(jr.PRNGKey(e.seed), 3)  # the network that training starts from
         rule, options, found = auto.measure(e, rule, task, make_network(e, task.sizes, net_key), key)
         e = _afford(dataclasses.replace(e, rule_options=options), rule_class, e.steps is not None)
-    optimiser = make_optimiser(e, updates, _lr_scale(e, rule, task))
+    optimiser = make_optimiser(e, updates, (e.lr or 0.0) * _lr_scale(e, rule, task))
     # D must come to rest with the weights that read through it: both follow the schedule.
     decor_rate = make_schedule(str(e.schedule), e.decor_lr or 0.0, (e.steps or 0) * updates)
     parts = Parts(e, task, rule, optimiser, decor_rate, updates, found)

@@ -51,19 +51,16 @@ def make_schedule(name: str, lr: float, total: int) -> Any:
         raise ArgumentError(f"schedule {name} cannot span {total} updates: {error}") from error
 
 
-def make_optimiser(
-    e: Experiment, updates: int, scale: int, lr: Any = None, haste: Any = 1.0
-) -> optax.GradientTransformation:
-    """Return the optax optimiser on its schedule, behind a clip of the global norm; lr (traced?) replaces e.lr."""
+def make_optimiser(e: Experiment, updates: int, peak: Any, haste: Any = 1.0) -> optax.GradientTransformation:
+    """Return the optax optimiser on its schedule, behind a clip of the global norm; peak and haste may be traced."""
     name = str(e.optimiser)
     if name not in (names := _optimisers()):
         raise unknown("optimiser", name, names)
-    peak = (e.lr or 0.0) * scale if lr is None else lr * scale
-    rate = make_schedule(str(e.schedule), peak if lr is None else 1.0, (e.steps or 0) * updates)
-    shaped = rate if lr is None else lambda count: peak * rate(count * haste)  # schedules are linear in their rate
+    rate = make_schedule(str(e.schedule), 1.0, (e.steps or 0) * updates)
     try:
-        # Some optimisers take a plain number only.
-        optimiser = getattr(optax, name)(learning_rate=shaped if e.schedule != "constant" else peak)
+        # Schedules are linear in their rate. Some optimisers take a plain number only.
+        shaped = peak if e.schedule == "constant" else lambda count: peak * rate(count * haste)
+        optimiser = getattr(optax, name)(learning_rate=shaped)
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"optimiser {name} cannot be used here: {error}") from error
     return optax.chain(optax.clip_by_global_norm(e.clip), optimiser) if e.clip else optimiser
