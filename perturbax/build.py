@@ -17,7 +17,7 @@ from perturbax.errors import ArgumentError, one_of, positive
 from perturbax.experiment import DEFAULTS, Experiment
 from perturbax.layer import weights
 from perturbax.network import Network
-from perturbax.optimiser import make_optimiser, make_schedule
+from perturbax.optimiser import make_optimiser, make_rate
 from perturbax.rule import Rule, check
 from perturbax.rules import RULES
 from perturbax.task import Task
@@ -48,11 +48,10 @@ class Parts(NamedTuple):
 
     def tuned(self, pace: "Pace") -> "Parts":
         """Return the parts at another pace, whose numbers may be traced."""
-        lr, discount, haste = pace
+        e, (lr, decor_lr, discount, haste) = self.experiment, pace
         rule = self.rule if discount is None else eqx.tree_at(lambda r: r.discount, self.rule, discount)
-        scale = _lr_scale(self.experiment, self.rule, self.task)
-        optimiser = make_optimiser(self.experiment, self.updates, lr * scale, haste)
-        return self._replace(rule=rule, optimiser=optimiser, decor_rate=lambda count: self.decor_rate(count * haste))
+        optimiser = make_optimiser(e, self.updates, lr * _lr_scale(e, self.rule, self.task), haste)
+        return self._replace(rule=rule, optimiser=optimiser, decor_rate=make_rate(e, self.updates, decor_lr, haste))
 
 
 class Pace(NamedTuple):
@@ -60,13 +59,20 @@ class Pace(NamedTuple):
 
     Attributes:
         lr: the learning rate.
+        decor_lr: that of the decorrelating matrices.
         discount: of the rule; None for the rule's own.
         haste: schedules end so many times sooner: for a run over a share of the steps.
     """
 
     lr: Any
+    decor_lr: Any
     discount: Any = None
     haste: Any = 1.0
+
+    @classmethod
+    def of(cls, e: Experiment) -> "Pace":
+        """Return that of an experiment whose settings are filled in."""
+        return cls(e.lr, e.decor_lr)
 
 
 def make_network(e: Experiment, sizes: Sequence[int], key: jax.Array) -> Network:
@@ -91,8 +97,8 @@ def stacked(cell: Any, sizes: Sequence[int], units: Sequence[int], key: jax.Arra
         layers.append(cell(width, n, key=k, **options))
         width = jax.eval_shape(layers[-1].start)[1].shape[-1]
     own = getattr(layers[-1], "readout", None)  # some cells have a readout of their own
-    bias = {"bias": options["bias"]} if "bias" in options else {}  # a network has biases, or none
-    return [*layers, own(sizes[1], key=last) if own else Readout(width, sizes[1], key=last, **bias)]
+    shared = {k: options[k] for k in ("bias", "init") if k in options}  # a network has biases, or none
+    return [*layers, own(sizes[1], key=last) if own else Readout(width, sizes[1], key=last, **shared)]
 
 
 def fill_in(given: Experiment) -> Experiment:
@@ -203,8 +209,7 @@ def build(given: Experiment) -> Parts:
         e = _afford(dataclasses.replace(e, rule_options=options), rule_class, e.steps is not None)
     optimiser = make_optimiser(e, updates, (e.lr or 0.0) * _lr_scale(e, rule, task))
     # D must come to rest with the weights that read through it: both follow the schedule.
-    decor_rate = make_schedule(str(e.schedule), e.decor_lr or 0.0, (e.steps or 0) * updates)
-    parts = Parts(e, task, rule, optimiser, decor_rate, updates, found)
+    parts = Parts(e, task, rule, optimiser, make_rate(e, updates, e.decor_lr), updates, found)
     check(rule, jax.eval_shape(parts.network, jr.PRNGKey(0)))
     _check_optimiser(parts)
     return parts

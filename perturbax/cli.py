@@ -181,6 +181,8 @@ def _compare(args: argparse.Namespace, settings: dict[str, dict[str, str]]) -> i
 def _tune_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("--lrs", metavar="RATE,RATE,...", help="learning rates to try (default: five around --lr)")
+    parser.add_argument("--decor-lrs", metavar="RATE,RATE,...", help="rates of the decorrelating matrices to try, with "
+                        "each of the learning rates (default: --decor-lr alone)")  # fmt: skip
     parser.add_argument("--discounts", metavar="D,D,...", help="discounts to try (default: 0.9, 0.95, 1 and the one "
                         "shipped, where the rule's credit has one and --rule.discount does not name it)")  # fmt: skip
     parser.add_argument("--seeds", metavar="N", default="1", help="seeds of each candidate, from --seed (default: 1)")
@@ -193,7 +195,7 @@ def _tune_arguments(parser: argparse.ArgumentParser) -> None:
 def _tune(args: argparse.Namespace, settings: dict[str, dict[str, str]]) -> int:
     from perturbax.tune import tune_command
 
-    return tune_command(_given(args), settings, args.lrs, args.discounts, args.seeds, Path(args.out))
+    return tune_command(_given(args), settings, args.lrs, args.decor_lrs, args.discounts, args.seeds, Path(args.out))
 
 
 def _diagnose_arguments(parser: argparse.ArgumentParser) -> None:

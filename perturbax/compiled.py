@@ -71,7 +71,7 @@ class Compiled:
 
     def start(self, seed: int, pace: Pace | None = None) -> State:
         """Return the state before the first step; pace None for that of the experiment."""
-        return self._start(jnp.asarray(seed), pace or Pace(self.parts.experiment.lr))
+        return self._start(jnp.asarray(seed), pace or Pace.of(self.parts.experiment))
 
     def advance(self, states: list[State], length: int) -> tuple[list[State], np.ndarray, list[dict[str, Any]], float]:
         """Run a chunk for every state: -> (states, losses `(seeds, length)`, validation metrics, seconds)."""

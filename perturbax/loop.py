@@ -35,12 +35,12 @@ class State(NamedTuple):
     best: Network  # the network with the lowest validation loss so far
     best_loss: Array
     best_step: Array
-    pace: Pace  # learning rate, discount, haste: no two of them need a program of their own
+    pace: Pace  # learning rates, discount, haste: no two of them need a program of their own
 
 
 def start(parts: Parts, seed: Array, pace: Pace | None = None) -> State:
     """Return the state before the first step; pace None for that of the settings. Traceable in seed and pace."""
-    pace = Pace(parts.experiment.lr) if pace is None else pace
+    pace = Pace.of(parts.experiment) if pace is None else pace
     pace = Pace(*jax.tree.map(lambda x: jnp.asarray(x, float), tuple(pace)))
     parts, e = parts.tuned(pace), parts.experiment
     net_key, key, learner_key = jr.split(jr.PRNGKey(seed), 3)

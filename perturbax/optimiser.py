@@ -1,6 +1,7 @@
 """The optimisers and schedules of optax, by name."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import optax
@@ -51,16 +52,21 @@ def make_schedule(name: str, lr: float, total: int) -> Any:
         raise ArgumentError(f"schedule {name} cannot span {total} updates: {error}") from error
 
 
+def make_rate(e: Experiment, updates: int, peak: Any, haste: Any = 1.0) -> Callable[[Any], Any]:
+    """Return update -> learning rate on the experiment's schedule; peak and haste may be traced."""
+    rate = make_schedule(str(e.schedule), 1.0, (e.steps or 0) * updates)
+    return lambda count: peak * rate(count * haste)  # schedules are linear in their rate
+
+
 def make_optimiser(e: Experiment, updates: int, peak: Any, haste: Any = 1.0) -> optax.GradientTransformation:
     """Return the optax optimiser on its schedule, behind a clip of the global norm; peak and haste may be traced."""
     name = str(e.optimiser)
     if name not in (names := _optimisers()):
         raise unknown("optimiser", name, names)
-    rate = make_schedule(str(e.schedule), 1.0, (e.steps or 0) * updates)
+    rate = make_rate(e, updates, peak, haste)
     try:
-        # Schedules are linear in their rate. Some optimisers take a plain number only.
-        shaped = peak if e.schedule == "constant" else lambda count: peak * rate(count * haste)
-        optimiser = getattr(optax, name)(learning_rate=shaped)
+        # Some optimisers take a plain number only.
+        optimiser = getattr(optax, name)(learning_rate=peak if e.schedule == "constant" else rate)
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"optimiser {name} cannot be used here: {error}") from error
     return optax.chain(optax.clip_by_global_norm(e.clip), optimiser) if e.clip else optimiser

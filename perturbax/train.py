@@ -76,7 +76,7 @@ def run_seeds(
 
     Side by side, products are batched: numbers may differ from those of a single run in the last digits.
     Settings that are `auto` are measured once, at the network of the experiment's own seed, for all seeds.
-    compiled: that of an experiment which differs from this one in the learning rate at most.
+    compiled: that of an experiment which differs from this one in learning rates at most.
     """
     for seed in seeds:
         check_seed(seed)
@@ -87,7 +87,7 @@ def run_seeds(
     runs = []
     for i, seed in enumerate(seeds):
         e = dataclasses.replace(parts.experiment, seed=seed)
-        runs.append(_Run(e, folders[i] if folders else None, compiled.start(seed, Pace(e.lr))))
+        runs.append(_Run(e, folders[i] if folders else None, compiled.start(seed, Pace.of(e))))
     groups = [runs] if compiled.abreast else [[one] for one in runs]
     compiled.prepare([one.state for one in groups[0]], compiled.length)
     for one in runs:

@@ -1,4 +1,4 @@
-"""Search for a learning rate, and a discount where the rule has one, by short runs judged on validation data."""
+"""Search for learning rates, and a discount where the rule has one, by short runs judged on validation data."""
 
 import dataclasses
 import math
@@ -33,6 +33,7 @@ class Trial(NamedTuple):
     """One candidate, and the lowest validation loss of each of its seeds; NaN for those that diverged."""
 
     lr: float
+    decor_lr: float | None
     discount: float | None
     losses: tuple[float, ...]
     diverged_at: tuple[int | None, ...]
@@ -44,9 +45,10 @@ class Trial(NamedTuple):
 
 
 class _Lane(NamedTuple):
-    """One run of one candidate."""
+    """One run of one candidate; None for what the experiment has."""
 
     lr: float
+    decor_lr: float | None
     discount: float | None
     seed: int
 
@@ -57,17 +59,19 @@ def tune(
     discounts: Sequence[float | None] = (None,),
     seeds: Sequence[int] = (0,),
     *,
+    decor_lrs: Sequence[float | None] = (None,),
     steps: int | None = None,
     report: Report | None = None,
     compiled: Compiled | None = None,
 ) -> tuple[Parts, list[Trial]]:
-    """Train every candidate lr x discount for the experiment's steps: -> (parts, trials, the best first).
+    """Train every candidate lr x decor_lr x discount for the experiment's steps: -> (parts, trials, the best first).
 
     steps: fewer, in which the schedules run through all the same; compiled: that of the experiment.
 
-    One compiled program advances all candidates and seeds; networks of more than `compiled.VECTORISE` units x batch,
-    which are slower side by side, take turns in it. Judged on validation data: test data are never read. Settings that
-    are `auto` are measured once, for all candidates. Raises ArgumentError for settings that cannot be used.
+    One compiled program advances all candidates and seeds of one decor_lr; networks of more than
+    `compiled.VECTORISE` units x batch, which are slower side by side, take turns in it. Judged on validation data: test
+    data are never read. Settings that are `auto` are measured once, for all candidates. Raises ArgumentError for
+    settings that cannot be used.
     """
     for seed in seeds:
         check_seed(seed)
@@ -79,10 +83,10 @@ def tune(
         raise ArgumentError(f"a search over {steps} steps is longer than the run of {whole}")
     if list(discounts) != [None]:
         discounts = [parts.experiment.rule_options.get("discount") if d is None else d for d in discounts]
-    discounts = _check(parts, lrs, discounts)
-    lanes = [_Lane(lr, d, seed) for lr in lrs for d in discounts for seed in seeds]
+    discounts = _check(parts, lrs, decor_lrs, discounts)
+    lanes = [_Lane(lr, own, d, seed) for own in decor_lrs for lr in lrs for d in discounts for seed in seeds]
     compiled = compiled or Compiled(parts)
-    together = len(lanes) if compiled.abreast else 1
+    together = len(lanes) // len(decor_lrs) if compiled.abreast else 1
     ends = []
     for turn, i in enumerate(range(0, len(lanes), together)):
         several = lanes[i : i + together]
@@ -91,19 +95,26 @@ def tune(
     trials = []
     for i in range(0, len(lanes), len(seeds)):
         losses, diverged = zip(*ends[i : i + len(seeds)], strict=True)
-        trials.append(Trial(lanes[i].lr, lanes[i].discount, losses, diverged))
+        trials.append(Trial(*lanes[i][:3], losses, diverged))
     return parts, sorted(trials, key=lambda t: t.loss)
 
 
-def _check(parts: Parts, lrs: Sequence[float], discounts: Sequence[float | None]) -> list[float | None]:
+def _check(
+    parts: Parts, lrs: Sequence[float], decor_lrs: Sequence[float | None], discounts: Sequence[float | None]
+) -> list[float | None]:
     """Refuse candidates that no run could have."""
-    for name, values in (("lrs", lrs), ("discounts", discounts)):
+    for name, values in (("lrs", lrs), ("decor_lrs", decor_lrs), ("discounts", discounts)):
         if not values:
             raise ArgumentError(f"{name} names no candidate")
         if len(set(values)) < len(values):
             raise ArgumentError(f"{name} names a candidate twice")
     for lr in lrs:
         positive("lrs", lr)
+    for lr in decor_lrs:
+        if lr is not None and parts.experiment.decorrelate == "off":
+            raise ArgumentError("nothing is decorrelated here: decor_lrs needs decorrelate hidden or hidden+input")
+        if lr is not None:
+            positive("decor_lrs", lr)
     for discount in discounts:
         if discount is not None and not discounted(parts.experiment):
             raise ArgumentError(
@@ -131,8 +142,10 @@ def _race(
     compiled: Compiled, lanes: Sequence[_Lane], steps: int, report: Report | None, before: int, total: int
 ) -> list[tuple[float, int | None]]:
     """Run lanes to the last step, side by side: -> (lowest validation loss, step of divergence) of each."""
-    haste = (compiled.parts.experiment.steps or 0) / steps
-    states = [compiled.start(lane.seed, Pace(lane.lr, lane.discount, haste)) for lane in lanes]
+    e = compiled.parts.experiment
+    haste = (e.steps or 0) / steps
+    paces = [Pace(lane.lr, lane.decor_lr or e.decor_lr, lane.discount, haste) for lane in lanes]
+    states = [compiled.start(lane.seed, pace) for lane, pace in zip(lanes, paces, strict=True)]
     diverged: list[int | None] = [None] * len(lanes)
     done = 0
     while done < steps and not all(diverged):
@@ -149,8 +162,8 @@ def _race(
 
 
 def tune_command(
-    given: dict[str, Any], settings: dict[str, dict[str, str]], lrs: str | None, discounts: str | None, seeds: str,
-    out: Path,
+    given: dict[str, Any], settings: dict[str, dict[str, str]], lrs: str | None, decor_lrs: str | None,
+    discounts: str | None, seeds: str, out: Path,
 ) -> int:  # fmt: skip
     """Search, print what was found, and write tune.json and, with the best settings, config.json."""
     store.refuse_occupied(out)
@@ -164,13 +177,14 @@ def tune_command(
         e, steps=max(1, (e.steps or 0) // SHARE) if steps is None else coerce("steps", steps, int)
     )
     rates = [float(f"{(e.lr or 0) * r:.3g}") for r in RATES] if lrs is None else _numbers("lrs", lrs)
+    own: Sequence[float | None] = (None,) if decor_lrs is None else _numbers("decor_lrs", decor_lrs)
     chosen: Sequence[float | None] = (None,)
     if discounts is not None:
         chosen = _numbers("discounts", discounts)
     elif discounted(e) and "discount" not in settings["rule"]:
         chosen = sorted({*DISCOUNTS, e.rule_options["discount"]})
     with progress(e.rule) as bar:
-        parts, trials = tune(short, rates, chosen, range(e.seed, e.seed + count), report=bar)
+        parts, trials = tune(short, rates, chosen, range(e.seed, e.seed + count), decor_lrs=own, report=bar)
     best = trials[0] if math.isfinite(trials[0].loss) else None
     _print(trials, count, best)
     _write(out, whole, parts, trials, best, list(range(e.seed, e.seed + count)))
@@ -190,12 +204,15 @@ def _numbers(name: str, text: str) -> list[float]:
 
 def _print(trials: Sequence[Trial], seeds: int, best: Trial | None) -> None:
     """Print the candidates, the best first."""
-    table = Table("lr", "discount", f"validation loss{f' (mean of {seeds} seeds)' * (seeds > 1)}", "")
+    own = any(trial.decor_lr for trial in trials)
+    loss = f"validation loss{f' (mean of {seeds} seeds)' * (seeds > 1)}"
+    table = Table("lr", *["decor_lr"] * own, "discount", loss, "")
     for trial in trials:
         first = next((at for at in trial.diverged_at if at), None)
         loss = f"{trial.loss:.4g}" if first is None else f"diverged at step {first}"
         discount = "-" if trial.discount is None else f"{trial.discount:g}"
-        row = (f"{trial.lr:g}", discount, loss, "best" if trial is best else "")
+        rates = [f"{rate:g}" for rate in (trial.lr, trial.decor_lr) if rate is not None]
+        row = (*rates, discount, loss, "best" if trial is best else "")
         table.add_row(*(Text(cell, style="bold" if trial is best else "") for cell in row))
     Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
 
@@ -209,12 +226,14 @@ def _write(out: Path, whole: Parts, parts: Parts, trials: Sequence[Trial], best:
         **described, "facts": {"auto": whole.auto, "data": parts.task.digest()}, "seeds": seeds,
         "judged_by": "lowest validation loss, mean over seeds",
         "candidates": [{**t._asdict(), "loss": t.loss} for t in trials],
-        "best": best and {"lr": best.lr, "discount": best.discount, "loss": best.loss},
+        "best": best and {"lr": best.lr, "decor_lr": best.decor_lr, "discount": best.discount, "loss": best.loss},
     }  # fmt: skip
     store.write_json(out / "tune.json", found)
     if best:
         options = whole.experiment.rule_options | ({} if best.discount is None else {"discount": best.discount})
-        e = dataclasses.replace(whole.experiment, lr=best.lr, rule_options=options)
+        e = dataclasses.replace(
+            whole.experiment, lr=best.lr, decor_lr=best.decor_lr or whole.experiment.decor_lr, rule_options=options
+        )
         config = describe(whole._replace(experiment=e))
         del config["facts"]
         store.write_json(out / "config.json", config)

@@ -34,7 +34,7 @@ def test_published_activity_scales_layers_by_their_size():
 
 
 def test_directions():
-    cosine = direction(8, 10_000)["cosine"]
+    cosine = direction(8, 5000, 2)["cosine"]
     assert cosine["node, to-go"]["through time"] > 0.98
     assert cosine["node, to-go"]["cut"] < 0.9
     assert cosine["innovation, to-go"]["through time"] > 0.98

@@ -185,7 +185,7 @@ def test_a_folder_holds_one_study(tmp_path):
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
 
 
-LABELS = ("published-activity", "one-step", "bptt")
+LABELS = ("published-activity", "published-activity+decor", "one-step", "bptt")
 
 
 def measured(n):
@@ -195,7 +195,7 @@ def measured(n):
 def small():
     e = Experiment(task="copy", task_options={"length": 2, "delay": 1}, units=(4,), batch=2, steps=10, logs=2,
                    mode="sequence", optimiser="adam", decorrelate="off")  # fmt: skip
-    jobs = searched("fair/copy", e, LABELS, (1e-3, 1e-2), (42, 101))
+    jobs = searched("fair/copy", e, LABELS, (1e-3, 1e-2), (42, 101), (1e-4, 1e-2))
     return Study(
         "small",
         "perturbax reproduce small",
@@ -234,9 +234,17 @@ def test_a_study_repeated_gives_the_same_numbers(done, tmp_path):
     search = json.loads((root / "fair/copy/tuned/bptt.json").read_text())
     assert search["seed"] not in (42, 101)
     assert search["best"]["loss"] == min(c["loss"] for c in search["candidates"])
-    assert search["forward_passes"] == 2 * 2 * 3  # candidates, a fifth of the steps, passes of BPTT
+    assert search["forward_passes"] == 2 * 5 * 3  # candidates, a chunk of steps, passes of BPTT
     trained = json.loads((root / "fair/copy/bptt-s42/config.json").read_text())["experiment"]
     assert trained["lr"] == search["best"]["lr"]
+    # decorrelation has a rate of its own, searched with each of the others
+    search = json.loads((root / "fair/copy/tuned/published-activity+decor.json").read_text())
+    rates = [(c["lr"], c["decor_lr"]) for c in search["candidates"]]
+    assert sorted(rates) == [(1e-3, 1e-4), (1e-3, 1e-2), (1e-2, 1e-4), (1e-2, 1e-2)]
+    assert len({c["loss"] for c in search["candidates"]}) == 4
+    trained = json.loads((root / "fair/copy/published-activity+decor-s42/config.json").read_text())["experiment"]
+    assert (trained["lr"], trained["decor_lr"]) == (search["best"]["lr"], search["best"]["decor_lr"])
+    assert "| decorrelation lr |" in page
 
 
 def test_only_what_is_missing_is_done_again(done):
@@ -430,7 +438,7 @@ def test_a_run_with_relative_data_goes_on(tmp_path, monkeypatch):
     Path("d.csv").write_text(f"a,b\n{rows}\n")
     e = Experiment(task="series", data="d.csv", task_options={"target": "b", "window": 10, "warmup": 5, "lags": 3},
                    units=(3,), batch=2, steps=4, logs=2, mode="sequence", decorrelate="off")  # fmt: skip
-    study = Study("s", "do s", tuple(searched("fair/series", e, ["one-step"], (1e-2,), (1, 2))))
+    study = Study("s", "do s", tuple(searched("fair/series", e, ["one-step"], (1e-2,), (1, 2), ())))
     work.work(study, tmp_path / "s", quiet)
     (tmp_path / "s/fair/series/one-step-s2/result.json").unlink()
     (tmp_path / "s/fair/series/one-step-s2/weights").unlink()

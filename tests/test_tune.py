@@ -47,11 +47,14 @@ def test_a_candidate_equals_a_plain_run(monkeypatch, x64):
 
 
 def test_a_search_over_a_share_of_the_steps_is_a_short_run_in_the_program_of_the_long_one(x64):
-    long = dataclasses.replace(SMALL, steps=12, logs=4, schedule="cosine", decorrelate="hidden")
+    long = dataclasses.replace(SMALL, steps=12, logs=4, schedule="cosine", decorrelate="hidden", decor_lr=1e-3)
     short = dataclasses.replace(long, steps=6, logs=2)
     compiled = Compiled(build(long))
-    _, (trial,) = tune(long, [1e-2], steps=6, compiled=compiled)
-    assert trial.losses[0] == pytest.approx(alone(dataclasses.replace(short, lr=1e-2)), rel=1e-9)
+    _, trials = tune(long, [1e-2], decor_lrs=[1e-1, long.decor_lr], steps=6, compiled=compiled)
+    for trial in trials:  # the matrices have a rate of their own
+        own = dataclasses.replace(short, lr=1e-2, decor_lr=trial.decor_lr)
+        assert trial.losses[0] == pytest.approx(alone(own), rel=1e-9)
+    assert trials[0].losses != trials[1].losses
     (result,) = run_seeds(dataclasses.replace(long, lr=1e-2), [0], compiled=compiled)
     assert result.summary["compile_seconds"] == 0  # the search has paid
     again = px.run(dataclasses.replace(long, lr=1e-2))
@@ -152,6 +155,8 @@ def test_all_diverged_is_a_failure(capsys, tmp_path):
         (["--discounts", "1.5"], "discount must lie between 0 and 1"),
         (["--discounts", "0.9", "--rule.credit", "same-step"], "no discount to tune"),
         (["--discounts", "0.9", "--rule", "bptt"], "unknown rule setting"),
+        (["--decor-lrs", "1e-3"], "nothing is decorrelated here"),
+        (["--decor-lrs", "0", "--decorrelate", "hidden"], "decor_lrs must be above 0"),
         (["--seeds", "0"], "seeds must be above 0"),
         (["--steps", "0"], "steps must be above 0"),
         (["--rule.samplse", "2"], "did you mean 'samples'"),

@@ -26,9 +26,9 @@ class Dense(FeedForward):
     equation: ClassVar[str] = "y = f(z W + b)"
     papers: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, n_in: int, n: int, *, key: Array, activation: str = "tanh", bias: bool = True):
+    def __init__(self, n_in: int, n: int, *, key: Array, activation: str = "tanh", **synapses: Any):
         one_of("activation", activation, ACTIVATIONS)
-        super().__init__(n_in, n, key=key, bias=bias)
+        super().__init__(n_in, n, key=key, **synapses)
         self.activation = activation
 
     def start(self) -> tuple[Any, Array]:
@@ -49,8 +49,8 @@ class Readout(FeedForward):
     equation: ClassVar[str] = "y = z W + b"
     papers: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True):
-        super().__init__(n_in, n, key=key, bias=bias)
+    def __init__(self, n_in: int, n: int, *, key: Array, **synapses: Any):
+        super().__init__(n_in, n, key=key, **synapses)
 
     def start(self) -> tuple[Any, Array]:
         """Zero output."""

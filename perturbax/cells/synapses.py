@@ -20,6 +20,16 @@ def uniform(key: Array, shape: Sequence[int]) -> Array:
     return jr.uniform(key, tuple(shape), minval=-1.0, maxval=1.0) * shape[0] ** -0.5
 
 
+def xavier(key: Array, shape: Sequence[int]) -> Array:
+    """Return normal weights of variance 2 / (shape[0] + shape[-1]) (Glorot, Bengio 2010)."""
+    for size in shape:
+        positive("the number of units or inputs", size)
+    return jr.normal(key, tuple(shape)) * (2 / (shape[0] + shape[-1])) ** 0.5
+
+
+STARTS = {"default": uniform, "xavier": xavier}
+
+
 def orthogonal(key: Array, n: int, parts: int = 0) -> Array:
     """Return an orthogonal matrix `(n, n)`, or `(n, parts, n)` of them, one per gate: no direction fades at once.
 
@@ -55,13 +65,15 @@ class FeedForward(Layer):
 
     Args:
         bias: whether there is a b.
+        init: how W starts: default (uniform in +-1/sqrt(n_in)) or xavier (normal, variance 2 / (n_in + n)).
     """
 
     W: Array
     b: Array | None
 
-    def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True):
-        self.W = uniform(key, (n_in, n))
+    def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True, init: str = "default"):
+        one_of("init", init, STARTS)
+        self.W = STARTS[init](key, (n_in, n))
         self.b = jnp.zeros(n) if bias else None
 
     def drive(self, z: Array, r: Array) -> Array:
@@ -86,6 +98,8 @@ class Recurrent(Layer):
         sparsity: share of the recurrent weights that do not exist; 0 for a full U.
         pattern: which weights of a sparse U exist: random ones (the same for every network of that size) or ring
             (unit i reads i - 1, ..., i - k).
+        init: default (W uniform in +-1/sqrt(n_in), U as above) or xavier: W normal of variance 2 / (n_in + n), U normal
+            of variance gain^2 / n.
     """
 
     W: Array
@@ -96,16 +110,18 @@ class Recurrent(Layer):
 
     def __init__(
         self, n_in: int, n: int, *, key: Array, bias: bool = True, gain: float = 1.0, sparsity: float = 0.0,
-        pattern: str = "random",
+        pattern: str = "random", init: str = "default",
     ):  # fmt: skip
         if not 0 <= sparsity < 1:
             raise ArgumentError(f"sparsity must lie in [0, 1), not {sparsity}")
         one_of("pattern", pattern, ("random", "ring"))
+        one_of("init", init, STARTS)
         below, own = jr.split(key)
         positive("the number of units", n)
         k = max(1, round((1 - sparsity) * n))
-        self.W = uniform(below, (n_in, n))
-        self.U = gain * (jr.normal(own, (k, n)) * k**-0.5 if sparsity else orthogonal(own, n))
+        self.W = STARTS[init](below, (n_in, n))
+        normal = sparsity or init == "xavier"
+        self.U = gain * (jr.normal(own, (k, n)) * k**-0.5 if normal else orthogonal(own, n))
         self.b = jnp.zeros(n) if bias else None
         self.sparsity, self.pattern = sparsity, pattern
 

@@ -12,9 +12,11 @@ from perturbax.study.jobs import Job, Measure, Train, Tune, searched
 from perturbax.study.measures import alignment
 
 SAME: dict[str, Any] = {
-    "mode": "sequence", "optimiser": "adam", "schedule": "cosine", "clip": 1.0, "decorrelate": "off", "decor_lr": 1e-3,
+    "mode": "sequence", "optimiser": "adam", "schedule": "cosine", "clip": 1.0, "decorrelate": "off",
 }  # fmt: skip
 """What all runs of the fair protocol have in common."""
+FAIR_RATES, FAIR_DECOR_RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2), (1e-4, 1e-3, 1e-2)
+LOW_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # for large and feed-forward networks
 
 
 class Sizes(NamedTuple):
@@ -24,6 +26,7 @@ class Sizes(NamedTuple):
         units: of all networks whose size is not what is varied.
         batch: sequences per batch.
         scaled: units of the scaling experiment.
+        scaled_passes: forward passes of its runs.
         lengths: symbols (and blanks) of the copy task.
         passes: forward passes of each run.
         sigmas: of the sensitivity to sigma.
@@ -37,6 +40,7 @@ class Sizes(NamedTuple):
     units: int
     batch: int
     scaled: tuple[int, ...]
+    scaled_passes: int
     lengths: tuple[int, ...]
     passes: int
     sigmas: tuple[float, ...]
@@ -48,10 +52,10 @@ class Sizes(NamedTuple):
 
 
 SIZES = {
-    "quick": Sizes(32, 16, (32, 128), (2, 4), 600, (1e-4, 1e-2), (0.0, 0.1), ("copy",), 60, 32, 2000),
+    "quick": Sizes(32, 16, (64, 128), 300, (2, 4), 600, (1e-4, 1e-2), (0.0, 0.1), ("copy",), 60, 32, 2000),
     "full": Sizes(
-        128, 32, (100, 200, 500, 1000, 2000), (4, 8, 16, 32), 9000, (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 0.3),
-        (0.0, 0.01, 0.03, 0.1, 0.3), ("copy", "mackey-glass"), 1000, 256, 30_000,
+        64, 16, (100, 200, 500, 1000, 2000), 300, (4, 8, 16, 32), 4500, (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 0.3),
+        (0.0, 0.01, 0.03, 0.1, 0.3), ("copy", "mackey-glass"), 1000, 128, 10_000,
     ),
 }  # fmt: skip
 
@@ -65,7 +69,6 @@ NOISY = (
 )  # fmt: skip
 DENSE = ("node", "node+decor", "iterative:samples=3", "iterative+decor:samples=3", "activity", "activity+decor",
          "activity:difference=noisy", "bptt", "bptt+decor", "frozen")  # fmt: skip
-DENSE_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 
 
 def further(
@@ -84,8 +87,8 @@ def further(
 
     jobs: list[Job] = []
     for n in size.scaled:
-        base = dataclasses.replace(mackey, units=(n,))
-        jobs += [train(f"scaling/{n}", label, base, label) for label in SCALED]
+        base = dataclasses.replace(mackey, units=(n,), passes=size.scaled_passes)
+        jobs += searched(f"scaling/{n}", base, SCALED, LOW_RATES, few, ())
     for n in size.lengths:
         base = dataclasses.replace(copy, units=(size.units,), task_options={"length": n, "delay": n})
         jobs += [train(f"length/{n}", label, base, label) for label in LONG]
@@ -116,6 +119,6 @@ def _feed_forward(name: str, task: dict[str, Any], size: Sizes, seeds: Sequence[
     )  # fmt: skip
     plain = [label for label in DENSE if "+decor" not in label]
     decorrelated = [label for label in DENSE if "+decor" in label]
-    jobs = searched(f"feed-forward/{name}", base, plain, DENSE_RATES, seeds)
+    jobs = searched(f"feed-forward/{name}", base, plain, LOW_RATES, seeds, FAIR_DECOR_RATES)
     every = {"decorrelate": "hidden+input"}  # every layer's input, the image too
-    return jobs + searched(f"feed-forward/{name}", base, decorrelated, DENSE_RATES, seeds, **every)
+    return jobs + searched(f"feed-forward/{name}", base, decorrelated, LOW_RATES, seeds, FAIR_DECOR_RATES, **every)

@@ -8,18 +8,18 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, PyTree
 
-from perturbax.build import build
-from perturbax.cells import Readout, Tanh
+from perturbax.build import build, stacked
+from perturbax.cells import Tanh
 from perturbax.compiled import Compiled
 from perturbax.experiment import Experiment
 from perturbax.gradient import forward
-from perturbax.layer import weights
 from perturbax.loop import judged
 from perturbax.network import Network
 from perturbax.rule import Rule, value_and_estimate
 from perturbax.rules import RULES
 
 STEPS, INPUTS = 20, 2
+PLAIN = {"bias": False, "init": "xavier"}  # the cells of the public code
 NAMES = ("W0", "R", "W1")
 
 
@@ -28,16 +28,10 @@ def mse(y: Array, target: Array) -> Array:
     return jnp.mean((y - target) ** 2, -1)
 
 
-def problem(n: int, batch: int, steps: int = STEPS) -> tuple[Network, Array, Array]:
+def problem(n: int, batch: int, steps: int = STEPS, seed: int = 0) -> tuple[Network, Array, Array]:
     """Return a network without biases (Xavier-normal weights) and random data."""
-    key, a, b = jr.split(jr.key(0), 3)
-    keys = jr.split(key, 5)
-    below, above = Tanh(INPUTS, n, key=keys[0], bias=False), Readout(n, 1, key=keys[1], bias=False)
-    net = Network((below, above))
-    shapes, tree = jax.tree.flatten(weights(net))
-    drawn = [jr.normal(k, w.shape) * (2 / sum(w.shape)) ** 0.5 for k, w in zip(keys[2:], shapes, strict=True)]
-    some = tree.unflatten(drawn)
-    net = jax.tree.map(lambda w, new: w if new is None else new, net, some, is_leaf=lambda x: x is None)
+    key, a, b = jr.split(jr.key(seed), 3)
+    net = Network(stacked(Tanh, (INPUTS, 1), (n,), key, **PLAIN))
     return net, jr.normal(a, (steps, batch, INPUTS)), jr.normal(b, (steps, batch, 1))
 
 
@@ -108,7 +102,7 @@ def reservoir_in_disguise(units: int, epochs: int, lr: float) -> dict[str, Any]:
     """Mackey-Glass recall, published activity perturbation: how far R moves, and the same run with R and W0 frozen."""
     common: dict[str, Any] = {
         "task": "mackey-glass", "task_options": {"direction": "recall"}, "units": (units,), "batch": 1,
-        "cell_options": {"bias": False}, "schedule": "constant", "clip": 0.0, "mode": "online", "every": 1, "logs": 1,
+        "cell_options": PLAIN, "schedule": "constant", "clip": 0.0, "mode": "online", "every": 1, "logs": 1,
         "decorrelate": "off", "optimiser": "sgd", "steps": 35 * epochs,
     }  # fmt: skip
     found: dict[str, Any] = {}
@@ -122,7 +116,7 @@ def reservoir_in_disguise(units: int, epochs: int, lr: float) -> dict[str, Any]:
         after, test = arrays(matrices(state.learner.net)), compiled.test
         score = judged(compiled.parts.task, state.learner.net, *test)
         found[name] = {
-            "test_mse": float(score["mse_scaled"]), "last_loss": float(losses[0, -1]),
+            "test_mse": float(score["mse"]), "last_loss": float(losses[0, -1]),
             "moved": {k: float(jnp.linalg.norm(after[k] - before[k]) / jnp.linalg.norm(before[k])) for k in NAMES},
         }  # fmt: skip
     return found
@@ -135,9 +129,17 @@ def matrices(net: Network) -> PyTree:
     return [below.W, below.U, above.W]
 
 
-def direction(n: int, draws: int) -> dict[str, Any]:
-    """Cosine of mean estimates, all weights together, with the gradient cut at every step and through time."""
-    net, xs, ys = problem(n, 1, 4)
+def direction(n: int, draws: int, networks: int) -> dict[str, Any]:
+    """Cosine of mean estimates, all weights together, with the gradient cut at every step and through time.
+
+    Mean over networks, each on data of its own.
+    """
+    every = [_directions(*problem(n, 1, 4, seed), draws) for seed in range(networks)]
+    means = jax.tree.map(lambda *xs: sum(xs) / networks, *every)
+    return {"cosine": means}
+
+
+def _directions(net: Network, xs: Array, ys: Array, draws: int) -> dict[str, dict[str, float]]:
     cut, whole = flat(exact(net, xs, ys, "one-step")), flat(exact(net, xs, ys))
     made: dict[str, Any] = RULES
     rules = {
@@ -153,14 +155,14 @@ def direction(n: int, draws: int) -> dict[str, Any]:
         found[name] = {
             "cut": cosine(mean, cut), "through time": cosine(mean, whole), "with half the draws": cosine(mean, half),
         }  # fmt: skip
-    return {"cosine": found}
+    return found
 
 
 def memorising(units: int, updates: int) -> dict[str, Any]:
     """Copy with one fixed sequence, published backpropagation: recall of the training sequence, and of another."""
     e = Experiment(
         task="copy", task_options={"length": 100, "delay": 10, "fresh": False}, rule="one-step", units=(units,),
-        batch=1, cell_options={"bias": False}, optimiser="adam", schedule="constant", clip=0.0, mode="sequence",
+        batch=1, cell_options=PLAIN, optimiser="adam", schedule="constant", clip=0.0, mode="sequence",
         lr=1e-3, steps=updates, logs=1, decorrelate="off",
     )  # fmt: skip
     compiled = Compiled(build(e))
@@ -191,7 +193,8 @@ FINDINGS: dict[str, tuple[Callable[..., dict[str, Any]], dict[str, Any]]] = {
     "2-sigma": (scaled_by_sigma, {"n": 8, "draws": 20_000}),
     "3-layers": (scaled_by_layer, {"n": 64, "draws": 20_000}),
     "4-reservoir": (reservoir_in_disguise, {"units": 500, "epochs": 3, "lr": 5e-5}),
-    "5-direction": (direction, {"n": 8, "draws": 50_000}),
+    "4-reservoir-fast": (reservoir_in_disguise, {"units": 500, "epochs": 3, "lr": 1e-3}),
+    "5-direction": (direction, {"n": 8, "draws": 20_000, "networks": 5}),
     "6-memorising": (memorising, {"units": 500, "updates": 150}),
     "7-batch": (shared_difference, {"n": 16, "draws": 1000}),
 }

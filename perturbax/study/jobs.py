@@ -66,13 +66,16 @@ class Tune(Job):
 
     Attributes:
         experiment: the run that is searched for.
-        rates: the candidates; each is run for one in `SEARCH` of its steps.
+        rates: the candidates; each is run for one in `SEARCH` of its steps, or some more.
         seed: the only one of the search; none that is judged later.
+        decor_rates: the candidates for the decorrelating matrices, with each of the rates; None alone for what the
+            experiment has.
     """
 
     experiment: Experiment
     rates: tuple[float, ...]
     seed: int
+    decor_rates: tuple[float | None, ...] = (None,)
 
     def path(self, root: Path) -> Path:
         """Return the file of its results."""
@@ -86,22 +89,28 @@ class Tune(Job):
         """Search, and write what was found and what it cost."""
         began = time.perf_counter()
         compiled = _compiled(self.experiment)
-        e = compiled.parts.experiment
-        steps = max(1, (e.steps or 0) // SEARCH)
+        # Whole chunks, so that the runs' own program does for the search.
+        steps = compiled.length * -(-(compiled.parts.experiment.steps or 0) // (SEARCH * compiled.length))
         parts, trials = tune(
-            self.experiment, self.rates, seeds=(self.seed,), steps=steps, report=report, compiled=compiled
-        )
+            self.experiment, self.rates, seeds=(self.seed,), decor_lrs=self.decor_rates, steps=steps, report=report,
+            compiled=compiled,
+        )  # fmt: skip
         best = best_of(trials)
         _keep(self.path(root), {
             **describe(parts, self.label), "seed": self.seed, "steps": steps,
-            "candidates": [{"lr": t.lr, "loss": t.loss} for t in trials], "best": {"lr": best.lr, "loss": best.loss},
+            "candidates": [_tried(t) for t in trials], "best": _tried(best),
             "seconds": time.perf_counter() - began,
             "forward_passes": len(trials) * steps * parts.passes,
         })  # fmt: skip
 
     def plan(self) -> dict[str, Any]:
         """Experiment and candidates."""
-        return {"tune": _plan(self.experiment), "rates": list(self.rates), "seed": self.seed}
+        return {"tune": _plan(self.experiment), "rates": list(self.rates), "seed": self.seed,
+                "decor_rates": list(self.decor_rates)}  # fmt: skip
+
+
+def _tried(t: Trial) -> dict[str, Any]:
+    return {"lr": t.lr, **({"decor_lr": t.decor_lr} if t.decor_lr else {}), "loss": t.loss}
 
 
 def _compiled(e: Experiment) -> Compiled:
@@ -127,8 +136,8 @@ def _plan(e: Experiment) -> dict[str, Any]:
 
 
 def best_of(trials: list[Trial]) -> Trial:
-    """Return the candidate with the lowest loss; the lowest rate where all diverged."""
-    return trials[0] if math.isfinite(trials[0].loss) else min(trials, key=lambda t: t.lr)
+    """Return the candidate with the lowest loss; the lowest rates where all diverged."""
+    return trials[0] if math.isfinite(trials[0].loss) else min(trials, key=lambda t: (t.lr, t.decor_lr or 0.0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +145,7 @@ class Train(Job):
     """Runs of one setting, a run folder for every seed.
 
     Attributes:
-        experiment: the run; its learning rate is that of the search, if there was one.
+        experiment: the run; its learning rates are those of the search, if there was one.
         seeds: the seeds.
         tuned: the search.
     """
@@ -161,7 +170,8 @@ class Train(Job):
         """Train what is missing, go on with what was stopped."""
         e = self.experiment
         if self.tuned:
-            e = dataclasses.replace(e, lr=float(store.read_json(self.tuned.path(root))["best"]["lr"]))
+            best = store.read_json(self.tuned.path(root))["best"]
+            e = dataclasses.replace(e, **{k: float(v) for k, v in best.items() if k != "loss"})
         e = fill_in(e)
         folders = self.folders(root)
         compiled = _compiled(self.experiment)
@@ -177,16 +187,19 @@ class Train(Job):
 
 
 def searched(
-    group: str, base: Experiment, labels: Sequence[str], rates: Sequence[float], seeds: Sequence[int], **changes: Any
-) -> list[Job]:
+    group: str, base: Experiment, labels: Sequence[str], rates: Sequence[float], seeds: Sequence[int],
+    decor_rates: Sequence[float], **changes: Any,
+) -> list[Job]:  # fmt: skip
     """Return for every label (as in `compare`) a search over learning rates, and runs at the best of them.
 
-    changes: fields of the experiment that take the place of what a label says.
+    decor_rates: for the labels with decorrelation; changes: fields of the experiment that take the place of what a
+    label says.
     """
     jobs: list[Job] = []
     for label in labels:
         e = dataclasses.replace(of_variant(base, parse_variant(label), {}), **changes)
-        search = Tune(group, label, e, tuple(rates), TUNING_SEED)
+        own = tuple(decor_rates) if "+decor" in label else (None,)
+        search = Tune(group, label, e, tuple(rates), TUNING_SEED, own)
         jobs += [search, Train(group, label, e, tuple(seeds), search)]
     return jobs
 

@@ -19,8 +19,8 @@ from perturbax.study.results import Results, gap, halfway, lowest_by, per_update
 SOLVED = 0.95  # recall
 MEANING = (
     "Test loss: mean and half width of the 95 % t interval over the seeds that did not diverge. lr: the best of the "
-    "search on validation data (* at the edge of the list, a better one may lie beyond); search: its forward passes. "
-    "Training recall and accuracy: of the same networks on data they were trained with. "
+    "search on validation data (* at the edge of the list, a better one may lie beyond), decorrelation lr likewise; "
+    "search: its forward passes. Training recall and accuracy: of the same networks on data they were trained with. "
     "At equal seconds: lowest validation loss within the time that BPTT took for its whole run."
 )
 
@@ -79,9 +79,10 @@ def _group(results: Results, group: str) -> str:
     seconds = [r.number("seconds") for v in section.variants if v.rule == "bptt" for r in v.runs]
     limit = median(seconds) if seconds else math.inf
     seen = [k for k in metrics if k in ("recall", "accuracy") and any(v.stat("train", k) for v in section.variants)]
-    heads = ["rule", "test loss", *metrics, *(f"training {k}" for k in seen), "at equal seconds", "lr", "search",
-             "passes", "updates", "seconds", "diverged"]  # fmt: skip
-    rows = [_row(v, metrics, seen, limit, searches.get(v.label)) for v in section.variants]
+    own = any("decor_lr" in one["best"] for one in searches.values())
+    heads = ["rule", "test loss", *metrics, *(f"training {k}" for k in seen), "at equal seconds", "lr",
+             *["decorrelation lr"] * own, "search", "passes", "updates", "seconds", "diverged"]  # fmt: skip
+    rows = [_row(v, metrics, seen, limit, searches.get(v.label), own) for v in section.variants]
     for name, own in section.baselines.items():
         known = [interval(own[k]) if k in own else DASH for k in ("loss", *metrics)]
         rows.append([name, *known, *[""] * (len(heads) - len(known) - 1)])
@@ -90,21 +91,27 @@ def _group(results: Results, group: str) -> str:
     return "\n\n".join(parts + ([costs(section)] if _tabled(group) else []))
 
 
-def _row(v: Variant, metrics: list[str], seen: list[str], limit: float, search: dict[str, Any] | None) -> list[str]:
+def _row(
+    v: Variant, metrics: list[str], seen: list[str], limit: float, search: dict[str, Any] | None, own: bool
+) -> list[str]:
     e = v.first.experiment
     diverged = sum(run.status == "diverged" for run in v.runs)
-    edge = ""
-    if search:
-        rates = [c["lr"] for c in search["candidates"]]
-        edge = "*" if search["best"]["lr"] in (min(rates), max(rates)) else ""
+    decor = [_rate(e, "decor_lr", search) if search and "decor_lr" in search["best"] else ""] * own
     timed = Stat.of(lowest_by(run, "seconds", limit) for run in v.runs) if math.isfinite(limit) else Stat.of(())
     return [
         f"`{v.label}`", interval(v.stat("test", "loss")), *(interval(v.stat("test", k)) for k in metrics),
         *(interval(v.stat("train", k)) for k in seen),
-        interval(timed) if timed else DASH, f"{e['lr']:g}{edge}", f"{search['forward_passes']:,}" if search else DASH,
+        interval(timed) if timed else DASH, _rate(e, "lr", search), *decor,
+        f"{search['forward_passes']:,}" if search else DASH,
         count(v.stat("forward_passes").mean), count(v.stat("updates").mean), rounded(v.stat("seconds").mean, 2),
         f"{diverged} of {len(v.runs)}" if diverged else "",
     ]  # fmt: skip
+
+
+def _rate(e: dict[str, Any], name: str, search: dict[str, Any] | None) -> str:
+    """A rate of a run, with * where the search had it at the edge of its list."""
+    tried = [c[name] for c in search["candidates"]] if search else []
+    return f"{e[name]:g}{'*' * (e[name] in tried and e[name] in (min(tried), max(tried)))}"
 
 
 def costs(section: Section) -> str:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from perturbax.errors import ArgumentError, one_of
 from perturbax.experiment import Experiment
-from perturbax.study.extras import SAME, further
+from perturbax.study.extras import FAIR_DECOR_RATES, FAIR_RATES, SAME, further
+from perturbax.study.findings import PLAIN
 from perturbax.study.jobs import Job, Study, Tune, searched
 
 PROTOCOLS = ("published", "fair")
@@ -26,13 +27,11 @@ class Budget(NamedTuple):
 
     Attributes:
         units: of the published protocol; the public code has 500.
-        epochs: passes over the training rows of Mackey-Glass, online; the weather gets a tenth, or one.
+        epochs: passes over the training rows of Mackey-Glass, online; the weather gets one.
         updates: on the one copy sequence.
         fair_units: of the fair protocol.
         batch: of the fair protocol.
         passes: forward passes of a fair run.
-        rates: candidates of the published protocol, from the range in the public code.
-        fair_rates: candidates of the fair protocol.
         horizons: of the weather, in hours.
         further: sizes of the further experiments.
     """
@@ -43,17 +42,15 @@ class Budget(NamedTuple):
     fair_units: int
     batch: int
     passes: int
-    rates: tuple[float, ...]
-    fair_rates: tuple[float, ...]
     horizons: tuple[int, ...]
     further: str
 
 
-# As many rates as seeds: a search and its runs then share one compiled program.
-RATES, FAIR_RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3), (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+# As many rates as seeds: a search and its runs then share one compiled program. Ranges as in the public code.
+RATES, DECOR_RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3), (1e-6, 1e-5, 1e-4)
 BUDGETS = {
-    "quick": Budget(64, 3, 100, 32, 16, 900, RATES, FAIR_RATES, (24,), "quick"),
-    "full": Budget(500, 50, 1000, 128, 32, 9000, RATES, (1e-4, *FAIR_RATES), (1, 24, 48), "full"),
+    "quick": Budget(64, 3, 100, 32, 16, 900, (24,), "quick"),
+    "full": Budget(500, 5, 150, 64, 16, 4500, (1, 24, 48), "full"),
 }
 
 
@@ -113,34 +110,35 @@ def _published(size: Budget, files: dict[str, Path]) -> list[Job]:
     rows, an update for each.
     """
     common: dict[str, Any] = {
-        "units": (size.units,), "cell_options": {"bias": False}, "batch": 1, "schedule": "constant", "clip": 0.0,
-        "decorrelate": "off", "decor_lr": 1e-5, "mode": "sequence", "every": 1, "logs": 20,
+        "units": (size.units,), "cell_options": PLAIN, "batch": 1, "schedule": "constant", "clip": 0.0,
+        "decorrelate": "off", "mode": "sequence", "every": 1, "logs": 20,
     }  # fmt: skip
     streams: dict[str, dict[str, Any]] = {
         "mackey-glass": {"task": "mackey-glass", "task_options": {"direction": "recall"}, "steps": 35 * size.epochs}
     }
     for horizon in size.horizons if "weather" in files else ():
-        options = {
-            "horizon": horizon,
-            "valid": 0.0417,
-            "test": 0.0417,
-        }  # the last 1,462 hours are for testing, as many for validation
-        steps = 320 * max(1, size.epochs // 10)
+        # The last 1,462 hours are for testing, as many for validation; the rest is 320 times 100 rows.
+        options = {"horizon": horizon, "valid": 0.0417, "test": 0.0417}
         streams[f"weather-{horizon}"] = {"task": "weather", "data": str(files["weather"]), "task_options": options,
-                                         "steps": steps, "cell_options": {"bias": False, "gain": 1.0}}  # fmt: skip
-    streamed = (*PERTURBATION, "one-step", "one-step+decor", "frozen", "node:credit=window")
+                                         "steps": 320, "cell_options": {**PLAIN, "gain": 1.0}}  # fmt: skip
+    streamed = (*PERTURBATION, "one-step", "one-step+decor", "node:credit=window")
     backwards = ("bptt", "bptt+decor", "mirror")
     jobs: list[Job] = []
     for name, task in streams.items():
         online, windows = Experiment(**{**common, **task, "mode": "online"}), Experiment(**{**common, **task})
-        jobs += searched(f"published/{name}", online, streamed, size.rates, SEEDS)
-        jobs += searched(f"published/{name}", windows, backwards, FAIR_RATES, SEEDS)  # fewer updates
-    whole = (*PERTURBATION, *BACKPROPAGATION, "frozen", "node:credit=to-go", "mirror")
+        jobs += searched(f"published/{name}", online, streamed, RATES, SEEDS, DECOR_RATES)
+        # The published rules multiply the gradient of the readout by about sqrt(N): without it, larger rates.
+        jobs += searched(f"published/{name}", online, ("frozen",), FAIR_RATES, SEEDS, ())
+        jobs += searched(f"published/{name}", windows, backwards, FAIR_RATES, SEEDS, DECOR_RATES)  # fewer updates
+    others = (*BACKPROPAGATION, "frozen", "node:credit=to-go", "mirror")
     copy = {"task": "copy", "task_options": {"length": 100, "delay": 10, "fresh": False}, "steps": size.updates}
-    jobs += searched("published/copy", Experiment(**{**common, **copy}), whole, size.rates, SEEDS)
+    sequences = {"published/copy": copy}
     if "mnist" in files:
-        images = {**_psmnist(files), "batch": 100, "steps": size.updates}
-        jobs += searched("published/psmnist", Experiment(**{**common, **images}), whole, size.rates, SEEDS)
+        sequences["published/psmnist"] = {**_psmnist(files), "batch": 100, "steps": size.updates}
+    for group, task in sequences.items():
+        e = Experiment(**{**common, **task})
+        jobs += searched(group, e, PERTURBATION, RATES, SEEDS, DECOR_RATES)
+        jobs += searched(group, e, others, FAIR_RATES, SEEDS, DECOR_RATES)
     return jobs
 
 
@@ -168,5 +166,5 @@ def _fair(size: Budget, files: dict[str, Path]) -> list[Job]:
         tasks["psmnist"] = _psmnist(files)
     jobs: list[Job] = []
     for name, task in tasks.items():
-        jobs += searched(f"fair/{name}", Experiment(**{**common, **task}), FAIR, size.fair_rates, SEEDS)
+        jobs += searched(f"fair/{name}", Experiment(**{**common, **task}), FAIR, FAIR_RATES, SEEDS, FAIR_DECOR_RATES)
     return jobs

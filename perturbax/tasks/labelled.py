@@ -76,9 +76,10 @@ class Labelled(Classify):
         return HeldOut(*self._read(part, jnp.arange(len(self.opened[part].label))))
 
     def seen(self) -> HeldOut:
-        """Return the first sequences of the training part, as many as there are in the test part."""
-        count = min(len(self.opened[part].label) for part in ("train", "test"))
-        return HeldOut(*self._read("train", jnp.arange(count)))
+        """Return sequences of the training part, as many as there are in the test part, evenly spaced."""
+        whole, test = (len(self.opened[part].label) for part in ("train", "test"))
+        count = min(whole, test)
+        return HeldOut(*self._read("train", jnp.arange(count) * whole // count))  # files may be sorted by label
 
     def baselines(self) -> dict[str, Metrics]:
         """Return the test metrics of the training frequencies of the classes: always the most frequent one."""
