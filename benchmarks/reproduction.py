@@ -1,7 +1,7 @@
 """The page of a finished study as part of the docs.
 
-perturbax reproduce paper --budget quick --out results/quick
-python benchmarks/reproduction.py results/quick     # -> docs/reproduction.md, with the figures of the study
+perturbax reproduce paper --budget full --data WTH.csv --out results/full
+python benchmarks/reproduction.py results/full     # -> docs/reproduction.md, with the figures of the study
 """
 
 import argparse

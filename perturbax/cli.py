@@ -16,8 +16,8 @@ EXPERIMENTS = ("run", "compare", "diagnose", "taxonomy", "tune")  # commands tha
 METAVARS = {"units": "N,N,...", "data": "FILE", "lr": "RATE", "decor_lr": "RATE", "clip": "NORM"}
 CHOICES = {"mode": "sequence|online", "decorrelate": "off|hidden|hidden+input",
            "residual": "true|false", "normalise": "true|false"}  # fmt: skip
-AGAIN = {"run": "with --out, go on with --resume FOLDER", "compare": "what is done is kept, the same command goes on",
-         "reproduce": "what is done is kept, the same command goes on"}  # fmt: skip
+KEPT = "what is done is kept, the same command goes on"
+AGAIN = {"run": "with --out, go on with --resume FOLDER", "compare": KEPT, "reproduce": KEPT}
 EPILOG = """every --task.NAME, --rule.NAME and --cell.NAME setting of the chosen classes is listed at the end of
 `perturbax run --help`; add --rule activity (say) to see those of another one"""
 

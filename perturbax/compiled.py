@@ -59,9 +59,9 @@ class Compiled:
         """Return the arrays of a state by name; the pace follows from the settings."""
         return store.named(state._replace(pace=None))
 
-    def restored(self, seed: int, arrays: dict[str, Any], path: Path) -> State:
-        """Return the state that these arrays were."""
-        first = self.start(seed)
+    @staticmethod
+    def restored(first: State, arrays: dict[str, Any], path: Path) -> State:
+        """Return the state that these arrays were, of the run with that first state."""
         return store.fill(first._replace(pace=None), arrays, path)._replace(pace=first.pace)
 
     def charge(self) -> float:

@@ -154,7 +154,8 @@ def _of_run(folder: Path, given: dict[str, Any], settings: dict[str, dict[str, s
     arrays = store.read_arrays(found[1])
     times = ("seconds", "compile_seconds")
     arrays = {k: v for k, v in arrays.items() if k not in times}
-    state = Compiled(parts).restored(own.seed, arrays, found[1])
+    compiled = Compiled(parts)
+    state = compiled.restored(compiled.start(own.seed), arrays, found[1])
     asked = build(experiment_from(own, given, settings))
     same = (asked.experiment.rule, asked.experiment.rule_options) == (own.rule, own.rule_options)
 

@@ -113,7 +113,7 @@ def _restore(compiled: Compiled, experiment: Experiment, folder: Path) -> _Run:
         arrays = store.read_arrays(path)
         one.seconds = float(arrays.pop("seconds", 0.0))
         one.compile_seconds = float(arrays.pop("compile_seconds", 0.0))
-        one.state = compiled.restored(experiment.seed, arrays, path)
+        one.state = compiled.restored(one.state, arrays, path)
     one.metrics = store.rewind(folder, step)
     return one
 

@@ -12,6 +12,7 @@ import tiny
 from jaxtyping import Array
 
 import perturbax as px
+from perturbax.build import stacked
 from perturbax.credit import Credit, Pairing, to_go, windowed
 from perturbax.errors import ArgumentError, LayerError
 from perturbax.noise import Gaussian, Rademacher
@@ -269,6 +270,20 @@ def test_a_second_call_compiles_nothing():
     for i in range(3):
         run(px.RULES["node"](sigma=10.0**-i, discount=0.5 + 0.1 * i, credit="to-go"), net, xs, ys, jr.key(i))
     assert len(count) == 1
+
+
+@pytest.mark.parametrize("cell", ["tanh", "sparse-tanh", "leaky", "dense"])
+def test_xavier_weights_have_the_variance_of_glorot(cell):
+    """Those of the published code: W0, R, W1 normal, variance 2 / (inputs + outputs); the readout is no exception."""
+    options = {"init": "xavier", **({"gain": 0.5} if cell != "dense" else {}), "bias": False}
+    below, above = stacked(px.CELLS[cell], (200, 100), (400,), jr.key(0), **options)
+    wanted = [(below.W, 2 / 600), (getattr(below, "U", None), 0.25 / len(getattr(below, "U", "-"))), (above.W, 2 / 500)]
+    for array, variance in wanted:
+        if array is not None:
+            assert float(jnp.var(array)) == pytest.approx(variance, rel=0.05)
+            assert float(jnp.mean((array / array.std()) ** 4)) == pytest.approx(3, abs=0.2)  # normal
+    with pytest.raises(ArgumentError, match="choose from default, xavier"):
+        px.CELLS[cell](2, 3, key=jr.key(0), init="he")
 
 
 def test_lstm_is_the_textbooks(x64):

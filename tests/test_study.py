@@ -304,7 +304,7 @@ def judged(tmp_path, losses):
 
 
 ALIKE = "ANP, with decorrelation or without, performs like BPTT"
-SCALES = "ANP scales with the number of units as BPTT does"
+SCALES = "ANP scales with units as BPTT does: its distance from BPTT does not grow"
 STRONG = "ANP strongly outperforms node and weight perturbation"
 
 

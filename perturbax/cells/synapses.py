@@ -98,8 +98,8 @@ class Recurrent(Layer):
         sparsity: share of the recurrent weights that do not exist; 0 for a full U.
         pattern: which weights of a sparse U exist: random ones (the same for every network of that size) or ring
             (unit i reads i - 1, ..., i - k).
-        init: default (W uniform in +-1/sqrt(n_in), U as above) or xavier: W normal of variance 2 / (n_in + n), U normal
-            of variance gain^2 / n.
+        init: how W and U start: default (uniform in +-1/sqrt(n_in), orthogonal) or xavier (both normal, of variance
+            2 / (n_in + n) and gain^2 / n).
     """
 
     W: Array
