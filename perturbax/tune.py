@@ -61,17 +61,18 @@ def tune(
     *,
     decor_lrs: Sequence[float | None] = (None,),
     steps: int | None = None,
+    width: int | None = None,
     report: Report | None = None,
     compiled: Compiled | None = None,
 ) -> tuple[Parts, list[Trial]]:
     """Train every candidate lr x decor_lr x discount for the experiment's steps: -> (parts, trials, the best first).
 
-    steps: fewer, in which the schedules run through all the same; compiled: that of the experiment.
+    steps: fewer, in which the schedules run through all the same; compiled: that of the experiment; width: how many
+    runs its program has side by side, where it has several (default: all).
 
-    One compiled program advances all candidates and seeds of one decor_lr; networks of more than
-    `compiled.VECTORISE` units x batch, which are slower side by side, take turns in it. Judged on validation data: test
-    data are never read. Settings that are `auto` are measured once, for all candidates. Raises ArgumentError for
-    settings that cannot be used.
+    One compiled program advances all candidates and seeds; networks of more than `compiled.VECTORISE` units x batch,
+    which are slower side by side, take turns in it. Judged on validation data: test data are never read. Settings that
+    are `auto` are measured once, for all candidates. Raises ArgumentError for settings that cannot be used.
     """
     for seed in seeds:
         check_seed(seed)
@@ -86,14 +87,15 @@ def tune(
     discounts = _check(parts, lrs, decor_lrs, discounts)
     lanes = [_Lane(lr, own, d, seed) for own in decor_lrs for lr in lrs for d in discounts for seed in seeds]
     compiled = compiled or Compiled(parts)
-    together = len(lanes) // len(decor_lrs) if compiled.abreast else 1
+    together = (width or len(lanes)) if compiled.abreast else 1
+    lanes += lanes[-1:] * (-len(lanes) % together)  # the last turn is filled up with copies
     ends = []
     for turn, i in enumerate(range(0, len(lanes), together)):
         several = lanes[i : i + together]
         ends += _race(compiled, several, steps, report, turn * steps, len(lanes) // together * steps)
     compiled.charge()  # a run in the same program gets it for nothing
     trials = []
-    for i in range(0, len(lanes), len(seeds)):
+    for i in range(0, len(lrs) * len(decor_lrs) * len(discounts) * len(seeds), len(seeds)):
         losses, diverged = zip(*ends[i : i + len(seeds)], strict=True)
         trials.append(Trial(*lanes[i][:3], losses, diverged))
     return parts, sorted(trials, key=lambda t: t.loss)

@@ -195,7 +195,7 @@ def measured(n):
 def small():
     e = Experiment(task="copy", task_options={"length": 2, "delay": 1}, units=(4,), batch=2, steps=10, logs=2,
                    mode="sequence", optimiser="adam", decorrelate="off")  # fmt: skip
-    jobs = searched("fair/copy", e, LABELS, (1e-3, 1e-2), (42, 101), (1e-4, 1e-2))
+    jobs = searched("fair/copy", e, LABELS, (42, 101), (1e-3, 1e-2), (1e-4, 1e-2))
     return Study(
         "small",
         "perturbax reproduce small",
@@ -438,7 +438,7 @@ def test_a_run_with_relative_data_goes_on(tmp_path, monkeypatch):
     Path("d.csv").write_text(f"a,b\n{rows}\n")
     e = Experiment(task="series", data="d.csv", task_options={"target": "b", "window": 10, "warmup": 5, "lags": 3},
                    units=(3,), batch=2, steps=4, logs=2, mode="sequence", decorrelate="off")  # fmt: skip
-    study = Study("s", "do s", tuple(searched("fair/series", e, ["one-step"], (1e-2,), (1, 2), ())))
+    study = Study("s", "do s", tuple(searched("fair/series", e, ["one-step"], (1, 2), (1e-2,))))
     work.work(study, tmp_path / "s", quiet)
     (tmp_path / "s/fair/series/one-step-s2/result.json").unlink()
     (tmp_path / "s/fair/series/one-step-s2/weights").unlink()

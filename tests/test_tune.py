@@ -50,7 +50,7 @@ def test_a_search_over_a_share_of_the_steps_is_a_short_run_in_the_program_of_the
     long = dataclasses.replace(SMALL, steps=12, logs=4, schedule="cosine", decorrelate="hidden", decor_lr=1e-3)
     short = dataclasses.replace(long, steps=6, logs=2)
     compiled = Compiled(build(long))
-    _, trials = tune(long, [1e-2], decor_lrs=[1e-1, long.decor_lr], steps=6, compiled=compiled)
+    _, trials = tune(long, [1e-2], decor_lrs=[1e-1, long.decor_lr], steps=6, width=1, compiled=compiled)
     for trial in trials:  # the matrices have a rate of their own
         own = dataclasses.replace(short, lr=1e-2, decor_lr=trial.decor_lr)
         assert trial.losses[0] == pytest.approx(alone(own), rel=1e-9)

@@ -15,8 +15,6 @@ SAME: dict[str, Any] = {
     "mode": "sequence", "optimiser": "adam", "schedule": "cosine", "clip": 1.0, "decorrelate": "off",
 }  # fmt: skip
 """What all runs of the fair protocol have in common."""
-FAIR_RATES, FAIR_DECOR_RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2), (1e-4, 1e-3, 1e-2)
-LOW_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # for large and feed-forward networks
 
 
 class Sizes(NamedTuple):
@@ -54,12 +52,12 @@ class Sizes(NamedTuple):
 SIZES = {
     "quick": Sizes(32, 16, (64, 128), 300, (2, 4), 600, (1e-4, 1e-2), (0.0, 0.1), ("copy",), 60, 32, 2000),
     "full": Sizes(
-        64, 16, (100, 200, 500, 1000, 2000), 300, (4, 8, 16, 32), 4500, (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 0.3),
+        64, 16, (100, 200, 500, 1000, 2000), 300, (4, 8, 16, 32), 3000, (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 0.3),
         (0.0, 0.01, 0.03, 0.1, 0.3), ("copy", "mackey-glass"), 1000, 128, 10_000,
     ),
 }  # fmt: skip
 
-SCALED = ("published-activity", "node:credit=to-go", "one-step", "bptt", "frozen")
+SCALED = ("published-activity", "node:credit=to-go", "one-step", "bptt")
 LONG = ("published-activity", "node:credit=to-go", "mirror", "bptt")
 SENSITIVE = ("node:credit=to-go", "activity:credit=to-go")
 ALIGNED = ("published-activity", "published-node", "node:credit=to-go", "one-step", "mirror")
@@ -88,7 +86,7 @@ def further(
     jobs: list[Job] = []
     for n in size.scaled:
         base = dataclasses.replace(mackey, units=(n,), passes=size.scaled_passes)
-        jobs += searched(f"scaling/{n}", base, SCALED, LOW_RATES, few, ())
+        jobs += searched(f"scaling/{n}", base, SCALED, few)
     for n in size.lengths:
         base = dataclasses.replace(copy, units=(size.units,), task_options={"length": n, "delay": n})
         jobs += [train(f"length/{n}", label, base, label) for label in LONG]
@@ -119,6 +117,6 @@ def _feed_forward(name: str, task: dict[str, Any], size: Sizes, seeds: Sequence[
     )  # fmt: skip
     plain = [label for label in DENSE if "+decor" not in label]
     decorrelated = [label for label in DENSE if "+decor" in label]
-    jobs = searched(f"feed-forward/{name}", base, plain, LOW_RATES, seeds, FAIR_DECOR_RATES)
-    every = {"decorrelate": "hidden+input"}  # every layer's input, the image too
-    return jobs + searched(f"feed-forward/{name}", base, decorrelated, LOW_RATES, seeds, FAIR_DECOR_RATES, **every)
+    jobs = searched(f"feed-forward/{name}", base, plain, seeds)
+    # Every layer's input, the image too.
+    return jobs + searched(f"feed-forward/{name}", base, decorrelated, seeds, decorrelate="hidden+input")

@@ -23,6 +23,8 @@ from perturbax.train import Report
 from perturbax.tune import Trial, tune
 
 TUNING_SEED = 1000  # takes part in no result
+RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # what is tried for every rule
+DECOR_RATES = (1e-4, 1e-3, 1e-2)
 SEARCH = 5  # a search at one learning rate takes one in so many steps of a run
 
 
@@ -68,6 +70,7 @@ class Tune(Job):
         experiment: the run that is searched for.
         rates: the candidates; each is run for one in `SEARCH` of its steps, or some more.
         seed: the only one of the search; none that is judged later.
+        width: runs side by side, as many as the seeds of the runs it is for: they share its program.
         decor_rates: the candidates for the decorrelating matrices, with each of the rates; None alone for what the
             experiment has.
     """
@@ -75,6 +78,7 @@ class Tune(Job):
     experiment: Experiment
     rates: tuple[float, ...]
     seed: int
+    width: int
     decor_rates: tuple[float | None, ...] = (None,)
 
     def path(self, root: Path) -> Path:
@@ -92,8 +96,8 @@ class Tune(Job):
         # Whole chunks, so that the runs' own program does for the search.
         steps = compiled.length * -(-(compiled.parts.experiment.steps or 0) // (SEARCH * compiled.length))
         parts, trials = tune(
-            self.experiment, self.rates, seeds=(self.seed,), decor_lrs=self.decor_rates, steps=steps, report=report,
-            compiled=compiled,
+            self.experiment, self.rates, seeds=(self.seed,), decor_lrs=self.decor_rates, steps=steps, width=self.width,
+            report=report, compiled=compiled,
         )  # fmt: skip
         best = best_of(trials)
         _keep(self.path(root), {
@@ -187,19 +191,19 @@ class Train(Job):
 
 
 def searched(
-    group: str, base: Experiment, labels: Sequence[str], rates: Sequence[float], seeds: Sequence[int],
-    decor_rates: Sequence[float], **changes: Any,
+    group: str, base: Experiment, labels: Sequence[str], seeds: Sequence[int], rates: Sequence[float] = RATES,
+    decor_rates: Sequence[float] = DECOR_RATES, **changes: Any,
 ) -> list[Job]:  # fmt: skip
     """Return for every label (as in `compare`) a search over learning rates, and runs at the best of them.
 
-    decor_rates: for the labels with decorrelation; changes: fields of the experiment that take the place of what a
-    label says.
+    decor_rates: for the labels with decorrelation, with each of the rates; changes: fields of the experiment that take
+    the place of what a label says.
     """
     jobs: list[Job] = []
     for label in labels:
         e = dataclasses.replace(of_variant(base, parse_variant(label), {}), **changes)
         own = tuple(decor_rates) if "+decor" in label else (None,)
-        search = Tune(group, label, e, tuple(rates), TUNING_SEED, own)
+        search = Tune(group, label, e, tuple(rates), TUNING_SEED, len(seeds), own)
         jobs += [search, Train(group, label, e, tuple(seeds), search)]
     return jobs
 

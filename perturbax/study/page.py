@@ -49,7 +49,9 @@ def _tabled(group: str) -> bool:
 def _head(results: Results, command: str) -> str:
     runs = sum(len(v.runs) for s in results.sections.values() for v in s.variants)
     versions = "; ".join(", ".join(f"{k} {v}" for k, v in one.items()) for one in results.described("versions"))
-    machines = "; ".join(f"{m['processor']}, cores per process {m['cores']}, {m['devices']}" for m in results.described("machine"))
+    machines = "; ".join(
+        f"{m['processor']}, cores per process {m['cores']}, {m['devices']}" for m in results.described("machine")
+    )
     notes = "\n".join(f"- {note}" for note in results.plan.get("notes", ()))
     about = (
         f"from {runs} finished runs. Repeated on one machine it gives the same numbers; finished runs are kept, "

@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 
 from perturbax.errors import ArgumentError, one_of
 from perturbax.experiment import Experiment
-from perturbax.study.extras import FAIR_DECOR_RATES, FAIR_RATES, SAME, further
+from perturbax.study.extras import SAME, further
 from perturbax.study.findings import PLAIN
 from perturbax.study.jobs import Job, Study, Tune, searched
 
 PROTOCOLS = ("published", "fair")
 SEEDS = (42, 101, 300, 482, 708)  # of the public code
 
-PERTURBATION = tuple(f"published-{rule}{decor}" for rule in ("weight", "node", "activity") for decor in ("", "+decor"))
+ACTIVITY = ("published-activity", "published-activity+decor")
+NODE_AND_WEIGHT = tuple(f"published-{rule}{decor}" for rule in ("weight", "node") for decor in ("", "+decor"))
 BACKPROPAGATION = ("one-step", "one-step+decor", "bptt", "bptt+decor")
 
 
@@ -46,11 +47,11 @@ class Budget(NamedTuple):
     further: str
 
 
-# As many rates as seeds: a search and its runs then share one compiled program. Ranges as in the public code.
-RATES, DECOR_RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3), (1e-6, 1e-5, 1e-4)
+LOW_DECOR_RATES = (1e-6, 1e-5, 1e-4, 1e-3)  # for an update at every step
+PUBLIC_RATES, PUBLIC_DECOR_RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3), (1e-6, 1e-5, 1e-4)  # about what the public code has
 BUDGETS = {
     "quick": Budget(64, 3, 100, 32, 16, 900, (24,), "quick"),
-    "full": Budget(500, 5, 150, 64, 16, 4500, (1, 24, 48), "full"),
+    "full": Budget(500, 5, 150, 64, 16, 3000, (1, 24, 48), "full"),
 }
 
 
@@ -121,25 +122,32 @@ def _published(size: Budget, files: dict[str, Path]) -> list[Job]:
         options = {"horizon": horizon, "valid": 0.0417, "test": 0.0417}
         streams[f"weather-{horizon}"] = {"task": "weather", "data": str(files["weather"]), "task_options": options,
                                          "steps": 320, "cell_options": {**PLAIN, "gain": 1.0}}  # fmt: skip
-    streamed = (*PERTURBATION, "one-step", "one-step+decor", "node:credit=window")
+    streamed = (*ACTIVITY, "one-step", "one-step+decor", "frozen", "node:credit=window")
     backwards = ("bptt", "bptt+decor", "mirror")
     jobs: list[Job] = []
     for name, task in streams.items():
         online, windows = Experiment(**{**common, **task, "mode": "online"}), Experiment(**{**common, **task})
-        jobs += searched(f"published/{name}", online, streamed, RATES, SEEDS, DECOR_RATES)
-        # The published rules multiply the gradient of the readout by about sqrt(N): without it, larger rates.
-        jobs += searched(f"published/{name}", online, ("frozen",), FAIR_RATES, SEEDS, ())
-        jobs += searched(f"published/{name}", windows, backwards, FAIR_RATES, SEEDS, DECOR_RATES)  # fewer updates
-    others = (*BACKPROPAGATION, "frozen", "node:credit=to-go", "mirror")
+        jobs += _public(f"published/{name}", online)
+        jobs += searched(f"published/{name}", online, streamed, SEEDS, decor_rates=LOW_DECOR_RATES)
+        jobs += searched(f"published/{name}", windows, backwards, SEEDS, decor_rates=LOW_DECOR_RATES)
+    others = (*ACTIVITY, *BACKPROPAGATION, "frozen", "node:credit=to-go", "mirror")
     copy = {"task": "copy", "task_options": {"length": 100, "delay": 10, "fresh": False}, "steps": size.updates}
     sequences = {"published/copy": copy}
     if "mnist" in files:
         sequences["published/psmnist"] = {**_psmnist(files), "batch": 100, "steps": size.updates}
     for group, task in sequences.items():
         e = Experiment(**{**common, **task})
-        jobs += searched(group, e, PERTURBATION, RATES, SEEDS, DECOR_RATES)
-        jobs += searched(group, e, others, FAIR_RATES, SEEDS, DECOR_RATES)
+        jobs += _public(group, e)
+        jobs += searched(group, e, others, SEEDS, decor_rates=LOW_DECOR_RATES)
     return jobs
+
+
+def _public(group: str, e: Experiment) -> list[Job]:
+    """Return the jobs of node and weight perturbation at the rates of the public code.
+
+    Their steps are sigma times too short: they would learn with larger rates, which the fair protocol allows.
+    """
+    return searched(group, e, NODE_AND_WEIGHT, SEEDS, PUBLIC_RATES, PUBLIC_DECOR_RATES)
 
 
 def _psmnist(files: dict[str, Path]) -> dict[str, Any]:
@@ -147,8 +155,8 @@ def _psmnist(files: dict[str, Path]) -> dict[str, Any]:
 
 
 FAIR = (
-    *PERTURBATION, "node:credit=to-go", "node+decor:credit=to-go", "activity:credit=to-go", "innovation:credit=to-go",
-    "feedback", "mirror", *BACKPROPAGATION, "frozen",
+    *NODE_AND_WEIGHT, *ACTIVITY, "node:credit=to-go", "node+decor:credit=to-go", "activity:credit=to-go",
+    "innovation:credit=to-go", "feedback", "mirror", *BACKPROPAGATION, "frozen",
 )  # fmt: skip
 
 
@@ -166,5 +174,5 @@ def _fair(size: Budget, files: dict[str, Path]) -> list[Job]:
         tasks["psmnist"] = _psmnist(files)
     jobs: list[Job] = []
     for name, task in tasks.items():
-        jobs += searched(f"fair/{name}", Experiment(**{**common, **task}), FAIR, FAIR_RATES, SEEDS, FAIR_DECOR_RATES)
+        jobs += searched(f"fair/{name}", Experiment(**{**common, **task}), FAIR, SEEDS)
     return jobs

@@ -79,7 +79,8 @@ class Labelled(Classify):
         """Return sequences of the training part, as many as there are in the test part, evenly spaced."""
         whole, test = (len(self.opened[part].label) for part in ("train", "test"))
         count = min(whole, test)
-        return HeldOut(*self._read("train", jnp.arange(count) * whole // count))  # files may be sorted by label
+        # Files may be sorted by label.
+        return HeldOut(*self._read("train", jnp.asarray(np.linspace(0, whole - 1, count).round().astype(int))))
 
     def baselines(self) -> dict[str, Metrics]:
         """Return the test metrics of the training frequencies of the classes: always the most frequent one."""
