@@ -98,7 +98,7 @@ def stacked(cell: Any, sizes: Sequence[int], units: Sequence[int], key: jax.Arra
         width = jax.eval_shape(layers[-1].start)[1].shape[-1]
     own = getattr(layers[-1], "readout", None)  # some cells have a readout of their own
     shared = {k: options[k] for k in ("bias", "init") if k in options}  # a network has biases, or none
-    return [*layers, own(sizes[1], key=last) if own else Readout(width, sizes[1], key=last, **shared)]
+    return [*layers, own(sizes[1], key=last, **shared) if own else Readout(width, sizes[1], key=last, **shared)]
 
 
 def fill_in(given: Experiment) -> Experiment:

@@ -290,7 +290,7 @@ COMMANDS: dict[str, tuple[str, Callable, Callable]] = {
     "run": ("train one network and write a run folder", _run_arguments, _run),
     "compare": ("train several rules over several seeds, then write the report", _compare_arguments, _compare),
     "report": ("draw a page of pictures and tables from run folders", _report_arguments, _report),
-    "tune": ("search a learning rate and a discount by short runs on validation data", _tune_arguments, _tune),
+    "tune": ("search learning rates and a discount by short runs on validation data", _tune_arguments, _tune),
     "diagnose": ("measure a rule's estimates against the exact gradient", _diagnose_arguments, _diagnose),
     "taxonomy": ("place the rules on a map, and measure them on one network", _taxonomy_arguments, _taxonomy),
     "reproduce": ("repeat a published comparison, as published and fairly", _reproduce_arguments, _reproduce),

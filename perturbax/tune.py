@@ -84,6 +84,8 @@ def tune(
         raise ArgumentError(f"a search over {steps} steps is longer than the run of {whole}")
     if list(discounts) != [None]:
         discounts = [parts.experiment.rule_options.get("discount") if d is None else d for d in discounts]
+    if list(decor_lrs) != [None]:
+        decor_lrs = [parts.experiment.decor_lr if rate is None else rate for rate in decor_lrs]
     discounts = _check(parts, lrs, decor_lrs, discounts)
     lanes = [_Lane(lr, own, d, seed) for own in decor_lrs for lr in lrs for d in discounts for seed in seeds]
     compiled = compiled or Compiled(parts)
@@ -192,8 +194,9 @@ def tune_command(
     _write(out, whole, parts, trials, best, list(range(e.seed, e.seed + count)))
     if best is None:
         raise PerturbaxError("every candidate diverged: name lower --lrs")
-    if best.lr in (min(rates), max(rates)) and len(rates) > 1:
-        print(f"the best learning rate is at the edge of the list ({best.lr:g}): the best of all may lie beyond")
+    for name, found, tried in (("lr", best.lr, rates), ("decor_lr", best.decor_lr, own)):
+        if len(tried) > 1 and found in (min(tried), max(tried)):
+            print(f"the best {name} is at the edge of the list ({found:g}): the best of all may lie beyond")
     print(
         f"tuned on {short.steps} steps; train the best on {e.steps}: perturbax run --config {out}/config.json --out RUN"
     )

@@ -282,6 +282,9 @@ def test_xavier_weights_have_the_variance_of_glorot(cell):
         if array is not None:
             assert float(jnp.var(array)) == pytest.approx(variance, rel=0.05)
             assert float(jnp.mean((array / array.std()) ** 4)) == pytest.approx(3, abs=0.2)  # normal
+    spiking = stacked(px.CELLS["lif"], (200, 100), (400,), jr.key(0), init="xavier", bias=False, kappa=0.5)
+    assert float(jnp.var(spiking[1].W)) == pytest.approx(0.25 * 2 / 500, rel=0.05)  # a readout of the cell's own
+    assert spiking[1].b is None
     with pytest.raises(ArgumentError, match="choose from default, xavier"):
         px.CELLS[cell](2, 3, key=jr.key(0), init="he")
 

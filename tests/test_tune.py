@@ -60,6 +60,10 @@ def test_a_search_over_a_share_of_the_steps_is_a_short_run_in_the_program_of_the
     again = px.run(dataclasses.replace(long, lr=1e-2))
     assert result.summary["test"] == again.summary["test"]
     assert result.experiment == again.experiment
+    other = dataclasses.replace(long, lr=1e-2, decor_lr=1e-1)
+    (result,) = run_seeds(other, [0], compiled=compiled)
+    assert result.summary["compile_seconds"] == 0
+    assert result.summary["test"] == px.run(other).summary["test"] != again.summary["test"]
 
 
 def test_one_program_for_each_kind_of_pace():
@@ -77,6 +81,8 @@ def test_a_search_is_no_longer_than_the_run(steps):
 def test_no_candidate_runs_twice():
     with pytest.raises(ArgumentError, match="twice"):
         tune(SMALL, [1e-3], [None, 1.0])  # the rule's own is 1.0
+    with pytest.raises(ArgumentError, match="decor_lrs names a candidate twice"):
+        tune(dataclasses.replace(SMALL, decorrelate="hidden", decor_lr=1e-3), [1e-3], decor_lrs=[None, 1e-3])
 
 
 def test_rates_times_t_and_optimisers_that_start_from_the_rate(monkeypatch):
@@ -125,6 +131,19 @@ def test_the_best_wins_and_hands_on_its_settings(capsys, tmp_path):
     assert main(argv) == 2
     assert main(["run", "--resume", str(out)]) == 1
     assert {p: p.read_bytes() for p in out.iterdir()} == before
+
+
+def test_the_rate_of_decorrelation_is_searched_too(capsys, tmp_path):
+    out = tmp_path / "t"
+    argv = [*QUICK, "--decorrelate", "hidden", "--lrs", "1e-2", "--decor-lrs", "1e-4,1e-2", "--rule.discount", "1"]
+    assert main([*argv, "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "decor_lr" in said
+    rows = [line.split("│")[1:3] for line in said.splitlines() if line.startswith("│")]
+    assert sorted(float(row[1]) for row in rows) == [1e-4, 1e-2]
+    assert "the best decor_lr is at the edge" in said
+    best = json.loads((out / "tune.json").read_text())["best"]
+    assert best["decor_lr"] == float(rows[0][1]) == read_experiment(out / "config.json").decor_lr
 
 
 def test_defaults_lie_around_what_is_shipped(capsys, tmp_path):

@@ -74,10 +74,10 @@ class LeakyReadout(FeedForward):
     equation: ClassVar[str] = "y = kappa y + z W + b"
     papers: ClassVar[tuple[str, ...]] = ("bellec2020",)
 
-    def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True, kappa: float = 0.9):
+    def __init__(self, n_in: int, n: int, *, key: Array, kappa: float = 0.9, **synapses: Any):
         if not 0 <= kappa < 1:
             raise ArgumentError(f"kappa must lie in [0, 1), not {kappa}")
-        super().__init__(n_in, n, key=key, bias=bias)
+        super().__init__(n_in, n, key=key, **synapses)
         self.W = (1 - kappa) * self.W  # outputs of about the size of a readout's without leak
         self.kappa = kappa
 

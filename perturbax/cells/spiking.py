@@ -71,9 +71,9 @@ class Spiking(Recurrent):
         self.leak, self.threshold, self.refractory = leak, threshold, refractory
         self.surrogate, self.dampening, self.detach_reset, self.kappa = surrogate, dampening, detach_reset, kappa
 
-    def readout(self, n_out: int, *, key: Array) -> Layer:
+    def readout(self, n_out: int, *, key: Array, **synapses: Any) -> Layer:
         """Return the readout that belongs above: it filters spikes."""
-        return LeakyReadout(self.U.shape[-1], n_out, key=key, kappa=self.kappa)
+        return LeakyReadout(self.U.shape[-1], n_out, key=key, kappa=self.kappa, **synapses)
 
     def rested(self) -> Any:
         """Steps left of the refractory time; nothing where there is none."""

@@ -217,7 +217,10 @@ def sensitivity(results: Results, path: Path) -> str:
             lines(ax, results, series)
             ax.set_xlabel(x)
             ax.set_ylabel("test loss" if x == "sigma" else "validation loss")
-    return "Sensitivity: validation loss of the short searches against learning rate, test loss against sigma."
+    return (
+        "Sensitivity: validation loss of the short searches against learning rate (with decorrelation, at the best of "
+        "its rates), test loss against sigma."
+    )
 
 
 def ambient(results: Results, path: Path) -> str:

@@ -197,5 +197,5 @@ def _scaling(results: Results) -> list[Claim]:
     numbers = "loss over BPTT's: " + ", ".join(f"{rounded(r)} at {n}" for n, r in ratios.items())
     lost = any(math.isinf(r) for r in ratios.values())
     grown = math.inf if lost else max(ratios.values()) / ratios[min(ratios)]
-    return [Claim("ANP scales with units as BPTT does: its distance from BPTT does not grow", "fair/mackey-glass",
-                  numbers, HOLDS if grown <= CLOSE else FAILS)]  # fmt: skip
+    claim = "ANP scales with units as BPTT does: its distance from BPTT does not grow"
+    return [Claim(claim, "fair, mackey-glass, by units", numbers, HOLDS if grown <= CLOSE else FAILS)]
