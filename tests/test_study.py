@@ -481,7 +481,8 @@ def test_a_slurm_array_runs_the_same_work(tmp_path, monkeypatch, capsys):
     calls = []
 
     class Executor:
-        def __init__(self, folder):
+        def __init__(self, folder, cluster):
+            assert cluster == "slurm"  # where there is none, it would start all workers on this machine
             self.folder = folder
 
         def update_parameters(self, **parameters):

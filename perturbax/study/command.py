@@ -65,9 +65,9 @@ def _submit(study: Study, out: Path, workers: int) -> int:
     """Hand a study to that many jobs of a Slurm array."""
     positive("slurm", workers)
     submitit = optional("reproduce with slurm", "submitit", "submitit")
-    executor = submitit.AutoExecutor(folder=str(out / "slurm"))
-    executor.update_parameters(name="perturbax", slurm_array_parallelism=workers, timeout_min=24 * 60)
     try:
+        executor = submitit.AutoExecutor(folder=str(out / "slurm"), cluster="slurm")  # never this machine instead
+        executor.update_parameters(name="perturbax", slurm_array_parallelism=workers, timeout_min=24 * 60)
         jobs = executor.map_array(run, [study] * workers, [out] * workers)
     except RuntimeError as error:
         raise ArgumentError(f"no job was submitted: {str(error).splitlines()[0]}") from error
