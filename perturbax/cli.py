@@ -276,6 +276,8 @@ def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
                         "with WTH.csv and an NPZ file or the IDX files of MNIST")  # fmt: skip
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder for the results")
     parser.add_argument("--draw-only", action="store_true", help="train nothing: draw what the folder has")
+    parser.add_argument("--workers", metavar="N", default="1", help="processes on this machine that share the work, "
+                        "each on cores of its own (default: 1)")  # fmt: skip
     parser.add_argument("--slurm", metavar="N", help="hand the work to an array of N Slurm jobs (extra: slurm)")
 
 
@@ -283,7 +285,9 @@ def _reproduce(args: argparse.Namespace, settings: dict[str, dict[str, str]]) ->
     from perturbax.study.command import reproduce_command
 
     out = Path(args.out)
-    return reproduce_command(args.what, args.protocol, args.budget, args.data, out, args.draw_only, args.slurm)
+    return reproduce_command(
+        args.what, args.protocol, args.budget, args.data, out, args.draw_only, args.workers, args.slurm
+    )
 
 
 COMMANDS: dict[str, tuple[str, Callable, Callable]] = {

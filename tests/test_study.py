@@ -14,7 +14,7 @@ import pytest
 from perturbax.cli import main
 from perturbax.errors import ArgumentError
 from perturbax.experiment import Experiment
-from perturbax.study import claims, command, paper, work
+from perturbax.study import claims, command, paper, work, workers
 from perturbax.study.claims import claim
 from perturbax.study.jobs import Job, Measure, Study, searched
 from perturbax.study.ledger import FAILS, HOLDS, OPEN, PARTLY, ledger
@@ -417,6 +417,8 @@ def test_the_gap_is_to_training_data_where_they_are_not_fresh(tmp_path):
     (["reproduce", "paper", "--out", "x", "--budget", "huge"], "unknown budget"),
     (["reproduce", "paper", "--out", "x", "--data", "nowhere"], "no such file or folder"),
     (["reproduce", "paper", "--out", "x", "--slurm", "many"], "slurm must be a whole number"),
+    (["reproduce", "paper", "--out", "x", "--workers", "0"], "workers must be above 0"),
+    (["reproduce", "paper", "--out", "x", "--workers", "5000"], "are more than the"),
     (["reproduce", "paper", "--out", "x", "--data", "bad.npz"], "NPZ"),
     (["reproduce", "paper", "--out", "x", "--draw-only"], "x is not a run folder"),
     (["reproduce", "paper"], "--out"),
@@ -475,6 +477,72 @@ def test_every_run_of_a_quick_study_can_be_built():
                 build(dataclasses.replace(job.experiment, units=(4,) * len(job.experiment.units)))
     assert all(set(job.seeds) == set(paper.SEEDS) for job in study.jobs if job.group.startswith("published/")
                and "train" in job.plan())  # fmt: skip
+
+
+OTHER = """
+import sys
+from pathlib import Path
+from perturbax.study import work
+from test_study import Note, Study, counted
+root = Path(sys.argv[1])
+work.WAIT = 0.01
+(root.parent / "began").touch()
+work.work(counted(), root, lambda *_: None)
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Slow(Note):
+    """Says which process did it, on how many cores, and waits for the other process to have begun."""
+
+    def work(self, root, report):
+        for _ in range(3000):
+            if (root.parent / "began").exists():
+                break
+            time.sleep(0.01)
+        time.sleep(0.05)
+        self.path(root).write_text(f"{os.getpid()} {len(os.sched_getaffinity(0))}")
+
+
+def counted():
+    return Study("s", "do s", tuple(Slow("g", str(i)) for i in range(20)))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="processes cannot be bound to cores here")
+def test_workers_share_the_work_on_cores_of_their_own(tmp_path, monkeypatch):
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+        pytest.skip("one core")
+    monkeypatch.setattr(work, "WAIT", 0.01)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.setitem(command.STUDIES, "paper", lambda *_: counted())
+    monkeypatch.setattr(command, "_command", lambda *given: [sys.executable, "-c", OTHER, str(given[-1])])
+    monkeypatch.setattr(command, "write_page", lambda out: out)
+    try:
+        assert main(["reproduce", "paper", "--out", str(tmp_path / "s"), "--workers", "2"]) == 0
+    finally:
+        os.sched_setaffinity(0, cores)
+    by = [path.read_text().split() for path in (tmp_path / "s").glob("*.txt")]
+    assert len(by) == 20
+    assert len({process for process, _ in by}) == 2
+    assert {int(n) for _, n in by} <= {len(cores) // 2, -(-len(cores) // 2)}
+
+
+def test_a_worker_is_told_what_this_process_was_told(tmp_path):
+    given = ["reproduce", "paper", "--protocol", "fair", "--budget", "quick", "--data", "d", "--out", "o"]
+    assert command._command("paper", "fair", "quick", "d", Path("o"))[1:] == ["-m", "perturbax", *given]
+    assert "--protocol" not in command._command("paper", None, "quick", None, Path("o"))
+
+
+def test_workers_are_stopped_on_an_error():
+    def interrupted():
+        with workers.beside(["sleep", "600"], None, [None, None]):
+            raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert time.monotonic() - began < 60
 
 
 def test_a_slurm_array_runs_the_same_work(tmp_path, monkeypatch, capsys):

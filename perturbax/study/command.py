@@ -1,5 +1,6 @@
 """The command `reproduce`: a study worked through, by this process, by several, or by jobs of a cluster."""
 
+import sys
 from pathlib import Path
 
 from perturbax.build import build
@@ -13,28 +14,40 @@ from perturbax.study.jobs import Job, Study, Train
 from perturbax.study.page import write_page
 from perturbax.study.paper import paper
 from perturbax.study.work import prepare, work
+from perturbax.study.workers import beside, bind, shares
 
 STUDIES = {"paper": paper}
 
 
 def reproduce_command(
-    what: str, protocol: str | None, budget: str, data: str | None, out: Path, draw: bool, slurm: str | None
-) -> int:
+    what: str, protocol: str | None, budget: str, data: str | None, out: Path, draw: bool, workers: str,
+    slurm: str | None,
+) -> int:  # fmt: skip
     """Do what is missing of a study, then write its page; with draw, write the page alone."""
     one_of("study", what, STUDIES)
     file = None if data is None else Path(data)
     if not draw:
+        own, *others = shares(coerce("workers", workers, int))
+        bind(own)  # before JAX counts the cores
         study = STUDIES[what](protocol, budget, file)
-        workers = None if slurm is None else coerce("slurm", slurm, int)
+        array = None if slurm is None else coerce("slurm", slurm, int)
         _try(study)
         prepare(study, out)
         for note in study.notes:
             print(note)
-        if workers is not None:
-            return _submit(study, out, workers)
-        run(study, out)
+        if array is not None:
+            return _submit(study, out, array)
+        with beside(_command(what, protocol, budget, data, out), own, others):
+            run(study, out)
     print(f"results: {write_page(out)}")
     return 0
+
+
+def _command(what: str, protocol: str | None, budget: str, data: str | None, out: Path) -> list[str]:
+    """Return what another process runs to share the work."""
+    given = {"protocol": protocol, "budget": budget, "data": data, "out": str(out)}
+    named = [word for key, value in given.items() if value is not None for word in (f"--{key}", value)]
+    return [sys.executable, "-m", "perturbax", "reproduce", what, *named]
 
 
 def _try(study: Study) -> None:

@@ -1,0 +1,54 @@
+"""Several processes on one machine that share the work of a study, each on cores of its own."""
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from perturbax.errors import ArgumentError, positive
+
+SILENT: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+Cores = set[int] | None  # None where a process cannot be bound to cores
+
+
+def shares(workers: int) -> list[Cores]:
+    """Return the cores of each worker; the times of a run are then those of one share.
+
+    Raises ArgumentError for fewer than one worker, or more than there are cores.
+    """
+    positive("workers", workers)
+    if not hasattr(os, "sched_getaffinity"):
+        return [None] * workers
+    cores = sorted(os.sched_getaffinity(0))
+    if workers > len(cores):
+        raise ArgumentError(f"{workers} workers are more than the {len(cores)} cores of this machine")
+    return [set(cores[i::workers]) for i in range(workers)]
+
+
+def bind(cores: Cores) -> None:
+    """Keep this thread, and all that it starts from now on, on these cores."""
+    if cores is not None:
+        os.sched_setaffinity(0, cores)
+
+
+@contextmanager
+def beside(command: Sequence[str], own: Cores, others: Sequence[Cores]) -> Iterator[None]:
+    """Run a command in one more process for each of the others; wait for them at the end, stop them on an error.
+
+    What one of them fails at is left to this process, which says so: they are silent.
+    """
+    started: list[subprocess.Popen] = []
+    try:
+        for cores in others:
+            bind(cores)
+            started.append(subprocess.Popen(command, **SILENT))  # noqa: S603 - this very program
+        bind(own)
+        yield
+    except BaseException:
+        for process in started:
+            process.terminate()
+        raise
+    finally:
+        for process in started:
+            process.wait()
