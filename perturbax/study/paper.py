@@ -29,7 +29,6 @@ class Budget(NamedTuple):
     Attributes:
         units: of the published protocol; the public code has 500.
         epochs: passes over the training rows of Mackey-Glass, online; the weather gets one.
-        updates: on the one copy sequence.
         fair_units: of the fair protocol.
         batch: of the fair protocol.
         passes: forward passes of a fair run.
@@ -39,7 +38,6 @@ class Budget(NamedTuple):
 
     units: int
     epochs: int
-    updates: int
     fair_units: int
     batch: int
     passes: int
@@ -49,9 +47,10 @@ class Budget(NamedTuple):
 
 LOW_DECOR_RATES = (1e-6, 1e-5, 1e-4, 1e-3)  # for an update at every step
 PUBLIC_RATES, PUBLIC_DECOR_RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3), (1e-6, 1e-5, 1e-4)  # about what the public code has
+UPDATES = 100  # of published runs that learn from whole sequences
 BUDGETS = {
-    "quick": Budget(64, 3, 100, 32, 16, 900, (24,), "quick"),
-    "full": Budget(500, 5, 150, 64, 16, 3000, (1, 24, 48), "full"),
+    "quick": Budget(64, 3, 32, 16, 900, (24,), "quick"),
+    "full": Budget(500, 5, 64, 16, 3000, (1, 24, 48), "full"),
 }
 
 
@@ -131,10 +130,10 @@ def _published(size: Budget, files: dict[str, Path]) -> list[Job]:
         jobs += searched(f"published/{name}", online, streamed, SEEDS, decor_rates=LOW_DECOR_RATES)
         jobs += searched(f"published/{name}", windows, backwards, SEEDS, decor_rates=LOW_DECOR_RATES)
     others = (*ACTIVITY, *BACKPROPAGATION, "frozen", "node:credit=to-go", "mirror")
-    copy = {"task": "copy", "task_options": {"length": 100, "delay": 10, "fresh": False}, "steps": size.updates}
+    copy = {"task": "copy", "task_options": {"length": 100, "delay": 10, "fresh": False}, "steps": UPDATES}
     sequences = {"published/copy": copy}
     if "mnist" in files:
-        sequences["published/psmnist"] = {**_psmnist(files), "batch": 100, "steps": size.updates}
+        sequences["published/psmnist"] = {**_psmnist(files), "batch": 100, "steps": UPDATES}
     for group, task in sequences.items():
         e = Experiment(**{**common, **task})
         jobs += _public(group, e)
