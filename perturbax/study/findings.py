@@ -1,11 +1,14 @@
 """Seven statements about the published rules, each measured on a network small enough to average the noise out."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, PyTree
 
 from perturbax.build import build, stacked
@@ -40,16 +43,25 @@ def arrays(tree: PyTree) -> dict[str, Array]:
     return dict(zip(NAMES, jax.tree.leaves(tree), strict=True))
 
 
-def estimates(rule: Rule, net: Network, xs: Array, ys: Array, draws: int) -> dict[str, Array]:
-    """Return independent estimates, `(draws, ...)` for each array."""
+def estimator(rule: Rule, draws: int) -> Callable[[Network, Array, Array], dict[str, Array]]:
+    """Return (net, xs, ys) -> independent estimates, `(draws, ...)` for each array; compiled once for one shape."""
     estimate = value_and_estimate(rule, mse)
-    many = jax.jit(lambda keys: jax.lax.map(lambda key: estimate(net, xs, ys, key)[1], keys, batch_size=64))
-    return arrays(many(jr.split(jr.key(1), draws)))
+
+    @eqx.filter_jit
+    def many(net: Network, xs: Array, ys: Array, keys: Array) -> PyTree:
+        return jax.lax.map(lambda key: estimate(net, xs, ys, key)[1], keys, batch_size=64)
+
+    return lambda net, xs, ys: arrays(many(net, xs, ys, jr.split(jr.key(1), draws)))
 
 
 def exact(net: Network, xs: Array, ys: Array, rule: str = "bptt") -> dict[str, Array]:
     """Return the gradient through time, or that of another exact rule."""
-    return arrays(value_and_estimate(RULES[rule](), mse)(net, xs, ys, jr.key(0))[1])
+    return arrays(_compiled(rule)(net, xs, ys, jr.key(0))[1])
+
+
+@lru_cache
+def _compiled(rule: str) -> Callable[..., Any]:
+    return value_and_estimate(RULES[rule](), mse)
 
 
 def cosine(a: Array, b: Array) -> float:
@@ -81,7 +93,7 @@ def scaled_by_sigma(n: int, draws: int) -> dict[str, Any]:
     found = {}
     for name in ("published-node", "published-weight", "node"):
         rule: Any = RULES[name]()
-        mean = {k: v.mean(0) for k, v in estimates(rule, net, xs, ys, draws).items()}
+        mean = {k: v.mean(0) for k, v in estimator(rule, draws)(net, xs, ys).items()}
         found[name] = {"sigma": float(rule.sigma), **{k: along(mean[k], want[k]) for k in NAMES}}
     return {"along": found}
 
@@ -90,7 +102,7 @@ def scaled_by_layer(n: int, draws: int) -> dict[str, Any]:
     """What published activity perturbation estimates in one step: sqrt(N) / n_layer of the gradient, by layer."""
     net, xs, ys = problem(n, 1, 1)
     want = exact(net, xs, ys)
-    mean = {k: v.mean(0) for k, v in estimates(RULES["published-activity"](), net, xs, ys, draws).items()}
+    mean = {k: v.mean(0) for k, v in estimator(RULES["published-activity"](), draws)(net, xs, ys).items()}
     total = (INPUTS + n + 1) ** 0.5
     return {
         "along": {k: along(mean[k], want[k]) for k in ("W0", "W1")},
@@ -134,13 +146,8 @@ def direction(n: int, draws: int, networks: int) -> dict[str, Any]:
 
     Mean over networks, each on data of its own.
     """
-    every = [_directions(*problem(n, 1, 4, seed), draws) for seed in range(networks)]
-    means = jax.tree.map(lambda *xs: sum(xs) / networks, *every)
-    return {"cosine": means}
-
-
-def _directions(net: Network, xs: Array, ys: Array, draws: int) -> dict[str, dict[str, float]]:
-    cut, whole = flat(exact(net, xs, ys, "one-step")), flat(exact(net, xs, ys))
+    problems = [problem(n, 1, 4, seed) for seed in range(networks)]
+    exactly = [(flat(exact(*one, "one-step")), flat(exact(*one))) for one in problems]
     made: dict[str, Any] = RULES
     rules = {
         "published-activity": RULES["published-activity"](),
@@ -150,12 +157,14 @@ def _directions(net: Network, xs: Array, ys: Array, draws: int) -> dict[str, dic
     }
     found = {}
     for name, rule in rules.items():
-        every = estimates(rule, net, xs, ys, draws)
-        mean, half = flat({k: v.mean(0) for k, v in every.items()}), flat({k: v[::2].mean(0) for k, v in every.items()})
-        found[name] = {
-            "cut": cosine(mean, cut), "through time": cosine(mean, whole), "with half the draws": cosine(mean, half),
-        }  # fmt: skip
-    return found
+        draw, each = estimator(rule, draws), []
+        for one, (cut, whole) in zip(problems, exactly, strict=True):
+            every = draw(*one)
+            mean, half = (flat({k: v[::step].mean(0) for k, v in every.items()}) for step in (1, 2))
+            each.append((cosine(mean, cut), cosine(mean, whole), cosine(mean, half)))
+        names = ("cut", "through time", "with half the draws")
+        found[name] = dict(zip(names, np.mean(each, 0).tolist(), strict=True))
+    return {"cosine": found}
 
 
 def memorising(units: int, updates: int) -> dict[str, Any]:
@@ -183,7 +192,7 @@ def shared_difference(n: int, draws: int) -> dict[str, Any]:
         for batch in (1, 8, 64):
             net, *one = problem(n, 1)
             xs, ys = (jnp.repeat(v, batch, 1) for v in one)  # the same example: all else equal
-            every = estimates(RULES[name](), net, xs, ys, draws)
+            every = estimator(RULES[name](), draws)(net, xs, ys)
             by_batch[str(batch)] = sum(float(v.var(0).sum()) for v in every.values())
     return {"variance": {name: {b: v / own["1"] for b, v in own.items()} for name, own in found.items()}}
 
