@@ -228,7 +228,16 @@ def test_a_study_repeated_gives_the_same_numbers(done, tmp_path):
     assert numbers(root)["bptt-s42"][0] != numbers(root)["bptt-s101"][0]  # a changed seed changes them
     for label in LABELS:
         assert f"| `{label}` |" in page
-    for words in ("weather is left out", "1-twice", "twice: n 6", "## Ledger", "2 seeds", f"small --out {root}"):
+    for words in (
+        "weather is left out",
+        "1-twice",
+        "twice: n 6",
+        "## Verdicts\n",
+        "| fair | copy |",
+        "## Ledger",
+        "2 seeds",
+        f"small --out {root}",
+    ):
         assert words in page
     # learning rates are the best of the search, on validation data, with a seed of its own
     search = json.loads((root / "fair/copy/tuned/bptt.json").read_text())

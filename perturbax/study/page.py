@@ -13,7 +13,7 @@ from perturbax.report.compare import Section, Stat, Variant
 from perturbax.report.numbers import DASH, count, interval, rounded
 from perturbax.rules import RULES
 from perturbax.study.gallery import draw
-from perturbax.study.ledger import ledger
+from perturbax.study.ledger import Claim, ledger
 from perturbax.study.results import Results, gap, halfway, lowest_by, per_update, reached
 
 SOLVED = 0.95  # recall
@@ -32,7 +32,11 @@ def write_page(root: Path) -> Path:
     captions = draw(results, root / "figures")
     claims = ledger(results)
     store.write_json(root / "ledger.json", [c._asdict() for c in claims])
-    parts = [_head(results, command), *(_figure(name, text) for name, text in captions.items() if "accuracy" in name)]
+    parts = [
+        _head(results, command),
+        _verdicts(claims),
+        *(_figure(name, text) for name, text in captions.items() if "accuracy" in name),
+    ]
     parts += [_group(results, group) for group in results.sections if _tabled(group)]
     parts += ["## Further experiments", *(_figure(n, text) for n, text in captions.items() if "accuracy" not in n)]
     parts += [_solved(results), *(_group(results, group) for group in results.sections if not _tabled(group))]
@@ -187,7 +191,22 @@ def _said(value: Any) -> str:
     return rounded(float(value)) if isinstance(value, int | float) else str(value)
 
 
-def _ledger(claims: list[Any], command: str) -> str:
+def _verdicts(claims: list[Claim]) -> str:
+    """The verdicts alone, a table for each protocol."""
+    found = {(c.claim, c.condition): c.verdict for c in claims}
+    parts = []
+    for protocol in ("published", "fair"):
+        tasks = list(dict.fromkeys(task for _, task in found if task.startswith(f"{protocol}/")))
+        names = dict.fromkeys(claim for claim, task in found if task in tasks)
+        rows = [[name, *(found.get((name, task), DASH) for task in tasks)] for name in names]
+        if rows:
+            parts.append(table([protocol, *(task.split("/")[1] for task in tasks)], rows))
+    return "\n\n".join(
+        ["## Verdicts", "Rules and numbers behind them: the ledger at the end.", *parts] if parts else []
+    )
+
+
+def _ledger(claims: list[Claim], command: str) -> str:
     rows = [[c.claim, c.condition, c.numbers or DASH, f"**{c.verdict}**"] for c in claims]
     if not rows:
         return ""
