@@ -1,30 +1,18 @@
 """The figures of a study, as SVG and PNG, drawn from its results alone: one look per rule throughout."""
 
-import io
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator
 
-from perturbax.files import write, writing
-from perturbax.report.axes import log_ticks
+from perturbax.files import writing
 from perturbax.report.compare import Section, Stat, Variant
 from perturbax.report.curves import curve, label_lines
-from perturbax.report.style import INK, MUTED, canvas
+from perturbax.report.style import MUTED
+from perturbax.study.panels import Series, grid, lines, scales
 from perturbax.study.results import Results, finished, gap, per_update, plain
-
-WIDE, TALL, COLUMNS = 3.3, 2.5, 3  # inches of a panel, panels in a row
-LONG = 30  # characters of a label, of which three do not stand side by side
-Series = dict[str, list[tuple[float | int, Stat]]]  # by label: (x, value)
 
 
 def draw(results: Results, folder: Path) -> dict[str, str]:
@@ -32,68 +20,6 @@ def draw(results: Results, folder: Path) -> dict[str, str]:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return {name: made for name, figure in FIGURES.items() if (made := figure(results, folder / name))}
-
-
-@contextmanager
-def grid(results: Results, titles: Sequence[str], labels: Iterable[str], path: Path) -> Iterator[list[Axes]]:
-    """Yield one panel per title, with one legend below all; saved as SVG and PNG at the end."""
-    columns = min(COLUMNS, len(titles))
-    rows = -(-len(titles) // columns)
-    shown = sorted({plain(label) for label in labels})
-    abreast = 2 if any(len(label) > LONG for label in shown) else 3
-    legend = 0.25 + 0.19 * -(-len(shown) // abreast)
-    width, height = max(WIDE * columns, 6.6), TALL * rows + legend
-    with canvas(width, height) as (figure, first):
-        first.remove()
-        axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
-        for ax in axes[len(titles) :]:
-            ax.remove()
-        for ax, title in zip(axes, titles, strict=False):
-            ax.set_title(title)
-        yield axes[: len(titles)]
-        figure.tight_layout(rect=(0, (legend - 0.1) / height, 1, 1))
-        looks = [(label, results.look(label)) for label in shown]
-        handles = [Line2D([], [], label=s, linewidth=1.4, markersize=4.5, **k.line, **k.point) for s, k in looks]
-        figure.legend(handles=handles, loc="lower center", ncols=abreast, frameon=False, fontsize=7.5, labelcolor=INK,
-                      handlelength=3.2)  # fmt: skip
-        _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    for canvas_of, ending, options in (
-        (FigureCanvasSVG, "svg", {"metadata": {"Date": None, "Creator": None}}),
-        (FigureCanvasAgg, "png", {"metadata": {"Software": None}}),
-    ):
-        buffer: Any = io.BytesIO() if ending == "png" else io.StringIO()
-        made: Any = canvas_of(figure)
-        figure.set_dpi(160 if ending == "png" else 72)
-        getattr(made, f"print_{ending}")(buffer, **options)
-        data = buffer.getvalue()
-        write(path.with_suffix(f".{ending}"), data if isinstance(data, bytes) else data.encode())
-
-
-def lines(ax: Axes, results: Results, series: Series, xlog: bool = True, ylog: bool = True) -> None:
-    """Draw means with 95% intervals over seeds."""
-    for label, points in series.items():
-        look, usable = results.look(label), [(x, s) for x, s in points if s]
-        if not usable:
-            continue
-        xs, means = zip(*((x, s.mean) for x, s in usable), strict=True)
-        half = [s.half if math.isfinite(s.half) else 0.0 for _, s in usable]
-        low = [max(m - h, m / 30) if ylog else m - h for m, h in zip(means, half, strict=True)]
-        ax.vlines(xs, low, [m + h for m, h in zip(means, half, strict=True)], color=look.colour, alpha=0.6, linewidth=1)
-        ax.plot(xs, means, linewidth=1.3, markersize=4.5, **look.line, **look.point)
-    _scales(ax, xlog, ylog)
-    if xlog and ax.lines:
-        ticks = sorted({float(x) for line in ax.lines for x in np.asarray(line.get_xdata())})
-        ax.xaxis.set_major_locator(FixedLocator(ticks))
-
-
-def _scales(ax: Axes, xlog: bool, ylog: bool) -> None:
-    for which, logarithmic in (("x", xlog), ("y", ylog)):
-        if logarithmic and ax.lines:
-            getattr(ax, f"set_{which}scale")("log")
-            log_ticks(ax, which)
 
 
 def _of(results: Results, prefix: str) -> list[str]:
@@ -124,7 +50,7 @@ def convergence(ax: Axes, results: Results, section: Section) -> None:
         every = max(1, c.x.size // 4)
         ax.plot(c.x, c.mean, linewidth=1.2, markevery=every, markersize=3.6, **look.line, **look.point)
     if all(np.all(line.get_ydata() > 0) for line in ax.lines):  # pyright: ignore[reportOperatorIssue]
-        _scales(ax, False, True)
+        scales(ax, False, True)
     ax.set_xlabel("forward passes")
     ax.set_ylabel("validation loss")
 

@@ -1,0 +1,89 @@
+"""What the figures of a study share: panels with one legend, saved as SVG and PNG; means with intervals."""
+
+import io
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator
+
+from perturbax.files import write
+from perturbax.report.axes import log_ticks
+from perturbax.report.compare import Stat
+from perturbax.report.style import INK, canvas
+from perturbax.study.results import Results, plain
+
+WIDE, TALL, COLUMNS = 3.3, 2.5, 3  # inches of a panel, panels in a row
+LONG = 30  # characters of a label, of which three do not stand side by side
+Series = dict[str, list[tuple[float | int, Stat]]]  # by label: (x, value)
+
+
+@contextmanager
+def grid(results: Results, titles: Sequence[str], labels: Iterable[str], path: Path) -> Iterator[list[Axes]]:
+    """Yield one panel per title, with one legend below all; saved as SVG and PNG at the end."""
+    columns = min(COLUMNS, len(titles))
+    rows = -(-len(titles) // columns)
+    shown = sorted({plain(label) for label in labels})
+    abreast = 2 if any(len(label) > LONG for label in shown) else 3
+    legend = 0.25 + 0.19 * -(-len(shown) // abreast)
+    width, height = max(WIDE * columns, 6.6), TALL * rows + legend
+    with canvas(width, height) as (figure, first):
+        first.remove()
+        axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+        for ax in axes[len(titles) :]:
+            ax.remove()
+        for ax, title in zip(axes, titles, strict=False):
+            ax.set_title(title)
+        yield axes[: len(titles)]
+        figure.tight_layout(rect=(0, (legend - 0.1) / height, 1, 1))
+        looks = [(label, results.look(label)) for label in shown]
+        handles = [Line2D([], [], label=s, linewidth=1.4, markersize=4.5, **k.line, **k.point) for s, k in looks]
+        figure.legend(handles=handles, loc="lower center", ncols=abreast, frameon=False, fontsize=7.5, labelcolor=INK,
+                      handlelength=3.2)  # fmt: skip
+        _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    for canvas_of, ending, options in (
+        (FigureCanvasSVG, "svg", {"metadata": {"Date": None, "Creator": None}}),
+        (FigureCanvasAgg, "png", {"metadata": {"Software": None}}),
+    ):
+        buffer: Any = io.BytesIO() if ending == "png" else io.StringIO()
+        made: Any = canvas_of(figure)
+        figure.set_dpi(160 if ending == "png" else 72)
+        getattr(made, f"print_{ending}")(buffer, **options)
+        data = buffer.getvalue()
+        write(path.with_suffix(f".{ending}"), data if isinstance(data, bytes) else data.encode())
+
+
+def lines(ax: Axes, results: Results, series: Series, xlog: bool = True, ylog: bool = True) -> None:
+    """Draw means with 95% intervals over seeds."""
+    for label, points in series.items():
+        look, usable = results.look(label), [(x, s) for x, s in points if s]
+        if not usable:
+            continue
+        xs, means = zip(*((x, s.mean) for x, s in usable), strict=True)
+        half = [s.half if math.isfinite(s.half) else 0.0 for _, s in usable]
+        low = [max(m - h, m / 30) if ylog else m - h for m, h in zip(means, half, strict=True)]
+        ax.vlines(xs, low, [m + h for m, h in zip(means, half, strict=True)], color=look.colour, alpha=0.6, linewidth=1)
+        ax.plot(xs, means, linewidth=1.3, markersize=4.5, **look.line, **look.point)
+    scales(ax, xlog, ylog)
+    if xlog and ax.lines:
+        ticks = sorted({float(x) for line in ax.lines for x in np.asarray(line.get_xdata())})
+        ax.xaxis.set_major_locator(FixedLocator(ticks))
+
+
+def scales(ax: Axes, xlog: bool, ylog: bool) -> None:
+    """Make axes logarithmic."""
+    for which, logarithmic in (("x", xlog), ("y", ylog)):
+        if logarithmic and ax.lines:
+            getattr(ax, f"set_{which}scale")("log")
+            log_ticks(ax, which)
