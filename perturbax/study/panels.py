@@ -22,6 +22,7 @@ from perturbax.report.style import INK, canvas
 from perturbax.study.results import Results, plain
 
 WIDE, TALL, COLUMNS = 3.3, 2.5, 3  # inches of a panel, panels in a row
+CROWDED = 6  # more labels than this overlap on a logarithmic axis
 LONG = 30  # characters of a label, of which three do not stand side by side
 Series = dict[str, list[tuple[float | int, Stat]]]  # by label: (x, value)
 
@@ -78,7 +79,8 @@ def lines(ax: Axes, results: Results, series: Series, xlog: bool = True, ylog: b
     scales(ax, xlog, ylog)
     if xlog and ax.lines:
         ticks = sorted({float(x) for line in ax.lines for x in np.asarray(line.get_xdata())})
-        ax.xaxis.set_major_locator(FixedLocator(ticks))
+        decades = [x for x in ticks if math.isclose(math.log10(x), round(math.log10(x)), abs_tol=1e-6)]
+        ax.xaxis.set_major_locator(FixedLocator(decades if len(ticks) > CROWDED else ticks))
 
 
 def scales(ax: Axes, xlog: bool, ylog: bool) -> None:
