@@ -90,14 +90,15 @@ def tune(
     lanes = [_Lane(lr, own, d, seed) for own in decor_lrs for lr in lrs for d in discounts for seed in seeds]
     compiled = compiled or Compiled(parts)
     together = (width or len(lanes)) if compiled.abreast else 1
-    lanes += lanes[-1:] * (-len(lanes) % together)  # the last turn is filled up with copies
+    count = len(lanes)
+    lanes += lanes[-1:] * (-count % together)  # the last turn is filled up with copies
     ends = []
     for turn, i in enumerate(range(0, len(lanes), together)):
         several = lanes[i : i + together]
         ends += _race(compiled, several, steps, report, turn * steps, len(lanes) // together * steps)
     compiled.charge()  # a run in the same program gets it for nothing
     trials = []
-    for i in range(0, len(lrs) * len(decor_lrs) * len(discounts) * len(seeds), len(seeds)):
+    for i in range(0, count, len(seeds)):
         losses, diverged = zip(*ends[i : i + len(seeds)], strict=True)
         trials.append(Trial(*lanes[i][:3], losses, diverged))
     return parts, sorted(trials, key=lambda t: t.loss)
