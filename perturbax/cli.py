@@ -271,13 +271,14 @@ def _reproduce_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", metavar="paper", help="what to reproduce")
     parser.add_argument("--protocol", metavar="published|fair", help="as in the public code, or one protocol for all "
                         "rules (default: both)")  # fmt: skip
-    parser.add_argument("--budget", metavar="quick|full", default="quick", help="how much to spend (default: quick)")
+    parser.add_argument("--budget", metavar="quick|full", default="quick", help="how much to spend: on two cores, less "
+                        "than 20 minutes, or hours (default: quick)")  # fmt: skip
     parser.add_argument("--data", metavar="PATH", help="the weather file WTH.csv, images as an NPZ file, or a folder "
                         "with WTH.csv and an NPZ file or the IDX files of MNIST")  # fmt: skip
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder for the results")
     parser.add_argument("--draw-only", action="store_true", help="train nothing: draw what the folder has")
-    parser.add_argument("--workers", metavar="N", default="1", help="processes on this machine that share the work, "
-                        "each on cores of its own (default: 1)")  # fmt: skip
+    parser.add_argument("--workers", metavar="N", default="auto", help="processes on this machine that share the "
+                        "work, each on cores of its own (default: auto, one for each core, at most 4)")  # fmt: skip
     parser.add_argument("--slurm", metavar="N", help="hand the work to an array of N Slurm jobs (extra: slurm)")
 
 

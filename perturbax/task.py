@@ -49,6 +49,7 @@ class Task(eqx.Module):
     held_out_sequences: ClassVar[int] = 256
     papers: ClassVar[tuple[str, ...]] = ()
     summary: ClassVar[str] = ""
+    loss_in: ClassVar[str] = "MSE"  # what `loss` is measured in, as figures name it
     settings: ClassVar[dict[str, Any]] = {}  # run settings shipped for this task, below those a user names
     cell_settings: ClassVar[dict[str, dict[str, Any]]] = {}  # fields of a cell, by its name
     # The same by rule name, run settings and fields of the rule together: the first entry, or the first of the mode

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from perturbax.errors import ArgumentError, DataError
 from perturbax.papers import CITATIONS
 from perturbax.task import Task
-from perturbax.tasks import TASKS, Copy, Lag1, Lag3, MackeyGlass, Series, Weather, linear
+from perturbax.tasks import TASKS, Copy, Lag1, Lag3, MackeyGlass, Series, Weather, fromfile, linear
 from perturbax.tasks.newdata import decode, encode
 from perturbax.tasks.probes import Probe
+from perturbax.tasks.table import read_table
 
 NAMES = [
     "mackey-glass",
@@ -87,6 +88,16 @@ def test_tasks_describe_themselves(name):
         assert f"\n    {field.name}: " in documented, field.name
     bases = [base for base in cls.__mro__[1:] if issubclass(base, Task)]
     assert all(base.__abstractmethods__ or base.__abstractvars__ for base in bases)
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if name != "neurogym"])  # sizes known without its package
+def test_the_loss_is_in_what_it_says(name):
+    task = TASKS[name]()
+    y = jnp.array([0.3, -0.2, 0.9, 0.1])
+    target = jnp.array([0.0, 0.0, 1.0, 0.0])
+    errors = {"nats": -jax.nn.log_softmax(y)[2], "MSE": jnp.mean((y - target) ** 2)}
+    said = {"NMSE": "MSE"}.get(task.loss_in, task.loss_in)
+    assert task.error(y, target) == pytest.approx(float(errors[said]), abs=1e-6)
 
 
 @pytest.mark.parametrize("name", GENERATED + ROUNDED)
@@ -160,6 +171,20 @@ def test_settings_that_mean_nothing(cls, kw, expected):
         cls(**kw)
     assert one_line(raised) == expected
     assert raised.value.exit_code == 2
+
+
+def test_a_file_is_read_once_until_it_changes(walk, monkeypatch):
+    reads = []
+    monkeypatch.setattr(fromfile, "read_table", lambda path: reads.append(path) or read_table(path))
+    first, again = opened(walk), opened(walk)
+    assert len(reads) == 1
+    assert again.digest() == first.digest()
+    assert opened(walk, horizon=2).horizon == 2  # other settings, other task
+    walk.write_text(walk.read_text().replace(",150", ",151"))  # as long as before
+    assert opened(walk).digest() != first.digest()
+    walk.unlink()
+    with pytest.raises(ArgumentError, match="no such file"):
+        opened(walk)
 
 
 @pytest.mark.parametrize(("valid", "test"), [(0.0, 0.2), (0.2, 0.0), (0.5, 0.5), (-0.1, 0.5), (float("nan"), 0.1)])

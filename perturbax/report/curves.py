@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from perturbax.report.axes import REACH, cut, log_ticks, plain_ticks, spread
-from perturbax.report.compare import Section, Variant
+from perturbax.report.compare import Section, Stat, Variant
 from perturbax.report.numbers import short
 from perturbax.report.read import Run, number
 from perturbax.report.style import MUTED, Look, canvas, render
@@ -20,10 +20,11 @@ AXES = {"updates": "updates", "forward_passes": "forward passes", "seconds": "se
 
 @dataclass(frozen=True)
 class Curve:
-    """A variant's validation loss over its logged steps: mean, lowest and highest of the seeds."""
+    """A variant's validation loss over its logged steps: mean with interval, lowest and highest of the seeds."""
 
     x: np.ndarray
     mean: np.ndarray
+    half: np.ndarray  # of the 95% t interval
     low: np.ndarray
     high: np.ndarray
     ends: list[tuple[float, float]]  # where a seed diverged
@@ -41,8 +42,9 @@ def curve(variant: Variant, axis: str) -> Curve:
             ends.append(points[-1][1:])
     columns = [np.array(rows[step]).T for step in sorted(rows)]
     x, mean = (np.array([c[i].mean() for c in columns]) for i in (0, 1))
+    half = np.array([Stat.of(c[1]).half for c in columns])
     low, high = (np.array([extreme(c[1]) for c in columns]) for extreme in (np.min, np.max))
-    return Curve(x, mean, low, high, ends)
+    return Curve(x, mean, half, low, high, ends)
 
 
 def _points(run: Run, axis: str) -> list[tuple[float, float, float]]:

@@ -27,7 +27,7 @@ def reproduce_command(
     one_of("study", what, STUDIES)
     file = None if data is None else Path(data)
     if not draw:
-        own, *others = shares(coerce("workers", workers, int))
+        own, *others = shares(workers if slurm is None else "1")
         bind(own)  # before JAX counts the cores
         study = STUDIES[what](protocol, budget, file)
         array = None if slurm is None else coerce("slurm", slurm, int)
@@ -47,7 +47,7 @@ def _command(what: str, protocol: str | None, budget: str, data: str | None, out
     """Return what another process runs to share the work."""
     given = {"protocol": protocol, "budget": budget, "data": data, "out": str(out)}
     named = [word for key, value in given.items() if value is not None for word in (f"--{key}", value)]
-    return [sys.executable, "-m", "perturbax", "reproduce", what, *named]
+    return [sys.executable, "-m", "perturbax", "reproduce", what, *named, "--workers", "1"]
 
 
 def _try(study: Study) -> None:

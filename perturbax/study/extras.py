@@ -83,10 +83,15 @@ def further(
         e = dataclasses.replace(of_variant(base, parse_variant(label), {}), **changes)
         return Train(group, label, e, few, tuned.get((f"fair/{task}", like)))
 
-    jobs: list[Job] = []
+    # The longest ones first: nobody waits for them at the end.
+    jobs: list[Job] = [Measure("findings", name, *own) for name, own in FINDINGS.items()]
+    if digits:
+        jobs += _feed_forward("digits", {"task": "digits"}, size, seeds)
+    if images is not None:
+        jobs += _feed_forward("images", {"task": "mnist", "data": str(images)}, size, seeds)
     for n in size.scaled:
         base = dataclasses.replace(mackey, units=(n,), passes=size.scaled_passes)
-        jobs += searched(f"scaling/{n}", base, SCALED, few)
+        jobs += searched(f"scaling/{n}", base, SCALED, seeds)
     for n in size.lengths:
         base = dataclasses.replace(copy, units=(size.units,), task_options={"length": n, "delay": n})
         jobs += [train(f"length/{n}", label, base, label) for label in LONG]
@@ -97,16 +102,11 @@ def further(
         for a in size.ambients
         for label in NOISY
     ]
-    jobs += [
+    return jobs + [
         Measure("alignment", f"{task}-{label}", alignment, {"task": task, "label": label, "steps": size.steps})
         for task in size.aligned
         for label in ALIGNED
     ]
-    if digits:
-        jobs += _feed_forward("digits", {"task": "digits"}, size, seeds)
-    if images is not None:
-        jobs += _feed_forward("images", {"task": "mnist", "data": str(images)}, size, seeds)
-    return jobs + [Measure("findings", name, measure, settings) for name, (measure, settings) in FINDINGS.items()]
 
 
 def _feed_forward(name: str, task: dict[str, Any], size: Sizes, seeds: Sequence[int]) -> list[Job]:

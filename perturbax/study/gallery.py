@@ -11,8 +11,8 @@ from perturbax.files import writing
 from perturbax.report.compare import Section, Stat, Variant
 from perturbax.report.curves import curve, label_lines
 from perturbax.report.style import MUTED
-from perturbax.study.panels import Series, grid, lines, scales
-from perturbax.study.results import Results, finished, gap, per_update, plain
+from perturbax.study.panels import Series, bars, grid, lines, scales
+from perturbax.study.results import Results, finished, gap, loss_in, per_update, plain
 
 
 def draw(results: Results, folder: Path) -> dict[str, str]:
@@ -44,15 +44,20 @@ def per_task(
 
 
 def convergence(ax: Axes, results: Results, section: Section) -> None:
-    """Validation loss against forward passes."""
-    for variant in section.variants:
-        c, look = curve(variant, "forward_passes"), results.look(variant.label)
+    """Validation loss against forward passes; what a rule that fails grows to does not flatten the others."""
+    curves = [(results.look(v.label), c) for v in section.variants if (c := curve(v, "forward_passes")).x.size]
+    for i, (look, c) in enumerate(curves):
         every = max(1, c.x.size // 4)
-        ax.plot(c.x, c.mean, linewidth=1.2, markevery=every, markersize=3.6, **look.line, **look.point)
-    if all(np.all(line.get_ydata() > 0) for line in ax.lines):  # pyright: ignore[reportOperatorIssue]
+        own = slice(i % every, None, every)
+        marked = [(x, Stat((m,), m, h)) for x, m, h in zip(c.x[own], c.mean[own], c.half[own], strict=True)]
+        bars(ax, look, marked, ylog=True)
+        ax.plot(c.x, c.mean, linewidth=1.2, markevery=(own.start, every), markersize=3.6, **look.line, **look.point)
+    if curves and all(np.all(c.mean > 0) for _, c in curves):
+        ax.set_yscale("log")
+        ax.set_ylim(0.7 * min(c.mean.min() for _, c in curves), 1.3 * max(c.mean[0] for _, c in curves))
         scales(ax, False, True)
     ax.set_xlabel("forward passes")
-    ax.set_ylabel("validation loss")
+    ax.set_ylabel(f"validation loss{loss_in(section.task)}")
 
 
 def accuracy(ax: Axes, results: Results, section: Section) -> None:
@@ -64,10 +69,13 @@ def accuracy(ax: Axes, results: Results, section: Section) -> None:
     levels = {name: metrics["loss"].mean for name, metrics in section.baselines.items()}
     label_lines(ax.figure, ax, levels)  # pyright: ignore[reportArgumentType]
     ax.set_xticks([])
-    ax.set_ylabel("test loss")
+    ax.set_ylabel(f"test loss{loss_in(section.task)}")
 
 
-FALLS = "Validation loss against forward passes, {} protocol; means over seeds."
+FALLS = (
+    "Validation loss against forward passes, {} protocol; means and 95% t intervals over seeds. A curve that leaves at "
+    "the top has become worse than any rule was when first measured."
+)
 ENDS = "Test loss with 95% t intervals over seeds, best rule first, {} protocol; dashed: baselines."
 
 
@@ -82,14 +90,16 @@ def _by(results: Results, prefix: str, value: Callable[[Variant], Stat]) -> Seri
 
 def scaling(results: Results, path: Path) -> str:
     """Loss, time and memory against units."""
+    found = _of(results, "scaling/")
+    if not found:
+        return ""
+    loss = f"test loss{loss_in(results.sections[found[0]].task)}"
     quantities: dict[str, Callable[[Variant], Stat]] = {
-        "test loss": lambda v: v.stat("test", "loss"),
+        loss: lambda v: v.stat("test", "loss"),
         "ms per update": per_update,
         "MB while training": lambda v: Stat.of(r.number("peak_memory_bytes") / 1e6 for r in v.runs),
     }
-    if not _of(results, "scaling/"):
-        return ""
-    labels = _by(results, "scaling/", quantities["test loss"])
+    labels = _by(results, "scaling/", quantities[loss])
     with grid(results, list(quantities), labels, path) as axes:
         for ax, (name, value) in zip(axes, quantities.items(), strict=True):
             lines(ax, results, _by(results, "scaling/", value))
@@ -124,25 +134,27 @@ def _tried(candidates: Sequence[dict[str, Any]]) -> list[tuple[float | int, Stat
 
 def sensitivity(results: Results, path: Path) -> str:
     """Loss against learning rate, per task, and against sigma."""
-    groups = [g for g in results.groups("tune") if g.startswith("fair/") and results.searches(g)]
-    found = {g: {n: _tried(s["candidates"]) for n, s in results.searches(g).items()} for g in groups}
-    sigma: Series = {}
-    for v in results.sections["sigma"].variants if "sigma" in results.sections else ():
-        sigma.setdefault(plain(v.label), []).append((float(v.label.rpartition("sigma=")[2]), v.stat("test", "loss")))
-    panels: dict[str, tuple[str, Series]] = {g.split("/")[1]: ("learning rate", found[g]) for g in groups}
-    panels |= (
-        {"sigma, mackey-glass": ("sigma", {k: sorted(v, key=lambda p: p[0]) for k, v in sigma.items()})}
-        if sigma
-        else {}
-    )
-    shown = {k: (x, {n: p for n, p in s.items() if plain(n) in results.looks}) for k, (x, s) in panels.items()}
+    panels: dict[str, tuple[str, str, Series]] = {}
+    for g in (g for g in results.groups("tune") if g.startswith("fair/")):
+        if own := results.searches(g):
+            task = next(iter(own.values()))["experiment"]["task"]
+            tried = {name: _tried(search["candidates"]) for name, search in own.items()}
+            panels[g.split("/")[1]] = ("learning rate", f"validation loss{loss_in(task)}", tried)
+    if section := results.sections.get("sigma"):
+        sigma: Series = {}
+        for v in section.variants:
+            x = float(v.label.rpartition("sigma=")[2])
+            sigma.setdefault(plain(v.label), []).append((x, v.stat("test", "loss")))
+        ordered = {k: sorted(v, key=lambda p: p[0]) for k, v in sigma.items()}
+        panels[f"sigma, {section.task}"] = ("sigma", f"test loss{loss_in(section.task)}", ordered)
+    shown = {k: (x, y, {n: p for n, p in s.items() if plain(n) in results.looks}) for k, (x, y, s) in panels.items()}
     if not shown:
         return ""
-    with grid(results, list(shown), {n for _, s in shown.values() for n in s}, path) as axes:
-        for ax, (x, series) in zip(axes, shown.values(), strict=True):
+    with grid(results, list(shown), {n for *_, s in shown.values() for n in s}, path) as axes:
+        for ax, (x, y, series) in zip(axes, shown.values(), strict=True):
             lines(ax, results, series)
             ax.set_xlabel(x)
-            ax.set_ylabel("test loss" if x == "sigma" else "validation loss")
+            ax.set_ylabel(y)
     return (
         "Sensitivity: validation loss of the short searches against learning rate (with decorrelation, at the best of "
         "its rates), test loss against sigma."
@@ -154,10 +166,11 @@ def ambient(results: Results, path: Path) -> str:
     series = _by(results, "ambient/", lambda v: v.stat("test", "loss"))
     if not series:
         return ""
-    with grid(results, ["mackey-glass"], series, path) as (ax,):
+    section = results.sections[_of(results, "ambient/")[0]]
+    with grid(results, [section.task], series, path) as (ax,):
         lines(ax, results, series, xlog=False)
         ax.set_xlabel("standard deviation of the network's own noise")
-        ax.set_ylabel("test loss")
+        ax.set_ylabel(f"test loss{loss_in(section.task)}")
     return (
         "Test loss after learning under noise of the network's own, which no rule sees (innovation knows its "
         "variance); judged without it, sigma 0.01."
@@ -188,7 +201,7 @@ def ratios(results: Results, path: Path) -> str:
     if not groups:
         return ""
     labels = {v.label for g in groups for v in results.sections[g].variants}
-    with grid(results, ["generalisation gap", "correlation of hidden activity"], labels, path) as (left, right):
+    with grid(results, ["generalisation gap", "correlation of hidden activity"], labels, path, most=1) as (left, right):
         for i, group in enumerate(groups):
             for j, v in enumerate(results.sections[group].variants):
                 x = i + 0.8 * j / len(results.sections[group].variants)

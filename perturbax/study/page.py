@@ -14,14 +14,15 @@ from perturbax.report.numbers import DASH, count, interval, rounded
 from perturbax.rules import RULES
 from perturbax.study.gallery import draw
 from perturbax.study.ledger import Claim, ledger
-from perturbax.study.results import Results, gap, halfway, lowest_by, per_update, reached
+from perturbax.study.results import Results, gap, halfway, loss_in, lowest_by, per_update, reached
 
 SOLVED = 0.95  # recall
 MEANING = (
-    "Test loss: mean and half width of the 95 % t interval over the seeds that did not diverge. lr: the best of the "
-    "search on validation data (* at the edge of the list, a better one may lie beyond), decorrelation lr likewise; "
-    "search: its forward passes. Training recall and accuracy: of the same networks on data they were trained with. "
-    "At equal seconds: lowest validation loss within the time that BPTT took for its whole run."
+    "Test loss: mean and half width of the 95 % t interval over the seeds that did not diverge (NMSE: mean squared "
+    "error over the variance of the training targets). lr: the best of the search on validation data (* at the edge "
+    "of the list, a better one may lie beyond), decorrelation lr likewise; search: its forward passes. Training "
+    "recall and accuracy: of the same networks on data they were trained with. At equal seconds: lowest validation "
+    "loss within the time that BPTT took for its whole run."
 )
 
 
@@ -58,8 +59,8 @@ def _head(results: Results, command: str) -> str:
     )
     notes = "\n".join(f"- {note}" for note in results.plan.get("notes", ()))
     about = (
-        f"from {runs} finished runs. Repeated on one machine it gives the same numbers; finished runs are kept, "
-        f"and figures and tables are drawn from the results alone. Versions: {versions or 'none yet'}. Machine: "
+        f"from {runs} finished runs. Repeated on one machine it gives the same numbers, times apart; finished runs are "
+        f"kept, and figures and tables are drawn from the results alone. Versions: {versions or 'none yet'}. Machine: "
         f"{machines or 'unknown'}."
     )
     parts = [f"# {results.plan['title']}", MEANING, "Written by", f"    {command}", about, notes]
@@ -86,8 +87,9 @@ def _group(results: Results, group: str) -> str:
     limit = median(seconds) if seconds else math.inf
     seen = [k for k in metrics if k in ("recall", "accuracy") and any(v.stat("train", k) for v in section.variants)]
     own = any("decor_lr" in one["best"] for one in searches.values())
-    heads = ["rule", "test loss", *metrics, *(f"training {k}" for k in seen), "at equal seconds", "lr",
-             *["decorrelation lr"] * own, "search", "passes", "updates", "seconds", "diverged"]  # fmt: skip
+    heads = ["rule", f"test loss{loss_in(section.task)}", *metrics, *(f"training {k}" for k in seen),
+             "at equal seconds", "lr", *["decorrelation lr"] * own, "search", "passes", "updates", "seconds",
+             "diverged"]  # fmt: skip
     rows = [_row(v, metrics, seen, limit, searches.get(v.label), own) for v in section.variants]
     for name, own in section.baselines.items():
         known = [interval(own[k]) if k in own else DASH for k in ("loss", *metrics)]
@@ -213,8 +215,10 @@ def _ledger(claims: list[Claim], command: str) -> str:
     return (
         "## Ledger of claims\n\nThe tables of the paper itself are not known to us: its claims are taken from its "
         "abstract. ANP is `published-activity`. Rules are compared by the ratio of their test losses, seed by seed: "
-        "geometric mean and 95 % t interval. One is better than another where the whole interval lies below 1, not "
-        "worse where it reaches down to 1; with a seed that diverged it is worse. Alike in speed and scaling means "
-        "within a factor of 1.5. Of several forms of a rule that with the lowest validation loss counts. "
+        "geometric mean and 95 % t interval. One is better than another where the whole interval lies below 1, and "
+        "not worse where it reaches down to 1 and ends below 1.5; a claim to be better is refuted where the interval "
+        "reaches 1 and begins above 1 / 1.5. A wider interval decides nothing; a rule with a seed that diverged is "
+        "worse. Alike in speed means within a factor of 1.5, alike in scaling that the interval of the growth ends "
+        "below 1.5. Of several forms of a rule that with the lowest validation loss counts. "
         f"Every row by `{command}`.\n\n" + table(["claim", "condition", "numbers", "verdict"], rows)
     )

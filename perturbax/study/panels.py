@@ -18,19 +18,21 @@ from matplotlib.ticker import FixedLocator
 from perturbax.files import write
 from perturbax.report.axes import log_ticks
 from perturbax.report.compare import Stat
-from perturbax.report.style import INK, canvas
+from perturbax.report.style import INK, Look, canvas
 from perturbax.study.results import Results, plain
 
-WIDE, TALL, COLUMNS = 3.3, 2.5, 3  # inches of a panel, panels in a row
+WIDE, TALL = 3.3, 2.5  # inches of a panel
 CROWDED = 6  # more labels than this overlap on a logarithmic axis
 LONG = 30  # characters of a label, of which three do not stand side by side
 Series = dict[str, list[tuple[float | int, Stat]]]  # by label: (x, value)
 
 
 @contextmanager
-def grid(results: Results, titles: Sequence[str], labels: Iterable[str], path: Path) -> Iterator[list[Axes]]:
-    """Yield one panel per title, with one legend below all; saved as SVG and PNG at the end."""
-    columns = min(COLUMNS, len(titles))
+def grid(
+    results: Results, titles: Sequence[str], labels: Iterable[str], path: Path, most: int = 3
+) -> Iterator[list[Axes]]:
+    """Yield one panel per title, at most so many in a row, one legend below all; saved as SVG and PNG at the end."""
+    columns = min(most, len(titles))
     rows = -(-len(titles) // columns)
     shown = sorted({plain(label) for label in labels})
     abreast = 2 if any(len(label) > LONG for label in shown) else 3
@@ -72,15 +74,21 @@ def lines(ax: Axes, results: Results, series: Series, xlog: bool = True, ylog: b
         if not usable:
             continue
         xs, means = zip(*((x, s.mean) for x, s in usable), strict=True)
-        half = [s.half if math.isfinite(s.half) else 0.0 for _, s in usable]
-        low = [max(m - h, m / 30) if ylog else m - h for m, h in zip(means, half, strict=True)]
-        ax.vlines(xs, low, [m + h for m, h in zip(means, half, strict=True)], color=look.colour, alpha=0.6, linewidth=1)
+        bars(ax, look, usable, ylog)
         ax.plot(xs, means, linewidth=1.3, markersize=4.5, **look.line, **look.point)
     scales(ax, xlog, ylog)
     if xlog and ax.lines:
         ticks = sorted({float(x) for line in ax.lines for x in np.asarray(line.get_xdata())})
         decades = [x for x in ticks if math.isclose(math.log10(x), round(math.log10(x)), abs_tol=1e-6)]
         ax.xaxis.set_major_locator(FixedLocator(decades if len(ticks) > CROWDED else ticks))
+
+
+def bars(ax: Axes, look: Look, points: Sequence[tuple[float | int, Stat]], ylog: bool) -> None:
+    """Draw 95% intervals as vertical bars; on a logarithmic axis none reaches below a thirtieth of its mean."""
+    half = [s.half if math.isfinite(s.half) else 0.0 for _, s in points]
+    low = [max(s.mean - h, s.mean / 30) if ylog else s.mean - h for (_, s), h in zip(points, half, strict=True)]
+    high = [s.mean + h for (_, s), h in zip(points, half, strict=True)]
+    ax.vlines([x for x, _ in points], low, high, color=look.colour, alpha=0.6, linewidth=1)
 
 
 def scales(ax: Axes, xlog: bool, ylog: bool) -> None:

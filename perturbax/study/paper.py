@@ -32,6 +32,7 @@ class Budget(NamedTuple):
         fair_units: of the fair protocol.
         batch: of the fair protocol.
         passes: forward passes of a fair run.
+        logs: how often a run of either protocol is judged on validation data.
         horizons: of the weather, in hours.
         further: sizes of the further experiments.
     """
@@ -41,6 +42,7 @@ class Budget(NamedTuple):
     fair_units: int
     batch: int
     passes: int
+    logs: int
     horizons: tuple[int, ...]
     further: str
 
@@ -49,8 +51,8 @@ LOW_DECOR_RATES = (1e-6, 1e-5, 1e-4, 1e-3)  # for an update at every step
 PUBLIC_RATES, PUBLIC_DECOR_RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3), (1e-6, 1e-5, 1e-4)  # about what the public code has
 UPDATES = 100  # of published runs that learn from whole sequences
 BUDGETS = {
-    "quick": Budget(64, 3, 32, 16, 900, (24,), "quick"),
-    "full": Budget(500, 5, 64, 16, 3000, (1, 24, 48), "full"),
+    "quick": Budget(64, 3, 32, 16, 600, 10, (24,), "quick"),
+    "full": Budget(500, 5, 64, 16, 3000, 20, (1, 24, 48), "full"),
 }
 
 
@@ -111,7 +113,7 @@ def _published(size: Budget, files: dict[str, Path]) -> list[Job]:
     """
     common: dict[str, Any] = {
         "units": (size.units,), "cell_options": PLAIN, "batch": 1, "schedule": "constant", "clip": 0.0,
-        "decorrelate": "off", "mode": "sequence", "every": 1, "logs": 20,
+        "decorrelate": "off", "mode": "sequence", "every": 1, "logs": size.logs,
     }  # fmt: skip
     streams: dict[str, dict[str, Any]] = {
         "mackey-glass": {"task": "mackey-glass", "task_options": {"direction": "recall"}, "steps": 35 * size.epochs}
@@ -162,7 +164,7 @@ FAIR = (
 def _fair(size: Budget, files: dict[str, Path]) -> list[Job]:
     """One protocol for all rules: fresh or held-out data, Adam on a cosine schedule, one search, equal passes."""
     common: dict[str, Any] = {
-        **SAME, "units": (size.fair_units,), "passes": size.passes, "batch": size.batch, "logs": 20,
+        **SAME, "units": (size.fair_units,), "passes": size.passes, "batch": size.batch, "logs": size.logs,
     }  # fmt: skip
     tasks: dict[str, dict[str, Any]] = {n: {"task": n} for n in ("mackey-glass", "copy", *["digits"] * _has_digits())}
     for horizon in size.horizons if "weather" in files else ():

@@ -14,6 +14,7 @@ from perturbax.errors import StoreError
 from perturbax.report.compare import Section, Stat, Variant, sections
 from perturbax.report.read import Run, number, read_runs
 from perturbax.report.style import Look, looks
+from perturbax.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,11 @@ def plain(label: str) -> str:
     """Return a label without the settings in which runs of one rule differ within an experiment."""
     head, *settings = label.split(":")
     return ":".join([head, *(s for s in settings if not s.startswith(("sigma=", "ambient=", "samples=")))])
+
+
+def loss_in(task: str) -> str:
+    """Return what the loss of a task is measured in, in brackets after a space."""
+    return f" ({TASKS[task].loss_in})" if task in TASKS else ""
 
 
 def finished(variants: Iterable[Variant]) -> list[Variant]:

@@ -6,24 +6,34 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from perturbax.catalog import coerce
 from perturbax.errors import ArgumentError, positive
 
 SILENT: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+MOST = 4  # workers, unless more are asked for: each compiles, and holds, a network of its own
 Cores = set[int] | None  # None where a process cannot be bound to cores
 
 
-def shares(workers: int) -> list[Cores]:
+def shares(text: str) -> list[Cores]:
     """Return the cores of each worker; the times of a run are then those of one share.
+
+    text: the number of workers; `auto` is one for each core up to `MOST`, and one where none can be bound to a core.
 
     Raises ArgumentError for fewer than one worker, or more than there are cores.
     """
-    positive("workers", workers)
-    if not hasattr(os, "sched_getaffinity"):
+    bound = hasattr(os, "sched_getaffinity")
+    cores = sorted(os.sched_getaffinity(0)) if bound else []
+    if text == "auto":
+        workers = max(1, min(MOST, len(cores)))
+    else:
+        workers = coerce("workers", text, int)
+        positive("workers", workers)
+    if not bound:
         return [None] * workers
-    cores = sorted(os.sched_getaffinity(0))
     if workers > len(cores):
         raise ArgumentError(f"{workers} workers are more than the {len(cores)} cores of this machine")
-    return [set(cores[i::workers]) for i in range(workers)]
+    own = len(cores) // workers  # as many for each: the last digits of a run depend on how many cores it had
+    return [set(cores[i * own : (i + 1) * own]) for i in range(workers)]
 
 
 def bind(cores: Cores) -> None:

@@ -1,6 +1,7 @@
 """What all classification tasks share: one-hot targets, cross-entropy, accuracy, and the best constant."""
 
 import abc
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,8 @@ class Classify(Task):
 
     target one-hot `(T, B, classes)`, NaN where no answer is asked for;      loss = -sum_k target_k log softmax(y)_k
     """
+
+    loss_in: ClassVar[str] = "nats"
 
     @property
     @abc.abstractmethod

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 import itertools
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -65,6 +65,8 @@ class Forecast(Task):
         lags: number of rows that the linear baseline reads.
         rows: the opened series; no setting.
     """
+
+    loss_in: ClassVar[str] = "NMSE"
 
     horizon: int = setting(1)
     window: int = setting(100)

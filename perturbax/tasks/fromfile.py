@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -46,10 +47,13 @@ class FromFile(Forecast):
         Raises ArgumentError without a file, for a column that the file has not or that holds text, and for too few
         rows; DataError for content that cannot be used.
         """
-        name = type(self).__name__.lower()
         if data is None:
-            raise ArgumentError(f"task {name} needs --data FILE.csv")
-        table = read_table(Path(data))
+            raise ArgumentError(f"task {type(self).__name__.lower()} needs --data FILE.csv")
+        return _opened(self, Path(data), _state(Path(data)))
+
+    def read(self: Opened, table: Table) -> Opened:
+        """Return the task with its columns of a table."""
+        name = type(self).__name__.lower()
         numeric = {column: table.numeric(column) for column in table.cells}
         if not self.target:
             offer = ", ".join(column for column in numeric if numeric[column])
@@ -67,6 +71,21 @@ class FromFile(Forecast):
         for values in (rows.x, rows.y):
             digest.update(np.asarray(values, np.float32).tobytes())
         return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=4)
+def _opened(task: Opened, path: Path, state: tuple[int, ...]) -> Opened:
+    """Read a file once for all runs of a comparison; one that changed is another."""
+    return task.read(read_table(path))
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Return what changes with the content of a file; empty where there is none, which reading will say."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _names(text: str) -> tuple[str, ...]:
