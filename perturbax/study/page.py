@@ -60,8 +60,9 @@ def _head(results: Results, command: str) -> str:
     notes = "\n".join(f"- {note}" for note in results.plan.get("notes", ()))
     about = (
         f"from {runs} finished runs. Repeated on one machine it gives the same numbers, times apart; finished runs are "
-        f"kept, and figures and tables are drawn from the results alone. Versions: {versions or 'none yet'}. Machine: "
-        f"{machines or 'unknown'}."
+        f"kept, and figures and tables are drawn from the results alone. Every run has a folder, and "
+        f"`perturbax run --config RUN/config.json --out FOLDER` does it again, alone. Versions: "
+        f"{versions or 'none yet'}. Machine: {machines or 'unknown'}."
     )
     parts = [f"# {results.plan['title']}", MEANING, "Written by", f"    {command}", about, notes]
     return "\n\n".join(part for part in parts if part)
