@@ -8,10 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from perturbax.files import writing
+from perturbax.report.axes import log_ticks
 from perturbax.report.compare import Section, Stat, Variant
 from perturbax.report.curves import curve, label_lines
 from perturbax.report.style import MUTED
-from perturbax.study.panels import Series, bars, grid, lines, scales
+from perturbax.study.panels import Series, bars, grid, lines
 from perturbax.study.results import Results, finished, gap, loss_in, per_update, plain
 
 
@@ -55,7 +56,7 @@ def convergence(ax: Axes, results: Results, section: Section) -> None:
     if curves and all(np.all(c.mean > 0) for _, c in curves):
         ax.set_yscale("log")
         ax.set_ylim(0.7 * min(c.mean.min() for _, c in curves), 1.3 * max(c.mean[0] for _, c in curves))
-        scales(ax, False, True)
+        log_ticks(ax, "y")
     ax.set_xlabel("forward passes")
     ax.set_ylabel(f"validation loss{loss_in(section.task)}")
 
