@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from perturbax.credit import Outer as Outer
     from perturbax.diagnosis import diagnose as diagnose
     from perturbax.errors import PerturbaxError as PerturbaxError
+    from perturbax.estimator import Learner as Learner
+    from perturbax.estimator import learner as learner
+    from perturbax.estimator import value_and_estimate as value_and_estimate
     from perturbax.experiment import Experiment as Experiment
     from perturbax.gradient import decorrelate as decorrelate
     from perturbax.gradient import forward as forward
@@ -33,10 +36,9 @@ if TYPE_CHECKING:
     from perturbax.network import Network as Network
     from perturbax.network import Site as Site
     from perturbax.noise import Noise as Noise
-    from perturbax.perturbation import NodePerturbation as NodePerturbation
     from perturbax.rule import Rule as Rule
-    from perturbax.rule import value_and_estimate as value_and_estimate
     from perturbax.rules import RULES as RULES
+    from perturbax.rules.node import Node as NodePerturbation  # noqa: F401
     from perturbax.saved import Result as Result
     from perturbax.saved import load as load
     from perturbax.streaming import online as online
@@ -53,12 +55,12 @@ _HOME = {
     "credit": ("Credit", "Direct", "Estimate", "Outer"),
     "diagnosis": ("diagnose",),
     "errors": ("PerturbaxError",),
+    "estimator": ("Learner", "learner", "value_and_estimate"),
     "gradient": ("decorrelate", "forward"),
     "layer": ("Fixed", "Layer", "apply_updates", "join", "setting", "split", "weights"),
     "network": ("Network", "Site"),
     "noise": ("Noise",),
-    "perturbation": ("NodePerturbation",),
-    "rule": ("Rule", "value_and_estimate"),
+    "rule": ("Rule",),
     "rules": ("RULES",),
     "streaming": ("online",),
     "task": ("Task",),
@@ -67,14 +69,18 @@ _HOME = {
     "saved": ("Result", "load"),
     "train": ("resume", "run"),
 }
+_RENAMED = {"NodePerturbation": ("rules.node", "Node")}  # public names that stand for a class of another name
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 _MODULES = ("cells", "noise", "rules", "tasks")
 
-__all__ = [*_MODULE_OF, *_MODULES, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = [*_MODULE_OF, *_RENAMED, *_MODULES, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name, or one of the public modules, when it is first asked for."""
+    if name in _RENAMED:
+        module, own = _RENAMED[name]
+        return getattr(importlib.import_module(f"perturbax.{module}"), own)
     if name in _MODULE_OF:
         return getattr(importlib.import_module(f"perturbax.{_MODULE_OF[name]}"), name)
     if name in _MODULES:

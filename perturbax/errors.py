@@ -16,6 +16,12 @@ class ArgumentError(PerturbaxError, ValueError):
     exit_code = 2
 
 
+class UnknownName(ArgumentError, KeyError):
+    """A name that is none of the choices; exit status 2. Also a KeyError, as it comes out of dictionaries."""
+
+    __str__ = Exception.__str__  # KeyError puts the message in quotes
+
+
 class DataError(PerturbaxError, ValueError):
     """A data file whose content cannot be used; exit status 1."""
 
@@ -28,12 +34,12 @@ class StoreError(PerturbaxError):
     """A run folder that cannot be read or written."""
 
 
-def unknown(kind: str, name: str, choices: Iterable[str]) -> ArgumentError:
+def unknown(kind: str, name: str, choices: Iterable[str]) -> UnknownName:
     """Return the error for a name that is none of the choices, with the nearest one or all of them."""
     choices = list(choices)
     near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices) or 'none'}"
-    return ArgumentError(f"unknown {kind} {name!r}; {hint}")
+    return UnknownName(f"unknown {kind} {name!r}; {hint}")
 
 
 def positive(name: str, value: object) -> None:

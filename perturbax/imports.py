@@ -3,9 +3,23 @@
 import importlib
 import os
 import sys
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NoReturn, TypeVar
 
-from perturbax.errors import ArgumentError
+from perturbax.errors import ArgumentError, unknown
+
+Kind = TypeVar("Kind")
+
+
+class Registry(dict[str, type[Kind]]):
+    """Classes by name; an unknown name is answered with the nearest one."""
+
+    def __init__(self, kind: str, classes: Mapping[str, type[Kind]]):
+        super().__init__(classes)
+        self.kind = kind
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise unknown(self.kind, name, self)
 
 
 def imported(kind: str, name: str) -> Any:

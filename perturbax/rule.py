@@ -91,6 +91,9 @@ class Rule(eqx.Module):
 
     def learner(self, loss: Loss) -> Learner:
         """Return (kept, net, xs, ys, key) -> (kept, loss, grads)."""
+        if type(self).estimator is not Rule.estimator:  # a rule that wrote its own, for whole sequences
+            estimate = self.estimator(loss)
+            return lambda kept, net, xs, ys, key: (kept, *estimate(net, xs, ys, key))
         return streamed(self, loss)
 
     def estimator(self, loss: Loss) -> Estimator:
@@ -137,12 +140,3 @@ def check(rule: Rule, net: Network) -> None:
     for i, layer in enumerate(net.layers):
         if "derivatives" in rule.told() and getattr(layer, "surrogate", "") == "none":
             raise LayerError(f"{named(i, layer)} has no derivative: name a surrogate, or take a rule that needs none")
-
-
-def value_and_estimate(rule: Rule, loss: Loss) -> Estimator:
-    """Return the estimator (net, xs, ys, key) -> (loss, grads) of any rule.
-
-    loss(y `(B, n_out)`, target) -> `(B,)`; xs `(T, B, n_in)`; grads has the tree of `weights(net)` and estimates
-    the gradient of the loss averaged over T and B.
-    """
-    return eqx.filter_jit(rule.estimator(loss))

@@ -18,7 +18,7 @@ RULES = ("node", "activity", "innovation")
 
 def estimate(rule, net, xs, ys, **options):
     made = px.RULES[rule](sigma=1e-3, samples=2, **options)
-    return px.value_and_estimate(made, tiny.mse)(net, xs, ys, jr.key(3))
+    return tiny.fresh(made, tiny.mse)(net, xs, ys, jr.key(3))
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_replay_is_paid_for(rule, passes):
 def memory(credit, steps, **options):
     net = px.Network((px.cells.Tanh(2, 64, key=jr.key(0)), px.cells.Readout(64, 1, key=jr.key(1))))
     xs, ys = (jax.ShapeDtypeStruct((steps, 8, w), net.layers[0].W.dtype) for w in (2, 1))
-    run = px.value_and_estimate(px.RULES["node"](credit=credit, **options), tiny.mse)
+    run = tiny.fresh(px.RULES["node"](credit=credit, **options), tiny.mse)
     made = jax.jit(lambda net, xs, ys, key: run(net, xs, ys, key)).lower(net, xs, ys, jr.key(0)).compile()
     return made.memory_analysis().temp_size_in_bytes
 
@@ -119,7 +119,7 @@ def test_traces_online_are_the_sequence_estimate(every):
     init, run = px.online(rule, tiny.mse, optimiser, every)
     stream = init(net, xs[0], ys[0], jr.key(3))
     seen = run(stream, xs, ys)[0].opt
-    want = px.value_and_estimate(rule, tiny.mse)(net, xs, ys, jr.key(3))[1]
+    want = tiny.fresh(rule, tiny.mse)(net, xs, ys, jr.key(3))[1]
     assert tiny.distance(jax.tree.map(lambda g: g * every / 20, seen), want) < 1e-10
 
 
@@ -146,7 +146,7 @@ def test_linearised_differences_live_where_the_loss_is_small():
 
     def miss(difference):
         rule = px.RULES["node"](sigma=1e-2, samples=256, credit="to-go", difference=difference)
-        return tiny.distance(px.value_and_estimate(rule, tiny.mse)(net, xs, ys, jr.key(0))[1], want)
+        return tiny.distance(tiny.fresh(rule, tiny.mse)(net, xs, ys, jr.key(0))[1], want)
 
     assert miss("linearised") < 0.5 < 3 < miss("one-sided")
 
@@ -166,7 +166,7 @@ def test_restarted_noise_is_the_cut_gradient_with_less_variance(rule):
         make = lambda noise, state=state: px.RULES[rule](sigma=1e-5, noisy_state=state, noise=noise)
         patterns = tiny.node_patterns(net, tiny.T)
         assert tiny.distance(tiny.averaged(make, patterns, net, xs, ys), cut) < 1e-8, state
-        run = px.value_and_estimate(make("rademacher"), tiny.mse)
+        run = tiny.fresh(make("rademacher"), tiny.mse)
         each = jax.jit(jax.vmap(lambda key, run=run: run(longer, more, goals, key)[1]))(jr.split(jr.key(0), 1000))
         spread[state] = sum(float(jnp.var(g, 0).sum()) for g in jax.tree.leaves(each))
     assert spread["restarted"] < 0.9 * spread["free"]
@@ -184,7 +184,7 @@ def test_rows_share_everything_but_their_noise(rule, difference):
     """Common random numbers: without noise, no difference is left."""
     net, (xs, ys) = tiny.network(px.cells.GRU, n=2), tiny.data()
     silent = px.RULES[rule](difference=difference, noise=lambda key, shape, dtype: jnp.zeros(shape, dtype))
-    assert not any(g.any() for g in jax.tree.leaves(px.value_and_estimate(silent, tiny.mse)(net, xs, ys, jr.key(0))[1]))
+    assert not any(g.any() for g in jax.tree.leaves(tiny.fresh(silent, tiny.mse)(net, xs, ys, jr.key(0))[1]))
 
 
 @pytest.mark.parametrize("rule", ["node", "weight", "guided"])
@@ -196,7 +196,7 @@ def test_variance_falls_as_one_over_samples(rule):
 
     def spread(samples):
         made = px.RULES[rule](sigma=1e-4, samples=samples, **options)
-        run = jax.jit(jax.vmap(lambda key: px.value_and_estimate(made, tiny.mse)(net, xs, ys, key)[1]))
+        run = jax.jit(jax.vmap(lambda key: tiny.fresh(made, tiny.mse)(net, xs, ys, key)[1]))
         return sum(jnp.var(g, 0).sum() for g in jax.tree.leaves(run(jr.split(jr.key(samples), 2000))))
 
     slope = jnp.log(spread(16) / spread(1)) / jnp.log(16.0)

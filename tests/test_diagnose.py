@@ -135,7 +135,7 @@ def test_variance_falls_with_the_number_of_samples(x64):
 def test_exact_rules_have_no_variance_and_the_bias_of_what_they_cut(x64, rule):
     net, data = recurrent()
     exact = px.bptt(tiny.mse)(net, *data)[1]
-    got = px.value_and_estimate(px.RULES[rule](), tiny.mse)(net, *data, jr.key(0))[1]
+    got = tiny.fresh(px.RULES[rule](), tiny.mse)(net, *data, jr.key(0))[1]
     for name in ("layers[0].U", "layers[1].W"):
         found = group(measured(px.RULES[rule](), net, data), name)
         pick = (lambda n: n.layers[0].U) if name == "layers[0].U" else (lambda n: n.layers[1].W)

@@ -132,7 +132,7 @@ def test_batches_are_averaged_with_noise_of_their_own():
 
     def estimate(xs, ys, table):
         rule = px.RULES["node"](sigma=1e-2, credit="to-go", noise=tiny.Recorded(table))
-        return px.value_and_estimate(rule, tiny.mse)(net, xs, ys, jr.key(0))[1]
+        return tiny.fresh(rule, tiny.mse)(net, xs, ys, jr.key(0))[1]
 
     alone = [estimate(xs[:, [b]], ys[:, [b]], [t[:, :, [b]] for t in table]) for b in range(4)]
     mean = jax.tree.map(lambda *g: sum(g) / 4, *alone)
@@ -151,7 +151,7 @@ def test_samples_average(rule):
 
     def estimate(table, samples):
         made = px.RULES[rule](sigma=1e-4, samples=samples, noise=tiny.Recorded(table))
-        return px.value_and_estimate(made, tiny.mse)(net, xs, ys, jr.key(0))[1]
+        return tiny.fresh(made, tiny.mse)(net, xs, ys, jr.key(0))[1]
 
     alone = [estimate(jax.tree.map(lambda t, k=k: t[:, [k]], table), 1) for k in range(3)]
     mean = jax.tree.map(lambda *g: sum(g) / 3, *alone)
@@ -161,7 +161,7 @@ def test_samples_average(rule):
 def test_one_step_and_frozen():
     for name in ("leaky", "gru", "dense", "two tanh"):
         net, xs, ys, _ = setup(name, decor=True)
-        one, frozen = (px.value_and_estimate(px.RULES[r](), tiny.mse)(net, xs, ys, jr.key(0))[1]
+        one, frozen = (tiny.fresh(px.RULES[r](), tiny.mse)(net, xs, ys, jr.key(0))[1]
                        for r in ("one-step", "frozen"))  # fmt: skip
         assert tiny.distance(one, cut(net, xs, ys)) < 1e-12
         assert tiny.distance(frozen.layers[-1], full(net, xs, ys).layers[-1]) < 1e-12
@@ -213,7 +213,7 @@ def test_iterative_is_unbiased_through_layers(samples):
 def test_iterative_needs_a_pass_for_every_layer():
     net = tiny.network(px.cells.Dense, n=2, depth=2)
     with pytest.raises(ArgumentError, match="samples must be 3 or more"):
-        px.value_and_estimate(px.RULES["iterative"](samples=2), tiny.mse)(net, *tiny.data(), jr.key(0))
+        tiny.fresh(px.RULES["iterative"](samples=2), tiny.mse)(net, *tiny.data(), jr.key(0))
 
 
 @pytest.mark.parametrize("difference", ["one-sided", "noisy", "antithetic"])
@@ -228,7 +228,7 @@ def test_noise_that_no_rule_is_told_of_is_averaged_out(rule, difference):
     @jax.vmap
     def estimates(key):
         made = px.RULES[rule](sigma=0.05, ambient=0.1, difference=difference)
-        return px.value_and_estimate(made, tiny.mse)(net, xs, ys, key)[1]
+        return tiny.fresh(made, tiny.mse)(net, xs, ys, key)[1]
 
     found = estimates(jr.split(jr.key(5), 40_000))
     for g, w in zip(jax.tree.leaves(found), jax.tree.leaves(want), strict=True):

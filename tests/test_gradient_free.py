@@ -49,7 +49,7 @@ def case(name):
 
 def estimate(rule, net, xs, ys, seed=0):
     """One estimate, compiled: (loss, grads)."""
-    return compiled(lambda: px.value_and_estimate(rule, tiny.mse)(net, xs, ys, jr.key(seed)))()
+    return compiled(lambda: tiny.fresh(rule, tiny.mse)(net, xs, ys, jr.key(seed)))()
 
 
 def balanced(shapes):
@@ -231,7 +231,7 @@ def test_no_population_of_weights_is_ever_held():
 
         for rank in (0, 1):
             rule = px.RULES["evolution"](population=2 * pairs, rank=rank, abreast=2)
-            assert used(px.value_and_estimate(rule, tiny.mse)) < 0.2 * population, rank
+            assert used(tiny.fresh(rule, tiny.mse)) < 0.2 * population, rank
         assert used(naive) > population  # control: a vmapped population holds it
 
 
@@ -271,7 +271,7 @@ def test_an_episode_ends_where_it_is_reset(rule):
     @functools.partial(compiled, static_argnames="reset")
     def run(xs, ys, table, reset=0):
         made = px.RULES[rule](sigma=1e-3, samples=2, reset=reset, noise=Recorded(table), **options)
-        return px.value_and_estimate(made, tiny.mse)(net, xs, ys, jr.key(0))
+        return tiny.fresh(made, tiny.mse)(net, xs, ys, jr.key(0))
 
     loss, whole = run(xs, ys, table, reset=2)
     later = jax.tree.map(lambda t: jnp.roll(t, -2 if rule == "pes" else -1, 0), table)
@@ -364,7 +364,7 @@ def test_means_and_variances_of_drawn_noise(rule):
 
     def project(made):
         def one(key):
-            grads = px.value_and_estimate(made, tiny.mse)(net, xs, ys, key)[1]
+            grads = tiny.fresh(made, tiny.mse)(net, xs, ys, key)[1]
             return sum(jax.tree.leaves(jax.tree.map(lambda g, p: jnp.sum(g * p), grads, along)))
 
         run = compiled(jax.vmap(one))

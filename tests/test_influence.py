@@ -31,7 +31,7 @@ def strong(net, scale=0.8, seed=3):
 
 
 def estimate(rule, net, xs, ys, key=0):
-    return jax.jit(px.value_and_estimate(rule, tiny.mse))(net, xs, ys, jr.key(key))[1]
+    return jax.jit(tiny.fresh(rule, tiny.mse))(net, xs, ys, jr.key(key))[1]
 
 
 class Signs:
@@ -61,7 +61,7 @@ def test_uoro_over_all_signs(cell, options):
     width = jax.eval_shape(lambda: RULES["uoro"]().init(net, 1, jr.key(0))[1]).shape[1]
     signs = np.array(list(itertools.product((-1.0, 1.0), repeat=3 * width))).reshape(-1, 3, 1, width)
     signs = np.concatenate([signs, np.ones((len(signs), 1, 1, width))], 1)  # the last step's signs meet no error
-    run = jax.jit(jax.vmap(lambda t: px.value_and_estimate(SignedUORO(table=t), tiny.mse)(net, xs, ys, jr.key(0))[1]))
+    run = jax.jit(jax.vmap(lambda t: tiny.fresh(SignedUORO(table=t), tiny.mse)(net, xs, ys, jr.key(0))[1]))
     every, full = run(jnp.asarray(signs)), px.bptt(tiny.mse)(net, xs, ys)[1]
     assert tiny.distance(jax.tree.map(lambda g: g.mean(0), every), full) < 1e-10
     assert tiny.distance(jax.tree.map(lambda g: g[0], every), full) > 1e-4
@@ -76,7 +76,7 @@ def test_kf_rtrl_over_all_signs(cell, options):
     signs = np.array(list(itertools.product((-1.0, 1.0), repeat=6))).reshape(-1, 3, 2)
     table = np.ones((len(signs), 4, 2, 2, 1))
     table[:, :3, 0, :, 0] = signs
-    run = jax.jit(jax.vmap(lambda t: px.value_and_estimate(SignedKF(table=t), tiny.mse)(net, xs, ys, jr.key(0))[1]))
+    run = jax.jit(jax.vmap(lambda t: tiny.fresh(SignedKF(table=t), tiny.mse)(net, xs, ys, jr.key(0))[1]))
     every, full = run(jnp.asarray(table)), px.bptt(tiny.mse)(net, xs, ys)[1]
     assert tiny.distance(jax.tree.map(lambda g: g.mean(0), every), full) < 1e-10
     assert tiny.distance(jax.tree.map(lambda g: g[0], every), full) > 1e-4
@@ -103,7 +103,7 @@ def test_windows_reach_behind_their_start(rule):
 
     def window(a, b):
         """Gradients that the steps a <= t < b add, the state and the traces coming from step 0."""
-        learn = jax.jit(px.value_and_estimate(made, lambda y, t: tiny.mse(y, t[:, :2]) * t[:, 2]))
+        learn = jax.jit(tiny.fresh(made, lambda y, t: tiny.mse(y, t[:, :2]) * t[:, 2]))
         on = jnp.broadcast_to(((jnp.arange(6) >= a) & (jnp.arange(6) < b)).astype(float)[:, None, None], (6, 2, 1))
         return learn(net, xs, jnp.concatenate([ys, on], -1), jr.key(0))[1]
 
@@ -265,7 +265,7 @@ def test_lra_against_targets_by_hand():
 
 def test_sltt_in_a_share_of_the_steps():
     net, (xs, ys) = strong(stack("lif"), 1.6), tiny.data(2, 2, steps=6, batch=1)
-    run = jax.jit(jax.vmap(lambda k: px.value_and_estimate(RULES["sltt"](share=0.5), tiny.mse)(net, xs, ys, k)[1]))
+    run = jax.jit(jax.vmap(lambda k: tiny.fresh(RULES["sltt"](share=0.5), tiny.mse)(net, xs, ys, k)[1]))
     every, whole = run(jr.split(jr.key(0), 4000)), estimate(RULES["sltt"](), net, xs, ys)
     flat = lambda t: np.concatenate([np.asarray(v).reshape(4000, -1) for v in jax.tree.leaves(t)], 1)
     want = np.concatenate([np.asarray(v).ravel() for v in jax.tree.leaves(whole)])
@@ -333,7 +333,7 @@ def test_networks_keep_their_precision(rule, dtype):
     net, (xs, ys) = stack("lif"), tiny.data(2, 2, steps=3, batch=2)
     some, rest = px.split(net)
     net = px.join(jax.tree.map(lambda w: w.astype(dtype), some), rest)
-    run = px.value_and_estimate(RULES[rule](), tiny.mse)
+    run = tiny.fresh(RULES[rule](), tiny.mse)
     grads = jax.eval_shape(run, net, xs.astype(dtype), ys.astype(dtype), jr.key(0))[1]
     assert {g.dtype for g in jax.tree.leaves(grads)} == {jnp.dtype(dtype)}
 

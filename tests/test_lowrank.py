@@ -58,7 +58,7 @@ class Twice(px.Layer):
 
 def estimate(net, xs, ys, **options):
     rule = px.RULES["evolution"](population=4, sigma=0.3, **options)
-    return px.value_and_estimate(rule, tiny.mse)(net, xs, ys, jr.key(4))
+    return tiny.fresh(rule, tiny.mse)(net, xs, ys, jr.key(4))
 
 
 @pytest.mark.parametrize(("decor", "rank"), [("off", 1), ("hidden+input", 2)])
@@ -90,7 +90,7 @@ def test_no_population_of_weight_matrices_exists():
 
     def memory(rank):
         rule = px.RULES["evolution"](population=64, rank=rank)
-        run = jax.jit(px.value_and_estimate(rule, tiny.mse)).lower(net, xs, ys, jr.key(0)).compile()
+        run = jax.jit(tiny.fresh(rule, tiny.mse)).lower(net, xs, ys, jr.key(0)).compile()
         return run.memory_analysis().temp_size_in_bytes
 
     weights = sum(w.nbytes for w in jax.tree.leaves(px.weights(net)))

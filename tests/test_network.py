@@ -73,7 +73,7 @@ def net_of(cell, n=3):
 
 def estimate(net, rule, **options):
     xs, ys = tiny.data(n_in=2)
-    return px.value_and_estimate(px.RULES[rule](**options), tiny.mse)(net, xs, ys, jr.key(2))[1]
+    return tiny.fresh(px.RULES[rule](**options), tiny.mse)(net, xs, ys, jr.key(2))[1]
 
 
 def test_a_users_cell_is_exact(x64):
@@ -121,7 +121,7 @@ def test_gradient_free_rules_cannot_differentiate_the_score():
 
     xs, ys = tiny.data(n_in=2)
     with pytest.raises(TypeError, match="gradient-free"):
-        px.value_and_estimate(Cheat(), tiny.mse)(net_of(Mine), xs, ys, jr.key(0))
+        tiny.fresh(Cheat(), tiny.mse)(net_of(Mine), xs, ys, jr.key(0))
 
 
 def test_fixed_arrays_are_no_weights():
@@ -200,9 +200,9 @@ def test_ring_of_blocks_equals_one_block(x64, steps, window, monkeypatch):
     make = lambda: px.RULES["node"](sigma=1e-3, credit="window", window=window, discount=0.95)
     monkeypatch.setattr(gradient, "PACES", ((0, 8, 4),))
     monkeypatch.setattr(gradient, "ROWS", 8 * tiny.B)
-    many = px.value_and_estimate(make(), tiny.mse)(net, xs, ys, jr.key(0))
+    many = tiny.fresh(make(), tiny.mse)(net, xs, ys, jr.key(0))
     monkeypatch.setattr(gradient, "_block_length", lambda rule, most, T, B: T)
-    one = px.value_and_estimate(make(), tiny.mse)(net, xs, ys, jr.key(0))
+    one = tiny.fresh(make(), tiny.mse)(net, xs, ys, jr.key(0))
     assert tiny.distance(many[1], one[1]) < 1e-10
     assert float(many[0]) == pytest.approx(float(one[0]), rel=1e-12)
     assert Pairing.over(Credit(window), 8, steps).m > 1
@@ -211,7 +211,7 @@ def test_ring_of_blocks_equals_one_block(x64, steps, window, monkeypatch):
 def test_window_over_the_whole_sequence_is_to_go(x64):
     net, (xs, ys) = tiny.network(px.cells.Tanh, n=3), tiny.data(steps=40)
     one, two = (
-        px.value_and_estimate(px.RULES["node"](discount=0.9, **o), tiny.mse)(net, xs, ys, jr.key(0))[1]
+        tiny.fresh(px.RULES["node"](discount=0.9, **o), tiny.mse)(net, xs, ys, jr.key(0))[1]
         for o in ({"credit": "to-go"}, {"credit": "window", "window": 40})
     )
     assert tiny.distance(one, two) < 1e-10
@@ -237,7 +237,7 @@ def test_noise_is_white_and_a_function_of_its_keys(kind):
 def compiled(rule, steps, n=16, batch=2, **options):
     net = px.Network((px.cells.Tanh(2, n, key=jr.key(0)), px.cells.Readout(n, 1, key=jr.key(1))))
     xs, ys = (jax.ShapeDtypeStruct((steps, batch, w), jnp.float32) for w in (2, 1))
-    estimator = px.value_and_estimate(px.RULES[rule](**options), tiny.mse)
+    estimator = tiny.fresh(px.RULES[rule](**options), tiny.mse)
     made = jax.jit(lambda net, xs, ys, key: estimator(net, xs, ys, key)).lower(net, xs, ys, jr.key(0)).compile()
     return made.memory_analysis().temp_size_in_bytes
 
@@ -265,7 +265,7 @@ def test_a_second_call_compiles_nothing():
     @jax.jit
     def run(rule, net, xs, ys, key):
         count.append(1)
-        return px.value_and_estimate(rule, tiny.mse)(net, xs, ys, key)
+        return tiny.fresh(rule, tiny.mse)(net, xs, ys, key)
 
     for i in range(3):
         run(px.RULES["node"](sigma=10.0**-i, discount=0.5 + 0.1 * i, credit="to-go"), net, xs, ys, jr.key(i))

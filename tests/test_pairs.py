@@ -82,7 +82,7 @@ def data():
 
 
 def estimated(rule, options, name):
-    run = jax.jit(px.value_and_estimate(RULES[rule](**options), tiny.mse))
+    run = jax.jit(tiny.fresh(RULES[rule](**options), tiny.mse))
     return run(network(name), *data(), jr.key(0))[1]
 
 

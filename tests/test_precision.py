@@ -16,7 +16,7 @@ def estimate(rule, dtype, **options):
     """The same weights, data and noise in a precision of one's own."""
     net, data = tiny.network(px.cells.Tanh, n=16, scale=0.4), tiny.data(steps=10, batch=4)
     net, xs, ys = jax.tree.map(lambda w: w.astype(dtype), (net, *data))
-    return px.value_and_estimate(px.RULES[rule](**options), tiny.mse)(net, xs, ys, jr.key(0))
+    return tiny.fresh(px.RULES[rule](**options), tiny.mse)(net, xs, ys, jr.key(0))
 
 
 def cosine(one, two):
@@ -45,7 +45,7 @@ def test_losses_of_bfloat16_are_not_rounded_to_it():
     far = lambda y, target: tiny.mse(y, target) + 100.0
     net, (xs, ys) = tiny.network(px.cells.Tanh, n=4), tiny.data()
     cast = jax.tree.map(lambda w: w.astype("bfloat16"), (net, xs))
-    grads = px.value_and_estimate(px.RULES["node"](sigma=0.25), far)(*cast, ys, jr.key(0))[1]
+    grads = tiny.fresh(px.RULES["node"](sigma=0.25), far)(*cast, ys, jr.key(0))[1]
     assert all(jnp.any(g != 0) for g in jax.tree.leaves(grads))
 
 

@@ -62,13 +62,23 @@ def first_width(net):
     return net.layers[0].W.shape[0]
 
 
+def fresh(rule, loss=mse):
+    """The estimate (net, xs, ys, key) -> (loss, grads) of a rule that has learnt nothing yet."""
+    learn = px.learner(rule, loss)
+
+    def estimate(net, xs, ys, key):
+        return learn.update(learn.init(net, xs[0], key), net, xs, ys, key)[1:]
+
+    return estimate
+
+
 def averaged(make_rule, table, net, xs, ys, loss=mse):
     """The mean estimate over all patterns, each example alone: a batch of one has all of its own noise."""
 
     @jax.jit
     @jax.vmap
     def one(table):
-        return px.value_and_estimate(make_rule(Recorded(table)), loss)(net, xs, ys, jr.key(0))[1]
+        return fresh(make_rule(Recorded(table)), loss)(net, xs, ys, jr.key(0))[1]
 
     return jax.tree.map(lambda g: g.mean(0), one(table))
 

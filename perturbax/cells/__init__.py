@@ -9,9 +9,10 @@ from perturbax.cells.lru import LRU
 from perturbax.cells.lstm import LSTM
 from perturbax.cells.mingru import MinGRU
 from perturbax.cells.tanh import SparseTanh, Tanh
+from perturbax.imports import Registry
 from perturbax.layer import Layer
 
-CELLS: dict[str, type[Layer]] = {
+CELLS: Registry[Layer] = Registry("cell", {
     "tanh": Tanh,
     "sparse-tanh": SparseTanh,
     "leaky": Leaky,
@@ -25,7 +26,7 @@ CELLS: dict[str, type[Layer]] = {
     "dense": Dense,
     "readout": Readout,
     "leaky-readout": LeakyReadout,
-}
+})  # fmt: skip
 
 __all__ = [
     "ALIF", "CELLS", "GRU", "LIF", "LRU", "LSTM", "Binary", "Dense", "Leaky", "LeakyReadout", "MinGRU", "Readout",

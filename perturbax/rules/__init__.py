@@ -1,5 +1,6 @@
 """Every learning rule by name; a new one is one file and one line."""
 
+from perturbax.imports import Registry
 from perturbax.rule import Rule
 from perturbax.rules.activity import Activity
 from perturbax.rules.backprop import BPTT
@@ -31,7 +32,7 @@ from perturbax.rules.truncated import Truncated, TruncatedRolling
 from perturbax.rules.uoro import UORO
 from perturbax.rules.weight import Weight
 
-RULES: dict[str, type[Rule]] = {
+RULES: Registry[Rule] = Registry("rule", {
     "weight": Weight,
     "node": Node,
     "activity": Activity,
@@ -67,4 +68,4 @@ RULES: dict[str, type[Rule]] = {
     "published-weight": PublishedWeight,
     "published-node": PublishedNode,
     "published-activity": PublishedActivity,
-}
+})  # fmt: skip

@@ -1,5 +1,6 @@
 """Every task by name; a new one is one file and one line."""
 
+from perturbax.imports import Registry
 from perturbax.task import Task
 from perturbax.tasks.adding import Adding
 from perturbax.tasks.copying import Copy
@@ -19,7 +20,7 @@ from perturbax.tasks.shd import Shd
 from perturbax.tasks.text import Text
 from perturbax.tasks.weather import Weather
 
-TASKS: dict[str, type[Task]] = {
+TASKS: Registry[Task] = Registry("task", {
     "mackey-glass": MackeyGlass,
     "narma": Narma,
     "lorenz": Lorenz,
@@ -41,6 +42,6 @@ TASKS: dict[str, type[Task]] = {
     "probe-lag1": Lag1,
     "probe-lag3": Lag3,
     "probe-context": Context,
-}
+})  # fmt: skip
 
 __all__ = ["TASKS", *(cls.__name__ for cls in TASKS.values())]  # pyright: ignore[reportUnsupportedDunderAll]
