@@ -13,7 +13,7 @@ from cases import CELLS, SIZES, Size
 from harness import alternate, medians, table
 
 import perturbax as px
-from perturbax.gradient import keys_of
+from perturbax.learning.sequence import keys_of
 
 
 def products(size: Size, rows: int) -> Any:
@@ -47,8 +47,12 @@ def main() -> None:
     """Print one column per part."""
     rows = []
     for size in SIZES:
-        works = {"update": cases.of_rule("node", "tanh", size), "products, two rows": products(size, 2 * size.B),
-                 "outer product": outer(size), "draws": draws(size)}  # fmt: skip
+        works = {
+            "update": cases.of_rule("node", "tanh", size),
+            "products, two rows": products(size, 2 * size.B),
+            "outer product": outer(size),
+            "draws": draws(size),
+        }
         ms = {name: seconds * 1e3 for name, seconds in medians(alternate(works, 15, 0.02)).items()}
         rest = ms["update"] - sum(v for name, v in ms.items() if name != "update")
         rows.append([str(size), *(f"{v:.3g}" for v in ms.values()), f"{rest:.3g}"])

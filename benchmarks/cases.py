@@ -9,7 +9,7 @@ import jax.random as jr
 
 import perturbax as px
 from perturbax.cells import GRU, LSTM, Readout, Tanh
-from perturbax.cells.synapses import plus
+from perturbax.cells.base import plus
 
 INPUTS = OUTPUTS = 10
 
@@ -111,12 +111,16 @@ def estimating(estimator: Callable, net: px.Network, size: Size) -> Callable[[],
 
 def of_rule(rule: str, cell: str, size: Size, **options: Any) -> Callable[[], Any]:
     """Return a work: one estimate by a rule."""
-    return estimating(px.value_and_estimate(px.RULES[rule](**options), mse), network(CELLS[cell][0], size.n), size)
+    return estimating(
+        px.value_and_estimate(px.RULES[rule](**options), mse), network(CELLS[cell][0], size.n), size
+    )
 
 
 def of_bptt(cell: str, size: Size) -> dict[str, Callable[[], Any]]:
     """Return two works: BPTT in either layout of the weights."""
-    return {f"bptt {i}": estimating(px.bptt(mse), network(c, size.n), size) for i, c in enumerate(CELLS[cell])}
+    return {
+        f"bptt {i}": estimating(px.bptt(mse), network(c, size.n), size) for i, c in enumerate(CELLS[cell])
+    }
 
 
 def of_forward(cell: str, size: Size) -> dict[str, Callable[[], Any]]:

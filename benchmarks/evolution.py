@@ -1,4 +1,6 @@
-"""Evolution strategies of evosax on the library's tasks, at a budget of passes: the other side of a benchmark."""
+"""Evolution strategies of evosax on the library's tasks, at a budget of passes: the other side of a
+benchmark.
+"""
 
 import itertools
 from collections.abc import Callable
@@ -11,8 +13,8 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 import perturbax as px
-from perturbax.build import Parts, build
-from perturbax.loop import evaluate
+from perturbax.experiment.build import Parts, build
+from perturbax.experiment.train_step import evaluate
 
 CHUNKS = 20
 
@@ -32,7 +34,10 @@ GRID = tuple(itertools.product((16, 64), (0.01, 0.03, 0.1), (1e-3, 1e-2)))
 def candidates(name: str) -> list[Strategy]:
     """The settings among which validation chooses."""
     if name == "SNES":  # its step along the mean is set by the population's weights; lr scales it
-        return [Strategy(name, p, s, lr) for p, s, lr in itertools.product((16, 64), (0.01, 0.03, 0.1), (0.1, 1.0))]
+        return [
+            Strategy(name, p, s, lr)
+            for p, s, lr in itertools.product((16, 64), (0.01, 0.03, 0.1), (0.1, 1.0))
+        ]
     return [Strategy(name, p, s, lr) for p, s, lr in GRID]
 
 
@@ -115,8 +120,11 @@ def evolve(experiment: px.Experiment, strategy: Strategy, passes: int) -> dict[s
     task = search.parts.task
     held_out = task.held_out("test")
     test = jax.jit(lambda net: evaluate(task, net, held_out))(kept)
-    return {"valid": best, "test": {k: float(v) for k, v in test.items()},
-            "forward_passes": done * strategy.population}  # fmt: skip
+    return {
+        "valid": best,
+        "test": {k: float(v) for k, v in test.items()},
+        "forward_passes": done * strategy.population,
+    }
 
 
 def tuned(experiment: px.Experiment, name: str, passes: int) -> Strategy:

@@ -1,4 +1,5 @@
-"""The map of the rules as docs/taxonomy.md shows it: who stands where, which rule learns on which cell, and measured.
+"""The map of the rules as docs/taxonomy.md shows it: who stands where, which rule learns on which cell, and
+measured.
 
 perturbax taxonomy --out runs/taxonomy        # the measurements
 python benchmarks/family.py runs/taxonomy     # -> docs/taxonomy.md, .svg and benchmarks/results/taxonomy.json
@@ -11,11 +12,11 @@ from pathlib import Path
 
 from harness import table
 
+from perturbax.analysis.compatibility import refusal
+from perturbax.analysis.taxonomy import LOCALITY, place
 from perturbax.cells import CELLS
-from perturbax.pairs import refusal
 from perturbax.report.taxonomy import figure, measured_rows
 from perturbax.rules import RULES
-from perturbax.taxonomy import LOCALITY, place
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "taxonomy.md"

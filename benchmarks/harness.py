@@ -11,8 +11,8 @@ from typing import Any
 
 import jax
 
-from perturbax.files import write
-from perturbax.machine import machine as this_machine
+from perturbax.experiment.atomic import write
+from perturbax.experiment.machine import machine as this_machine
 from perturbax.study.page import table
 
 __all__ = ["alternate", "machine", "medians", "ratios", "save", "table"]
@@ -23,9 +23,9 @@ Work = Callable[[], Any]
 def alternate(works: Mapping[str, Work], repeats: int = 7, at_least: float = 0.0) -> dict[str, list[float]]:
     """Time every work once per round: -> seconds per call, one number per round.
 
-    Works run in turn, so that a slow minute of the machine hits all of them, and in another order each round, since
-    what ran just before leaves caches and threads warm or cold. Each is warmed up first (which compiles it); a work
-    shorter than `at_least` seconds is called that often per round that a round takes as long.
+    Works run in turn, so that a slow minute of the machine hits all of them, and in another order each round,
+    since what ran just before leaves caches and threads warm or cold. Each is warmed up first (which compiles
+    it); a work shorter than `at_least` seconds is called that often per round that a round takes as long.
     """
     counts = {}
     for name, work in works.items():
@@ -50,7 +50,10 @@ def _timed(work: Work, count: int) -> float:
 def ratios(taken: Mapping[str, list[float]], reference: str) -> dict[str, float]:
     """Return each work's median over rounds of its time over the reference's in the same round."""
     base = taken[reference]
-    return {name: statistics.median(t / b for t, b in zip(times, base, strict=True)) for name, times in taken.items()}
+    return {
+        name: statistics.median(t / b for t, b in zip(times, base, strict=True))
+        for name, times in taken.items()
+    }
 
 
 def medians(taken: Mapping[str, list[float]]) -> dict[str, float]:

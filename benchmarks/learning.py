@@ -3,8 +3,9 @@
     python benchmarks/learning.py --out runs/learning --data WTH.csv            # everything
     python benchmarks/learning.py --out runs/learning --tasks copy --seeds 1    # a part; what is finished is kept
 
-Settings are those that the tasks ship (`perturbax run --task TASK --rule RULE`), seeds are fresh: nothing was tuned on
-them, nor on test data. Writes OUT/learning.md, learning.json and learning.svg. Needs evosax 0.3.2 for its rows.
+Settings are those that the tasks ship (`perturbax run --task TASK --rule RULE`), seeds are fresh: nothing was
+tuned on them, nor on test data. Writes OUT/learning.md, learning.json and learning.svg. Needs evosax 0.3.2
+for its rows.
 """
 
 import argparse
@@ -19,9 +20,9 @@ import jax.random as jr
 from harness import alternate, ratios
 
 import perturbax as px
-from perturbax.build import build
-from perturbax.compiled import Compiled
-from perturbax.files import write
+from perturbax.experiment.atomic import write
+from perturbax.experiment.build import build
+from perturbax.experiment.program import Compiled
 
 TASKS: dict[str, dict[str, Any]] = {
     "copy": {"task": "copy"},
@@ -79,7 +80,9 @@ def evolving(e: px.Experiment, strategy: evolution.Strategy, passes: int) -> tup
 
 
 def budget_of(work: Callable[[], Any], size: int, bptt: px.Experiment) -> int:
-    """Steps (or passes) that the seconds of BPTT's run allow: both timed in turn, a chunk with validation each."""
+    """Steps (or passes) that the seconds of BPTT's run allow: both timed in turn, a chunk with validation
+    each.
+    """
     theirs, steps = stepping(bptt)
     share = ratios(alternate({"bptt": theirs, "other": work}, repeats=5), "bptt")["other"]
     return max(1, round((build(bptt).experiment.steps or 0) / steps * size / share))
@@ -95,7 +98,9 @@ def judge(task: str, args: argparse.Namespace, say: Callable) -> dict[str, Any]:
             fields, tag = {}, "passes"
             if budget == "seconds" and rule != "bptt":
                 own = experiment(task, rule, 0, args.data)
-                pace = remembered(out / f"{rule}-pace.json", lambda o=own: {"steps": budget_of(*stepping(o), bptt)})
+                pace = remembered(
+                    out / f"{rule}-pace.json", lambda o=own: {"steps": budget_of(*stepping(o), bptt)}
+                )
                 fields, tag = pace, "seconds"
             for seed in seeds:
                 e = experiment(task, rule, seed, args.data, **fields)
@@ -113,8 +118,13 @@ def evolved(task: str, seeds: int, args: argparse.Namespace, bptt: list, say: Ca
     data, out, passes = args.data, args.out / task, bptt[0]["forward_passes"]
     first, tuning = (experiment(task, "bptt", seed, data) for seed in (0, TUNING_SEED))
     for name in STRATEGIES:
-        best = remembered(out / f"{name}-tuned.json", lambda n=name: evolution.tuned(tuning, n, passes)._asdict())
-        for label, strategy in ((name, evolution.Strategy(name)), (f"{name}-tuned", evolution.Strategy(**best))):
+        best = remembered(
+            out / f"{name}-tuned.json", lambda n=name: evolution.tuned(tuning, n, passes)._asdict()
+        )
+        for label, strategy in (
+            (name, evolution.Strategy(name)),
+            (f"{name}-tuned", evolution.Strategy(**best)),
+        ):
             row: dict[str, Any] = {"settings": strategy._asdict()}
             for budget in args.budgets.split(","):
                 limit = passes
@@ -160,7 +170,9 @@ def table(task: str, rows: dict[str, Any]) -> str:
                 notes.append(f"recall {min(t['recall'] for t in tests):.3f} at worst")
             if rule.endswith("tuned"):
                 notes.append(", ".join(f"{k} {v}" for k, v in rows[rule]["settings"].items() if k != "name"))
-            lines.append(f"| {told} | {rule.replace('-tuned', ', tuned')} | {' | '.join(cells)} | {'; '.join(notes)} |")
+            lines.append(
+                f"| {told} | {rule.replace('-tuned', ', tuned')} | {' | '.join(cells)} | {'; '.join(notes)} |"
+            )
     runs = rows["bptt"]["passes"]
     trivial = ", ".join(f"{k} {v['loss']:.3g}" for k, v in runs[0]["baselines"].items())
     about = f"{len(runs)} seeds, geometric means; {runs[0]['forward_passes']} forward passes each."
@@ -168,7 +180,9 @@ def table(task: str, rows: dict[str, Any]) -> str:
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
-    """One panel per task: every seed's test loss over BPTT's mean; full dots: equal passes, hollow: equal seconds."""
+    """One panel per task: every seed's test loss over BPTT's mean; full dots: equal passes, hollow: equal
+    seconds.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -181,7 +195,9 @@ def draw(results: dict[str, Any], path: Path) -> None:
         for y, rule in enumerate(order):
             for budget, face, shift in (("passes", "#1f5fa8", 0.12), ("seconds", "none", -0.12)):
                 values = [v / base[budget] for v in losses(rows[rule].get(budget, [])) if math.isfinite(v)]
-                panel.scatter(values, [y + shift] * len(values), s=22, facecolors=face, edgecolors="#1f5fa8", lw=1)
+                panel.scatter(
+                    values, [y + shift] * len(values), s=22, facecolors=face, edgecolors="#1f5fa8", lw=1
+                )
         panel.axvline(1, color="#888", lw=0.8)
         first, last = panel.get_xlim()
         wide = last > 3 * max(first, 1e-9)  # a narrow range reads better on a plain axis
@@ -190,7 +206,11 @@ def draw(results: dict[str, Any], path: Path) -> None:
         panel.grid(axis="x", color="#ddd", lw=0.6)
         panel.spines[["top", "right", "left"]].set_visible(False)
     timed = any("seconds" in rows["bptt"] for rows in results.values())
-    what = "full: equal forward passes    hollow: equal seconds" if timed else "one dot per seed, equal forward passes"
+    what = (
+        "full: equal forward passes    hollow: equal seconds"
+        if timed
+        else "one dot per seed, equal forward passes"
+    )
     figure.suptitle(what, fontsize=9)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
@@ -198,13 +218,19 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Run what is asked for, and write the table and the figure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--seeds", type=int, help="default: 3, Mackey-Glass 4")
     parser.add_argument("--data", help="WTH.csv, for the weather task")
-    parser.add_argument("--rules", default=",".join(["bptt", *(r for g in TOLD.values() for r in g if r != "bptt")]))
-    parser.add_argument("--budgets", default="passes,seconds", help="what is equal: passes, or passes,seconds")
+    parser.add_argument(
+        "--rules", default=",".join(["bptt", *(r for g in TOLD.values() for r in g if r != "bptt")])
+    )
+    parser.add_argument(
+        "--budgets", default="passes,seconds", help="what is equal: passes, or passes,seconds"
+    )
     parser.add_argument("--no-evosax", action="store_true")
     args = parser.parse_args()
     tasks = args.tasks.split(",")

@@ -1,4 +1,5 @@
-"""Memory that does not grow: the compiler's figure against the length of a sequence, the process's on a long stream.
+"""Memory that does not grow: the compiler's figure against the length of a sequence, the process's on a long
+stream.
 
 python benchmarks/memory.py --steps 1000000      # an online run over that many steps, with resident memory
 """
@@ -19,9 +20,11 @@ import perturbax as px
 
 LENGTHS = (100, 1_000, 100_000)
 CREDITS = {
-    "same-step": {}, "window 20": {"credit": "window", "window": 20, "discount": 0.95},
-    "replay": {"credit": "replay"}, "to-go": {"credit": "to-go"},
-}  # fmt: skip
+    "same-step": {},
+    "window 20": {"credit": "window", "window": 20, "discount": 0.95},
+    "replay": {"credit": "replay"},
+    "to-go": {"credit": "to-go"},
+}
 
 
 def compiled_bytes(run: Any, *args: Any) -> int:
@@ -34,7 +37,9 @@ def growth(quick: bool = False) -> list[dict[str, Any]]:
     """Temporary memory in KiB, planned by the compiler, against the number of steps (tanh, n 256, B 1)."""
     n = 64 if quick else 256
     net, rows = cases.network(CELLS["tanh"][0], n), []
-    works = {f"node, {k}": px.value_and_estimate(px.RULES["node"](**o), cases.mse) for k, o in CREDITS.items()}
+    works = {
+        f"node, {k}": px.value_and_estimate(px.RULES["node"](**o), cases.mse) for k, o in CREDITS.items()
+    }
     init, run = px.online(px.RULES["node"](**CREDITS["window 20"]), cases.mse, optax.adam(1e-3), 10)
     works |= {"node, window 20, online every 10": run, "BPTT": px.bptt(cases.mse)}
     for name, work in works.items():
@@ -63,8 +68,14 @@ def stream(steps: int, n: int = 256, chunk: int = 10_000) -> list[list[str]]:
     for i in range(1, chunks + 1):
         state, losses = jax.block_until_ready(go(state, xs, ys))
         if i % max(1, chunks // 10) == 0:
-            rows.append([str(i * chunk), f"{resident():.1f}", f"{time.perf_counter() - began:.1f}",
-                         f"{float(losses.mean()):.4g}"])  # fmt: skip
+            rows.append(
+                [
+                    str(i * chunk),
+                    f"{resident():.1f}",
+                    f"{time.perf_counter() - began:.1f}",
+                    f"{float(losses.mean()):.4g}",
+                ]
+            )
     return rows
 
 
@@ -79,7 +90,9 @@ def resident() -> float:
 
 def main() -> None:
     """Run the stream."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=1_000_000)
     parser.add_argument("--units", type=int, default=256)
     args = parser.parse_args()

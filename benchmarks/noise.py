@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from harness import alternate, medians, ratios, table
 
-from perturbax.noise import Gaussian, Independent, Rademacher
+from perturbax.learning.noise import Gaussian, Independent, Rademacher
 
 SIZES = (10**4, 10**5, 10**6)
 INSIDE = 20

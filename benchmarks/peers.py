@@ -1,4 +1,5 @@
-"""A generation of evosax's Open_ES against one of ours: same network, data, population and optimiser, one process.
+"""A generation of evosax's Open_ES against one of ours: same network, data, population and optimiser, one
+process.
 
 pip install evosax==0.3.2        # in an environment of its own, beside perturbax
 python benchmarks/peers.py --out peers.json
@@ -19,7 +20,7 @@ from harness import alternate, medians, ratios, save, table
 from jax.flatten_util import ravel_pytree
 
 import perturbax as px
-from perturbax.rules.common import mean_loss
+from perturbax.rules.perturbation.helpers import mean_loss
 
 SIZES = ((Size(64, 32, 50), 64), (Size(256, 8, 50), 64), (Size(512, 1, 50), 256))
 
@@ -60,11 +61,16 @@ def ours(size: Size, population: int, **options: Any) -> Callable[[], Any]:
 
 def main() -> None:
     """Print one row per size."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    variants = {"rank 0, normal noise": {"rank": 0, "noise": "gaussian"}, "rank 0, signs": {"rank": 0},
-                "rank 1, signs (default)": {}}  # fmt: skip
+    variants = {
+        "rank 0, normal noise": {"rank": 0, "noise": "gaussian"},
+        "rank 0, signs": {"rank": 0},
+        "rank 1, signs (default)": {},
+    }
     heads = ["size", "population", "Open_ES ms", *variants]
     found = []
     for size, population in SIZES:
@@ -73,7 +79,11 @@ def main() -> None:
         by = ratios(taken, "Open_ES")
         values = (str(size), population, medians(taken)["Open_ES"] * 1e3, *(by[name] for name in variants))
         found.append(dict(zip(heads, values, strict=True)))
-    print(table(heads, [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()] for row in found]))
+    print(
+        table(
+            heads, [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()] for row in found]
+        )
+    )
     save(args.out, {"peers": found})
 
 

@@ -1,4 +1,5 @@
-"""What rounding leaves of a loss difference: the error of delta against float64, for every sigma and precision.
+"""What rounding leaves of a loss difference: the error of delta against float64, for every sigma and
+precision.
 
 JAX_ENABLE_X64=1 python benchmarks/precision.py
 """
@@ -11,8 +12,8 @@ from cases import CELLS, Size
 from harness import table
 
 import perturbax as px
-from perturbax.gradient import keys_of, walk
-from perturbax.perturbation import NodePerturbation
+from perturbax.learning.sequence import keys_of, walk
+from perturbax.rules.perturbation.base import NodePerturbation
 
 SIGMAS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 1e-4, 1e-5)
 DTYPES = ("float64", "float32", "bfloat16")
@@ -42,8 +43,10 @@ def main() -> None:
             except px.PerturbaxError:
                 found[dtype] = None
         exact = found["float64"]
-        errors = [found[d] if found[d] is None else jnp.sqrt(jnp.mean((found[d] - exact) ** 2) / jnp.mean(exact**2))
-                  for d in DTYPES[1:]]  # fmt: skip
+        errors = [
+            found[d] if found[d] is None else jnp.sqrt(jnp.mean((found[d] - exact) ** 2) / jnp.mean(exact**2))
+            for d in DTYPES[1:]
+        ]
         rows.append([f"{sigma:g}", *("refused" if e is None else f"{float(e):.1e}" for e in errors)])
     print(table(["sigma", *DTYPES[1:]], rows))
 

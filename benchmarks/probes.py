@@ -11,8 +11,8 @@ from statistics import median
 from family import PAGE, filled
 from harness import machine, table
 
-from perturbax.cli import main as perturbax
-from perturbax.files import write
+from perturbax.cli.main import main as perturbax
+from perturbax.experiment.atomic import write
 from perturbax.rules import RULES
 from perturbax.tasks import TASKS
 
@@ -30,7 +30,10 @@ OWN = {
 GROUPS = {  # folder: (its rules, its settings)
     "tanh": ([r for r in RULES if r not in (*SPIKING, *PUBLISHED)], ["--batch", "16", "--steps", "1500"]),
     "published": (PUBLISHED, ["--batch", "2"]),  # one loss difference for the whole batch
-    "lif": (SPIKING, ["--batch", "16", "--steps", "1500", "--cell", "lif", "--cell.kappa", "0", "--units", "48"]),
+    "lif": (
+        SPIKING,
+        ["--batch", "16", "--steps", "1500", "--cell", "lif", "--cell.kappa", "0", "--units", "48"],
+    ),
 }
 FADES = "credit fades by a fixed factor at every step back"
 BLIND = "one loss difference for all units and steps, and no credit for later losses"
@@ -56,7 +59,9 @@ def losses(folder: Path) -> dict[str, list[float]]:
 
 def main() -> None:
     """Train what is missing, print the table, and put it on the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
     found: dict[str, dict[str, list[float]]] = {rule: {} for rule in RULES}
@@ -73,8 +78,10 @@ def main() -> None:
     rows = []
     for rule, shares in found.items():
         middle = {probe: median(values) for probe, values in shares.items()}
-        solved = {probe: value * TASKS[probe]().baselines()["zero"]["loss"] < TASKS[probe].solved
-                  for probe, value in middle.items()}  # fmt: skip
+        solved = {
+            probe: value * TASKS[probe]().baselines()["zero"]["loss"] < TASKS[probe].solved
+            for probe, value in middle.items()
+        }
         why = "" if all(solved.values()) else WHY[rule]
         shown = [f"**{middle[p]:.1g}**" if solved[p] else f"{middle[p]:.2f}" for p in PROBES]
         rows.append([f"`{rule}`", *shown, why])

@@ -7,14 +7,16 @@ python benchmarks/reproduction.py results/full     # -> docs/reproduction.md, wi
 import argparse
 from pathlib import Path
 
-from perturbax.files import write
+from perturbax.experiment.atomic import write
 
 ROOT = Path(__file__).parents[1]
 
 
 def main() -> None:
     """Write the page, its figures linked to where they lie."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("study", type=Path, help="folder of the study, below the repository")
     study = parser.parse_args().study
     inside = study.resolve().relative_to(ROOT)

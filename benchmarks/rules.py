@@ -1,4 +1,5 @@
-"""Step times of the recurrent rules, beside BPTT and, where it is installed, braintrace; one process, in turn.
+"""Step times of the recurrent rules, beside BPTT and, where it is installed, braintrace; one process, in
+turn.
 
 python benchmarks/rules.py --out runs/rules.json
 pip install braintrace==0.2.6      # in an environment of its own, beside perturbax: adds its columns
@@ -21,13 +22,25 @@ import perturbax as px
 T, B, INPUTS = 50, 1, 3
 SIZES = (32, 64, 128)
 OURS: dict[str, tuple[str, dict[str, Any]]] = {
-    "bptt": ("bptt", {}), "one-step": ("one-step", {}), "node": ("node", {}), "rtrl": ("rtrl", {}),
-    "snap n=1": ("snap", {}), "uoro": ("uoro", {}), "d-rtrl": ("d-rtrl", {}),
-    "d-rtrl mixing": ("d-rtrl", {"mixing": True}), "e-prop": ("e-prop", {}), "kf-rtrl": ("kf-rtrl", {}),
+    "bptt": ("bptt", {}),
+    "one-step": ("one-step", {}),
+    "node": ("node", {}),
+    "rtrl": ("rtrl", {}),
+    "snap n=1": ("snap", {}),
+    "uoro": ("uoro", {}),
+    "d-rtrl": ("d-rtrl", {}),
+    "d-rtrl mixing": ("d-rtrl", {"mixing": True}),
+    "e-prop": ("e-prop", {}),
+    "kf-rtrl": ("kf-rtrl", {}),
     "dsf": ("dsf", {}),
-}  # fmt: skip
+}
 # What braintrace calls it -> the rule of ours that does the same work. Its D-RTRL leaves r out, as ours does.
-PEERS = {"rtrl": ("SnAp", {"n": 2}), "snap n=1": ("SnAp", {"n": 1}), "uoro": ("UORO", {}), "d-rtrl": ("D_RTRL", {})}
+PEERS = {
+    "rtrl": ("SnAp", {"n": 2}),
+    "snap n=1": ("SnAp", {"n": 1}),
+    "uoro": ("UORO", {}),
+    "d-rtrl": ("D_RTRL", {}),
+}
 
 
 def mse(y: jax.Array, target: jax.Array) -> jax.Array:
@@ -60,7 +73,9 @@ def theirs(n: int, name: str, options: dict[str, Any]) -> Callable[[], Any]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the readout has no hidden state
-        learner = braintrace.compile(Net(), getattr(braintrace, name), jnp.zeros((B, INPUTS)), batch_size=B, **options)
+        learner = braintrace.compile(
+            Net(), getattr(braintrace, name), jnp.zeros((B, INPUTS)), batch_size=B, **options
+        )
     xs, ys = jr.normal(jr.key(0), (T, B, INPUTS)), jr.normal(jr.key(1), (T, B, 1))
 
     def loss(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -72,7 +87,9 @@ def theirs(n: int, name: str, options: dict[str, Any]) -> Callable[[], Any]:
 
 def main() -> None:
     """Print microseconds per step, and braintrace's time over ours."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, two sizes")
     args = parser.parse_args()

@@ -1,11 +1,12 @@
-"""Time and memory against units, batch, length and samples, beside the floor that arithmetic and bandwidth set.
+"""Time and memory against units, batch, length and samples, beside the floor that arithmetic and bandwidth
+set.
 
     python benchmarks/scaling.py --out runs/scaling            # writes scaling.json, scaling.svg; about 10 minutes
     python benchmarks/scaling.py --out runs/scaling --quick    # a few points, under one minute
 
-The floor counts the products that an update cannot do without, 2 + K per step and example (clean, K noisy, one outer
-product), at the rate of a large matrix product measured here, and one sweep over the weights per step, at the rate of
-repeated matrix-vector products of the same size.
+The floor counts the products that an update cannot do without, 2 + K per step and example (clean, K noisy,
+one outer product), at the rate of a large matrix product measured here, and one sweep over the weights per
+step, at the rate of repeated matrix-vector products of the same size.
 """
 
 import argparse
@@ -63,10 +64,16 @@ def measured(size: Size, K: int, gemm: float, sweep: float, repeats: int) -> dic
     works = {"node": cases.of_rule("node", "tanh", size, samples=K), **cases.of_bptt("tanh", size)}
     taken = medians(alternate(works, repeats, 0.02))
     least = floor(size, K, gemm, sweep)
-    return {**size._asdict(), "K": K, "node ms": taken["node"] * 1e3,
-            "BPTT ms": min(taken["bptt 0"], taken["bptt 1"]) * 1e3, "floor ms": least * 1e3,
-            "share of floor": least / taken["node"], "node KiB": compiled_bytes(node, net, xs, ys, key) / 1024,
-            "BPTT KiB": compiled_bytes(px.bptt(cases.mse), net, xs, ys, key) / 1024}  # fmt: skip
+    return {
+        **size._asdict(),
+        "K": K,
+        "node ms": taken["node"] * 1e3,
+        "BPTT ms": min(taken["bptt 0"], taken["bptt 1"]) * 1e3,
+        "floor ms": least * 1e3,
+        "share of floor": least / taken["node"],
+        "node KiB": compiled_bytes(node, net, xs, ys, key) / 1024,
+        "BPTT KiB": compiled_bytes(px.bptt(cases.mse), net, xs, ys, key) / 1024,
+    }
 
 
 def draw(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
@@ -76,14 +83,20 @@ def draw(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(2, len(found), figsize=(1 + 2.7 * len(found), 5.2), squeeze=False, sharex="col")
+    figure, panels = plt.subplots(
+        2, len(found), figsize=(1 + 2.7 * len(found), 5.2), squeeze=False, sharex="col"
+    )
     styles = {"node": ("#1f5fa8", "o", "-"), "BPTT": ("#444444", "s", "--"), "floor": ("#999999", "", ":")}
     for column, (axis, points) in zip(panels.T, found.items(), strict=True):
         at = [p[axis.split()[1]] for p in points]
-        for row, (panel, unit, names) in enumerate(zip(column, ("ms", "KiB"), (styles, ("node", "BPTT")), strict=True)):
+        for row, (panel, unit, names) in enumerate(
+            zip(column, ("ms", "KiB"), (styles, ("node", "BPTT")), strict=True)
+        ):
             for name in names:
                 colour, marker, line = styles[name]
-                panel.plot(at, [p[f"{name} {unit}"] for p in points], line, marker=marker, ms=4, c=colour, label=name)
+                panel.plot(
+                    at, [p[f"{name} {unit}"] for p in points], line, marker=marker, ms=4, c=colour, label=name
+                )
             panel.set(xscale="log", yscale="log")
             panel.set_xticks(at, [str(v) for v in at], minor=False)
             panel.minorticks_off()
@@ -102,10 +115,14 @@ def draw(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
 
 def main() -> None:
     """Measure all points, write JSON and the figure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--redraw", action="store_true", help="draw again from OUT/scaling.json, without measuring")
+    parser.add_argument(
+        "--redraw", action="store_true", help="draw again from OUT/scaling.json, without measuring"
+    )
     args = parser.parse_args()
     if args.redraw:
         return draw(json.loads((args.out / "scaling.json").read_text())["axes"], args.out / "scaling.svg")
@@ -118,7 +135,9 @@ def main() -> None:
             sweeps.setdefault(size.n, sweep_rate(size.n))
             point = measured(size, K, gemm, sweeps[size.n], 3 if args.quick else 9)
             found[axis].append(point)
-            shown = ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in point.items())
+            shown = ", ".join(
+                f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in point.items()
+            )
             print(shown, flush=True)
     rates = {"gemm_per_s": gemm, "sweep_bytes_per_s": sweeps}
     save(args.out / "scaling.json", {"rates": rates, "axes": found})

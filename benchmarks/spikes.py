@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from harness import machine, table
 
-from perturbax.cli import main as perturbax
-from perturbax.files import write
+from perturbax.cli.main import main as perturbax
+from perturbax.experiment.atomic import write
 
 SHARED = "credit=to-go:samples=16:steps=3000"
 FREE = {"lif": f"sigma=0.1:{SHARED}", "alif": f"sigma=0.1:{SHARED}", "binary": f"sigma=0.2:lr=1e-3:{SHARED}"}
@@ -47,7 +47,9 @@ def accuracies(folder: Path) -> dict[str, list[float]]:
 
 def main() -> None:
     """Train what is missing and print one row per task and cell: means over seeds, lowest and highest."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", default="3")
     args = parser.parse_args()
@@ -63,7 +65,8 @@ def main() -> None:
                 found |= accuracies(out)
             every[f"{task}, {cell}"] = found
             said = [
-                f"{np.mean(v):.3f} ({min(v):.3f}-{max(v):.3f})" for v in map(found.get, ("node", "innovation", "bptt"))
+                f"{np.mean(v):.3f} ({min(v):.3f}-{max(v):.3f})"
+                for v in map(found.get, ("node", "innovation", "bptt"))
             ]
             rows.append([task.replace("-", " "), f"`{cell}`", *said])
     print(table(["task", "cell", "`node`", "`innovation`", "BPTT with a surrogate"], rows))

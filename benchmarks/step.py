@@ -1,11 +1,12 @@
-"""Cost of one update against BPTT and against a bare forward pass: ratios within one process, medians over rounds.
+"""Cost of one update against BPTT and against a bare forward pass: ratios within one process, medians over
+rounds.
 
     make bench                                            # all of it, about 15 minutes on 2 cores
     make bench QUICK=1                                    # under one minute: small networks, few rounds
     python benchmarks/step.py --parts update --out step.json
 
-float32, compiled; compile time does not count. BPTT and forward pass are those of the same network in the faster of two
-layouts of its weights. How to read the tables: docs/performance.md.
+float32, compiled; compile time does not count. BPTT and forward pass are those of the same network in the
+faster of two layouts of its weights. How to read the tables: docs/performance.md.
 """
 
 import argparse
@@ -26,9 +27,11 @@ import perturbax as px
 RULES = ("node", "activity", "innovation")
 WINDOW = {"credit": "window", "window": 20, "discount": 0.95}
 CREDITS: dict[str, tuple[str, dict[str, Any]]] = {
-    "window 20": ("node", WINDOW), "to-go": ("node", {"credit": "to-go"}), "replay": ("node", {"credit": "replay"}),
+    "window 20": ("node", WINDOW),
+    "to-go": ("node", {"credit": "to-go"}),
+    "replay": ("node", {"credit": "replay"}),
     "activity, replay": ("activity", {"credit": "replay"}),
-}  # fmt: skip
+}
 Row = dict[str, Any]
 
 
@@ -47,10 +50,16 @@ def update(sizes: list[Size], repeats: int, cells: list[str]) -> list[Row]:
             taken = alternate(works, repeats, at_least=0.02)
             bptt, forward = fastest(taken, "bptt"), fastest(taken, "forward")
             found, by_bptt, by_forward = medians(taken), ratios(taken, bptt), ratios(taken, forward)
-            rows.append({"cell": cell, "size": str(size), "forward ms": found[forward] * 1e3,
-                         "BPTT ms": found[bptt] * 1e3,
-                         **{f"{r} / BPTT": by_bptt[r] for r in RULES},
-                         **{f"{r} / forward": by_forward[r] for r in RULES}})  # fmt: skip
+            rows.append(
+                {
+                    "cell": cell,
+                    "size": str(size),
+                    "forward ms": found[forward] * 1e3,
+                    "BPTT ms": found[bptt] * 1e3,
+                    **{f"{r} / BPTT": by_bptt[r] for r in RULES},
+                    **{f"{r} / forward": by_forward[r] for r in RULES},
+                }
+            )
     return rows
 
 
@@ -73,13 +82,26 @@ def abreast(repeats: int, quick: bool) -> list[Row]:
     rows = []
     for what, rule, options, size, inference in (
         (f"K = {K} samples, n {n}, B 8", "node", {"samples": K}, Size(n, 8, 50), Size(n, 8 * K, 50)),
-        (f"evolution, rank 1, population {members}, n {units}, B 1", "evolution",
-         {"population": members}, Size(units, 1, 50), Size(units, members, 50)),
-    ):  # fmt: skip
-        taken = alternate({rule: of_rule(rule, "tanh", size, **options)} | of_forward("tanh", inference), repeats)
+        (
+            f"evolution, rank 1, population {members}, n {units}, B 1",
+            "evolution",
+            {"population": members},
+            Size(units, 1, 50),
+            Size(units, members, 50),
+        ),
+    ):
+        taken = alternate(
+            {rule: of_rule(rule, "tanh", size, **options)} | of_forward("tanh", inference), repeats
+        )
         forward = fastest(taken, "forward")
-        rows.append({"what": what, "ms": medians(taken)[rule] * 1e3, "inference ms": medians(taken)[forward] * 1e3,
-                     "share of its throughput": 1 / ratios(taken, forward)[rule]})  # fmt: skip
+        rows.append(
+            {
+                "what": what,
+                "ms": medians(taken)[rule] * 1e3,
+                "inference ms": medians(taken)[forward] * 1e3,
+                "share of its throughput": 1 / ratios(taken, forward)[rule],
+            }
+        )
     return rows
 
 
@@ -100,8 +122,14 @@ def decorrelation(repeats: int, quick: bool) -> list[Row]:
         n = 128 if quick else 1000
         works = {decor: online(n, decor, every, 100) for decor in ("off", "hidden")}
         taken = alternate(works, repeats)
-        rows.append({"n": n, "an update every": every, "us per step": medians(taken)["off"] * 1e4,
-                     "with decorrelation": ratios(taken, "off")["hidden"]})  # fmt: skip
+        rows.append(
+            {
+                "n": n,
+                "an update every": every,
+                "us per step": medians(taken)["off"] * 1e4,
+                "with decorrelation": ratios(taken, "off")["hidden"],
+            }
+        )
     return rows
 
 
@@ -113,7 +141,9 @@ def shown(rows: list[Row]) -> str:
 
 def main() -> None:
     """Measure the parts asked for, print tables, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--parts", default="update,credit,decorrelation,abreast,memory,noise")
     parser.add_argument("--out", type=Path, help="JSON file with all numbers")
     parser.add_argument("--quick", action="store_true", help="under one minute: the numbers mean little")
@@ -140,8 +170,14 @@ def main() -> None:
 
 def parts_doc(name: str) -> str:
     """Return what a part measures."""
-    of = {"update": update, "credit": credit, "decorrelation": decorrelation, "abreast": abreast,
-          "memory": memory.growth, "noise": noise.measured}  # fmt: skip
+    of = {
+        "update": update,
+        "credit": credit,
+        "decorrelation": decorrelation,
+        "abreast": abreast,
+        "memory": memory.growth,
+        "noise": noise.measured,
+    }
     return (of[name].__doc__ or "").splitlines()[0].rstrip(".")
 
 

@@ -7,8 +7,8 @@ import jax
 import jax.random as jr
 from harness import alternate, medians, table
 
-from perturbax.task import Task
 from perturbax.tasks import TASKS
+from perturbax.tasks.base import Task
 
 BATCH = 16
 # As near to 100 steps as the task's own phases allow.
@@ -34,8 +34,13 @@ def main(repeats: int = 21) -> None:
     """Print one row per task."""
     key, sample = jr.key(0), jax.jit(drawn)
     tasks = {name: TASKS[name](**fields).open(None) for name, fields in LONG.items()}
-    taken = alternate({n: (lambda task=task: sample(task, key)) for n, task in tasks.items()}, repeats, at_least=0.01)
-    rows = [[n, str(tasks[n].steps), str(sum(tasks[n].sizes)), f"{1e3 * s:.3f}"] for n, s in medians(taken).items()]
+    taken = alternate(
+        {n: (lambda task=task: sample(task, key)) for n, task in tasks.items()}, repeats, at_least=0.01
+    )
+    rows = [
+        [n, str(tasks[n].steps), str(sum(tasks[n].sizes)), f"{1e3 * s:.3f}"]
+        for n, s in medians(taken).items()
+    ]
     print(table(["task", "steps", "inputs + outputs", "ms per batch of 16"], rows))
 
 

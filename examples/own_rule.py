@@ -1,4 +1,6 @@
-"""A rule of your own: one signal per pre-activation, which the library multiplies with what each unit read."""
+"""A rule of your own: one signal per pre-activation, which the library multiplies with what each unit
+read.
+"""
 
 from typing import ClassVar
 

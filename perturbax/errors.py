@@ -40,15 +40,3 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UnknownName:
     near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices) or 'none'}"
     return UnknownName(f"unknown {kind} {name!r}; {hint}")
-
-
-def positive(name: str, value: object) -> None:
-    """Raise ArgumentError unless the number is above zero; traced values pass."""
-    if isinstance(value, int | float) and not value > 0:
-        raise ArgumentError(f"{name} must be above 0, not {value}")
-
-
-def one_of(name: str, value: str, choices: Iterable[str]) -> None:
-    """Raise ArgumentError unless the value is one of the choices."""
-    if value not in (choices := list(choices)):
-        raise unknown(name, str(value), choices)

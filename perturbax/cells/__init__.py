@@ -9,26 +9,41 @@ from perturbax.cells.lru import LRU
 from perturbax.cells.lstm import LSTM
 from perturbax.cells.mingru import MinGRU
 from perturbax.cells.tanh import SparseTanh, Tanh
-from perturbax.imports import Registry
-from perturbax.layer import Layer
+from perturbax.network.layer import Layer
+from perturbax.plugins import Registry
 
-CELLS: Registry[Layer] = Registry("cell", {
-    "tanh": Tanh,
-    "sparse-tanh": SparseTanh,
-    "leaky": Leaky,
-    "gru": GRU,
-    "mingru": MinGRU,
-    "lstm": LSTM,
-    "lru": LRU,
-    "lif": LIF,
-    "alif": ALIF,
-    "binary": Binary,
-    "dense": Dense,
-    "readout": Readout,
-    "leaky-readout": LeakyReadout,
-})  # fmt: skip
+CELLS: Registry[Layer] = Registry(
+    "cell",
+    {
+        "tanh": Tanh,
+        "sparse-tanh": SparseTanh,
+        "leaky": Leaky,
+        "gru": GRU,
+        "mingru": MinGRU,
+        "lstm": LSTM,
+        "lru": LRU,
+        "lif": LIF,
+        "alif": ALIF,
+        "binary": Binary,
+        "dense": Dense,
+        "readout": Readout,
+        "leaky-readout": LeakyReadout,
+    },
+)
 
 __all__ = [
-    "ALIF", "CELLS", "GRU", "LIF", "LRU", "LSTM", "Binary", "Dense", "Leaky", "LeakyReadout", "MinGRU", "Readout",
-    "SparseTanh", "Tanh",
-]  # fmt: skip
+    "ALIF",
+    "CELLS",
+    "GRU",
+    "LIF",
+    "LRU",
+    "LSTM",
+    "Binary",
+    "Dense",
+    "Leaky",
+    "LeakyReadout",
+    "MinGRU",
+    "Readout",
+    "SparseTanh",
+    "Tanh",
+]

@@ -5,10 +5,9 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from perturbax.cells.base import Recurrent
 from perturbax.cells.spiking import SURROGATES, above
-from perturbax.cells.synapses import Recurrent
-from perturbax.errors import one_of
-from perturbax.layer import setting
+from perturbax.fields import one_of, setting
 
 
 class Binary(Recurrent):
@@ -17,8 +16,8 @@ class Binary(Recurrent):
         a_t = z_t W + r_t U + b,   y_t = 1 where a_t > 0, else -1
 
     Args:
-        surrogate: what stands for the derivative of the step: none, triangle, sigmoid or fast-sigmoid. Rules that are
-            gradient-free never ask.
+        surrogate: what stands for the derivative of the step: none, triangle, sigmoid or fast-sigmoid. Rules
+            that are gradient-free never ask.
     """
 
     surrogate: str = setting("none")

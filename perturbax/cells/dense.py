@@ -6,11 +6,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from perturbax.cells.synapses import FeedForward
-from perturbax.errors import ArgumentError, one_of
-from perturbax.layer import setting
+from perturbax.cells.base import FeedForward
+from perturbax.errors import ArgumentError
+from perturbax.fields import one_of, setting
 
-ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "leaky-relu": jax.nn.leaky_relu, "sigmoid": jax.nn.sigmoid}
+ACTIVATIONS = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "leaky-relu": jax.nn.leaky_relu,
+    "sigmoid": jax.nn.sigmoid,
+}
 
 
 class Dense(FeedForward):

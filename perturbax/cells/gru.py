@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array
 
-from perturbax.cells.synapses import orthogonal, plus, product, uniform
-from perturbax.layer import Layer
+from perturbax.cells.base import orthogonal, plus, product, uniform
+from perturbax.network.layer import Layer
 
 
 class GRU(Layer):
@@ -17,8 +17,8 @@ class GRU(Layer):
         u = sigmoid(a_0),  s = sigmoid(a_1),  y_t = u y_{t-1} + (1 - u) tanh(a_2 + s a_3)
         a_0, a_1 = z W + r U + b for the two gates,  a_2 = z W_2 + b_2,  a_3 = r U_2 + b_3
 
-    W `(n_in, 3, n)`, U `(n, 3, n)`, b `(4, n)`, pre-activation a `(4, n)`. The output that is carried in y_{t-1} is
-    hidden state; only r crosses synapses.
+    W `(n_in, 3, n)`, U `(n, 3, n)`, b `(4, n)`, pre-activation a `(4, n)`. The output that is carried in
+    y_{t-1} is hidden state; only r crosses synapses.
 
     Args:
         bias: whether there is a b.

@@ -5,9 +5,10 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from perturbax.cells.synapses import Recurrent
-from perturbax.errors import ArgumentError, one_of
-from perturbax.layer import Fixed, setting
+from perturbax.cells.base import Recurrent
+from perturbax.errors import ArgumentError
+from perturbax.fields import one_of, setting
+from perturbax.network.layer import Fixed
 
 
 class Leaky(Recurrent):
@@ -25,12 +26,14 @@ class Leaky(Recurrent):
 
     alpha: Fixed
     form: str = setting("membrane")
-    equation: ClassVar[str] = "h = (1 - alpha) h + alpha (z W + r U + b), y = tanh(h); rate: tanh(z W + r U + b), y = h"
+    equation: ClassVar[str] = (
+        "h = (1 - alpha) h + alpha (z W + r U + b), y = tanh(h); rate: tanh(z W + r U + b), y = h"
+    )
     papers: ClassVar[tuple[str, ...]] = ("jaeger2007", "murray2019")
 
     def __init__(
         self, n_in: int, n: int, *, key: Array, alpha: float = 0.3, form: str = "membrane", **synapses: Any
-    ):  # fmt: skip
+    ):
         if not 0 < alpha <= 1:
             raise ArgumentError(f"alpha must lie in (0, 1], not {alpha}")
         super().__init__(n_in, n, key=key, **synapses)

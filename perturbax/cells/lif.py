@@ -7,7 +7,7 @@ from jaxtyping import Array
 
 from perturbax.cells.spiking import Spiking
 from perturbax.errors import ArgumentError
-from perturbax.layer import setting
+from perturbax.fields import setting
 
 
 class LIF(Spiking):
@@ -15,8 +15,8 @@ class LIF(Spiking):
 
         u_t = leak v_{t-1} + a_t,   y_t = [u_t > threshold],   v_t = u_t - threshold y_t,   a_t = z_t W + r_t U + b
 
-    The reset is the neuron's own business: it lies in the hidden state, not in the recurrent synapses. Bellec et
-    al. 2020 (there the subtraction waits one step, and leaks less).
+    The reset is the neuron's own business: it lies in the hidden state, not in the recurrent synapses. Bellec
+    et al. 2020 (there the subtraction waits one step, and leaks less).
     """
 
     equation: ClassVar[str] = "v = leak v + z W + r U + b, y = [v > threshold], v -= threshold y"
@@ -52,7 +52,9 @@ class ALIF(Spiking):
     equation: ClassVar[str] = "as lif, y = [v > threshold + beta c], c = rho c + y"
     papers: ClassVar[tuple[str, ...]] = ("bellec2018", "bellec2020")
 
-    def __init__(self, n_in: int, n: int, *, key: Array, rho: float = 0.98, beta: float = 0.07, **neuron: Any):
+    def __init__(
+        self, n_in: int, n: int, *, key: Array, rho: float = 0.98, beta: float = 0.07, **neuron: Any
+    ):
         if not 0 <= rho < 1:
             raise ArgumentError(f"rho must lie in [0, 1), not {rho}")
         super().__init__(n_in, n, key=key, **neuron)

@@ -8,9 +8,9 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array
 
-from perturbax.cells.synapses import plus, product, uniform
+from perturbax.cells.base import plus, product, uniform
 from perturbax.errors import ArgumentError
-from perturbax.layer import Layer
+from perturbax.network.layer import Layer
 
 
 class LRU(Layer):
@@ -18,9 +18,10 @@ class LRU(Layer):
 
         x_t = lam x_{t-1} + z_t W + b,   y_t = (Re x_t, Im x_t)
 
-    lam, W and b are complex and kept as real and imaginary parts: lam `(2, n)`, W `(n_in, 2, n)`, b `(2, n)`, a
-    `(2, n)`, y `(2 n,)`. As synapses must be linear in weights, lam itself is learnt (not its logarithm), and its
-    modulus starts in the ring [least, most]. The layer is linear: a nonlinear task needs another layer above.
+    lam, W and b are complex and kept as real and imaginary parts: lam `(2, n)`, W `(n_in, 2, n)`, b `(2, n)`,
+    a `(2, n)`, y `(2 n,)`. As synapses must be linear in weights, lam itself is learnt (not its logarithm),
+    and its modulus starts in the ring [least, most]. The layer is linear: a nonlinear task needs another
+    layer above.
 
     Args:
         bias: whether there is a b.
@@ -36,9 +37,16 @@ class LRU(Layer):
     papers: ClassVar[tuple[str, ...]] = ("orvieto2023",)
 
     def __init__(
-        self, n_in: int, n: int, *, key: Array, bias: bool = True, least: float = 0.5, most: float = 0.99,
+        self,
+        n_in: int,
+        n: int,
+        *,
+        key: Array,
+        bias: bool = True,
+        least: float = 0.5,
+        most: float = 0.99,
         phase: float = 0.1,
-    ):  # fmt: skip
+    ):
         if not 0 <= least <= most < 1:
             raise ArgumentError(f"least and most must satisfy 0 <= least <= most < 1, not {least} and {most}")
         if not 0 <= phase <= 1:
@@ -47,7 +55,9 @@ class LRU(Layer):
         size = jnp.sqrt(least**2 + jr.uniform(ring, (n,)) * (most**2 - least**2))
         turn = math.pi * phase * jr.uniform(angle, (n,))
         self.lam = size[None] * jnp.stack([jnp.cos(turn), jnp.sin(turn)])
-        self.W = uniform(below, (n_in, 2, n)) * jnp.sqrt(1 - size**2)[None, None]  # activity of about the input's size
+        self.W = (
+            uniform(below, (n_in, 2, n)) * jnp.sqrt(1 - size**2)[None, None]
+        )  # activity of about the input's size
         self.b = jnp.zeros((2, n)) if bias else None
 
     def start(self) -> tuple[Any, Array]:

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array
 
-from perturbax.cells.synapses import orthogonal, plus, product, uniform
-from perturbax.layer import Layer
+from perturbax.cells.base import orthogonal, plus, product, uniform
+from perturbax.network.layer import Layer
 
 
 class LSTM(Layer):
-    """Long short-term memory with a forget gate and no peepholes (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
+    """Long short-term memory with a forget gate and no peepholes (Hochreiter & Schmidhuber 1997; Gers et al.
+    2000).
 
         i, f, o = sigmoid(a_0), sigmoid(a_1), sigmoid(a_3),   c_t = f c_{t-1} + i tanh(a_2),   y_t = o tanh(c_t)
         a = z W + r U + b
@@ -27,7 +28,9 @@ class LSTM(Layer):
     W: Array
     U: Array
     b: Array | None
-    equation: ClassVar[str] = "c = f c + i tanh(a_2), y = o tanh(c), gates i, f, o = sigmoid(a), a = z W + r U + b"
+    equation: ClassVar[str] = (
+        "c = f c + i tanh(a_2), y = o tanh(c), gates i, f, o = sigmoid(a), a = z W + r U + b"
+    )
     papers: ClassVar[tuple[str, ...]] = ("hochreiter1997", "gers2000", "jozefowicz2015")
 
     def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True, gain: float = 1.0):

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from perturbax.cells.synapses import plus, product, uniform
+from perturbax.cells.base import plus, product, uniform
 from perturbax.errors import ArgumentError
-from perturbax.layer import Layer
+from perturbax.network.layer import Layer
 
 
 class MinGRU(Layer):
-    """Minimal gated recurrent unit: gates read only what is below, so time can be run in parallel (Feng et al. 2024).
+    """Minimal gated recurrent unit: gates read only what is below, so time can be run in parallel (Feng et
+    al. 2024).
 
         u = sigmoid(a_0),   h_t = (1 - u) h_{t-1} + u tanh(a_1),   y_t = h_t,   a = z W + b
 
@@ -21,7 +22,8 @@ class MinGRU(Layer):
 
     Args:
         bias: whether there is a b.
-        memory: the gate's bias starts at -log(memory - 1): about so many steps are remembered at first; above 1.
+        memory: the gate's bias starts at -log(memory - 1): about so many steps are remembered at first; above
+            1.
     """
 
     W: Array

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from perturbax.cells.synapses import Recurrent
+from perturbax.cells.base import Recurrent
 
 
 class Tanh(Recurrent):

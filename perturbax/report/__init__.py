@@ -4,16 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from perturbax.errors import ArgumentError
-from perturbax.files import write, writing
+from perturbax.experiment.atomic import write, writing
 
 
 def write_report(folders: Sequence[Path], out: Path) -> Path:
     """Write the comparison of some run folders as one HTML page and return its path.
 
-    The page depends on the folders alone: the same folders give the same bytes. Raises ArgumentError for something
-    that is not a run folder or a variant that has one seed twice, StoreError for a file that cannot be read or written.
+    The page depends on the folders alone: the same folders give the same bytes. Raises ArgumentError for
+    something that is not a run folder or a variant that has one seed twice, StoreError for a file that cannot
+    be read or written.
     """
-    from perturbax.report.compare import sections  # matplotlib takes a while; importing perturbax.report should not
+    from perturbax.report.compare import (
+        sections,  # matplotlib takes a while; importing perturbax.report should not
+    )
     from perturbax.report.page import page
     from perturbax.report.read import read_runs
 

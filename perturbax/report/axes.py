@@ -42,7 +42,9 @@ def log_ticks(ax: Axes, which: str) -> None:
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Move sorted places within 0 and 1 apart until neighbours are a gap from each other, where there is room."""
+    """Move sorted places within 0 and 1 apart until neighbours are a gap from each other, where there is
+    room.
+    """
     gap = min(gap, 1 / max(len(places) - 1, 1))
     out: list[float] = []
     for place in places:

@@ -16,7 +16,9 @@ HIGHER_IS_BETTER = ("recall", "accuracy")
 _USES = ("score", "own activity", "forward weights", "output error", "stored sequence", "derivatives")
 _NETWORK = ("cell", "cell_options", "units", "layers")
 _NOT_SETTINGS = ("seed", "logs")
-RESERVOIR = "reservoir"  # the baseline that belongs to a network: its own recurrence, untrained, readout solved
+RESERVOIR = (
+    "reservoir"  # the baseline that belongs to a network: its own recurrence, untrained, readout solved
+)
 
 
 def t_quantile(freedom: int) -> float:
@@ -112,7 +114,9 @@ class Section:
 
     @cached_property
     def others(self) -> dict[str, list[str]]:
-        """The further test metrics, in the order of the runs; each with those that are equal to it everywhere."""
+        """The further test metrics, in the order of the runs; each with those that are equal to it
+        everywhere.
+        """
         keys = [key for v in self.variants for run in v.runs for key in table(table(run.result).get("test"))]
         same: dict[tuple[tuple[float, ...], ...], list[str]] = {}
         for key in dict.fromkeys(keys):
@@ -131,13 +135,19 @@ class Section:
             for name, metrics in table(table(run.result).get("baselines")).items():
                 label = f"{name}, {_network(run)}" if name == RESERVOIR and several else name
                 for key, value in table(metrics).items():
-                    seen.setdefault(label, {}).setdefault(key, {}).setdefault(run.seed, []).append(number(value))
-        return {name: {k: _over_seeds(v) for k, v in metrics.items()} for name, metrics in sorted(seen.items())}
+                    seen.setdefault(label, {}).setdefault(key, {}).setdefault(run.seed, []).append(
+                        number(value)
+                    )
+        return {
+            name: {k: _over_seeds(v) for k, v in metrics.items()} for name, metrics in sorted(seen.items())
+        }
 
     @property
     def unit(self) -> str:
         """The unit of what is predicted; empty when it has none."""
-        return next((str(u) for v in self.variants if (u := table(v.first.config.get("facts")).get("unit"))), "")
+        return next(
+            (str(u) for v in self.variants if (u := table(v.first.config.get("facts")).get("unit"))), ""
+        )
 
     def main(self, variant: Variant) -> Stat:
         """Summarise the metric that decides."""
@@ -179,7 +189,9 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     tasks: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         tasks.setdefault((str(run.experiment["task"]), canonical(_task_options(run))), []).append(run)
-    return [Section(key[0], _task_options(group[0]), _variants(group)) for key, group in sorted(tasks.items())]
+    return [
+        Section(key[0], _task_options(group[0]), _variants(group)) for key, group in sorted(tasks.items())
+    ]
 
 
 def _task_options(run: Run) -> dict[str, Any]:
@@ -211,7 +223,9 @@ def _by_seed(runs: list[Run]) -> tuple[Run, ...]:
     ordered = sorted(runs, key=lambda run: run.seed)
     for one, two in pairwise(ordered):
         if one.seed == two.seed:
-            raise ArgumentError(f"{one.folder} and {two.folder} are the same variant and seed; give one of them")
+            raise ArgumentError(
+                f"{one.folder} and {two.folder} are the same variant and seed; give one of them"
+            )
     return tuple(ordered)
 
 

@@ -1,4 +1,6 @@
-"""The figure of a diagnosis: cosine with the exact gradient against forward passes, one panel per point in training."""
+"""The figure of a diagnosis: cosine with the exact gradient against forward passes, one panel per point in
+training.
+"""
 
 from html import escape
 from typing import Any
@@ -6,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from perturbax.moments import cosine_at
+from perturbax.analysis.moments import cosine_at
 from perturbax.report.axes import cut, log_ticks, plain_ticks
 from perturbax.report.style import INK, MUTED, Look, canvas, render, swatch
 

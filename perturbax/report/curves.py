@@ -20,7 +20,9 @@ AXES = {"updates": "updates", "forward_passes": "forward passes", "seconds": "se
 
 @dataclass(frozen=True)
 class Curve:
-    """A variant's validation loss over its logged steps: mean with interval, lowest and highest of the seeds."""
+    """A variant's validation loss over its logged steps: mean with interval, lowest and highest of the
+    seeds.
+    """
 
     x: np.ndarray
     mean: np.ndarray
@@ -112,12 +114,16 @@ def _value_axis(ax: Axes, curves: list[Curve]) -> None:
 
 def _levels(section: Section) -> dict[str, float]:
     """Return the test losses that no recurrent training is needed for, by the name of who reaches them."""
-    frozen = {v.label: s.mean for v in section.variants if v.rule == "frozen" and (s := v.stat("test", "loss"))}
+    frozen = {
+        v.label: s.mean for v in section.variants if v.rule == "frozen" and (s := v.stat("test", "loss"))
+    }
     return frozen | {name: s.mean for name, m in section.baselines.items() if (s := m.get("loss"))}
 
 
 def label_lines(figure: Figure, ax: Axes, levels: dict[str, float]) -> None:
-    """Draw dashed lines with their names at the right, moved apart; one far outside becomes an arrow at the edge."""
+    """Draw dashed lines with their names at the right, moved apart; one far outside becomes an arrow at the
+    edge.
+    """
     (low, high), logarithmic = ax.get_ylim(), ax.get_yscale() == "log"
     if logarithmic:
         inside = [y for y in levels.values() if low / REACH < y < high * 3]

@@ -1,4 +1,6 @@
-"""A diagnosis as text and as a page: a rule's estimates beside the exact gradient. Depends on diagnosis.json alone."""
+"""A diagnosis as text and as a page: a rule's estimates beside the exact gradient. Depends on diagnosis.json
+alone.
+"""
 
 from collections.abc import Sequence
 from html import escape
@@ -6,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from perturbax.errors import StoreError
-from perturbax.files import write, writing
+from perturbax.experiment.atomic import write, writing
+from perturbax.experiment.run_folder import write_json
 from perturbax.papers import CITATIONS
 from perturbax.report.document import document
 from perturbax.report.numbers import DASH, count, rounded
-from perturbax.store import write_json
 
 HEADS = ("weights", "samples", "passes", "cosine", "bias", "variance", "norm", "signal/noise")
 MEANING = (
@@ -54,8 +56,19 @@ def rows(group: dict[str, Any]) -> list[list[str]]:
     for i, a in enumerate(group["averages"]):
         snr = "∞" if a["variance"] == 0 else number(a["snr"])
         once = (group["name"], bias(group), reach(group)) if i == 0 else ("", "", "")
-        lines.append([once[0], whole(a["samples"]), whole(a["passes"]), number(a["cosine"]), once[1],
-                      number(a["variance"]), number(a["norm"]), snr, once[2]])  # fmt: skip
+        lines.append(
+            [
+                once[0],
+                whole(a["samples"]),
+                whole(a["passes"]),
+                number(a["cosine"]),
+                once[1],
+                number(a["variance"]),
+                number(a["norm"]),
+                snr,
+                once[2],
+            ]
+        )
     return lines
 
 

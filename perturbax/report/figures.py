@@ -33,9 +33,7 @@ def prediction(section: Section, variant: Variant, look: Look, name: str) -> str
     if run is None or run.predictions is None:
         return None
     truth, guess = (np.where(np.abs(a[:_STEPS]) < 1e100, a[:_STEPS], np.nan) for a in run.predictions)
-    heading = (
-        f"{cut(variant.label, 44)} · seed {run.seed} · {section.metric} {rounded(run.number('test', section.metric))}"
-    )
+    heading = f"{cut(variant.label, 44)} · seed {run.seed} · {section.metric} {rounded(run.number('test', section.metric))}"
     title = f"Prediction of {variant.label} beside the truth, test part, seed {run.seed}"
     with canvas(5.3, 1.75 if truth.shape[1] == 1 else 2.1) as (figure, ax):
         figure.text(0.075, 0.94, heading, color=INK, fontsize=8.5, va="center", weight="bold")
@@ -71,7 +69,9 @@ def _draw_maps(figure: Figure, ax: Axes, truth: np.ndarray, guess: np.ndarray) -
     ax.set_position((0.075, 0.545, 0.915, 0.32))
     below = figure.add_axes((0.075, 0.165, 0.915, 0.32))
     for axes, values, words in ((ax, truth, "truth"), (below, guess, "prediction")):
-        axes.imshow(values.T, aspect="auto", cmap="cividis", interpolation="none", origin="lower", vmin=low, vmax=high)
+        axes.imshow(
+            values.T, aspect="auto", cmap="cividis", interpolation="none", origin="lower", vmin=low, vmax=high
+        )
         axes.set_facecolor(_GAP)
         axes.grid(visible=False)
         axes.set_yticks([])
@@ -83,7 +83,9 @@ def _draw_maps(figure: Figure, ax: Axes, truth: np.ndarray, guess: np.ndarray) -
 
 
 def correlation(section: Section, looks: Sequence[Look], name: str) -> str | None:
-    """Draw the correlation of hidden activity before (hollow) and after training; None when nobody measured it."""
+    """Draw the correlation of hidden activity before (hollow) and after training; None when nobody measured
+    it.
+    """
     pairs = [(v.stat("correlation", "before"), v.stat("correlation", "after")) for v in section.variants]
     if not any(before or after for before, after in pairs):
         return None
@@ -91,7 +93,15 @@ def correlation(section: Section, looks: Sequence[Look], name: str) -> str | Non
         for y, ((before, after), look) in enumerate(zip(pairs, looks, strict=True)):
             if before and after:
                 ax.plot([before.mean, after.mean], [y, y], color=look.colour, linewidth=2, alpha=0.55)
-            ax.plot(before.mean, y, "o", color=look.colour, markerfacecolor="white", markersize=6, markeredgewidth=1.3)
+            ax.plot(
+                before.mean,
+                y,
+                "o",
+                color=look.colour,
+                markerfacecolor="white",
+                markersize=6,
+                markeredgewidth=1.3,
+            )
             ax.plot(after.mean, y, "o", color=look.colour, markersize=6)
         _row_axis(figure, ax, section.variants)
         ax.set_xlim(left=0)
@@ -101,14 +111,18 @@ def correlation(section: Section, looks: Sequence[Look], name: str) -> str | Non
 
 
 def final(section: Section, looks: Sequence[Look], name: str) -> str | None:
-    """Draw test values with intervals, seeds as small dots, baselines as vertical lines; None without any value."""
+    """Draw test values with intervals, seeds as small dots, baselines as vertical lines; None without any
+    value.
+    """
     stats = [section.main(v) for v in section.variants]
     if not any(stats):
         return None
     lines = {key: s.mean for key, m in section.baselines.items() if (s := m.get(section.metric))}
     with canvas(*_rows(section.variants)) as (figure, ax):
         for y, (stat, look) in enumerate(zip(stats, looks, strict=True)):
-            ax.plot(stat.values, [y + 0.24] * len(stat.values), "o", color=look.colour, alpha=0.45, markersize=2.4)
+            ax.plot(
+                stat.values, [y + 0.24] * len(stat.values), "o", color=look.colour, alpha=0.45, markersize=2.4
+            )
             if math.isfinite(stat.half):
                 ends = [stat.mean - stat.half, stat.mean + stat.half]
                 ax.plot(ends, [y, y], color=look.colour, linewidth=1.6, solid_capstyle="butt")
@@ -117,11 +131,15 @@ def final(section: Section, looks: Sequence[Look], name: str) -> str | None:
         _final_axis(ax, stats, list(lines.values()))
         _label_columns(figure, ax, section.variants, lines)
         ax.set_xlabel(f"test {metric_name(section.metric, section.unit)}")
-        return render(figure, name, f"Test {metric_name(section.metric)} per variant with 95% intervals and baselines")
+        return render(
+            figure, name, f"Test {metric_name(section.metric)} per variant with 95% intervals and baselines"
+        )
 
 
 def _final_axis(ax: Axes, stats: Sequence[Stat], lines: list[float]) -> None:
-    """Scale the test values: logarithmic where they span a factor of eight; an interval may leave the panel."""
+    """Scale the test values: logarithmic where they span a factor of eight; an interval may leave the
+    panel.
+    """
     means = [s.mean for s in stats if s]
     finite = [v for v in means + lines if math.isfinite(v)]
     if min(means) > 0 and max(finite) > 8 * min(means):

@@ -36,7 +36,9 @@ def rounded(x: float, digits: int = 3) -> str:
 
 
 def interval(stat: Stat, digits: int = 3) -> str:
-    """Return a mean and its half width, down to the second digit of the half width or the third of the mean."""
+    """Return a mean and its half width, down to the second digit of the half width or the third of the
+    mean.
+    """
     if not math.isfinite(stat.half):
         return f"{rounded(stat.mean, digits)} ± {DASH}" if stat else DASH
     if stat.half == 0:

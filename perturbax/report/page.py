@@ -20,7 +20,9 @@ def page(sections: Sequence[Section], folders: Sequence[Path], out: Path) -> str
     """Return the whole page as HTML."""
     runs = [run for s in sections for v in s.variants for run in v.runs]
     alone = len(sections) == 1
-    title = _title(sections[0], []) if alone else "Learning rules compared on " + _and([s.task for s in sections])
+    title = (
+        _title(sections[0], []) if alone else "Learning rules compared on " + _and([s.task for s in sections])
+    )
     names = [_heading(s, sections) for s in sections]
     bodies = [_section(s, f"s{i}", 2 if alone else 3) for i, s in enumerate(sections, 1)]
     if alone:
@@ -50,7 +52,9 @@ def _heading(section: Section, sections: Sequence[Section]) -> str:
     """Return a section's title, with the options that tell it from others of the same task."""
     rivals = [flat(s.options) for s in sections if s.task == section.task and s is not section]
     own = flat(section.options)
-    extra = [f"{k}={tables.setting(v)}" for k, v in own.items() if any(r.get(k) != v or k not in r for r in rivals)]
+    extra = [
+        f"{k}={tables.setting(v)}" for k, v in own.items() if any(r.get(k) != v or k not in r for r in rivals)
+    ]
     return _title(section, extra)
 
 
@@ -75,9 +79,7 @@ def _section(section: Section, name: str, level: int) -> str:
 
 def _figure(drawings: Sequence[str], caption: str, kind: str = "", legend: str = "") -> str:
     shown = "".join(f'<div class="panel">{d}</div>' for d in drawings)
-    return (
-        f'<figure class="{kind}">{legend}<div class="panels">{shown}</div><figcaption>{caption}</figcaption></figure>'
-    )
+    return f'<figure class="{kind}">{legend}<div class="panels">{shown}</div><figcaption>{caption}</figcaption></figure>'
 
 
 def _curves(section: Section, styles: Sequence[Look], name: str) -> str:
@@ -104,7 +106,9 @@ def _predictions(section: Section, styles: Sequence[Look], name: str) -> str:
     note = f'<p class="none">No predictions are saved for {escape(_and(missing))}.</p>' if missing else ""
     if not panels:
         return note
-    line = '<svg class="swatch" width="30" height="14" viewBox="0 0 30 14" aria-hidden="true"><path d="M0 7H30"'
+    line = (
+        '<svg class="swatch" width="30" height="14" viewBox="0 0 30 14" aria-hidden="true"><path d="M0 7H30"'
+    )
     line = f'{line} stroke="{TRUTH}" stroke-width="5"/></svg>'
     key = f'<ul class="legend"><li>{line}truth</li><li>coloured: prediction</li></ul>'
     caption = (
@@ -113,7 +117,9 @@ def _predictions(section: Section, styles: Sequence[Look], name: str) -> str:
     )
     maps = any((run := figures.predicted(v)) and figures.is_map(run) for v in section.variants)
     if maps:
-        caption += " Rows of a map are outputs, columns are time steps; both maps share the scale of the truth."
+        caption += (
+            " Rows of a map are outputs, columns are time steps; both maps share the scale of the truth."
+        )
     else:
         caption += f" Vertical: {escape(section.unit or 'output')}; horizontal: time steps."
     return _figure(panels, caption, "two", "" if maps else key) + note
@@ -144,7 +150,9 @@ def _details(section: Section) -> str:
         for (name, _, _), run in rules.items()
     )
     cells = {str(v.first.experiment.get("cell")): v.first for v in section.variants}
-    heads = "".join(f'<th scope="col" class="text">{h}</th>' for h in ("rule", "equation", "target", "cost", "memory"))
+    heads = "".join(
+        f'<th scope="col" class="text">{h}</th>' for h in ("rule", "equation", "target", "cost", "memory")
+    )
     named = "".join(
         f"<li>{escape(cell)}: <code>{_fact(run, 'cell', 'equation')}</code></li>"
         for cell, run in cells.items()
@@ -164,7 +172,9 @@ def _fact(run: Run, kind: str, key: str) -> str:
 
 
 def _colophon(runs: Sequence[Run], folders: Sequence[Path], out: Path) -> str:
-    versions = sorted({", ".join(f"{k} {v}" for k, v in table(r.config.get("versions")).items()) for r in runs} - {""})
+    versions = sorted(
+        {", ".join(f"{k} {v}" for k, v in table(r.config.get("versions")).items()) for r in runs} - {""}
+    )
     listed = "".join(f"<li>{escape(line)}</li>" for line in versions) or "<li>not recorded</li>"
     here = out.resolve().parent
     places = sorted(os.path.relpath(folder.resolve(), here) for folder in folders)
@@ -192,7 +202,8 @@ def _references(runs: Sequence[Run]) -> str:
         return ""
     items = sorted((CITATIONS.get(key, key), sorted(names)) for key, names in used.items())
     listed = "".join(
-        f'<li>{escape(text)} <span class="for">{escape(", ".join(names))}</span></li>' for text, names in items
+        f'<li>{escape(text)} <span class="for">{escape(", ".join(names))}</span></li>'
+        for text, names in items
     )
     return f'<section class="references"><h2>References</h2><ol>{listed}</ol></section>'
 

@@ -69,7 +69,9 @@ class Run:
     @property
     def updates(self) -> float:
         """Updates made until the last logged step; nan when nothing is logged."""
-        return next((n for m in reversed(self.metrics) if math.isfinite(n := number(m.get("updates")))), math.nan)
+        return next(
+            (n for m in reversed(self.metrics) if math.isfinite(n := number(m.get("updates")))), math.nan
+        )
 
     @property
     def last_step(self) -> float:
@@ -78,7 +80,9 @@ class Run:
 
 
 def number(value: Any) -> float:
-    """Return a stored value as a float: nan for anything that is not a number, infinite or 0 beyond a googol."""
+    """Return a stored value as a float: nan for anything that is not a number, infinite or 0 beyond a
+    googol.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
     if abs(value) > 1e100:  # squares and ratios of what is drawn and averaged must stay within floats
@@ -186,7 +190,9 @@ def _read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
         raise StoreError(f"{path} holds no readable truth and prediction: {_one_line(error)}") from error
     truth, prediction = (a[:, None] if a.ndim == 1 else a for a in (truth, prediction))
     if truth.shape != prediction.shape or truth.ndim != 2 or 0 in truth.shape:
-        raise StoreError(f"{path}: truth {truth.shape} and prediction {prediction.shape} must be equal and (T, n_out)")
+        raise StoreError(
+            f"{path}: truth {truth.shape} and prediction {prediction.shape} must be equal and (T, n_out)"
+        )
     return truth, prediction
 
 

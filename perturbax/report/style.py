@@ -97,7 +97,12 @@ class Look:
     def point(self) -> dict[str, Any]:
         """Keyword arguments of a marker."""
         face = "white" if self.hollow else self.colour
-        return {"marker": self.marker, "markerfacecolor": face, "markeredgecolor": self.colour, "markeredgewidth": 1.2}
+        return {
+            "marker": self.marker,
+            "markerfacecolor": face,
+            "markeredgecolor": self.colour,
+            "markeredgewidth": 1.2,
+        }
 
 
 def looks(variants: Sequence[Variant]) -> list[Look]:

@@ -14,8 +14,15 @@ _USES = {"score": "the score alone", "output error": "the output error alone"}
 
 
 def results(section: Section, looks: Sequence[Look]) -> str:
-    """Return the main table: variants grouped by what their rule uses, then what needs no recurrent training."""
-    heads = ["variant and target of its rule", "seeds", f"test {metric_name(section.metric)}", "ratio to BPTT"]
+    """Return the main table: variants grouped by what their rule uses, then what needs no recurrent
+    training.
+    """
+    heads = [
+        "variant and target of its rule",
+        "seeds",
+        f"test {metric_name(section.metric)}",
+        "ratio to BPTT",
+    ]
     heads += [f"test {' = '.join(map(metric_name, keys))}" for keys in section.others.values()]
     heads += ["updates", "forward passes", "seconds (+ compile)", "peak memory", "status"]
     best = _best(section)
@@ -27,7 +34,9 @@ def results(section: Section, looks: Sequence[Look]) -> str:
     if lines:
         body += _group("Baselines: no recurrent training", lines, len(heads), "baseline")
     header = "".join(f'<th scope="col"{_text_column(head)}>{escape(head)}</th>' for head in heads)
-    unit = f" The mean squared error is in {section.unit}²." if section.metric == "mse" and section.unit else ""
+    unit = (
+        f" The mean squared error is in {section.unit}²." if section.metric == "mse" and section.unit else ""
+    )
     caption = (
         "Test values: mean over seeds ± half width of the 95% t interval; the best of each column in bold. "
         "Seeds: those with a test value, of those run. Updates, passes, seconds and memory are means over seeds."
@@ -56,7 +65,9 @@ def words(uses: Sequence[str]) -> str:
 
 
 def _best(section: Section) -> dict[str, float]:
-    """Return the best mean of each test metric among the variants; none where there is nothing to choose from."""
+    """Return the best mean of each test metric among the variants; none where there is nothing to choose
+    from.
+    """
     best = {}
     for key in [section.metric, *section.others]:
         means = [s.mean for v in section.variants if (s := v.stat("test", key))]
@@ -95,7 +106,8 @@ def _status(variant: Variant) -> str:
         state = next(iter(states))
         return escape(state) if state == "finished" else f'<em class="bad">{escape(state)}</em>'
     parts = (
-        f"{n} {escape(s)}" if s == "finished" else f'<em class="bad">{n} {escape(s)}</em>' for s, n in states.items()
+        f"{n} {escape(s)}" if s == "finished" else f'<em class="bad">{n} {escape(s)}</em>'
+        for s, n in states.items()
     )
     return "<br>".join(parts)
 
@@ -139,7 +151,9 @@ def differing_settings(section: Section) -> str:
     rows = []
     for variant, mine in zip(section.variants, own, strict=True):
         seeds = ", ".join(str(run.seed) for run in variant.runs)
-        chosen = " ".join(f"<code>{escape(f'{flag(key)}={setting(mine[key])}')}</code>" for key in keys if key in mine)
+        chosen = " ".join(
+            f"<code>{escape(f'{flag(key)}={setting(mine[key])}')}</code>" for key in keys if key in mine
+        )
         cells = f'<td class="text">{seeds}</td><td class="text chosen">{chosen or DASH}</td>'
         rows.append(f'<tr><th scope="row">{escape(variant.label)}</th>{cells}</tr>')
     head = "".join(f'<th scope="col" class="text">{key}</th>' for key in ("variant", "seeds", "settings"))
@@ -164,4 +178,8 @@ def setting(value: Any) -> str:
         return f"{value:g}"
     if isinstance(value, list):
         return ", ".join(map(setting, value))
-    return ", ".join(f"{k}={setting(v)}" for k, v in flat(value).items()) if isinstance(value, dict) else str(value)
+    return (
+        ", ".join(f"{k}={setting(v)}" for k, v in flat(value).items())
+        if isinstance(value, dict)
+        else str(value)
+    )

@@ -5,17 +5,27 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from perturbax.analysis.taxonomy import CAUSALITY, LOCALITY
 from perturbax.errors import StoreError
-from perturbax.files import write, writing
+from perturbax.experiment.atomic import write, writing
+from perturbax.experiment.run_folder import write_json
 from perturbax.report.axes import log_ticks, plain_ticks
 from perturbax.report.diagnosis import bias, number
 from perturbax.report.document import document
 from perturbax.report.numbers import memory, rounded
 from perturbax.report.style import INK, MUTED, canvas, render
-from perturbax.store import write_json
-from perturbax.taxonomy import CAUSALITY, LOCALITY
 
-HEADS = ("rule", "a synapse knows", "speaks", "cosine", "bias", "variance", "us per step", "x forward", "memory")
+HEADS = (
+    "rule",
+    "a synapse knows",
+    "speaks",
+    "cosine",
+    "bias",
+    "variance",
+    "us per step",
+    "x forward",
+    "memory",
+)
 COLOURS = dict(zip(LOCALITY, ("#E69F00", "#0072B2", "#009E73", "#000000"), strict=True))  # Okabe and Ito
 MARKERS = dict(zip(CAUSALITY, ("o", "s", "^"), strict=True))
 MEANING = (
@@ -29,10 +39,19 @@ MEANING = (
 def measured_rows(data: dict[str, Any]) -> tuple[tuple[str, ...], list[list[str]]]:
     """Return heads and lines of the measured table, from what knows least to what knows most."""
     lines = [
-        [row["name"], row["locality"], row["causality"], number(row["cosine"]), bias(row), number(row["variance"]),
-         rounded(row["seconds_per_step"] * 1e6), rounded(row["forwards"]), memory(float(row["bytes"]))]
+        [
+            row["name"],
+            row["locality"],
+            row["causality"],
+            number(row["cosine"]),
+            bias(row),
+            number(row["variance"]),
+            rounded(row["seconds_per_step"] * 1e6),
+            rounded(row["forwards"]),
+            memory(float(row["bytes"])),
+        ]
         for row in ordered(data)
-    ]  # fmt: skip
+    ]
     return HEADS, lines
 
 
@@ -75,10 +94,25 @@ def figure(data: dict[str, Any]) -> str:
         ax.set_ylabel("cosine of one estimate with the exact gradient")
         _label(ax, rows)
         for i, (kind, colour) in enumerate(COLOURS.items()):
-            ax.text(0.985, 0.30 - 0.045 * i, f"● {kind}", color=colour, transform=ax.transAxes, ha="right", fontsize=8)
+            ax.text(
+                0.985,
+                0.30 - 0.045 * i,
+                f"● {kind}",
+                color=colour,
+                transform=ax.transAxes,
+                ha="right",
+                fontsize=8,
+            )
         for i, (kind, marker) in enumerate(zip(CAUSALITY, ("●", "■", "▲"), strict=True)):
-            ax.text(0.885, 0.30 - 0.045 * i, f"{marker} {kind}", color=MUTED, transform=ax.transAxes, ha="right",
-                    fontsize=8)  # fmt: skip
+            ax.text(
+                0.885,
+                0.30 - 0.045 * i,
+                f"{marker} {kind}",
+                color=MUTED,
+                transform=ax.transAxes,
+                ha="right",
+                fontsize=8,
+            )
         return render(drawing, "taxonomy", "Cosine with the exact gradient against time, every rule")
 
 
@@ -95,15 +129,25 @@ def _label(ax: Any, rows: list[dict[str, Any]]) -> None:
         width, at = wide * len(row["name"]), y
         for step in range(60):
             at = y + tall * ((step + 1) // 2) * (-1 if step % 2 else 1)
-            free = all(abs(at - b) > tall * 0.95 or x + 0.012 + width < a or x + 0.012 > a + w for a, b, w in boxes)
+            free = all(
+                abs(at - b) > tall * 0.95 or x + 0.012 + width < a or x + 0.012 > a + w for a, b, w in boxes
+            )
             if free and 0.01 < at < 0.99:
                 break
         boxes.append((x + 0.012, at, width))
         ax.annotate(
-            row["name"], (x, y), (x + 0.012, at), xycoords="axes fraction", textcoords="axes fraction", fontsize=7.5,
-            color=INK, va="center", arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.5, "shrinkB": 3}
-            if abs(at - y) > tall / 2 else None,
-        )  # fmt: skip
+            row["name"],
+            (x, y),
+            (x + 0.012, at),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            fontsize=7.5,
+            color=INK,
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.5, "shrinkB": 3}
+            if abs(at - y) > tall / 2
+            else None,
+        )
 
 
 def page(data: dict[str, Any]) -> str:
@@ -129,7 +173,8 @@ def page(data: dict[str, Any]) -> str:
         f"<figcaption>Colour: what a synapse must know. Shape: when the rule speaks.</figcaption></figure>\n"
         f'<h2>Measurements</h2><p class="none">{escape(MEANING.format(**data))}</p>'
         f'<div class="scroll"><table class="results"><thead><tr>{header}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>" + (f'<h2>Left out</h2><ul class="plain">{left}</ul>' if left else "")
+        f"<tbody>{body}</tbody></table></div>"
+        + (f'<h2>Left out</h2><ul class="plain">{left}</ul>' if left else "")
     )
     return document("taxonomy", title, main)
 
@@ -140,13 +185,17 @@ def _text(i: int) -> str:
 
 def _grid(data: dict[str, Any]) -> str:
     """Return what is known by when it is said, as an HTML table."""
-    head = "".join(f'<th scope="col" class="text">{escape(c)}: {escape(m)}</th>' for c, m in CAUSALITY.items())
+    head = "".join(
+        f'<th scope="col" class="text">{escape(c)}: {escape(m)}</th>' for c, m in CAUSALITY.items()
+    )
     rows = []
     for locality, meaning in LOCALITY.items():
         mine = [r for r in data["rules"] if r["locality"] == locality]
         inside = [sorted(r["name"] for r in mine if r["causality"] == c) for c in CAUSALITY]
         cells = "".join(f'<td class="text">{escape(", ".join(names))}</td>' for names in inside)
-        rows.append(f'<tr><th scope="row">{escape(locality)}</th><td class="text">{escape(meaning)}</td>{cells}</tr>')
+        rows.append(
+            f'<tr><th scope="row">{escape(locality)}</th><td class="text">{escape(meaning)}</td>{cells}</tr>'
+        )
     return (
         '<div class="scroll"><table class="settings"><thead><tr><th scope="col">a synapse knows</th><th></th>'
         f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"

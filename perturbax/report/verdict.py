@@ -1,4 +1,6 @@
-"""What the numbers say, in sentences: who trained the recurrence, who beats a linear model, what went wrong."""
+"""What the numbers say, in sentences: who trained the recurrence, who beats a linear model, what went
+wrong.
+"""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +15,9 @@ CLOSE = 1.1  # ratio of two means below which they count as equal, where their i
 
 
 def summary(section: Section) -> str:
-    """Return a paragraph (HTML): the best rule, the best without derivatives, who beats the frozen reservoir."""
+    """Return a paragraph (HTML): the best rule, the best without derivatives, who beats the frozen
+    reservoir.
+    """
     ranked = sorted((v for v in section.variants if section.main(v)), key=lambda v: section.main(v).mean)
     if not ranked:
         return "No run of this task has a test result yet."
@@ -27,11 +31,15 @@ def summary(section: Section) -> str:
     free = next((v for v in ranked if gradient_free(v)), None)
     if free and free is not best:
         worth = interval(section.main(free))
-        parts.append(f"The best rule that needs no derivatives is {bold(free)}: {worth}{_times_bptt(section, free)}.")
+        parts.append(
+            f"The best rule that needs no derivatives is {bold(free)}: {worth}{_times_bptt(section, free)}."
+        )
     least = next((v for v in ranked if v.uses == ("score",)), None)
     if least and free and least.uses != free.uses:
         worth = interval(section.main(least))
-        parts.append(f"The best that is told the score alone is {bold(least)}: {worth}{_times_bptt(section, least)}.")
+        parts.append(
+            f"The best that is told the score alone is {bold(least)}: {worth}{_times_bptt(section, least)}."
+        )
     parts += _against_frozen(section, ranked)
     parts += _told(section, [v for v in (best, free, least) if v])
     if _alike(section):
@@ -42,7 +50,9 @@ def summary(section: Section) -> str:
 
 
 def verdicts(section: Section) -> list[str]:
-    """Return one sentence (HTML) where the task shows nothing, per variant that fails a comparison, per lost run."""
+    """Return one sentence (HTML) where the task shows nothing, per variant that fails a comparison, per lost
+    run.
+    """
     trained = _trained(section)
     if any(v.rule == "frozen" and section.main(v) for v in section.variants) or any(
         _solved(section, v) for v in trained
@@ -55,7 +65,9 @@ def verdicts(section: Section) -> list[str]:
         ]
     linear = linear_baseline(section)
     if linear is None:
-        said.append("No linear model is in this comparison, so it cannot show whether the task needs more than one.")
+        said.append(
+            "No linear model is in this comparison, so it cannot show whether the task needs more than one."
+        )
     else:
         said += [line for v in section.variants if (line := _linear_verdict(section, v, linear))]
     return _uninformative(section) + said + [line for v in section.variants if (line := _mishaps(v))]
@@ -68,12 +80,16 @@ def bold(variant: Variant) -> str:
 
 def gradient_free(variant: Variant) -> bool:
     """Whether the rule learns from scores alone, without output errors or derivatives."""
-    return "score" in variant.uses and not {"derivatives", "transposed weights", "output error"} & set(variant.uses)
+    return "score" in variant.uses and not {"derivatives", "transposed weights", "output error"} & set(
+        variant.uses
+    )
 
 
 def linear_baseline(section: Section) -> str | None:
     """Return the name of the best linear baseline whose metric the variants share."""
-    usable = {name: s for name in section.baselines if name.startswith("linear") and (s := baseline(section, name))}
+    usable = {
+        name: s for name in section.baselines if name.startswith("linear") and (s := baseline(section, name))
+    }
     return min(usable, key=lambda name: usable[name].mean, default=None)
 
 
@@ -94,12 +110,14 @@ def _trained(section: Section) -> list[Variant]:
 def _alike(section: Section) -> list[Variant]:
     """Return the trained variants, best first, if the task does not tell them apart; else none.
 
-    That is: several rules, the worst mean less than 1.1 times the best, and no two intervals apart; a single seed has
-    no interval, so that its ratio alone decides.
+    That is: several rules, the worst mean less than 1.1 times the best, and no two intervals apart; a single
+    seed has no interval, so that its ratio alone decides.
     """
     found = sorted((v for v in _trained(section) if section.main(v)), key=lambda v: section.main(v).mean)
     several = len({v.rule for v in found}) > 1
-    return found if several and all(_equal(*map(section.main, pair)) for pair in combinations(found, 2)) else []
+    return (
+        found if several and all(_equal(*map(section.main, pair)) for pair in combinations(found, 2)) else []
+    )
 
 
 def _equal(one: Stat, two: Stat) -> bool:
@@ -139,7 +157,11 @@ def _told(section: Section, named: Sequence[Variant]) -> list[str]:
 
 
 def _frozen_verdict(section: Section, variant: Variant) -> str | None:
-    own, frozen, solved = section.main(variant), section.reference("frozen", variant), _solved(section, variant)
+    own, frozen, solved = (
+        section.main(variant),
+        section.reference("frozen", variant),
+        _solved(section, variant),
+    )
     if not own:
         return None
     if frozen is None and not solved:
@@ -151,9 +173,7 @@ def _frozen_verdict(section: Section, variant: Variant) -> str | None:
     if not solved or beats(section, variant, solved):
         return None
     if frozen is None:
-        return (
-            f"{failed} does not beat the {rounded(solved.mean)} of its own untrained reservoir with a solved readout."
-        )
+        return f"{failed} does not beat the {rounded(solved.mean)} of its own untrained reservoir with a solved readout."
     return (
         f"{bold(variant)} beats the frozen run but not its own untrained reservoir with a solved readout: "
         f"test {escape(section.metric)} {rounded(own.mean)} against {rounded(solved.mean)}."
@@ -181,11 +201,15 @@ def _mishaps(variant: Variant) -> str | None:
     for run in variant.runs:
         if run.status == "diverged":
             at = run.number("diverged_at")
-            notes.append(f"diverged with seed {run.seed}" + (f" at step {count(at)}" if math.isfinite(at) else ""))
+            notes.append(
+                f"diverged with seed {run.seed}" + (f" at step {count(at)}" if math.isfinite(at) else "")
+            )
         elif run.status == "running":
             at, of = count(run.last_step), run.experiment.get("steps")
             reached = f", logged up to step {at}" + (f" of {of}" if of else "") if run.metrics else ""
-            notes.append(f"has no result yet for seed {run.seed} (still running, or stopped without a word{reached})")
+            notes.append(
+                f"has no result yet for seed {run.seed} (still running, or stopped without a word{reached})"
+            )
         elif run.status != "finished":
             notes.append(f"was {run.status} with seed {run.seed}" + _after(run.number("steps")))
         elif not math.isfinite(run.number("test", "loss")) and not math.isfinite(run.number("test", "mse")):
@@ -198,7 +222,9 @@ def _after(steps: float) -> str:
 
 
 def _against_frozen(section: Section, ranked: Sequence[Variant]) -> list[str]:
-    """Say which trained variants beat the frozen reservoir of their own network, and for which it is not settled."""
+    """Say which trained variants beat the frozen reservoir of their own network, and for which it is not
+    settled.
+    """
     pairs = [(v, stat) for v in ranked if v.rule != "frozen" and (stat := _frozen_value(section, v))]
     if not pairs:
         return []

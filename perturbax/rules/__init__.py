@@ -1,71 +1,74 @@
 """Every learning rule by name; a new one is one file and one line."""
 
-from perturbax.imports import Registry
-from perturbax.rule import Rule
-from perturbax.rules.activity import Activity
-from perturbax.rules.backprop import BPTT
-from perturbax.rules.drtrl import DRTRL
-from perturbax.rules.dsf import DSF
-from perturbax.rules.eprop import EProp
-from perturbax.rules.evolution import Evolution
-from perturbax.rules.feedback import Feedback
-from perturbax.rules.forward import Forward
-from perturbax.rules.guided import Guided
-from perturbax.rules.innovation import Innovation
-from perturbax.rules.iterative import Iterative
-from perturbax.rules.kfrtrl import KFRTRL
-from perturbax.rules.lra import LRA
-from perturbax.rules.mirror import Mirror
-from perturbax.rules.morder import MOrder
-from perturbax.rules.node import Node
-from perturbax.rules.nres import NRES
-from perturbax.rules.onestep import Frozen, OneStep
-from perturbax.rules.ou import OU
-from perturbax.rules.pes import PES
-from perturbax.rules.published import PublishedActivity, PublishedNode, PublishedWeight
-from perturbax.rules.reward import Reward
-from perturbax.rules.rflo import RFLO
-from perturbax.rules.rtrl import RTRL, ForwardSensitivity
-from perturbax.rules.sltt import OTTT, SLTT
-from perturbax.rules.snap import SnAp
-from perturbax.rules.truncated import Truncated, TruncatedRolling
-from perturbax.rules.uoro import UORO
-from perturbax.rules.weight import Weight
+from perturbax.learning.rule import Rule
+from perturbax.plugins import Registry
+from perturbax.rules.backprop.bptt import BPTT
+from perturbax.rules.backprop.dsf import DSF
+from perturbax.rules.backprop.lra import LRA
+from perturbax.rules.backprop.one_step import Frozen, OneStep
+from perturbax.rules.backprop.sltt import OTTT, SLTT
+from perturbax.rules.backprop.truncated import Truncated, TruncatedRolling
+from perturbax.rules.evolution.evolution import Evolution
+from perturbax.rules.evolution.nres import NRES
+from perturbax.rules.evolution.pes import PES
+from perturbax.rules.feedback.feedback import Feedback
+from perturbax.rules.feedback.guided import Guided
+from perturbax.rules.feedback.mirror import Mirror
+from perturbax.rules.perturbation.activity import Activity
+from perturbax.rules.perturbation.forward_gradient import Forward
+from perturbax.rules.perturbation.innovation import Innovation
+from perturbax.rules.perturbation.iterative import Iterative
+from perturbax.rules.perturbation.node import Node
+from perturbax.rules.perturbation.ornstein_uhlenbeck import OU
+from perturbax.rules.perturbation.published import PublishedActivity, PublishedNode, PublishedWeight
+from perturbax.rules.perturbation.reward import Reward
+from perturbax.rules.perturbation.weight import Weight
+from perturbax.rules.rtrl.d_rtrl import DRTRL
+from perturbax.rules.rtrl.e_prop import EProp
+from perturbax.rules.rtrl.kf_rtrl import KFRTRL
+from perturbax.rules.rtrl.m_order import MOrder
+from perturbax.rules.rtrl.rflo import RFLO
+from perturbax.rules.rtrl.rtrl import RTRL, ForwardSensitivity
+from perturbax.rules.rtrl.snap import SnAp
+from perturbax.rules.rtrl.uoro import UORO
 
-RULES: Registry[Rule] = Registry("rule", {
-    "weight": Weight,
-    "node": Node,
-    "activity": Activity,
-    "iterative": Iterative,
-    "innovation": Innovation,
-    "forward": Forward,
-    "evolution": Evolution,
-    "pes": PES,
-    "nres": NRES,
-    "ou": OU,
-    "reward": Reward,
-    "feedback": Feedback,
-    "mirror": Mirror,
-    "guided": Guided,
-    "bptt": BPTT,
-    "rtrl": RTRL,
-    "forward-sensitivity": ForwardSensitivity,
-    "truncated": Truncated,
-    "truncated-rolling": TruncatedRolling,
-    "snap": SnAp,
-    "uoro": UORO,
-    "kf-rtrl": KFRTRL,
-    "m-order": MOrder,
-    "e-prop": EProp,
-    "rflo": RFLO,
-    "d-rtrl": DRTRL,
-    "dsf": DSF,
-    "lra": LRA,
-    "sltt": SLTT,
-    "ottt": OTTT,
-    "one-step": OneStep,
-    "frozen": Frozen,
-    "published-weight": PublishedWeight,
-    "published-node": PublishedNode,
-    "published-activity": PublishedActivity,
-})  # fmt: skip
+RULES: Registry[Rule] = Registry(
+    "rule",
+    {
+        "weight": Weight,
+        "node": Node,
+        "activity": Activity,
+        "iterative": Iterative,
+        "innovation": Innovation,
+        "forward": Forward,
+        "evolution": Evolution,
+        "pes": PES,
+        "nres": NRES,
+        "ou": OU,
+        "reward": Reward,
+        "feedback": Feedback,
+        "mirror": Mirror,
+        "guided": Guided,
+        "bptt": BPTT,
+        "rtrl": RTRL,
+        "forward-sensitivity": ForwardSensitivity,
+        "truncated": Truncated,
+        "truncated-rolling": TruncatedRolling,
+        "snap": SnAp,
+        "uoro": UORO,
+        "kf-rtrl": KFRTRL,
+        "m-order": MOrder,
+        "e-prop": EProp,
+        "rflo": RFLO,
+        "d-rtrl": DRTRL,
+        "dsf": DSF,
+        "lra": LRA,
+        "sltt": SLTT,
+        "ottt": OTTT,
+        "one-step": OneStep,
+        "frozen": Frozen,
+        "published-weight": PublishedWeight,
+        "published-node": PublishedNode,
+        "published-activity": PublishedActivity,
+    },
+)

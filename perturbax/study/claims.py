@@ -1,4 +1,6 @@
-"""Who works on what: a claim is a file that one worker alone can create, on a folder that several machines share."""
+"""Who works on what: a claim is a file that one worker alone can create, on a folder that several machines
+share.
+"""
 
 import contextlib
 import json
@@ -10,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from perturbax.files import writing
+from perturbax.experiment.atomic import writing
 
 BEAT = 20.0  # seconds between signs of life
 STALE = 900.0  # seconds without one after which a worker counts as gone
@@ -20,8 +22,8 @@ STALE = 900.0  # seconds without one after which a worker counts as gone
 def claim(path: Path) -> Iterator[bool]:
     """Yield whether the claim is ours; it is given back at the end.
 
-    One whose worker is gone is taken over: its process has ended (seen from the same machine), or it has given no sign
-    of life for a quarter of an hour.
+    One whose worker is gone is taken over: its process has ended (seen from the same machine), or it has
+    given no sign of life for a quarter of an hour.
     """
     own = json.dumps({"place": _place(), "pid": os.getpid(), "id": uuid.uuid4().hex})
     if not (_create(path, own) or (_gone(path) and _take_over(path, own))):
@@ -48,7 +50,10 @@ def _place() -> str:
     """Where process numbers mean the same: the machine since it was started, and the container."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
-        parts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
+        parts += [
+            Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+            os.readlink("/proc/self/ns/pid"),
+        ]
     return " ".join(parts)
 
 

@@ -1,19 +1,25 @@
-"""Experiments beyond the table of accuracies: scaling, memory length, sensitivity, noise, alignment, feed-forward."""
+"""Experiments beyond the table of accuracies: scaling, memory length, sensitivity, noise, alignment,
+feed-forward.
+"""
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from perturbax.commands import of_variant, parse_variant
-from perturbax.experiment import Experiment
+from perturbax.cli.commands import of_variant, parse_variant
+from perturbax.experiment.config import Experiment
 from perturbax.study.findings import FINDINGS
 from perturbax.study.jobs import Job, Measure, Train, Tune, searched
 from perturbax.study.measures import alignment
 
 SAME: dict[str, Any] = {
-    "mode": "sequence", "optimiser": "adam", "schedule": "cosine", "clip": 1.0, "decorrelate": "off",
-}  # fmt: skip
+    "mode": "sequence",
+    "optimiser": "adam",
+    "schedule": "cosine",
+    "clip": 1.0,
+    "decorrelate": "off",
+}
 """What all runs of the fair protocol have in common."""
 
 
@@ -52,27 +58,52 @@ class Sizes(NamedTuple):
 SIZES = {
     "quick": Sizes(32, 16, (64, 128), 200, (2, 4), 600, (1e-4, 1e-2), (0.0, 0.1), ("copy",), 60, 32, 2000),
     "full": Sizes(
-        64, 16, (100, 200, 500, 1000, 2000), 200, (4, 8, 16, 32), 3000, (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 0.3),
-        (0.0, 0.01, 0.03, 0.1, 0.3), ("copy", "mackey-glass"), 1000, 128, 10_000,
+        64,
+        16,
+        (100, 200, 500, 1000, 2000),
+        200,
+        (4, 8, 16, 32),
+        3000,
+        (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 0.3),
+        (0.0, 0.01, 0.03, 0.1, 0.3),
+        ("copy", "mackey-glass"),
+        1000,
+        128,
+        10_000,
     ),
-}  # fmt: skip
+}
 
 SCALED = ("published-activity", "node:credit=to-go", "one-step", "bptt")
 LONG = ("published-activity", "node:credit=to-go", "mirror", "bptt")
 SENSITIVE = ("node:credit=to-go", "activity:credit=to-go")
 ALIGNED = ("published-activity", "published-node", "node:credit=to-go", "one-step", "mirror")
 NOISY = (
-    "node:credit=to-go:difference=noisy", "activity:credit=to-go:difference=noisy",
-    "innovation:credit=to-go:difference=noisy", "activity:credit=to-go", "innovation:credit=to-go",
-)  # fmt: skip
-DENSE = ("node", "node+decor", "iterative:samples=3", "iterative+decor:samples=3", "activity", "activity+decor",
-         "activity:difference=noisy", "bptt", "bptt+decor", "frozen")  # fmt: skip
+    "node:credit=to-go:difference=noisy",
+    "activity:credit=to-go:difference=noisy",
+    "innovation:credit=to-go:difference=noisy",
+    "activity:credit=to-go",
+    "innovation:credit=to-go",
+)
+DENSE = (
+    "node",
+    "node+decor",
+    "iterative:samples=3",
+    "iterative+decor:samples=3",
+    "activity",
+    "activity+decor",
+    "activity:difference=noisy",
+    "bptt",
+    "bptt+decor",
+    "frozen",
+)
 
 
 def further(
     budget: str, searches: Sequence[Tune], seeds: Sequence[int], images: Path | None, digits: bool
 ) -> list[Job]:
-    """Return the jobs; learning rates are those of the searches of the fair protocol. images: MNIST or its like."""
+    """Return the jobs; learning rates are those of the searches of the fair protocol. images: MNIST or its
+    like.
+    """
     size, few = SIZES[budget], tuple(seeds[:3])
     tuned = {(job.group, job.label): job for job in searches}
     common: dict[str, Any] = {**SAME, "batch": size.batch, "logs": 10, "passes": size.passes}
@@ -98,12 +129,19 @@ def further(
     base = dataclasses.replace(mackey, units=(size.units,))
     jobs += [train("sigma", f"{label}:sigma={s:g}", base, label) for label in SENSITIVE for s in size.sigmas]
     jobs += [
-        train(f"ambient/{a:g}", f"{label}:sigma=0.01:ambient={a:g}", base, label.removesuffix(":difference=noisy"))
+        train(
+            f"ambient/{a:g}",
+            f"{label}:sigma=0.01:ambient={a:g}",
+            base,
+            label.removesuffix(":difference=noisy"),
+        )
         for a in size.ambients
         for label in NOISY
     ]
     return jobs + [
-        Measure("alignment", f"{task}-{label}", alignment, {"task": task, "label": label, "steps": size.steps})
+        Measure(
+            "alignment", f"{task}-{label}", alignment, {"task": task, "label": label, "steps": size.steps}
+        )
         for task in size.aligned
         for label in ALIGNED
     ]
@@ -112,9 +150,16 @@ def further(
 def _feed_forward(name: str, task: dict[str, Any], size: Sizes, seeds: Sequence[int]) -> list[Job]:
     """Node perturbation in multi-layer networks (Dalm et al. 2023): leaky ReLU, cross-entropy, Adam."""
     base = Experiment(
-        **task, task_options={"order": "whole"}, cell="dense", cell_options={"activation": "leaky-relu"},
-        units=(size.hidden, size.hidden), batch=100, logs=20, passes=size.dense_passes, **SAME,
-    )  # fmt: skip
+        **task,
+        task_options={"order": "whole"},
+        cell="dense",
+        cell_options={"activation": "leaky-relu"},
+        units=(size.hidden, size.hidden),
+        batch=100,
+        logs=20,
+        passes=size.dense_passes,
+        **SAME,
+    )
     plain = [label for label in DENSE if "+decor" not in label]
     decorrelated = [label for label in DENSE if "+decor" in label]
     jobs = searched(f"feed-forward/{name}", base, plain, seeds)

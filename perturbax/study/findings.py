@@ -1,4 +1,6 @@
-"""Seven statements about the published rules, each measured on a network small enough to average the noise out."""
+"""Seven statements about the published rules, each measured on a network small enough to average the noise
+out.
+"""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -11,14 +13,15 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from perturbax.build import build, stacked
 from perturbax.cells import Tanh
-from perturbax.compiled import Compiled
-from perturbax.experiment import Experiment
-from perturbax.gradient import forward
-from perturbax.loop import judged
-from perturbax.network import Network
-from perturbax.rule import Rule, value_and_estimate
+from perturbax.experiment.build import build, stacked
+from perturbax.experiment.config import Experiment
+from perturbax.experiment.program import Compiled
+from perturbax.experiment.train_step import judged
+from perturbax.learning.estimator import value_and_estimate
+from perturbax.learning.rule import Rule
+from perturbax.learning.sequence import forward
+from perturbax.network.network import Network
 from perturbax.rules import RULES
 
 STEPS, INPUTS = 20, 2
@@ -44,7 +47,9 @@ def arrays(tree: PyTree) -> dict[str, Array]:
 
 
 def estimator(rule: Rule, draws: int) -> Callable[[Network, Array, Array], dict[str, Array]]:
-    """Return (net, xs, ys) -> independent estimates, `(draws, ...)` for each array; compiled once for one shape."""
+    """Return (net, xs, ys) -> independent estimates, `(draws, ...)` for each array; compiled once for one
+    shape.
+    """
     estimate = value_and_estimate(rule, mse)
 
     @eqx.filter_jit
@@ -87,7 +92,9 @@ def one_step_is_not_bptt(n: int) -> dict[str, Any]:
 
 
 def scaled_by_sigma(n: int, draws: int) -> dict[str, Any]:
-    """What published node and weight perturbation estimate, in gradients cut at every step; node: 1 if unbiased."""
+    """What published node and weight perturbation estimate, in gradients cut at every step; node: 1 if
+    unbiased.
+    """
     net, xs, ys = problem(n, 1, 4)
     want = exact(net, xs, ys, "one-step")
     found = {}
@@ -99,27 +106,45 @@ def scaled_by_sigma(n: int, draws: int) -> dict[str, Any]:
 
 
 def scaled_by_layer(n: int, draws: int) -> dict[str, Any]:
-    """What published activity perturbation estimates in one step: sqrt(N) / n_layer of the gradient, by layer."""
+    """What published activity perturbation estimates in one step: sqrt(N) / n_layer of the gradient, by
+    layer.
+    """
     net, xs, ys = problem(n, 1, 1)
     want = exact(net, xs, ys)
     mean = {k: v.mean(0) for k, v in estimator(RULES["published-activity"](), draws)(net, xs, ys).items()}
     total = (INPUTS + n + 1) ** 0.5
     return {
         "along": {k: along(mean[k], want[k]) for k in ("W0", "W1")},
-        "predicted": {"W0": total / n, "W1": total}, "units": n,
-    }  # fmt: skip
+        "predicted": {"W0": total / n, "W1": total},
+        "units": n,
+    }
 
 
 def reservoir_in_disguise(units: int, epochs: int, lr: float) -> dict[str, Any]:
-    """Mackey-Glass recall, published activity perturbation: how far R moves, and the same run with R and W0 frozen."""
+    """Mackey-Glass recall, published activity perturbation: how far R moves, and the same run with R and W0
+    frozen.
+    """
     common: dict[str, Any] = {
-        "task": "mackey-glass", "task_options": {"direction": "recall"}, "units": (units,), "batch": 1,
-        "cell_options": PLAIN, "schedule": "constant", "clip": 0.0, "mode": "online", "every": 1, "logs": 1,
-        "decorrelate": "off", "optimiser": "sgd", "steps": 35 * epochs,
-    }  # fmt: skip
+        "task": "mackey-glass",
+        "task_options": {"direction": "recall"},
+        "units": (units,),
+        "batch": 1,
+        "cell_options": PLAIN,
+        "schedule": "constant",
+        "clip": 0.0,
+        "mode": "online",
+        "every": 1,
+        "logs": 1,
+        "decorrelate": "off",
+        "optimiser": "sgd",
+        "steps": 35 * epochs,
+    }
     found: dict[str, Any] = {}
     # Frozen, the published readout rule is in expectation the gradient times sqrt(N).
-    for name, rule, gain in (("activity", "published-activity", 1.0), ("frozen", "frozen", (2 + units) ** 0.5)):
+    for name, rule, gain in (
+        ("activity", "published-activity", 1.0),
+        ("frozen", "frozen", (2 + units) ** 0.5),
+    ):
         e = Experiment(rule=rule, lr=lr * gain, **common)
         compiled = Compiled(build(e))
         state = compiled.start(42)
@@ -128,9 +153,12 @@ def reservoir_in_disguise(units: int, epochs: int, lr: float) -> dict[str, Any]:
         after, test = arrays(matrices(state.learner.net)), compiled.test
         score = judged(compiled.parts.task, state.learner.net, *test)
         found[name] = {
-            "test_mse": float(score["mse"]), "last_loss": float(losses[0, -1]),
-            "moved": {k: float(jnp.linalg.norm(after[k] - before[k]) / jnp.linalg.norm(before[k])) for k in NAMES},
-        }  # fmt: skip
+            "test_mse": float(score["mse"]),
+            "last_loss": float(losses[0, -1]),
+            "moved": {
+                k: float(jnp.linalg.norm(after[k] - before[k]) / jnp.linalg.norm(before[k])) for k in NAMES
+            },
+        }
     return found
 
 
@@ -168,12 +196,25 @@ def direction(n: int, draws: int, networks: int) -> dict[str, Any]:
 
 
 def memorising(units: int, updates: int) -> dict[str, Any]:
-    """Copy with one fixed sequence, published backpropagation: recall of the training sequence, and of another."""
+    """Copy with one fixed sequence, published backpropagation: recall of the training sequence, and of
+    another.
+    """
     e = Experiment(
-        task="copy", task_options={"length": 100, "delay": 10, "fresh": False}, rule="one-step", units=(units,),
-        batch=1, cell_options=PLAIN, optimiser="adam", schedule="constant", clip=0.0, mode="sequence",
-        lr=1e-3, steps=updates, logs=1, decorrelate="off",
-    )  # fmt: skip
+        task="copy",
+        task_options={"length": 100, "delay": 10, "fresh": False},
+        rule="one-step",
+        units=(units,),
+        batch=1,
+        cell_options=PLAIN,
+        optimiser="adam",
+        schedule="constant",
+        clip=0.0,
+        mode="sequence",
+        lr=1e-3,
+        steps=updates,
+        logs=1,
+        decorrelate="off",
+    )
     compiled = Compiled(build(e))
     (state,), _, _, _ = compiled.advance([compiled.start(42)], updates)
     task, net = compiled.parts.task, state.learner.net
@@ -181,12 +222,15 @@ def memorising(units: int, updates: int) -> dict[str, Any]:
     test = compiled.test
     return {
         "training_recall": float(task.metrics(forward(net, xs), ys)["recall"]),
-        "test_recall": float(task.metrics(forward(net, test.xs), test.ys)["recall"]), "chance": 1 / 8,
-    }  # fmt: skip
+        "test_recall": float(task.metrics(forward(net, test.xs), test.ys)["recall"]),
+        "chance": 1 / 8,
+    }
 
 
 def shared_difference(n: int, draws: int) -> dict[str, Any]:
-    """Variance of single estimates by batch size, over that at batch 1: one difference for the batch, or one each."""
+    """Variance of single estimates by batch size, over that at batch 1: one difference for the batch, or one
+    each.
+    """
     found: dict[str, dict[str, float]] = {"published-node": {}, "node": {}}
     for name, by_batch in found.items():
         for batch in (1, 8, 64):

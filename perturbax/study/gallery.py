@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from perturbax.files import writing
+from perturbax.experiment.atomic import writing
 from perturbax.report.axes import log_ticks
 from perturbax.report.compare import Section, Stat, Variant
 from perturbax.report.curves import curve, label_lines
@@ -46,13 +46,23 @@ def per_task(
 
 def convergence(ax: Axes, results: Results, section: Section) -> None:
     """Validation loss against forward passes; what a rule that fails grows to does not flatten the others."""
-    curves = [(results.look(v.label), c) for v in section.variants if (c := curve(v, "forward_passes")).x.size]
+    curves = [
+        (results.look(v.label), c) for v in section.variants if (c := curve(v, "forward_passes")).x.size
+    ]
     for i, (look, c) in enumerate(curves):
         every = max(1, c.x.size // 4)
         own = slice(i % every, None, every)
         marked = [(x, Stat((m,), m, h)) for x, m, h in zip(c.x[own], c.mean[own], c.half[own], strict=True)]
         bars(ax, look, marked, ylog=True)
-        ax.plot(c.x, c.mean, linewidth=1.2, markevery=(own.start, every), markersize=3.6, **look.line, **look.point)
+        ax.plot(
+            c.x,
+            c.mean,
+            linewidth=1.2,
+            markevery=(own.start, every),
+            markersize=3.6,
+            **look.line,
+            **look.point,
+        )
     if curves and all(np.all(c.mean > 0) for _, c in curves):
         ax.set_yscale("log")
         ax.set_ylim(0.7 * min(c.mean.min() for _, c in curves), 1.3 * max(c.mean[0] for _, c in curves))
@@ -148,7 +158,10 @@ def sensitivity(results: Results, path: Path) -> str:
             sigma.setdefault(plain(v.label), []).append((x, v.stat("test", "loss")))
         ordered = {k: sorted(v, key=lambda p: p[0]) for k, v in sigma.items()}
         panels[f"sigma, {section.task}"] = ("sigma", f"test loss{loss_in(section.task)}", ordered)
-    shown = {k: (x, y, {n: p for n, p in s.items() if plain(n) in results.looks}) for k, (x, y, s) in panels.items()}
+    shown = {
+        k: (x, y, {n: p for n, p in s.items() if plain(n) in results.looks})
+        for k, (x, y, s) in panels.items()
+    }
     if not shown:
         return ""
     with grid(results, list(shown), {n for *_, s in shown.values() for n in s}, path) as axes:
@@ -183,7 +196,9 @@ def alignment(results: Results, path: Path) -> str:
     found = results.measured("alignment") if "alignment" in results.groups("measure") else {}
     series: dict[str, Series] = {}
     for one in found.values():
-        points = [(p["step"], Stat((p["cosine"],), p["cosine"], 2 * p["cosine_error"])) for p in one["points"]]
+        points = [
+            (p["step"], Stat((p["cosine"],), p["cosine"], 2 * p["cosine_error"])) for p in one["points"]
+        ]
         series.setdefault(one["settings"]["task"], {})[one["settings"]["label"]] = points
     series = {t: {n: p for n, p in s.items() if plain(n) in results.looks} for t, s in series.items()}
     if not series:
@@ -202,12 +217,17 @@ def ratios(results: Results, path: Path) -> str:
     if not groups:
         return ""
     labels = {v.label for g in groups for v in results.sections[g].variants}
-    with grid(results, ["generalisation gap", "correlation of hidden activity"], labels, path, most=1) as (left, right):
+    with grid(results, ["generalisation gap", "correlation of hidden activity"], labels, path, most=1) as (
+        left,
+        right,
+    ):
         for i, group in enumerate(groups):
             for j, v in enumerate(results.sections[group].variants):
                 x = i + 0.8 * j / len(results.sections[group].variants)
                 lines(left, results, {v.label: [(x, gap(v))]}, xlog=False)
-                lines(right, results, {v.label: [(x, v.stat("correlation", "after"))]}, xlog=False, ylog=False)
+                lines(
+                    right, results, {v.label: [(x, v.stat("correlation", "after"))]}, xlog=False, ylog=False
+                )
         for ax, name in ((left, "test loss / training loss"), (right, "mean |correlation| after training")):
             ax.set_xticks([i + 0.4 for i in range(len(groups))], [g.split("/")[1] for g in groups])
             ax.set_ylabel(name)
@@ -218,10 +238,15 @@ def ratios(results: Results, path: Path) -> str:
 
 
 FIGURES: dict[str, Callable[[Results, Path], str]] = {
-    "accuracy-published": per_task("published", ENDS, accuracy), "accuracy-fair": per_task("fair", ENDS, accuracy),
+    "accuracy-published": per_task("published", ENDS, accuracy),
+    "accuracy-fair": per_task("fair", ENDS, accuracy),
     "convergence-published": per_task("published", FALLS, convergence),
     "convergence-fair": per_task("fair", FALLS, convergence),
     "accuracy-feed-forward": per_task("feed-forward", ENDS, accuracy),
-    "scaling": scaling, "length": length, "sensitivity": sensitivity, "ambient": ambient, "alignment": alignment,
+    "scaling": scaling,
+    "length": length,
+    "sensitivity": sensitivity,
+    "ambient": ambient,
+    "alignment": alignment,
     "gap-and-correlation": ratios,
-}  # fmt: skip
+}

@@ -10,17 +10,17 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from perturbax import store
-from perturbax.build import build, fill_in
-from perturbax.catalog import typed_fields
-from perturbax.commands import of_variant, parse_variant, slug
-from perturbax.compiled import Compiled
-from perturbax.experiment import Experiment
-from perturbax.files import writing
-from perturbax.saved import describe
-from perturbax.seeds import complete, missing
-from perturbax.train import Report
-from perturbax.tune import Trial, tune
+from perturbax.cli.commands import of_variant, parse_variant, slug
+from perturbax.experiment import run_folder
+from perturbax.experiment.atomic import writing
+from perturbax.experiment.build import build, fill_in
+from perturbax.experiment.config import Experiment
+from perturbax.experiment.options import typed_fields
+from perturbax.experiment.program import Compiled
+from perturbax.experiment.result import describe
+from perturbax.experiment.run import Report
+from perturbax.experiment.search import Trial, tune
+from perturbax.experiment.seeds import complete, missing
 
 TUNING_SEED = 1000  # takes part in no result
 RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # what is tried for every rule
@@ -71,8 +71,8 @@ class Tune(Job):
         rates: the candidates; each is run for one in `SEARCH` of its steps, or some more.
         seed: the only one of the search; none that is judged later.
         width: runs side by side, as many as the seeds of the runs it is for: they share its program.
-        decor_rates: the candidates for the decorrelating matrices, with each of the rates; None alone for what the
-            experiment has.
+        decor_rates: the candidates for the decorrelating matrices, with each of the rates; None alone for
+            what the experiment has.
     """
 
     experiment: Experiment
@@ -96,21 +96,37 @@ class Tune(Job):
         # Whole chunks, so that the runs' own program does for the search.
         steps = compiled.length * -(-(compiled.parts.experiment.steps or 0) // (SEARCH * compiled.length))
         parts, trials = tune(
-            self.experiment, self.rates, seeds=(self.seed,), decor_lrs=self.decor_rates, steps=steps, width=self.width,
-            report=report, compiled=compiled,
-        )  # fmt: skip
+            self.experiment,
+            self.rates,
+            seeds=(self.seed,),
+            decor_lrs=self.decor_rates,
+            steps=steps,
+            width=self.width,
+            report=report,
+            compiled=compiled,
+        )
         best = best_of(trials)
-        _keep(self.path(root), {
-            **describe(parts, self.label), "seed": self.seed, "steps": steps,
-            "candidates": [_tried(t) for t in trials], "best": _tried(best),
-            "seconds": time.perf_counter() - began,
-            "forward_passes": len(trials) * steps * parts.passes,
-        })  # fmt: skip
+        _keep(
+            self.path(root),
+            {
+                **describe(parts, self.label),
+                "seed": self.seed,
+                "steps": steps,
+                "candidates": [_tried(t) for t in trials],
+                "best": _tried(best),
+                "seconds": time.perf_counter() - began,
+                "forward_passes": len(trials) * steps * parts.passes,
+            },
+        )
 
     def plan(self) -> dict[str, Any]:
         """Experiment and candidates."""
-        return {"tune": _plan(self.experiment), "rates": list(self.rates), "seed": self.seed,
-                "decor_rates": list(self.decor_rates)}  # fmt: skip
+        return {
+            "tune": _plan(self.experiment),
+            "rates": list(self.rates),
+            "seed": self.seed,
+            "decor_rates": list(self.decor_rates),
+        }
 
 
 def _tried(t: Trial) -> dict[str, Any]:
@@ -131,7 +147,7 @@ def _keep(path: Path, found: dict[str, Any]) -> None:
     """Write a result, in a folder that may not be there yet."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    store.write_json(path, found)
+    run_folder.write_json(path, found)
 
 
 def _plan(e: Experiment) -> dict[str, Any]:
@@ -141,7 +157,9 @@ def _plan(e: Experiment) -> dict[str, Any]:
 
 def best_of(trials: list[Trial]) -> Trial:
     """Return the candidate with the lowest loss; the lowest rates where all diverged."""
-    return trials[0] if math.isfinite(trials[0].loss) else min(trials, key=lambda t: (t.lr, t.decor_lr or 0.0))
+    return (
+        trials[0] if math.isfinite(trials[0].loss) else min(trials, key=lambda t: (t.lr, t.decor_lr or 0.0))
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +192,7 @@ class Train(Job):
         """Train what is missing, go on with what was stopped."""
         e = self.experiment
         if self.tuned:
-            best = store.read_json(self.tuned.path(root))["best"]
+            best = run_folder.read_json(self.tuned.path(root))["best"]
             e = dataclasses.replace(e, **{k: float(v) for k, v in best.items() if k != "loss"})
         e = fill_in(e)
         folders = self.folders(root)
@@ -191,13 +209,18 @@ class Train(Job):
 
 
 def searched(
-    group: str, base: Experiment, labels: Sequence[str], seeds: Sequence[int], rates: Sequence[float] = RATES,
-    decor_rates: Sequence[float] = DECOR_RATES, **changes: Any,
-) -> list[Job]:  # fmt: skip
+    group: str,
+    base: Experiment,
+    labels: Sequence[str],
+    seeds: Sequence[int],
+    rates: Sequence[float] = RATES,
+    decor_rates: Sequence[float] = DECOR_RATES,
+    **changes: Any,
+) -> list[Job]:
     """Return for every label (as in `compare`) a search over learning rates, and runs at the best of them.
 
-    decor_rates: for the labels with decorrelation, with each of the rates; changes: fields of the experiment that take
-    the place of what a label says.
+    decor_rates: for the labels with decorrelation, with each of the rates; changes: fields of the experiment
+    that take the place of what a label says.
     """
     jobs: list[Job] = []
     for label in labels:
@@ -258,4 +281,6 @@ class Study:
     def plan(self) -> dict[str, Any]:
         """All that the study does, as plain values: two studies of one folder must not differ in it."""
         jobs = [{"group": j.group, "label": j.label, **j.plan()} for j in self.jobs]
-        return json.loads(json.dumps({"title": self.title, "command": self.command, "notes": self.notes, "jobs": jobs}))
+        return json.loads(
+            json.dumps({"title": self.title, "command": self.command, "notes": self.notes, "jobs": jobs})
+        )

@@ -1,9 +1,11 @@
-"""The ledger: each claim of the paper beside what was measured here, with a verdict that follows from rules alone.
+"""The ledger: each claim of the paper beside what was measured here, with a verdict that follows from rules
+alone.
 
-Two rules are compared by the ratio of their test losses, seed by seed: the geometric mean over seeds, and its 95% t
-interval. A rule is better than another where the whole interval lies below 1, and not better where it reaches up to 1
-and begins above 1 / `CLOSE`; it is worse where the interval lies above 1, and not worse where it reaches down to 1 and
-ends below `CLOSE`. A wider interval decides nothing. A rule of which a seed diverged is worse than any other.
+Two rules are compared by the ratio of their test losses, seed by seed: the geometric mean over seeds, and its
+95% t interval. A rule is better than another where the whole interval lies below 1, and not better where it
+reaches up to 1 and begins above 1 / `CLOSE`; it is worse where the interval lies above 1, and not worse where
+it reaches down to 1 and ends below `CLOSE`. A wider interval decides nothing. A rule of which a seed diverged
+is worse than any other.
 """
 
 import dataclasses
@@ -87,7 +89,9 @@ def _logarithms(one: Variant, two: Variant) -> dict[int, float]:
 
 
 class Ratio(NamedTuple):
-    """How many times the loss of another a loss is: geometric mean over seeds, and the ends of its 95% t interval."""
+    """How many times the loss of another a loss is: geometric mean over seeds, and the ends of its 95% t
+    interval.
+    """
 
     mean: float
     low: float
@@ -150,14 +154,18 @@ def _as_good(section: Section) -> tuple[str, str]:
 
 
 def _as_fast(section: Section) -> tuple[str, str]:
-    """Passes until the validation loss is halfway (in logarithm) from where a reference is first seen to its best."""
+    """Passes until the validation loss is halfway (in logarithm) from where a reference is first seen to its
+    best.
+    """
     if not (named := _compared(section)):
         return "", OPEN
     ours, cut, whole = named
     found = []
     for reference in (whole, cut):
         level = halfway([reference])
-        mine, its = (median(reached(run, "forward_passes", level) for run in v.runs) for v in (ours, reference))
+        mine, its = (
+            median(reached(run, "forward_passes", level) for run in v.runs) for v in (ours, reference)
+        )
         found.append((mine, its, level))
     texts = [
         f"loss {rounded(level)} after {_passes(mine)} ({ours.label}), {_passes(its)} ({v.label}) passes"
@@ -201,20 +209,33 @@ def _as_bptt(*rules: str) -> Callable[[Section], tuple[str, str]]:
 CLAIMS: tuple[tuple[str, Callable[[Section], tuple[str, str]]], ...] = (
     ("ANP, with decorrelation or without, performs like BPTT", _as_good),
     ("ANP converges as fast as BPTT", _as_fast),
-    ("ANP strongly outperforms node and weight perturbation",
-     _beats(("published-activity", "published-activity+decor"),
-            ("published-node", "published-node+decor", "published-weight", "published-weight+decor"))),
+    (
+        "ANP strongly outperforms node and weight perturbation",
+        _beats(
+            ("published-activity", "published-activity+decor"),
+            ("published-node", "published-node+decor", "published-weight", "published-weight+decor"),
+        ),
+    ),
     ("decorrelation improves ANP", _beats(("published-activity+decor",), ("published-activity",))),
-    ("ANP learns more than a readout on a frozen reservoir",
-     _beats(("published-activity", "published-activity+decor"), ("frozen",))),
-    ("(ours) a rule of this library that is told the score alone is not worse than BPTT",
-     _as_bptt("node", "activity", "innovation")),
-    ("(ours) a rule of this library that learns its feedback is not worse than BPTT", _as_bptt("feedback", "mirror")),
-)  # fmt: skip
+    (
+        "ANP learns more than a readout on a frozen reservoir",
+        _beats(("published-activity", "published-activity+decor"), ("frozen",)),
+    ),
+    (
+        "(ours) a rule of this library that is told the score alone is not worse than BPTT",
+        _as_bptt("node", "activity", "innovation"),
+    ),
+    (
+        "(ours) a rule of this library that learns its feedback is not worse than BPTT",
+        _as_bptt("feedback", "mirror"),
+    ),
+)
 
 
 def _scaling(results: Results) -> list[Claim]:
-    """Whether the ratio of losses to BPTT stays as the network grows: its growth on a fitted power of the units."""
+    """Whether the ratio of losses to BPTT stays as the network grows: its growth on a fitted power of the
+    units.
+    """
     sizes = sorted(int(g.split("/")[1]) for g in results.sections if g.startswith("scaling/"))
     pairs: dict[int, tuple[Variant, Variant]] = {}
     for n in sizes:

@@ -5,12 +5,12 @@ from typing import Any
 import jax
 import jax.random as jr
 
-from perturbax.backprop import bptt
-from perturbax.build import build
-from perturbax.commands import of_variant, parse_variant
-from perturbax.compiled import Compiled
-from perturbax.diagnosis import meter
-from perturbax.experiment import Experiment
+from perturbax.analysis.diagnosis import meter
+from perturbax.cli.commands import of_variant, parse_variant
+from perturbax.experiment.build import build
+from perturbax.experiment.config import Experiment
+from perturbax.experiment.program import Compiled
+from perturbax.learning.autodiff import bptt
 
 POINTS, DRAWS = 5, 16
 FAR = 2**31 - 2  # the step whose batch is measured on: none that a run would reach
@@ -22,9 +22,17 @@ def alignment(task: str, label: str, steps: int) -> dict[str, Any]:
     tanh, 64 units, batch 32, Adam 1e-3; the same held-back batch at every point, all weights together.
     """
     base = Experiment(
-        task=task, units=(64,), batch=32, steps=steps, lr=1e-3, optimiser="adam", schedule="cosine", clip=1.0,
-        mode="sequence", decorrelate="off",
-    )  # fmt: skip
+        task=task,
+        units=(64,),
+        batch=32,
+        steps=steps,
+        lr=1e-3,
+        optimiser="adam",
+        schedule="cosine",
+        clip=1.0,
+        mode="sequence",
+        decorrelate="off",
+    )
     parts = build(of_variant(base, parse_variant(label), {}))
     compiled = Compiled(parts)
     state = compiled.start(0)

@@ -6,9 +6,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from perturbax import store
-from perturbax.catalog import options
-from perturbax.files import write
+from perturbax.experiment import run_folder
+from perturbax.experiment.atomic import write
+from perturbax.experiment.options import options
 from perturbax.report.compare import Section, Stat, Variant
 from perturbax.report.numbers import DASH, count, interval, rounded
 from perturbax.rules import RULES
@@ -32,14 +32,17 @@ def write_page(root: Path) -> Path:
     command = f"{results.plan['command']} --out {shlex.quote(str(root))}"
     captions = draw(results, root / "figures")
     claims = ledger(results)
-    store.write_json(root / "ledger.json", [c._asdict() for c in claims])
+    run_folder.write_json(root / "ledger.json", [c._asdict() for c in claims])
     parts = [
         _head(results, command),
         _verdicts(claims),
         *(_figure(name, text) for name, text in captions.items() if "accuracy" in name),
     ]
     parts += [_group(results, group) for group in results.sections if _tabled(group)]
-    parts += ["## Further experiments", *(_figure(n, text) for n, text in captions.items() if "accuracy" not in n)]
+    parts += [
+        "## Further experiments",
+        *(_figure(n, text) for n, text in captions.items() if "accuracy" not in n),
+    ]
     parts += [_solved(results), *(_group(results, group) for group in results.sections if not _tabled(group))]
     parts += [_findings(results), _ledger(claims, command)]
     page = root / "reproduction.md"
@@ -53,9 +56,12 @@ def _tabled(group: str) -> bool:
 
 def _head(results: Results, command: str) -> str:
     runs = sum(len(v.runs) for s in results.sections.values() for v in s.variants)
-    versions = "; ".join(", ".join(f"{k} {v}" for k, v in one.items()) for one in results.described("versions"))
+    versions = "; ".join(
+        ", ".join(f"{k} {v}" for k, v in one.items()) for one in results.described("versions")
+    )
     machines = "; ".join(
-        f"{m['processor']}, cores per process {m['cores']}, {m['devices']}" for m in results.described("machine")
+        f"{m['processor']}, cores per process {m['cores']}, {m['devices']}"
+        for m in results.described("machine")
     )
     notes = "\n".join(f"- {note}" for note in results.plan.get("notes", ()))
     about = (
@@ -82,15 +88,32 @@ def _group(results: Results, group: str) -> str:
     """The table of one group: every rule, then the baselines."""
     section, searches = results.sections[group], results.searches(group)
     metrics = [
-        k for k in ("recall", "accuracy", "error_bits", "mse") if any(v.stat("test", k) for v in section.variants)
+        k
+        for k in ("recall", "accuracy", "error_bits", "mse")
+        if any(v.stat("test", k) for v in section.variants)
     ]
     seconds = [r.number("seconds") for v in section.variants if v.rule == "bptt" for r in v.runs]
     limit = median(seconds) if seconds else math.inf
-    seen = [k for k in metrics if k in ("recall", "accuracy") and any(v.stat("train", k) for v in section.variants)]
+    seen = [
+        k
+        for k in metrics
+        if k in ("recall", "accuracy") and any(v.stat("train", k) for v in section.variants)
+    ]
     own = any("decor_lr" in one["best"] for one in searches.values())
-    heads = ["rule", f"test loss{loss_in(section.task)}", *metrics, *(f"training {k}" for k in seen),
-             "at equal seconds", "lr", *["decorrelation lr"] * own, "search", "passes", "updates", "seconds",
-             "diverged"]  # fmt: skip
+    heads = [
+        "rule",
+        f"test loss{loss_in(section.task)}",
+        *metrics,
+        *(f"training {k}" for k in seen),
+        "at equal seconds",
+        "lr",
+        *["decorrelation lr"] * own,
+        "search",
+        "passes",
+        "updates",
+        "seconds",
+        "diverged",
+    ]
     rows = [_row(v, metrics, seen, limit, searches.get(v.label), own) for v in section.variants]
     for name, own in section.baselines.items():
         known = [interval(own[k]) if k in own else DASH for k in ("loss", *metrics)]
@@ -106,15 +129,23 @@ def _row(
     e = v.first.experiment
     diverged = sum(run.status == "diverged" for run in v.runs)
     decor = [_rate(e, "decor_lr", search) if search and "decor_lr" in search["best"] else ""] * own
-    timed = Stat.of(lowest_by(run, "seconds", limit) for run in v.runs) if math.isfinite(limit) else Stat.of(())
+    timed = (
+        Stat.of(lowest_by(run, "seconds", limit) for run in v.runs) if math.isfinite(limit) else Stat.of(())
+    )
     return [
-        f"`{v.label}`", interval(v.stat("test", "loss")), *(interval(v.stat("test", k)) for k in metrics),
+        f"`{v.label}`",
+        interval(v.stat("test", "loss")),
+        *(interval(v.stat("test", k)) for k in metrics),
         *(interval(v.stat("train", k)) for k in seen),
-        interval(timed) if timed else DASH, _rate(e, "lr", search), *decor,
+        interval(timed) if timed else DASH,
+        _rate(e, "lr", search),
+        *decor,
         f"{search['forward_passes']:,}" if search else DASH,
-        count(v.stat("forward_passes").mean), count(v.stat("updates").mean), rounded(v.stat("seconds").mean, 2),
+        count(v.stat("forward_passes").mean),
+        count(v.stat("updates").mean),
+        rounded(v.stat("seconds").mean, 2),
         f"{diverged} of {len(v.runs)}" if diverged else "",
-    ]  # fmt: skip
+    ]
 
 
 def _rate(e: dict[str, Any], name: str, search: dict[str, Any] | None) -> str:
@@ -126,16 +157,34 @@ def _rate(e: dict[str, Any], name: str, search: dict[str, Any] | None) -> str:
 def costs(section: Section) -> str:
     """What each rule spends until it reaches a level, per update, and what its training leaves behind."""
     level = halfway([v for v in section.variants if v.rule == "bptt"])
-    heads = ["rule", f"updates to {rounded(level)}", "passes", "seconds", "ms per update", "MB", "test / training loss",
-             "correlation before", "after"]  # fmt: skip
+    heads = [
+        "rule",
+        f"updates to {rounded(level)}",
+        "passes",
+        "seconds",
+        "ms per update",
+        "MB",
+        "test / training loss",
+        "correlation before",
+        "after",
+    ]
     rows = []
     for v in section.variants:
         spent = [
-            median(reached(run, axis, level) for run in v.runs) for axis in ("updates", "forward_passes", "seconds")
+            median(reached(run, axis, level) for run in v.runs)
+            for axis in ("updates", "forward_passes", "seconds")
         ]
-        numbers = [per_update(v).mean, v.stat("peak_memory_bytes").mean / 1e6, gap(v).mean,
-                   v.stat("correlation", "before").mean, v.stat("correlation", "after").mean]  # fmt: skip
-        texts = [say(x) if math.isfinite(x) else "never" for say, x in zip((count, count, rounded), spent, strict=True)]
+        numbers = [
+            per_update(v).mean,
+            v.stat("peak_memory_bytes").mean / 1e6,
+            gap(v).mean,
+            v.stat("correlation", "before").mean,
+            v.stat("correlation", "after").mean,
+        ]
+        texts = [
+            say(x) if math.isfinite(x) else "never"
+            for say, x in zip((count, count, rounded), spent, strict=True)
+        ]
         rows.append([f"`{v.label}`", *texts, *(rounded(x, 2) for x in numbers)])
     return f"Median over seeds until the validation loss is {rounded(level)}; means otherwise.\n\n{table(heads, rows)}"
 
@@ -161,7 +210,11 @@ def _shipped(section: Section) -> str:
     for v in section.variants:
         e = v.first.experiment
         defaults = {k: o.default for k, o in options(RULES[e["rule"]]).items()} if e["rule"] in RULES else {}
-        own = [f"{k}={x}" for k, x in e.get("rule_options", {}).items() if k in defaults and str(x) != str(defaults[k])]
+        own = [
+            f"{k}={x}"
+            for k, x in e.get("rule_options", {}).items()
+            if k in defaults and str(x) != str(defaults[k])
+        ]
         if extra := [text for text in own if text not in v.label.split(":")]:
             said.append(f"`{v.label}`: {', '.join(extra)}")
     return f" Shipped with the task, tuned before (docs/tuning.md): {'; '.join(said)}." if said else ""
@@ -190,7 +243,9 @@ def _findings(results: Results) -> str:
 def _said(value: Any) -> str:
     """Return nested numbers as words."""
     if isinstance(value, dict):
-        return "; ".join(f"{k}: {_said(v)}" if isinstance(v, dict) else f"{k} {_said(v)}" for k, v in value.items())
+        return "; ".join(
+            f"{k}: {_said(v)}" if isinstance(v, dict) else f"{k} {_said(v)}" for k, v in value.items()
+        )
     return rounded(float(value)) if isinstance(value, int | float) else str(value)
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator
 
-from perturbax.files import write
+from perturbax.experiment.atomic import write
 from perturbax.report.axes import log_ticks
 from perturbax.report.compare import Stat
 from perturbax.report.style import INK, Look, canvas
@@ -31,7 +31,9 @@ Series = dict[str, list[tuple[float | int, Stat]]]  # by label: (x, value)
 def grid(
     results: Results, titles: Sequence[str], labels: Iterable[str], path: Path, most: int = 3
 ) -> Iterator[list[Axes]]:
-    """Yield one panel per title, at most so many in a row, one legend below all; saved as SVG and PNG at the end."""
+    """Yield one panel per title, at most so many in a row, one legend below all; saved as SVG and PNG at the
+    end.
+    """
     columns = min(most, len(titles))
     rows = -(-len(titles) // columns)
     shown = sorted({plain(label) for label in labels})
@@ -48,9 +50,18 @@ def grid(
         yield axes[: len(titles)]
         figure.tight_layout(rect=(0, (legend - 0.1) / height, 1, 1))
         looks = [(label, results.look(label)) for label in shown]
-        handles = [Line2D([], [], label=s, linewidth=1.4, markersize=4.5, **k.line, **k.point) for s, k in looks]
-        figure.legend(handles=handles, loc="lower center", ncols=abreast, frameon=False, fontsize=7.5, labelcolor=INK,
-                      handlelength=3.2)  # fmt: skip
+        handles = [
+            Line2D([], [], label=s, linewidth=1.4, markersize=4.5, **k.line, **k.point) for s, k in looks
+        ]
+        figure.legend(
+            handles=handles,
+            loc="lower center",
+            ncols=abreast,
+            frameon=False,
+            fontsize=7.5,
+            labelcolor=INK,
+            handlelength=3.2,
+        )
         _save(figure, path)
 
 
@@ -84,9 +95,13 @@ def lines(ax: Axes, results: Results, series: Series, xlog: bool = True, ylog: b
 
 
 def bars(ax: Axes, look: Look, points: Sequence[tuple[float | int, Stat]], ylog: bool) -> None:
-    """Draw 95% intervals as vertical bars; on a logarithmic axis none reaches below a thirtieth of its mean."""
+    """Draw 95% intervals as vertical bars; on a logarithmic axis none reaches below a thirtieth of its
+    mean.
+    """
     half = [s.half if math.isfinite(s.half) else 0.0 for _, s in points]
-    low = [max(s.mean - h, s.mean / 30) if ylog else s.mean - h for (_, s), h in zip(points, half, strict=True)]
+    low = [
+        max(s.mean - h, s.mean / 30) if ylog else s.mean - h for (_, s), h in zip(points, half, strict=True)
+    ]
     high = [s.mean + h for (_, s), h in zip(points, half, strict=True)]
     ax.vlines([x for x, _ in points], low, high, color=look.colour, alpha=0.6, linewidth=1)
 

@@ -1,16 +1,17 @@
 """The paper's comparison as a study: its protocol as published, and a fair one.
 
 Garcia Fernandez, Keemink, van Gerven 2024: Mackey-Glass, copying memory, weather; weight, node and activity
-perturbation, each with and without decorrelation, beside backpropagation. `published` keeps the tasks and run settings
-of the public code; `fair` gives every rule the same data, optimiser, schedule, search and budget.
+perturbation, each with and without decorrelation, beside backpropagation. `published` keeps the tasks and run
+settings of the public code; `fair` gives every rule the same data, optimiser, schedule, search and budget.
 """
 
 import importlib.util
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from perturbax.errors import ArgumentError, one_of
-from perturbax.experiment import Experiment
+from perturbax.errors import ArgumentError
+from perturbax.experiment.config import Experiment
+from perturbax.fields import one_of
 from perturbax.study.extras import SAME, further
 from perturbax.study.findings import PLAIN
 from perturbax.study.jobs import Job, Study, Tune, searched
@@ -48,7 +49,10 @@ class Budget(NamedTuple):
 
 
 LOW_DECOR_RATES = (1e-6, 1e-5, 1e-4, 1e-3)  # for an update at every step
-PUBLIC_RATES, PUBLIC_DECOR_RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3), (1e-6, 1e-5, 1e-4)  # about what the public code has
+PUBLIC_RATES, PUBLIC_DECOR_RATES = (
+    (3e-5, 1e-4, 3e-4, 1e-3, 3e-3),
+    (1e-6, 1e-5, 1e-4),
+)  # about what the public code has
 UPDATES = 100  # of published runs that learn from whole sequences
 BUDGETS = {
     "quick": Budget(64, 3, 32, 16, 600, 10, (24,), "quick"),
@@ -57,7 +61,9 @@ BUDGETS = {
 
 
 def paper(protocol: str | None, budget: str, data: Path | None) -> Study:
-    """Return the study; protocol None for both. data: a file (weather, or images as NPZ), or a folder of such."""
+    """Return the study; protocol None for both. data: a file (weather, or images as NPZ), or a folder of
+    such.
+    """
     if protocol is not None:
         one_of("protocol", protocol, PROTOCOLS)
     one_of("budget", budget, BUDGETS)
@@ -68,10 +74,18 @@ def paper(protocol: str | None, budget: str, data: Path | None) -> Study:
         jobs += made
         if one == "fair":
             jobs += further(
-                size.further, [job for job in made if isinstance(job, Tune)], SEEDS, files.get("mnist"), _has_digits()
+                size.further,
+                [job for job in made if isinstance(job, Tune)],
+                SEEDS,
+                files.get("mnist"),
+                _has_digits(),
             )
-    words = ["perturbax reproduce paper", f"--protocol {protocol}" if protocol else "", f"--budget {budget}",
-             f"--data {data.name}" if data else ""]  # fmt: skip
+    words = [
+        "perturbax reproduce paper",
+        f"--protocol {protocol}" if protocol else "",
+        f"--budget {budget}",
+        f"--data {data.name}" if data else "",
+    ]
     title = f"The paper, reproduced: {protocol or 'as published and fairly'}, {budget} budget"
     return Study(title, " ".join(word for word in words if word), tuple(jobs), notes)
 
@@ -87,14 +101,18 @@ def _files(data: Path | None) -> tuple[dict[str, Path], tuple[str, ...]]:
             found["weather"] = csv
         if data.is_dir() and list(data.glob("train-images-idx3-ubyte*")):
             found["mnist"] = data
-        if "mnist" not in found and (packed := [data] if data.suffix == ".npz" else sorted(data.glob("*.npz"))):
+        if "mnist" not in found and (
+            packed := [data] if data.suffix == ".npz" else sorted(data.glob("*.npz"))
+        ):
             found["mnist"] = packed[0]
         if not found:
             raise ArgumentError(
                 f"{data} is neither WTH.csv, nor an NPZ file of images, nor a folder with any such file"
             )
-    texts = {"weather": "weather is left out: name its file with --data WTH.csv",
-             "mnist": "MNIST is left out: name a folder with its IDX files, or an NPZ file, with --data"}  # fmt: skip
+    texts = {
+        "weather": "weather is left out: name its file with --data WTH.csv",
+        "mnist": "MNIST is left out: name a folder with its IDX files, or an NPZ file, with --data",
+    }
     notes = [text for name, text in texts.items() if name not in found]
     if not _has_digits():
         notes.append("digits are left out: pip install 'perturbax[digits]'")
@@ -106,23 +124,40 @@ def _has_digits() -> bool:
 
 
 def _published(size: Budget, files: dict[str, Path]) -> list[Job]:
-    """The tasks as the public code has them: one network without biases, updates at every step, plain SGD or Adam.
+    """The tasks as the public code has them: one network without biases, updates at every step, plain SGD or
+    Adam.
 
-    Rules that speak at every step learn online where the public code does; BPTT and mirror get windows of the same
-    rows, an update for each.
+    Rules that speak at every step learn online where the public code does; BPTT and mirror get windows of the
+    same rows, an update for each.
     """
     common: dict[str, Any] = {
-        "units": (size.units,), "cell_options": PLAIN, "batch": 1, "schedule": "constant", "clip": 0.0,
-        "decorrelate": "off", "mode": "sequence", "every": 1, "logs": size.logs,
-    }  # fmt: skip
+        "units": (size.units,),
+        "cell_options": PLAIN,
+        "batch": 1,
+        "schedule": "constant",
+        "clip": 0.0,
+        "decorrelate": "off",
+        "mode": "sequence",
+        "every": 1,
+        "logs": size.logs,
+    }
     streams: dict[str, dict[str, Any]] = {
-        "mackey-glass": {"task": "mackey-glass", "task_options": {"direction": "recall"}, "steps": 35 * size.epochs}
+        "mackey-glass": {
+            "task": "mackey-glass",
+            "task_options": {"direction": "recall"},
+            "steps": 35 * size.epochs,
+        }
     }
     for horizon in size.horizons if "weather" in files else ():
         # The last 1,462 hours are for testing, as many for validation; the rest is 320 times 100 rows.
         options = {"horizon": horizon, "valid": 0.0417, "test": 0.0417}
-        streams[f"weather-{horizon}"] = {"task": "weather", "data": str(files["weather"]), "task_options": options,
-                                         "steps": 320, "cell_options": {**PLAIN, "gain": 1.0}}  # fmt: skip
+        streams[f"weather-{horizon}"] = {
+            "task": "weather",
+            "data": str(files["weather"]),
+            "task_options": options,
+            "steps": 320,
+            "cell_options": {**PLAIN, "gain": 1.0},
+        }
     streamed = (*ACTIVITY, "one-step", "one-step+decor", "frozen", "node:credit=window")
     backwards = ("bptt", "bptt+decor", "mirror")
     jobs: list[Job] = []
@@ -152,25 +187,47 @@ def _public(group: str, e: Experiment) -> list[Job]:
 
 
 def _psmnist(files: dict[str, Path]) -> dict[str, Any]:
-    return {"task": "mnist", "data": str(files["mnist"]), "task_options": {"order": "pixels", "permuted": True}}
+    return {
+        "task": "mnist",
+        "data": str(files["mnist"]),
+        "task_options": {"order": "pixels", "permuted": True},
+    }
 
 
 FAIR = (
-    *NODE_AND_WEIGHT, *ACTIVITY, "node:credit=to-go", "node+decor:credit=to-go", "activity:credit=to-go",
-    "innovation:credit=to-go", "feedback", "mirror", *BACKPROPAGATION, "frozen",
-)  # fmt: skip
+    *NODE_AND_WEIGHT,
+    *ACTIVITY,
+    "node:credit=to-go",
+    "node+decor:credit=to-go",
+    "activity:credit=to-go",
+    "innovation:credit=to-go",
+    "feedback",
+    "mirror",
+    *BACKPROPAGATION,
+    "frozen",
+)
 
 
 def _fair(size: Budget, files: dict[str, Path]) -> list[Job]:
-    """One protocol for all rules: fresh or held-out data, Adam on a cosine schedule, one search, equal passes."""
+    """One protocol for all rules: fresh or held-out data, Adam on a cosine schedule, one search, equal
+    passes.
+    """
     common: dict[str, Any] = {
-        **SAME, "units": (size.fair_units,), "passes": size.passes, "batch": size.batch, "logs": size.logs,
-    }  # fmt: skip
-    tasks: dict[str, dict[str, Any]] = {n: {"task": n} for n in ("mackey-glass", "copy", *["digits"] * _has_digits())}
+        **SAME,
+        "units": (size.fair_units,),
+        "passes": size.passes,
+        "batch": size.batch,
+        "logs": size.logs,
+    }
+    tasks: dict[str, dict[str, Any]] = {
+        n: {"task": n} for n in ("mackey-glass", "copy", *["digits"] * _has_digits())
+    }
     for horizon in size.horizons if "weather" in files else ():
         tasks[f"weather-{horizon}"] = {
-            "task": "weather", "data": str(files["weather"]), "task_options": {"horizon": horizon}
-        }  # fmt: skip
+            "task": "weather",
+            "data": str(files["weather"]),
+            "task_options": {"horizon": horizon},
+        }
     if "mnist" in files:
         tasks["psmnist"] = _psmnist(files)
     jobs: list[Job] = []

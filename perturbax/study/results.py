@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from perturbax import store
 from perturbax.errors import StoreError
+from perturbax.experiment import run_folder
 from perturbax.report.compare import Section, Stat, Variant, sections
 from perturbax.report.read import Run, number, read_runs
 from perturbax.report.style import Look, looks
@@ -32,7 +32,7 @@ class Results:
     @classmethod
     def of(cls, root: Path) -> "Results":
         """Read a study's folder."""
-        plan = store.read_json(root / "plan.json")
+        plan = run_folder.read_json(root / "plan.json")
         if not isinstance(plan, dict) or not isinstance(plan.get("jobs"), list):
             raise StoreError(f"{root / 'plan.json'} is not the plan of a study")
         return cls(root, plan)
@@ -57,12 +57,12 @@ class Results:
 
     def searches(self, group: str) -> dict[str, dict[str, Any]]:
         """Return the searches of a group, by label."""
-        found = [store.read_json(path) for path in sorted((self.root / group / "tuned").glob("*.json"))]
+        found = [run_folder.read_json(path) for path in sorted((self.root / group / "tuned").glob("*.json"))]
         return {str(one["name"]): one for one in found}
 
     def measured(self, group: str) -> dict[str, dict[str, Any]]:
         """Return the measurements of a group, by name of file."""
-        return {path.stem: store.read_json(path) for path in sorted((self.root / group).glob("*.json"))}
+        return {path.stem: run_folder.read_json(path) for path in sorted((self.root / group).glob("*.json"))}
 
     @cached_property
     def looks(self) -> dict[str, Look]:
@@ -80,7 +80,9 @@ class Results:
 
     def described(self, key: str) -> list[dict[str, str]]:
         """Return the different `versions` or `machine` entries of all runs."""
-        every = [run.config.get(key, {}) for s in self.sections.values() for v in s.variants for run in v.runs]
+        every = [
+            run.config.get(key, {}) for s in self.sections.values() for v in s.variants for run in v.runs
+        ]
         return [dict(pairs) for pairs in dict.fromkeys(tuple(sorted(v.items())) for v in every) if pairs]
 
 
@@ -108,19 +110,25 @@ def finished(variants: Iterable[Variant]) -> list[Variant]:
 
 
 def lowest_by(run: Run, axis: str, limit: float) -> float:
-    """Return the lowest validation loss of a run within a limit of `seconds` or `forward_passes`; nan for none."""
+    """Return the lowest validation loss of a run within a limit of `seconds` or `forward_passes`; nan for
+    none.
+    """
     rows = [number(m.get("valid_loss")) for m in run.metrics if number(m.get(axis)) <= limit]
     return min((loss for loss in rows if math.isfinite(loss)), default=math.nan)
 
 
 def reached(run: Run, axis: str, level: float) -> float:
-    """Return what a run had spent when its validation loss first fell to a level; infinite where it never did."""
+    """Return what a run had spent when its validation loss first fell to a level; infinite where it never
+    did.
+    """
     spent = (number(m.get(axis)) for m in run.metrics if number(m.get("valid_loss")) <= level)
     return next(spent, math.inf)
 
 
 def halfway(references: Sequence[Variant]) -> float:
-    """Return the validation loss halfway, in logarithm, from where references are first seen to their best."""
+    """Return the validation loss halfway, in logarithm, from where references are first seen to their
+    best.
+    """
     curves = [[number(m.get("valid_loss")) for m in run.metrics] for v in references for run in v.runs]
     seen = [losses for losses in curves if losses and all(math.isfinite(x) and x > 0 for x in losses)]
     return math.sqrt(median(x[0] for x in seen) * median(min(x) for x in seen)) if seen else math.nan
@@ -128,11 +136,15 @@ def halfway(references: Sequence[Variant]) -> float:
 
 def per_update(variant: Variant) -> Stat:
     """Summarise milliseconds per update."""
-    return Stat.of(1e3 * r.number("seconds") / r.number("updates") for r in variant.runs if r.number("updates"))
+    return Stat.of(
+        1e3 * r.number("seconds") / r.number("updates") for r in variant.runs if r.number("updates")
+    )
 
 
 def gap(variant: Variant) -> Stat:
-    """Summarise test loss over that on training data; over the loss of the last steps where all data are fresh."""
+    """Summarise test loss over that on training data; over the loss of the last steps where all data are
+    fresh.
+    """
     ratios = []
     for run in variant.runs:
         last = number(run.metrics[-1].get("loss")) if run.metrics else math.nan

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from perturbax import store
 from perturbax.errors import ArgumentError
-from perturbax.files import writing
+from perturbax.experiment import run_folder
+from perturbax.experiment.atomic import writing
 from perturbax.study.claims import claim
 from perturbax.study.jobs import Job, Study
 
@@ -19,15 +19,19 @@ def prepare(study: Study, root: Path) -> None:
     """Write the plan into the study's folder; refuse a folder that holds another one."""
     path = root / "plan.json"
     if path.exists():
-        if store.read_json(path) != study.plan:
-            raise ArgumentError(f"{root} holds another study (other protocol, budget or data): name another --out")
+        if run_folder.read_json(path) != study.plan:
+            raise ArgumentError(
+                f"{root} holds another study (other protocol, budget or data): name another --out"
+            )
         return
     with writing(root):
         root.mkdir(parents=True, exist_ok=True)
-        others = [f for f in root.iterdir() if f.name != path.name and not f.name.startswith(f".{path.name}.")]
+        others = [
+            f for f in root.iterdir() if f.name != path.name and not f.name.startswith(f".{path.name}.")
+        ]
     if others and not path.exists():  # another worker may have begun since
         raise ArgumentError(f"{root} is not an empty folder: name another --out")
-    store.write_json(path, study.plan)  # the same by whomever
+    run_folder.write_json(path, study.plan)  # the same by whomever
 
 
 def work(study: Study, root: Path, note: Note) -> None:

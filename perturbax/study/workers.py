@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from perturbax.catalog import coerce
-from perturbax.errors import ArgumentError, positive
+from perturbax.errors import ArgumentError
+from perturbax.experiment.options import coerce
+from perturbax.fields import positive
 
 SILENT: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
 MOST = 4  # workers, unless more are asked for: each compiles, and holds, a network of its own
@@ -17,7 +18,8 @@ Cores = set[int] | None  # None where a process cannot be bound to cores
 def shares(text: str) -> list[Cores]:
     """Return the cores of each worker; the times of a run are then those of one share.
 
-    text: the number of workers; `auto` is one for each core up to `MOST`, and one where none can be bound to a core.
+    text: the number of workers; `auto` is one for each core up to `MOST`, and one where none can be bound to
+        a core.
 
     Raises ArgumentError for fewer than one worker, or more than there are cores.
     """
@@ -44,7 +46,8 @@ def bind(cores: Cores) -> None:
 
 @contextmanager
 def beside(command: Sequence[str], own: Cores, others: Sequence[Cores]) -> Iterator[None]:
-    """Run a command in one more process for each of the others; wait for them at the end, stop them on an error.
+    """Run a command in one more process for each of the others; wait for them at the end, stop them on an
+    error.
 
     What one of them fails at is left to this process, which says so: they are silent.
     """

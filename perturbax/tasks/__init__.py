@@ -1,8 +1,8 @@
 """Every task by name; a new one is one file and one line."""
 
-from perturbax.imports import Registry
-from perturbax.task import Task
+from perturbax.plugins import Registry
 from perturbax.tasks.adding import Adding
+from perturbax.tasks.base import Task
 from perturbax.tasks.copying import Copy
 from perturbax.tasks.delayed_xor import DelayedXor
 from perturbax.tasks.digits import Digits
@@ -20,28 +20,31 @@ from perturbax.tasks.shd import Shd
 from perturbax.tasks.text import Text
 from perturbax.tasks.weather import Weather
 
-TASKS: Registry[Task] = Registry("task", {
-    "mackey-glass": MackeyGlass,
-    "narma": Narma,
-    "lorenz": Lorenz,
-    "copy": Copy,
-    "adding": Adding,
-    "delayed-xor": DelayedXor,
-    "flip-flop": FlipFlop,
-    "evidence": Evidence,
-    "pattern": Pattern,
-    "digits": Digits,
-    "mnist": Mnist,
-    "shd": Shd,
-    "text": Text,
-    "neurogym": NeuroGym,
-    "weather": Weather,
-    "series": Series,
-    "probe-bias": Bias,
-    "probe-now": Now,
-    "probe-lag1": Lag1,
-    "probe-lag3": Lag3,
-    "probe-context": Context,
-})  # fmt: skip
+TASKS: Registry[Task] = Registry(
+    "task",
+    {
+        "mackey-glass": MackeyGlass,
+        "narma": Narma,
+        "lorenz": Lorenz,
+        "copy": Copy,
+        "adding": Adding,
+        "delayed-xor": DelayedXor,
+        "flip-flop": FlipFlop,
+        "evidence": Evidence,
+        "pattern": Pattern,
+        "digits": Digits,
+        "mnist": Mnist,
+        "shd": Shd,
+        "text": Text,
+        "neurogym": NeuroGym,
+        "weather": Weather,
+        "series": Series,
+        "probe-bias": Bias,
+        "probe-now": Now,
+        "probe-lag1": Lag1,
+        "probe-lag3": Lag3,
+        "probe-context": Context,
+    },
+)
 
 __all__ = ["TASKS", *(cls.__name__ for cls in TASKS.values())]  # pyright: ignore[reportUnsupportedDunderAll]

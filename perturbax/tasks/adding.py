@@ -6,9 +6,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from perturbax.layer import setting
-from perturbax.task import Task
-from perturbax.tasks.checks import whole
+from perturbax.fields import setting, whole
+from perturbax.tasks.base import Task
 
 
 class Adding(Task):
@@ -17,8 +16,8 @@ class Adding(Task):
         input    (v_t, m_t)    v_t uniform in [0, 1], m_t is 1 at one step of each half, else 0
         target   sum_t m_t v_t at the last step; nothing is asked for before
 
-    Hochreiter and Schmidhuber 1997, experiment 4, with values and markers as in Arjovsky et al. 2016. The best
-    constant, 1, has a mean squared error of 1/6.
+    Hochreiter and Schmidhuber 1997, experiment 4, with values and markers as in Arjovsky et al. 2016. The
+    best constant, 1, has a mean squared error of 1/6.
 
     Attributes:
         length: steps of a sequence, T.
@@ -58,7 +57,10 @@ class Adding(Task):
         numbers, early, late = jr.split(key, 3)
         half = self.length // 2
         v = jr.uniform(numbers, (self.length, batch))
-        first, second = jr.randint(early, (1, batch), 0, half), jr.randint(late, (1, batch), half, self.length)
+        first, second = (
+            jr.randint(early, (1, batch), 0, half),
+            jr.randint(late, (1, batch), half, self.length),
+        )
         t = jnp.arange(self.length)[:, None]
         m = ((t == first) | (t == second)).astype(v.dtype)
         target = jnp.where(t == self.length - 1, jnp.sum(m * v, 0, keepdims=True), jnp.nan)

@@ -9,7 +9,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from perturbax.task import Metrics, Task, drawn, measured
+from perturbax.tasks.base import Metrics, Task, drawn, measured
 
 GAINS = (0.3, 1.0, 3.0, 10.0, 30.0)
 
@@ -32,16 +32,21 @@ class Classify(Task):
         """Label of the outputs in figures."""
         return "probability of each class"
 
-    def error(self, y: Float[Array, "*rows n_out"], target: Float[Array, "*rows n_out"]) -> Float[Array, "*rows"]:
+    def error(
+        self, y: Float[Array, "*rows n_out"], target: Float[Array, "*rows n_out"]
+    ) -> Float[Array, "*rows"]:
         """Return the cross-entropy in nats."""
         return -jnp.sum(target * jax.nn.log_softmax(y), -1)
 
     def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
-        """Return `loss`, in nats, and `accuracy`: the share of answers asked for whose largest output is the class."""
+        """Return `loss`, in nats, and `accuracy`: the share of answers asked for whose largest output is the
+        class.
+        """
         return {**super().metrics(y, target), "accuracy": self.over_asked(right, y, target)}
 
     def readouts(self, solved: np.ndarray, mean: np.ndarray) -> list[np.ndarray]:
-        """Return readouts whose logits are log(mean) + gain (y - mean) / mean^p, for several gains and p of 0 and 1/2.
+        """Return readouts whose logits are log(mean) + gain (y - mean) / mean^p, for several gains and p of 0
+        and 1/2.
 
         y is what least squares says of the one-hot targets: probabilities if anything, and useless as logits.
         """
@@ -55,7 +60,9 @@ class Classify(Task):
         return jax.nn.softmax(y)
 
     def baselines(self) -> dict[str, Metrics]:
-        """Return the test metrics of the training frequencies of the classes: always the most frequent one."""
+        """Return the test metrics of the training frequencies of the classes: always the most frequent
+        one.
+        """
         return {"constant": self.at_frequencies(jnp.nanmean(drawn(self, jr.key(0), 4096)[1], (0, 1)))}
 
     def at_frequencies(self, share: Array) -> Metrics:
@@ -66,7 +73,9 @@ class Classify(Task):
 
     def answers(self, labels: Int[Array, " B"]) -> Float[Array, "T B n_out"]:
         """Return targets of sequences with one label each: asked for in the last `asked_steps` steps."""
-        one = jnp.broadcast_to(jax.nn.one_hot(labels, self.classes), (self.asked_steps, len(labels), self.classes))
+        one = jnp.broadcast_to(
+            jax.nn.one_hot(labels, self.classes), (self.asked_steps, len(labels), self.classes)
+        )
         return jnp.pad(one, ((self.steps - self.asked_steps, 0), (0, 0), (0, 0)), constant_values=jnp.nan)
 
 

@@ -7,22 +7,22 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from perturbax.layer import setting
-from perturbax.task import HeldOut, Metrics, Task
-from perturbax.tasks.checks import whole
+from perturbax.fields import setting, whole
+from perturbax.tasks.base import HeldOut, Metrics, Task
 
 TO_GO = {"credit": "to-go", "lr": 1e-3, "decorrelate": "hidden", "decor_lr": 1e-2}
 FEEDBACK = {"lr": 4e-3, "lags": 24, "gate": False, "penalty": 1e-2}
 
 
 class Copy(Task):
-    """Copying memory: see `length` symbols, wait `delay` blanks, then say the symbols while markers are shown.
+    """Copying memory: see `length` symbols, wait `delay` blanks, then say the symbols while markers are
+    shown.
 
         input    s_1 ... s_L   0 ... 0   M ... M        one-hot, symbols + 2 entries: 0 blank, symbols + 1 marker
         target   0   ... 0     0 ... 0   s_1 ... s_L    T = 2 length + delay
 
-    Hochreiter and Schmidhuber 1997; Arjovsky et al. 2016. Mean squared error, as in Garcia Fernandez et al. 2024,
-    whose code trains on ONE sequence (fresh = false): that measures memorisation, not memory.
+    Hochreiter and Schmidhuber 1997; Arjovsky et al. 2016. Mean squared error, as in Garcia Fernandez et al.
+    2024, whose code trains on ONE sequence (fresh = false): that measures memorisation, not memory.
 
     Attributes:
         length: number of symbols to remember, L.
@@ -97,7 +97,9 @@ class Copy(Task):
         }
 
     def baselines(self) -> dict[str, Metrics]:
-        """Return the test metrics of the best constant per step: the blank, then every symbol equally likely."""
+        """Return the test metrics of the best constant per step: the blank, then every symbol equally
+        likely.
+        """
         test = self.held_out("test").ys
         blank, symbol = jnp.eye(self.symbols + 2)[0], jnp.full(self.symbols, 1 / self.symbols)
         waiting = jnp.tile(blank, (self.length + self.delay, 1))

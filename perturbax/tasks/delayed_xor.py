@@ -7,8 +7,7 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from perturbax.errors import ArgumentError
-from perturbax.layer import setting
-from perturbax.tasks.checks import whole
+from perturbax.fields import setting, whole
 from perturbax.tasks.classify import Classify
 
 
@@ -19,8 +18,8 @@ class DelayedXor(Classify):
                  0   0 ... 0  0   0 ... 0  1      go
         target                             b1 xor b2 as class 0 or 1, asked for at the last step
 
-    T = gap + delay + 3. Either bit alone says nothing. Normal noise on the first input makes every sequence another,
-    and a trace of the bits that fades useless. After the temporal exclusive or of Elman 1990.
+    T = gap + delay + 3. Either bit alone says nothing. Normal noise on the first input makes every sequence
+    another, and a trace of the bits that fades useless. After the temporal exclusive or of Elman 1990.
 
     Attributes:
         gap: blanks between the bits.

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from perturbax.errors import ArgumentError
-from perturbax.imports import optional
+from perturbax.plugins import optional
 from perturbax.tasks.images import Images
 
 VALID, TEST = 300, 300  # images; the other 1,197 are for training
@@ -18,10 +18,13 @@ class Digits(Images):
         input    a row (T = 8, 8 inputs) or a pixel (T = 64, 1 input)      target   the digit, asked for at the end
 
     The images are those that scikit-learn ships, the test part of a set by Alpaydin and Kaynak 1998. They are
-    shuffled once and cut into 1,197 for training, 300 for validation and 300 for testing, the same ones always.
+    shuffled once and cut into 1,197 for training, 300 for validation and 300 for testing, the same ones
+    always.
     """
 
-    summary: ClassVar[str] = "say which handwritten digit was read, row by row or pixel by pixel (needs scikit-learn)"
+    summary: ClassVar[str] = (
+        "say which handwritten digit was read, row by row or pixel by pixel (needs scikit-learn)"
+    )
     papers: ClassVar[tuple[str, ...]] = ("alpaydin1998", "le2015")
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 6000, "lr": 3e-3}
 

@@ -9,21 +9,22 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from perturbax.errors import ArgumentError
-from perturbax.layer import setting
-from perturbax.tasks.checks import chance, whole
+from perturbax.fields import chance, setting, whole
 from perturbax.tasks.classify import Classify
 
 
 class Evidence(Classify):
-    """Evidence accumulation: cues come from the left or the right; when asked, say on which side there were more.
+    """Evidence accumulation: cues come from the left or the right; when asked, say on which side there were
+    more.
 
         phase    cue, gap, cue, gap, ..., cue, gap        delay      recall        T = cues (cue + gap) + delay + recall
         input    left or right is on during each cue      nothing    recall is on
         target   not asked for                                       class 0: more on the left, 1: on the right
 
-    As a mouse runs down a corridor in Morcos and Harvey 2016; as in Bellec et al. 2020 with each cue on the trial's
-    preferred side with probability 0.7, and with inputs of four groups of neurons (left, right, recall, background)
-    that spike at random: with probability `rate` per step while their group is on, the background at a tenth of it.
+    As a mouse runs down a corridor in Morcos and Harvey 2016; as in Bellec et al. 2020 with each cue on the
+    trial's preferred side with probability 0.7, and with inputs of four groups of neurons (left, right,
+    recall, background) that spike at random: with probability `rate` per step while their group is on, the
+    background at a tenth of it.
 
     Attributes:
         cues: number of cues; odd, so that there is an answer.
@@ -81,7 +82,9 @@ class Evidence(Classify):
         on = jnp.repeat(jnp.stack([~right, right], -1), self.cue + self.gap, 0)
         shown = jnp.arange(len(on)) % (self.cue + self.gap) < self.cue
         on = jnp.pad(on & shown[:, None, None], ((0, self.delay + self.recall), (0, 0), (0, 0)))
-        asked = jnp.broadcast_to(jnp.arange(self.steps)[:, None, None] >= self.steps - self.recall, (*on.shape[:2], 1))
+        asked = jnp.broadcast_to(
+            jnp.arange(self.steps)[:, None, None] >= self.steps - self.recall, (*on.shape[:2], 1)
+        )
         xs = jnp.concatenate([on, asked], -1).astype(jnp.result_type(float))
         target = self.answers((right.sum(0) > self.cues // 2).astype(int))
         if self.neurons == 0:

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from perturbax.layer import setting
-from perturbax.task import Metrics, Task
-from perturbax.tasks.checks import chance, whole
+from perturbax.fields import chance, setting, whole
+from perturbax.tasks.base import Metrics, Task
 
 
 class FlipFlop(Task):
@@ -18,8 +17,8 @@ class FlipFlop(Task):
         input    u_t in {-1, 0, 1}^bits,  a pulse with probability `rate`, of either sign;  u_0 has no zero
         target   y_t = u_s of the latest s <= t with u_s != 0, each bit for itself
 
-    Sussillo and Barak 2013. A pulse on every input begins each sequence, so that the answer never hangs on what came
-    before and sequences can follow each other in a stream.
+    Sussillo and Barak 2013. A pulse on every input begins each sequence, so that the answer never hangs on
+    what came before and sequences can follow each other in a stream.
 
     Attributes:
         bits: number of inputs, each with an output.
@@ -58,7 +57,9 @@ class FlipFlop(Task):
     def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:
         """Return sequences of random pulses."""
         t = jnp.arange(self.length)[:, None, None]
-        word = jr.bits(key, (self.length, batch, self.bits), jnp.uint32)  # one bit is the sign, the others the time
+        word = jr.bits(
+            key, (self.length, batch, self.bits), jnp.uint32
+        )  # one bit is the sign, the others the time
         pulse = ((word >> 1).astype(jnp.result_type(float)) < self.rate * 2.0**31) | (t == 0)
         u = jnp.where(pulse, 1 - 2 * (word & 1).astype(jnp.result_type(float)), 0)
         latest = jax.lax.cummax(jnp.where(pulse, t, 0))

@@ -12,10 +12,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from perturbax.errors import ArgumentError, DataError
-from perturbax.layer import setting
-from perturbax.task import HeldOut, Metrics, Task
+from perturbax.fields import fractions, setting, whole
 from perturbax.tasks import linear
-from perturbax.tasks.checks import fractions, whole
+from perturbax.tasks.base import HeldOut, Metrics, Task
 
 PARTS = ("train", "valid", "test")
 Opened = TypeVar("Opened", bound="Forecast")
@@ -23,7 +22,9 @@ Scaling = dict[str, np.ndarray]
 
 
 class Scale(NamedTuple):
-    """Names, means and standard deviations of the training part, in own units; python floats, so always exact."""
+    """Names, means and standard deviations of the training part, in own units; python floats, so always
+    exact.
+    """
 
     inputs: tuple[str, ...]
     means: tuple[float, ...]
@@ -52,9 +53,10 @@ class Forecast(Task):
 
         input  x_t = (row_t - mean) / std,      target  y_t = x^target_{t + shift}
 
-    Mean and std are those of the training part; a column that is constant there is divided by 1. The series is cut
-    by time, training | validation | test; a row counts as input of a part only if its target lies in the same part.
-    The first rows of a held-out stream come from in front of the part; they warm the state up and are not scored.
+    Mean and std are those of the training part; a column that is constant there is divided by 1. The series
+    is cut by time, training | validation | test; a row counts as input of a part only if its target lies in
+    the same part. The first rows of a held-out stream come from in front of the part; they warm the state up
+    and are not scored.
 
     Attributes:
         horizon: number of rows between an input and its target.
@@ -91,7 +93,9 @@ class Forecast(Task):
     def opened(self) -> Rows:
         """The series; ArgumentError before `open`."""
         if self.rows is None:
-            raise ArgumentError(f"task {type(self).__name__} has no rows yet: use the task that open() returns")
+            raise ArgumentError(
+                f"task {type(self).__name__} has no rows yet: use the task that open() returns"
+            )
         return self.rows
 
     @property
@@ -110,7 +114,9 @@ class Forecast(Task):
         return self.opened.scale.target
 
     def bounds(self, part: str) -> tuple[int, int]:
-        """Return (first, end): the rows that are inputs of part `train`, `valid` or `test`; end is excluded."""
+        """Return (first, end): the rows that are inputs of part `train`, `valid` or `test`; end is
+        excluded.
+        """
         first, end = self._cut(self.opened.x.shape[0])[part]
         return first - min(self.shift, 0), end - max(self.shift, 0)
 
@@ -143,7 +149,9 @@ class Forecast(Task):
         return HeldOut(*self._read(jnp.arange(start, end)[:, None]), begin - start)
 
     def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
-        """Return `loss`, `mse` in the target's own units squared, and `mse_scaled`, in training variances (= loss)."""
+        """Return `loss`, `mse` in the target's own units squared, and `mse_scaled`, in training variances (=
+        loss).
+        """
         return self._measures(jnp.mean((y - target) ** 2))
 
     def in_units(self, y: Array) -> Array:
@@ -160,7 +168,8 @@ class Forecast(Task):
     def baselines(self) -> dict[str, Metrics]:
         """Return the test metrics of the training mean, of the current value, and of a linear model.
 
-        The linear model reads `lags` rows; it is fitted to the training rows, its ridge is the best on validation.
+        The linear model reads `lags` rows; it is fitted to the training rows, its ridge is the best on
+        validation.
         """
         x, y = (np.asarray(a, np.float64) for a in (self.opened.x, self.opened.y[:, 0]))
         train, valid, test = (np.arange(*self.bounds(part)) for part in PARTS)
@@ -223,7 +232,9 @@ def standardised(source: str, names: Any, values: np.ndarray, means: Any, stds: 
 
 
 def _moments(column: np.ndarray) -> tuple[float, float]:
-    """Return mean and standard deviation, 1 where there is no deviation (not the rounding error of the mean)."""
+    """Return mean and standard deviation, 1 where there is no deviation (not the rounding error of the
+    mean).
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         mean, std = float(np.mean(column)), float(np.std(column))
     return mean, std if np.ptp(column) > 0 and std > 0 else 1.0

@@ -9,10 +9,10 @@ from typing import TypeVar
 import equinox as eqx
 import numpy as np
 
-from perturbax.errors import ArgumentError, one_of, unknown
-from perturbax.layer import setting
+from perturbax.errors import ArgumentError, unknown
+from perturbax.fields import one_of, setting
+from perturbax.tasks.files.csv_table import GAPS, Table, read_table
 from perturbax.tasks.forecast import Forecast
-from perturbax.tasks.table import GAPS, Table, read_table
 
 Opened = TypeVar("Opened", bound="FromFile")
 
@@ -44,8 +44,8 @@ class FromFile(Forecast):
     def open(self: Opened, data: Path | None) -> Opened:
         """Return the task with the file read.
 
-        Raises ArgumentError without a file, for a column that the file has not or that holds text, and for too few
-        rows; DataError for content that cannot be used.
+        Raises ArgumentError without a file, for a column that the file has not or that holds text, and for
+        too few rows; DataError for content that cannot be used.
         """
         if data is None:
             raise ArgumentError(f"task {type(self).__name__.lower()} needs --data FILE.csv")
@@ -57,11 +57,15 @@ class FromFile(Forecast):
         numeric = {column: table.numeric(column) for column in table.cells}
         if not self.target:
             offer = ", ".join(column for column in numeric if numeric[column])
-            raise ArgumentError(f"task {name} needs --task.target COLUMN; {table.source} has {offer or 'no numbers'}")
+            raise ArgumentError(
+                f"task {name} needs --task.target COLUMN; {table.source} has {offer or 'no numbers'}"
+            )
         for column in (self.target, *_names(self.inputs)):
             _check_column(table, numeric, column)
         inputs = _names(self.inputs) or tuple(column for column in numeric if numeric[column])
-        columns = {column: table.numbers(column, self.gaps) for column in dict.fromkeys((*inputs, self.target))}
+        columns = {
+            column: table.numbers(column, self.gaps) for column in dict.fromkeys((*inputs, self.target))
+        }
         return self._with(table.source, columns, inputs, self.target)
 
     def digest(self) -> str:

@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from perturbax.errors import one_of
-from perturbax.layer import setting
+from perturbax.fields import one_of, setting
 from perturbax.tasks.labelled import Labelled
 
 
 class Images(Labelled):
-    """Base of the tasks that read an image in rows, pixels or at once, from the top left, and say what it shows.
+    """Base of the tasks that read an image in rows, pixels or at once, from the top left, and say what it
+    shows.
 
     Pixels are in [0, 1]. Sequential and permuted images: Le et al. 2015.
 
@@ -27,7 +27,9 @@ class Images(Labelled):
         one_of("order", self.order, ("rows", "pixels", "whole"))
 
     def in_order(self, images: Any) -> np.ndarray:
-        """Return images `(N, height, width)`, or `(N, height, width, colours)`, as sequences `(N, T, n_in)`."""
+        """Return images `(N, height, width)`, or `(N, height, width, colours)`, as sequences `(N, T,
+        n_in)`.
+        """
         n, height = images.shape[:2]
         flat = images.reshape(n, -1)
         if self.permuted:

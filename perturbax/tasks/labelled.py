@@ -10,9 +10,9 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
-from perturbax.errors import ArgumentError, one_of
-from perturbax.layer import setting
-from perturbax.task import HeldOut, Metrics
+from perturbax.errors import ArgumentError
+from perturbax.fields import one_of, setting
+from perturbax.tasks.base import HeldOut, Metrics
 from perturbax.tasks.classify import Classify
 
 Opened = TypeVar("Opened", bound="Labelled")
@@ -26,7 +26,8 @@ class Part(eqx.Module):
 
 
 class Labelled(Classify):
-    """Base of the tasks whose sequences are stored, in parts that do not overlap, with one label per sequence.
+    """Base of the tasks whose sequences are stored, in parts that do not overlap, with one label per
+    sequence.
 
     Attributes:
         ask: last (the answer is judged at the last step only) or half (at all steps of the second half).
@@ -44,7 +45,9 @@ class Labelled(Classify):
     def opened(self) -> dict[str, Part]:
         """The sequences by part; ArgumentError before `open`."""
         if self.parts is None:
-            raise ArgumentError(f"task {type(self).__name__} has no data yet: use the task that open() returns")
+            raise ArgumentError(
+                f"task {type(self).__name__} has no data yet: use the task that open() returns"
+            )
         return self.parts
 
     @property
@@ -80,10 +83,14 @@ class Labelled(Classify):
         whole, test = (len(self.opened[part].label) for part in ("train", "test"))
         count = min(whole, test)
         # Files may be sorted by label.
-        return HeldOut(*self._read("train", jnp.asarray(np.linspace(0, whole - 1, count).round().astype(int))))
+        return HeldOut(
+            *self._read("train", jnp.asarray(np.linspace(0, whole - 1, count).round().astype(int)))
+        )
 
     def baselines(self) -> dict[str, Metrics]:
-        """Return the test metrics of the training frequencies of the classes: always the most frequent one."""
+        """Return the test metrics of the training frequencies of the classes: always the most frequent
+        one.
+        """
         counts = jnp.bincount(self.opened["train"].label, length=self.classes)
         return {"constant": self.at_frequencies(counts / counts.sum())}
 

@@ -13,12 +13,13 @@ def lagged(x: np.ndarray, rows: np.ndarray, lags: int) -> np.ndarray:
 
 
 def fit(x: np.ndarray, y: np.ndarray, rows: np.ndarray, shift: int, lags: int) -> list[np.ndarray]:
-    """Return coefficients `(lags n_in + 1,)` of y_{t+shift} on `lagged(x)_t` over the rows t, for each of RIDGES.
+    """Return coefficients `(lags n_in + 1,)` of y_{t+shift} on `lagged(x)_t` over the rows t, for each of
+    RIDGES.
 
         minimise  mean_t (y_{t+shift} - lagged(x)_t c)^2 + ridge ||c||^2,      the intercept is free
 
-    Through a QR decomposition that is updated chunk by chunk: the normal equations, which lose half of the digits,
-    are never formed. Directions below 1e-12 of the largest get no weight.
+    Through a QR decomposition that is updated chunk by chunk: the normal equations, which lose half of the
+    digits, are never formed. Directions below 1e-12 of the largest get no weight.
     """
     n = lags * x.shape[1]
     triangle = np.zeros((0, n + 2))

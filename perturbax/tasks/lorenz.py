@@ -5,9 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from perturbax.errors import one_of, positive
-from perturbax.layer import setting
-from perturbax.tasks.checks import whole
+from perturbax.fields import one_of, positive, setting, whole
 from perturbax.tasks.forecast import Forecast
 
 SIGMA, RHO, BETA = 10.0, 28.0, 8 / 3
@@ -20,8 +18,8 @@ class Lorenz(Forecast):
 
         dx/dt = 10 (y - x),   dy/dt = x (28 - z) - y,   dz/dt = x y - 8/3 z
 
-    Lorenz 1963. Runge-Kutta of fourth order in steps of at most 0.01, one sample each `interval`, 20 time units of
-    washout. Errors grow by e in about 1.1 time units: 22 samples.
+    Lorenz 1963. Runge-Kutta of fourth order in steps of at most 0.01, one sample each `interval`, 20 time
+    units of washout. Errors grow by e in about 1.1 time units: 22 samples.
 
     Attributes:
         horizon: samples between input and target.

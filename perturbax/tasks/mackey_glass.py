@@ -6,9 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from perturbax.errors import one_of
-from perturbax.layer import setting
-from perturbax.tasks.checks import whole
+from perturbax.fields import one_of, setting, whole
 from perturbax.tasks.forecast import Forecast
 
 BETA, GAMMA, POWER = 0.2, 0.1, 10
@@ -24,9 +22,10 @@ class MackeyGlass(Forecast):
         dv/dt = 0.2 v(t - tau) / (1 + v(t - tau)^10) - 0.1 v(t),      x_t = tanh(v_t - 1)
 
     Euler steps of 0.1, one sample per time unit, a history that starts at 1.2 + 0.2 (U - 0.5), 100 samples of
-    washout. The published code also subtracts the mean of the whole series; here the scaling by the training part
-    does that. `recall` is the published variant: its target is the input seen `horizon` steps EARLIER, which a
-    linear filter of horizon + 1 taps solves exactly; `forecast` looks ahead (Garcia Fernandez et al. 2024).
+    washout. The published code also subtracts the mean of the whole series; here the scaling by the training
+    part does that. `recall` is the published variant: its target is the input seen `horizon` steps EARLIER,
+    which a linear filter of horizon + 1 taps solves exactly; `forecast` looks ahead (Garcia Fernandez et al.
+    2024).
 
     Attributes:
         horizon: samples between input and target.
@@ -41,7 +40,9 @@ class MackeyGlass(Forecast):
     tau: int = setting(17)
     length: int = setting(5000)
     series_seed: int = setting(0)
-    summary: ClassVar[str] = "forecast (or recall) the chaotic Mackey-Glass series 15 samples ahead; generated"
+    summary: ClassVar[str] = (
+        "forecast (or recall) the chaotic Mackey-Glass series 15 samples ahead; generated"
+    )
     papers: ClassVar[tuple[str, ...]] = ("mackey1977", "garcia2024")
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 9000, "lr": 1e-3}
     rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {

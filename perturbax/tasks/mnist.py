@@ -6,11 +6,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from perturbax.errors import ArgumentError, DataError
-from perturbax.layer import setting
-from perturbax.tasks.checks import whole
-from perturbax.tasks.idx import read_idx
+from perturbax.fields import setting, whole
+from perturbax.tasks.files.idx import read_idx
+from perturbax.tasks.files.npz import read_npz
 from perturbax.tasks.images import Images
-from perturbax.tasks.npz import read_npz
 
 FILES = {"train": "train", "test": "t10k"}
 
@@ -21,9 +20,9 @@ class Mnist(Images):
         input    a row (T = 28, 28 inputs) or a pixel (T = 784, 1 input)      target   the digit, asked for at the end
 
     LeCun et al. 1998; sequential and permuted: Le et al. 2015. --data is a folder with the four IDX files
-    train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, each as it is
-    or with .gz; or one NPZ file with x_train, y_train, x_test, y_test (also of images in colour). The last images for
-    training are kept for validation, all of the test part is for testing.
+    train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, each as
+    it is or with .gz; or one NPZ file with x_train, y_train, x_test, y_test (also of images in colour). The
+    last images for training are kept for validation, all of the test part is for testing.
 
     Attributes:
         valid: number of training images kept for validation.
@@ -53,10 +52,13 @@ class Mnist(Images):
     def open(self, data: Path | None) -> "Mnist":
         """Return the task with its files read.
 
-        Raises ArgumentError without the folder or a file, DataError for files that do not hold images and labels.
+        Raises ArgumentError without the folder or a file, DataError for files that do not hold images and
+        labels.
         """
         if data is None or not (Path(data).is_dir() or Path(data).suffix == ".npz"):
-            raise ArgumentError("task mnist needs --data FOLDER or FILE.npz" + (f": {data} is none" if data else ""))
+            raise ArgumentError(
+                "task mnist needs --data FOLDER or FILE.npz" + (f": {data} is none" if data else "")
+            )
         if not Path(data).exists():
             raise ArgumentError(f"no such file: {data}")
         (images, labels), test = (self._pair(Path(data), part) for part in ("train", "test"))
@@ -81,5 +83,7 @@ class Mnist(Images):
         if images.size == 0:
             raise DataError(f"{folder}: there are no images for {part}")
         if labels.max() >= self.classes:
-            raise DataError(f"{folder}: the labels for {part} go up to {labels.max()}, not {self.classes - 1}")
+            raise DataError(
+                f"{folder}: the labels for {part} go up to {labels.max()}, not {self.classes - 1}"
+            )
         return images, labels

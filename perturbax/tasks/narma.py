@@ -5,8 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from perturbax.layer import setting
-from perturbax.tasks.checks import whole
+from perturbax.fields import setting, whole
 from perturbax.tasks.forecast import Forecast
 
 ORDER = 10
@@ -20,8 +19,8 @@ class Narma(Forecast):
         y_{t+1} = 0.3 y_t + 0.05 y_t sum_{i=0..9} y_{t-i} + 1.5 u_{t-9} u_t + 0.1,      u_t uniform in [0, 0.5]
         input u_t, target y_{t + horizon}
 
-    Atiya and Parlos 2000. The system can run away: a draw in which |y| exceeds 10 is drawn again. The network is never
-    told y, which the baseline `persistence` is.
+    Atiya and Parlos 2000. The system can run away: a draw in which |y| exceeds 10 is drawn again. The network
+    is never told y, which the baseline `persistence` is.
 
     Attributes:
         length: samples of the series, after the washout.

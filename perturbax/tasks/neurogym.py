@@ -13,10 +13,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from perturbax.errors import ArgumentError
-from perturbax.imports import optional
-from perturbax.layer import setting
-from perturbax.task import HeldOut, Metrics
-from perturbax.tasks.checks import whole
+from perturbax.fields import setting, whole
+from perturbax.plugins import optional
+from perturbax.tasks.base import HeldOut, Metrics
 from perturbax.tasks.classify import Classify, right
 
 SEEDS = {"train": 0, "valid": 10**6, "test": 2 * 10**6}
@@ -31,13 +30,15 @@ class Pool(eqx.Module):
 
 
 class NeuroGym(Classify):
-    """Any NeuroGym environment with discrete actions: say the right action at every step of trial after trial.
+    """Any NeuroGym environment with discrete actions: say the right action at every step of trial after
+    trial.
 
         input  the environment's observation,      target  its right action `gt` as class, asked for at every step
 
-    Molano-Mazón et al. 2022. Trials come from the package's `Dataset`, drawn with fixed seeds when the task is
-    opened: `pool` sequences for training, from which batches are drawn, a quarter as many for validation and for
-    testing.
+    Molano-Mazón et al. 2022. Trials come from the package's `Dataset`, drawn with fixed seeds when the task
+    is
+    opened: `pool` sequences for training, from which batches are drawn, a quarter as many for validation and
+    for testing.
 
     Attributes:
         env: name of the environment.
@@ -54,7 +55,9 @@ class NeuroGym(Classify):
     pool: int = setting(512)
     pools: dict[str, Pool] | None = eqx.field(default=None, metadata={"data": True})
     actions: int = eqx.field(default=0, static=True, metadata={"data": True})
-    summary: ClassVar[str] = "say the right action in any NeuroGym environment (--task.env NAME; needs neurogym)"
+    summary: ClassVar[str] = (
+        "say the right action in any NeuroGym environment (--task.env NAME; needs neurogym)"
+    )
     papers: ClassVar[tuple[str, ...]] = ("molano2022",)
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 6000, "lr": 3e-3}
 
@@ -86,7 +89,9 @@ class NeuroGym(Classify):
         return self.length
 
     def open(self, data: Path | None) -> "NeuroGym":
-        """Return the task with its trials drawn; ArgumentError without the package, or for an unusable environment."""
+        """Return the task with its trials drawn; ArgumentError without the package, or for an unusable
+        environment.
+        """
         super().open(data)
         package = optional("task neurogym", "neurogym", "neurogym")
         counts = {part: self.pool if part == "train" else -(-self.pool // 4) for part in SEEDS}
@@ -106,7 +111,8 @@ class NeuroGym(Classify):
         return HeldOut(*self._read(part, jnp.arange(self.opened[part].x.shape[1])))
 
     def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
-        """Return `loss`, `accuracy`, and `decisions`: the accuracy where the right action is another than the first.
+        """Return `loss`, `accuracy`, and `decisions`: the accuracy where the right action is another than the
+        first.
 
         In NeuroGym the first action is to wait, which is right most of the time.
         """
@@ -127,10 +133,14 @@ class NeuroGym(Classify):
         try:
             # With a cache of one batch each call draws anew, so that nothing precedes the seed.
             own = {"dt": self.dt} if self.dt else {}
-            data = package.Dataset(self.env, env_kwargs=own, batch_size=ABREAST, seq_len=self.length, cache_len=1)
+            data = package.Dataset(
+                self.env, env_kwargs=own, batch_size=ABREAST, seq_len=self.length, cache_len=1
+            )
             actions = getattr(data.env.action_space, "n", None)
             if actions is None:
-                raise ArgumentError(f"environment {self.env} has no discrete actions, which task neurogym needs")
+                raise ArgumentError(
+                    f"environment {self.env} has no discrete actions, which task neurogym needs"
+                )
             data.seed(seed)
             batches = [[np.array(v) for v in data()] for _ in range(-(-count // ABREAST))]
         except ArgumentError:

@@ -7,9 +7,8 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
-from perturbax.layer import setting
-from perturbax.task import HeldOut, Task
-from perturbax.tasks.checks import whole
+from perturbax.fields import setting, whole
+from perturbax.tasks.base import HeldOut, Task
 
 CYCLES = (1, 2, 3, 5)  # per sequence
 
@@ -40,7 +39,12 @@ class Pattern(Task):
 
     def __check_init__(self) -> None:
         """Refuse settings that mean nothing."""
-        for name, least in {"outputs": 1, "length": 2 * max(CYCLES) + 1, "clock": 0, "pattern_seed": 0}.items():
+        for name, least in {
+            "outputs": 1,
+            "length": 2 * max(CYCLES) + 1,
+            "clock": 0,
+            "pattern_seed": 0,
+        }.items():
             whole(name, getattr(self, name), least)
 
     @property

@@ -7,16 +7,15 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from perturbax.layer import setting
-from perturbax.task import Metrics, Task, measured
-from perturbax.tasks.checks import whole
+from perturbax.fields import setting, whole
+from perturbax.tasks.base import Metrics, Task, measured
 
 
 class Probe(Task):
     """Base of the probes: random inputs, and an answer computed from them and from those of the piece before.
 
-    `solved` is the test loss below which a probe counts as solved: a tenth (context: a quarter) of what the best
-    constant reaches at length 8, or, in probe-bias, an output of zero.
+    `solved` is the test loss below which a probe counts as solved: a tenth (context: a quarter) of what the
+    best constant reaches at length 8, or, in probe-bias, an output of zero.
 
     Attributes:
         length: steps of a sequence.
@@ -51,7 +50,9 @@ class Probe(Task):
         """Return the inputs of a batch."""
 
     @abc.abstractmethod
-    def answer(self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]) -> Float[Array, "T B n_out"]:
+    def answer(
+        self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]
+    ) -> Float[Array, "T B n_out"]:
         """Return the targets. before: the T steps that came before, zeros at the start."""
 
     def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:
@@ -83,7 +84,9 @@ class Bias(Probe):
         """Zeros."""
         return jnp.zeros((self.length, batch, 1))
 
-    def answer(self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]) -> Float[Array, "T B n_out"]:
+    def answer(
+        self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]
+    ) -> Float[Array, "T B n_out"]:
         """(0.8, -0.4)."""
         return jnp.broadcast_to(jnp.array([[[0.8, -0.4]]]), (*xs.shape[:2], 2))
 
@@ -97,7 +100,9 @@ class Now(Probe):
         """Signs."""
         return _signs(key, self.length, batch)
 
-    def answer(self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]) -> Float[Array, "T B n_out"]:
+    def answer(
+        self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]
+    ) -> Float[Array, "T B n_out"]:
         """x_t."""
         return xs
 
@@ -112,7 +117,9 @@ class Lag1(Probe):
         """Signs."""
         return _signs(key, self.length, batch)
 
-    def answer(self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]) -> Float[Array, "T B n_out"]:
+    def answer(
+        self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]
+    ) -> Float[Array, "T B n_out"]:
         """x_{t-1}."""
         return _lagged(xs, before, 1)
 
@@ -127,7 +134,9 @@ class Lag3(Probe):
         """Signs."""
         return _signs(key, self.length, batch)
 
-    def answer(self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]) -> Float[Array, "T B n_out"]:
+    def answer(
+        self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]
+    ) -> Float[Array, "T B n_out"]:
         """x_{t-3}."""
         return _lagged(xs, before, 3)
 
@@ -149,7 +158,9 @@ class Context(Probe):
         c = jnp.broadcast_to(jr.bernoulli(cue, 0.5, (1, batch, 1)), x.shape)
         return jnp.concatenate([x, c], -1).astype(jnp.result_type(float))
 
-    def answer(self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]) -> Float[Array, "T B n_out"]:
+    def answer(
+        self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]
+    ) -> Float[Array, "T B n_out"]:
         """x_t c."""
         return xs[..., :1] * xs[..., 1:]
 

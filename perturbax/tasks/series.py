@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from perturbax.layer import setting
+from perturbax.fields import setting
 from perturbax.tasks.fromfile import FromFile
 
 

@@ -6,9 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from perturbax.errors import ArgumentError, DataError
-from perturbax.imports import optional
-from perturbax.layer import setting
-from perturbax.tasks.checks import whole
+from perturbax.fields import setting, whole
+from perturbax.plugins import optional
 from perturbax.tasks.labelled import Labelled
 
 CHANNELS, CLASSES = 700, 20
@@ -21,8 +20,9 @@ class Shd(Labelled):
         input    x_{t,c} = number of spikes of `pool` neighbouring channels in the t-th of `frames` frames of 1.4 s
         target   one of 20 classes, asked for in the second half
 
-    Cramer et al. 2022. --data is a folder with shd_train.h5 and shd_test.h5: data sets spikes/times (seconds),
-    spikes/units (0 to 699) and labels. A tenth of the training file, drawn once, is for validation.
+    Cramer et al. 2022. --data is a folder with shd_train.h5 and shd_test.h5: data sets spikes/times
+    (seconds), spikes/units (0 to 699) and labels. A tenth of the training file, drawn once, is for
+    validation.
 
     Attributes:
         frames: frames of a recording, T.
@@ -32,7 +32,9 @@ class Shd(Labelled):
     ask: str = setting("half")
     frames: int = setting(100)
     pool: int = setting(10)
-    summary: ClassVar[str] = "say which spoken digit was heard, from spikes of an artificial cochlea (--data FOLDER)"
+    summary: ClassVar[str] = (
+        "say which spoken digit was heard, from spikes of an artificial cochlea (--data FOLDER)"
+    )
     papers: ClassVar[tuple[str, ...]] = ("cramer2022",)
     settings: ClassVar[dict[str, Any]] = {"units": 128, "batch": 32, "passes": 9000, "lr": 3e-3}
 
@@ -51,15 +53,20 @@ class Shd(Labelled):
     def open(self, data: Path | None) -> "Shd":
         """Return the task with its files read.
 
-        Raises ArgumentError without h5py, the folder or a file, DataError for files that do not hold such spikes.
+        Raises ArgumentError without h5py, the folder or a file, DataError for files that do not hold such
+        spikes.
         """
         if data is None or not Path(data).is_dir():
             raise ArgumentError("task shd needs --data FOLDER" + (f": {data} is none" if data else ""))
         h5py = optional("task shd", "h5py", "h5py")
-        (x, label), test = (self._read_file(h5py, Path(data) / f"shd_{part}.h5") for part in ("train", "test"))
+        (x, label), test = (
+            self._read_file(h5py, Path(data) / f"shd_{part}.h5") for part in ("train", "test")
+        )
         order = np.random.default_rng(0).permutation(len(x))
         valid, train = order[: (n := -(-len(x) // 10))], np.sort(order[n:])
-        return self._with({"train": (x[train], label[train]), "valid": (x[valid], label[valid]), "test": test})
+        return self._with(
+            {"train": (x[train], label[train]), "valid": (x[valid], label[valid]), "test": test}
+        )
 
     def _read_file(self, h5py: Any, path: Path) -> tuple[np.ndarray, np.ndarray]:
         """Return counts `(N, T, 700 / pool)` and labels `(N,)`."""

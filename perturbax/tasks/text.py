@@ -13,9 +13,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from perturbax.errors import ArgumentError, DataError
-from perturbax.layer import setting
-from perturbax.task import HeldOut, Metrics
-from perturbax.tasks.checks import fractions, whole
+from perturbax.fields import fractions, setting, whole
+from perturbax.tasks.base import HeldOut, Metrics
 from perturbax.tasks.classify import Classify
 
 PARTS = ("train", "valid", "test")
@@ -103,7 +102,9 @@ class Text(Classify):
         return self._at(starts + jnp.arange(self.window)[:, None])
 
     def stream(self, key: Array, i: Array | int, batch: int) -> tuple[Array, Array]:
-        """Return the i-th consecutive stretch of `batch` streams that start equally spaced and wrap around."""
+        """Return the i-th consecutive stretch of `batch` streams that start equally spaced and wrap
+        around.
+        """
         length = self._cut(len(self.opened))["train"][1] - 1
         starts = jnp.asarray(np.arange(batch)[None] * length // batch)
         here = jnp.asarray(i) % (length // self.window) * self.window + jnp.arange(self.window)[:, None]
@@ -120,10 +121,16 @@ class Text(Classify):
     def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
         """Return `loss`, in nats, `bits_per_character`, and `accuracy`: the share of characters foretold."""
         found = super().metrics(y, target)
-        return {"loss": found["loss"], "bits_per_character": found["loss"] / np.log(2), "accuracy": found["accuracy"]}
+        return {
+            "loss": found["loss"],
+            "bits_per_character": found["loss"] / np.log(2),
+            "accuracy": found["accuracy"],
+        }
 
     def baselines(self) -> dict[str, Metrics]:
-        """Return the test metrics of the frequencies of characters and of pairs, each counted once more than seen."""
+        """Return the test metrics of the frequencies of characters and of pairs, each counted once more than
+        seen.
+        """
         codes = np.asarray(self.opened[: self._cut(len(self.opened))["train"][1]])
         pairs = np.bincount(codes[:-1] * self.classes + codes[1:], minlength=self.classes**2)
         pairs = pairs.reshape(self.classes, -1) + 1.0
@@ -153,6 +160,8 @@ def _read(path: Path) -> str:
     except FileNotFoundError as error:
         raise ArgumentError(f"no such file: {path}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from error
+        raise DataError(
+            f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
+        ) from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error

@@ -2,15 +2,30 @@
 
 from typing import Any, ClassVar
 
-from perturbax.layer import setting
+from perturbax.fields import setting
 from perturbax.tasks.fromfile import FromFile
 
 INPUTS = (
-    "Visibility", "DryBulbFarenheit", "WetBulbFarenheit", "DewPointFarenheit", "RelativeHumidity", "WindSpeed",
-    "WindDirection", "StationPressure", "Altimeter",
-)  # fmt: skip
+    "Visibility",
+    "DryBulbFarenheit",
+    "WetBulbFarenheit",
+    "DewPointFarenheit",
+    "RelativeHumidity",
+    "WindSpeed",
+    "WindDirection",
+    "StationPressure",
+    "Altimeter",
+)
 DECOR = {"decorrelate": "hidden+input"}  # the nine readings say much the same
-ONLINE = {"mode": "online", "every": 10, "credit": "window", "window": 10, "discount": 0.9, "lr": 5e-4, **DECOR}
+ONLINE = {
+    "mode": "online",
+    "every": 10,
+    "credit": "window",
+    "window": 10,
+    "discount": 0.9,
+    "lr": 5e-4,
+    **DECOR,
+}
 TO_GO = {"credit": "to-go", "discount": 0.9, **DECOR}
 
 
@@ -19,9 +34,9 @@ class Weather(FromFile):
 
         y_t = DryBulbFarenheit_{t + horizon}
 
-    The file is WTH.csv of the Informer benchmark (Zhou et al. 2021): 35,064 hours of 2010-2013, from the local
-    climatological data of NOAA. Unlike Garcia Fernandez et al. 2024, the test rows take no part in the scaling,
-    and validation and test are a whole year each: one season says little about another.
+    The file is WTH.csv of the Informer benchmark (Zhou et al. 2021): 35,064 hours of 2010-2013, from the
+    local climatological data of NOAA. Unlike Garcia Fernandez et al. 2024, the test rows take no part in the
+    scaling, and validation and test are a whole year each: one season says little about another.
 
     Attributes:
         target: name of the column to forecast.

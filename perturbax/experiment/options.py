@@ -1,0 +1,193 @@
+"""Finding classes by name or import path, and reading their settings: names, types, defaults, help."""
+
+import dataclasses
+import inspect
+import math
+import os
+from typing import Any, NamedTuple
+
+from docstring_parser import parse
+
+from perturbax.errors import ArgumentError, unknown
+from perturbax.plugins import imported
+
+OF_CELLS = ("n_in", "n", "key")  # what a cell is built with beside its settings
+AUTO = "auto"
+MEASURED = ("sigma", "samples")  # settings of a rule that may be `auto`
+
+
+class Option(NamedTuple):
+    """A setting of a task, rule or cell."""
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+
+
+def find(kind: str, name: str, known: dict[str, type]) -> type:
+    """Return the class of that name, or the user's own at module:Class (modules of the working folder
+    included).
+    """
+    if name in known:
+        return known[name]
+    if ":" not in name:
+        raise unknown(kind, name, known)
+    found = imported(kind, name)
+    if not isinstance(found, type):
+        raise ArgumentError(f"{kind} {name!r} is not a class")
+    if inspect.isabstract(found) or getattr(found, "__abstractvars__", None):
+        raise ArgumentError(f"{kind} {name!r} is a base class: derive your own from it")
+    return found
+
+
+def options(cls: type) -> dict[str, Option]:
+    """Return the settings of a class in the order of its constructor."""
+    docs = _docs(cls)
+    hidden = (
+        {f.name for f in dataclasses.fields(cls) if f.metadata.get("data")}
+        if dataclasses.is_dataclass(cls)
+        else ()
+    )
+    found = {}
+    parameters = _parameters(cls)
+    built = OF_CELLS if "key" in parameters else ()
+    for name, parameter in parameters.items():
+        if (
+            name in built
+            or name in hidden
+            or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        ):
+            continue
+        default = parameter.default
+        kind = type(default) if isinstance(default, bool | int | float | str) else str
+        found[name] = Option(name, kind, default, docs.get(name, ""))
+    return found
+
+
+def _parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a constructor; one that hands on **others has those of the next class, too."""
+    found = dict(inspect.signature(cls).parameters)
+    for base in cls.__mro__[1:]:
+        if not any(p.kind == p.VAR_KEYWORD for p in found.values()):
+            break
+        if "__init__" in base.__dict__ and base is not object:
+            found = {k: p for k, p in found.items() if p.kind != p.VAR_KEYWORD}
+            found |= {
+                k: p for k, p in inspect.signature(base).parameters.items() if k not in found and k != "self"
+            }
+    return found
+
+
+def _docs(cls: type) -> dict[str, str]:
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        for entry in parse(base.__dict__.get("__doc__") or "").params:
+            docs[entry.arg_name] = " ".join((entry.description or "").split())
+    return docs
+
+
+def coerce(name: str, value: Any, kind: type) -> Any:
+    """Return a value typed on the command line, or read from JSON, as the type of its setting."""
+    if isinstance(value, str) and value == AUTO and name in [f"rule.{n}" for n in MEASURED]:
+        return value
+    try:
+        if kind is bool:
+            return {"true": True, "false": False, "1": True, "0": False}[str(value).lower()]
+        if kind is int:
+            if isinstance(value, bool) or (isinstance(value, float) and value != int(value)):
+                raise ValueError
+            return int(value)
+        if kind is float:
+            if isinstance(value, bool) or not math.isfinite(float(value)):
+                raise ValueError
+            return float(value)
+    except (KeyError, ValueError, TypeError, OverflowError):
+        words = {bool: "true or false", int: "a whole number", float: "a finite number"}
+        raise ArgumentError(f"{name} must be {words[kind]}, not {value!r}") from None
+    return value if value is None else str(value)
+
+
+def settings_of(kind: str, cls: type, given: dict[str, Any]) -> dict[str, Any]:
+    """Return every setting of a class, the given ones converted and checked, the rest at their defaults."""
+    known = options(cls)
+    for name in given:
+        if name not in known:
+            raise unknown(f"{kind} setting", name, known)
+    return {
+        name: coerce(f"{kind}.{name}", given[name], option.kind)
+        if name in given and not _object(given[name])
+        else given.get(name, option.default)
+        for name, option in known.items()
+    }
+
+
+def provisional(cls: type, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with the defaults of the class where they are `auto`, which are not measured
+    yet.
+    """
+    known = options(cls)
+    return {
+        name: known[name].default if name in unmeasured(given) else value for name, value in given.items()
+    }
+
+
+def unmeasured(given: dict[str, Any]) -> list[str]:
+    """Return the settings that are still `auto`."""
+    return [name for name in MEASURED if isinstance(given.get(name), str) and given[name] == AUTO]
+
+
+FIELDS: dict[str, type] = {
+    "task": str,
+    "rule": str,
+    "cell": str,
+    "data": str,
+    "steps": int,
+    "passes": int,
+    "batch": int,
+    "lr": float,
+    "optimiser": str,
+    "schedule": str,
+    "clip": float,
+    "decorrelate": str,
+    "decor_lr": float,
+    "residual": bool,
+    "normalise": bool,
+    "mode": str,
+    "every": int,
+    "seed": int,
+    "logs": int,
+}
+
+
+def typed_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return fields of an Experiment, typed on a command line or read from a file, converted and checked."""
+    made = {}
+    for name, value in fields.items():
+        if name == "units":
+            made[name] = parse_units(value)
+        elif name.endswith("_options"):
+            if not isinstance(value, dict):
+                raise ArgumentError(f"{name} must hold names and values, not {value!r}")
+            made[name] = value
+        elif name not in FIELDS:
+            raise unknown("setting", name, FIELDS)
+        elif value is None and name in ("data", "passes"):
+            made[name] = None
+        elif FIELDS[name] is str and not (isinstance(value, str) and value):
+            raise ArgumentError(f"{name} must be a name, not {value!r}")
+        else:
+            made[name] = coerce(name, value, FIELDS[name])
+    if made.get("data"):
+        made["data"] = os.path.abspath(made["data"])  # a run can be resumed from any folder
+    return made
+
+
+def parse_units(text: Any) -> tuple[int, ...]:
+    """Return layer sizes from `128,64`, a number, or a list of numbers."""
+    pieces = text if isinstance(text, list | tuple) else str(text).split(",")
+    return tuple(coerce("units", p, int) for p in pieces)
+
+
+def _object(value: Any) -> bool:
+    return not isinstance(value, bool | int | float | str | None)

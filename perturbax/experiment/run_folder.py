@@ -1,0 +1,176 @@
+"""The run folder: what is written, when, and how it is read back. Nothing half-written is ever read as
+whole.
+"""
+
+import io
+import json
+import math
+import re
+import zipfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import keystr, tree_flatten_with_path
+
+from perturbax.errors import ArgumentError, StoreError
+from perturbax.experiment.atomic import write, writing
+
+Tree = TypeVar("Tree")
+CHECKPOINT = re.compile(r"step-(\d+)\.npz")
+
+
+def plain(value: Any) -> Any:
+    """Return the value as JSON knows it: numbers as Python's own, NaN and infinities as null."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, bool | int | str | None):
+        return value
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically."""
+    write(path, (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a run folder."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ArgumentError(f"{path.parent} is not a run folder: it has no {path.name}") from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+
+
+def create(folder: Path, config: dict[str, Any]) -> None:
+    """Start a run folder; refuse one that holds anything already."""
+    refuse_occupied(folder)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", config)
+
+
+def vacant(folder: Path) -> bool:
+    """Whether a run can start in a folder: it is not there, or holds at most what a killed start left."""
+    with writing(folder):
+        if not folder.exists():
+            return True
+        return folder.is_dir() and all(f.name.startswith(".config.json.") for f in folder.iterdir())
+
+
+def refuse_occupied(folder: Path) -> None:
+    """Raise ArgumentError for a folder that holds anything."""
+    if vacant(folder):
+        return
+    if (folder / "config.json").is_file():
+        raise ArgumentError(
+            f"{folder} holds another run: name another --out (or go on with it: --resume {folder})"
+        )
+    raise ArgumentError(f"{folder} is not an empty folder: name another --out")
+
+
+def named(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:
+    """Return the leaves of a tree by their path."""
+    return {
+        prefix + keystr(path).lstrip("."): np.asarray(leaf) for path, leaf in tree_flatten_with_path(tree)[0]
+    }
+
+
+def fill(tree: Tree, arrays: dict[str, np.ndarray], source: Path, prefix: str = "") -> Tree:
+    """Return the tree with its leaves taken from named arrays; refuse those of another tree."""
+    paths, structure = tree_flatten_with_path(tree)
+    leaves = []
+    for path, leaf in paths:
+        name = prefix + keystr(path).lstrip(".")
+        if name not in arrays:
+            raise StoreError(f"{source} belongs to another network: it has no {name}")
+        found = arrays[name]
+        if found.shape != leaf.shape:
+            raise StoreError(
+                f"{source} belongs to another network: {name} is {found.shape}, not {leaf.shape}"
+            )
+        leaves.append(jnp.asarray(found, leaf.dtype))
+    extra = {k for k in arrays if k.startswith(prefix)} - {
+        prefix + keystr(path).lstrip(".") for path, _ in paths
+    }
+    if extra:
+        raise StoreError(f"{source} belongs to another network: it also has {min(extra)}")
+    return jax.tree.unflatten(structure, leaves)
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write named arrays (npz, no pickle)."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
+    write(path, buffer.getvalue())
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read named arrays; every byte is checked against the file's checksums."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            if isinstance(arrays, np.ndarray):
+                raise ValueError("not a file of named arrays")
+            return {name: arrays[name] for name in arrays.files}
+    except FileNotFoundError:
+        raise StoreError(f"{path} is missing: the run has kept no weights yet") from None
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        raise StoreError(f"{path} is damaged or cut short ({type(error).__name__})") from error
+
+
+def save_checkpoint(folder: Path, step: int, arrays: dict[str, np.ndarray]) -> None:
+    """Write the state after a step; older ones go only when it is safely there."""
+    kept = folder / "checkpoint" / f"step-{step:09d}.npz"
+    with writing(kept):
+        kept.parent.mkdir(exist_ok=True)
+    write_arrays(kept, arrays)
+    for other in kept.parent.iterdir():
+        if other != kept and (CHECKPOINT.fullmatch(other.name) or other.name.endswith(".tmp")):
+            other.unlink(missing_ok=True)
+
+
+def last_checkpoint(folder: Path) -> tuple[int, Path] | None:
+    """Return (step, file) of the newest complete checkpoint."""
+    files = (folder / "checkpoint").iterdir() if (folder / "checkpoint").is_dir() else ()
+    found = [(int(m[1]), f) for f in files if (m := CHECKPOINT.fullmatch(f.name))]
+    return max(found, default=None)
+
+
+def log(folder: Path, line: dict[str, Any]) -> None:
+    """Append one line to metrics.jsonl."""
+    path = folder / "metrics.jsonl"
+    with writing(path), open(path, "a") as file:
+        file.write(json.dumps(plain(line), allow_nan=False) + "\n")
+        file.flush()
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return the complete lines of metrics.jsonl; a half-written last line does not count."""
+    path, lines = folder / "metrics.jsonl", []
+    try:
+        texts = path.read_text().splitlines() if path.exists() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} cannot be read: {error}") from error
+    for number, text in enumerate(texts, 1):
+        try:
+            line = json.loads(text)
+        except ValueError:
+            break
+        if not (isinstance(line, dict) and isinstance(line.get("step"), int)):
+            raise StoreError(f"{path}:{number}: not a line of metrics")
+        lines.append(line)
+    return lines
+
+
+def rewind(folder: Path, step: int) -> list[dict[str, Any]]:
+    """Drop the metrics after a step and return the rest."""
+    lines = [line for line in read_metrics(folder) if line["step"] <= step]
+    write(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
+    return lines

@@ -1,0 +1,152 @@
+"""How weights act on what is carried from step to step: a network's state as one vector, and its Jacobian."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from perturbax.network.layer import Layer, pulled
+from perturbax.network.network import Network, Site
+
+
+def reads_itself(layer: Layer) -> bool:
+    """Whether a layer reads its own output of the step before."""
+    wiring = layer.wiring()
+    return wiring is None or bool(wiring.any())
+
+
+def wiring_of(net: Network, i: int) -> np.ndarray | None:
+    """Return which units of layer i read which in time, `(n, n)`; None for all: D mixes what is read."""
+    mixed = i + 1 < len(net.decor) and net.decor[i + 1] is not None
+    return None if mixed and reads_itself(net.layers[i]) else net.layers[i].wiring()
+
+
+def carries(layer: Layer) -> bool:
+    """Whether anything that a layer's weights act on is read again in the next step."""
+    return bool(jax.tree.leaves(layer.start()[0])) or reads_itself(layer)
+
+
+class Flat(NamedTuple):
+    """What the next step reads of a state, one vector per example.
+
+    vector `(B, S)`; explicit `(S,)` is True for visible outputs r, which cross synapses, False for hidden
+    state h;
+    state: the whole state, for what the vector leaves out (integers, outputs that nobody reads again).
+    """
+
+    vector: Float[Array, "B S"]
+    explicit: np.ndarray
+    state: PyTree
+    kept: tuple[bool, ...]
+
+    @classmethod
+    def of(cls, net: Network, state: PyTree) -> "Flat":
+        """Flatten the state of a network."""
+        kinds: list[tuple[bool, bool]] = []
+        for layer, (h, _) in zip(net.layers, state, strict=True):
+            kinds += [(jnp.issubdtype(s.dtype, jnp.inexact), False) for s in jax.tree.leaves(h)]
+            kinds.append((reads_itself(layer), True))
+        leaves = [s for s, (kept, _) in zip(jax.tree.leaves(state), kinds, strict=True) if kept]
+        sizes = [
+            (s.size // len(s), explicit)
+            for s, explicit in zip(leaves, [e for kept, e in kinds if kept], strict=True)
+        ]
+        explicit = np.concatenate([np.full(n, e) for n, e in sizes]) if sizes else np.zeros(0, bool)
+        rows = [s.reshape(len(s), -1) for s in leaves] or [jnp.zeros((len(jax.tree.leaves(state)[0]), 0))]
+        return cls(jnp.concatenate(rows, 1), explicit, state, tuple(kept for kept, _ in kinds))
+
+    def build(self, vector: Float[Array, "B S"]) -> PyTree:
+        """Return the state with another vector in its place."""
+        leaves, tree = jax.tree.flatten(self.state)
+        at = 0
+        for i, kept in enumerate(self.kept):
+            if kept:
+                n = leaves[i].size // len(leaves[i])
+                leaves[i], at = (
+                    vector[:, at : at + n].reshape(leaves[i].shape).astype(leaves[i].dtype),
+                    at + n,
+                )
+        return tree.unflatten(leaves)
+
+
+class Linear(NamedTuple):
+    """One step and its derivatives.
+
+    pull: (ds' `(B, S)`, dy) -> (ds, [da per layer]); run: s -> (s', y); error dL/dy `(B, n_out)`; back: dL/ds
+    `(B, S)` and signal [dL/da], the derivatives of this step's loss.
+    """
+
+    after: PyTree
+    y: Array
+    sites: tuple[Site, ...]
+    loss: Array
+    pull: Callable
+    run: Callable
+    back: Array
+    signal: list[Array]
+    vector: Array
+
+    def rows(self) -> tuple[Float[Array, "S B S"], list[Array]]:
+        """Return the Jacobian of the state, J `(S', B, S)`, and of the state by pre-activations, [`(S', B,
+        ...)`].
+        """
+        B, S = self.vector.shape
+        basis = jnp.broadcast_to(jnp.eye(S, dtype=self.vector.dtype)[:, None], (S, B, S))
+        return jax.vmap(lambda e: self.pull((e, jnp.zeros_like(self.y))))(basis)
+
+
+def linearise(net: Network, state: PyTree, x: Array, score: Any) -> Linear:
+    """Make one step and keep what its derivatives need."""
+    flat = Flat.of(net, state)
+    shapes = jax.eval_shape(net.step, state, x)[2]
+    still = [jnp.zeros(site.a.shape, site.a.dtype) for site in shapes]
+
+    def run(vector: Array, noise: list[Array]) -> tuple[tuple, tuple]:
+        after, y, sites = net.step(flat.build(vector), x, noise)
+        return (Flat.of(net, after).vector, y), (after, sites)
+
+    (vector, y), pull, (after, sites) = jax.vjp(run, flat.vector, still, has_aux=True)
+    loss, slope = jax.vjp(score, y)
+    back, signal = pull((jnp.zeros_like(vector), slope(jnp.ones_like(loss))[0]))
+    sites = tuple(site._replace(a=None) for site in sites)
+    return Linear(after, y, sites, loss, pull, lambda v: run(v, still)[0], back, signal, flat.vector)
+
+
+def each(layer: Layer, site: Site, signal: Array) -> Layer:
+    """Return signal `(K, B, ...)` (x) presynaptic activity of every example apart: leaves `(B, K, ...)`."""
+
+    def one(z: Array, r: Array, s: Array) -> Layer:
+        return jax.vmap(lambda s: pulled(0, layer, z[None], r[None], s[None]))(s)
+
+    return jax.vmap(one, in_axes=(0, 0, 1))(site.z, site.r, signal)
+
+
+class Errors(NamedTuple):
+    """One step and the error of its loss: q dL/dy of every layer, carried state constant; error dL/dy of the
+    output.
+    """
+
+    after: PyTree
+    y: Array
+    sites: tuple[Site, ...]
+    loss: Array
+    q: list[Array]
+    error: Array
+
+
+def errors(net: Network, state: PyTree, x: Array, score: Any) -> Errors:
+    """Make one step, and send the error of its loss down the layers, within the step."""
+    outs = [jax.eval_shape(layer.start)[1] for layer in net.layers]
+    still = [jnp.zeros((len(x), *o.shape), r.dtype) for o, (_, r) in zip(outs, state, strict=True)]
+
+    def run(shift: list[Array]) -> tuple[Array, tuple]:
+        after, y, sites = net.step(state, x, None, shift)
+        return y, (after, sites)
+
+    y, pull, (after, sites) = jax.vjp(run, still, has_aux=True)
+    loss, slope = jax.vjp(score, y)
+    error = slope(jnp.ones_like(loss))[0]
+    return Errors(after, y, sites, loss, pull(error)[0], error)

@@ -1,0 +1,318 @@
+"""Noise of unit variance, drawn outside the step from keys: a function of (key, t) alone, so it can be
+replayed.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from perturbax.errors import ArgumentError
+from perturbax.fields import one_of, positive, setting
+from perturbax.plugins import imported
+
+
+class Noise(eqx.Module):
+    """Where perturbations come from; write `sample`, or `init` and `draw` for noise that has a state.
+
+    A noise whose draws cannot be had a second time (a device's own) says `replayable = False`.
+    """
+
+    replayable: ClassVar[bool] = True
+    bias: ClassVar[str] = ""  # what the noise makes of the gradient, if it is not white
+
+    def init(self, like: PyTree) -> PyTree:
+        """Return the state before the first step, for noise like `like` `(K, B, ...)`; () where there is
+        none.
+        """
+        return ()
+
+    @abc.abstractmethod
+    def draw(self, state: PyTree, keys: Array, like: PyTree) -> tuple[PyTree, PyTree]:
+        """Return (state, xi) for len(keys) steps at once: xi like `like`, with the axis of the keys in
+        front.
+        """
+
+    def spread(self, state: PyTree) -> list[Array] | None:
+        """Return what multiplies the noise of each layer, one factor per pre-activation; None for no such
+        thing.
+        """
+        return None
+
+    def adapt(self, state: PyTree, activity: list[Array]) -> PyTree:
+        """Return the state after the pre-activations of a step were seen, `(B, ...)` per layer."""
+        return state
+
+
+class Independent(Noise):
+    """Fresh noise at every step, example and unit."""
+
+    @abc.abstractmethod
+    def sample(self, key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return zero-mean, unit-variance, uncorrelated values; shape is (samples, batch, ...) for
+        pre-activations.
+        """
+
+    def draw(self, state: PyTree, keys: Array, like: PyTree) -> tuple[PyTree, PyTree]:
+        """Draw every leaf from its own key."""
+        leaves, tree = jax.tree.flatten(like)
+
+        def one(key: Array) -> PyTree:
+            own = [jr.fold_in(key, i) for i in range(len(leaves))]
+            return tree.unflatten(
+                [self.sample(k, leaf.shape, leaf.dtype) for k, leaf in zip(own, leaves, strict=True)]
+            )
+
+        return state, jax.vmap(one)(keys)
+
+
+class Gaussian(Independent):
+    """xi ~ N(0, 1)."""
+
+    def sample(self, key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Standard normal values."""
+        return jr.normal(key, shape, dtype)
+
+
+class Rademacher(Independent):
+    """xi = +1 or -1 with equal probability, one random bit each."""
+
+    def sample(self, key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Unpack 32 signs from each random word, words along the last axis."""
+        *lead, n = shape or (1,)
+        words = jr.bits(key, (*lead, -(-n // 32), 1), jnp.uint32)
+        places = jnp.arange(32, dtype=jnp.uint32).reshape((1,) * len(lead) + (1, 32))
+        bits = (words >> places) & jnp.uint32(1)
+        return (2 * bits.reshape(*lead, -1)[..., :n].astype(dtype) - 1).reshape(shape)
+
+
+class Orthogonal(Independent):
+    """Signs whose K samples are orthogonal: rows of a Hadamard matrix, under signs that the samples share.
+
+        xi_k = H_k * s,   s random signs per example and unit,   H_k . H_l = 0
+
+    Each sample alone is Rademacher noise. Orthogonal within each layer whose size the order of H (the power
+    of two from K on) divides, and nearly so in others. Sylvester 1867; Choromanski et al. 2018 for gradient
+    estimates.
+    """
+
+    def sample(self, key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Draw one set of signs, and give each sample a row of H of its own."""
+        samples, *one = shape
+        rows = _hadamard(samples)
+        columns = np.arange(int(np.prod(one[1:]))).reshape((1, *one[1:]) if one else ()) % len(rows)
+        return Rademacher().sample(key, tuple(one), dtype)[None] * jnp.asarray(
+            rows[:samples][:, columns], dtype
+        )
+
+
+def _hadamard(rows: int) -> np.ndarray:
+    """Return the smallest Sylvester matrix with that many rows."""
+    H = np.ones((1, 1))
+    while len(H) < rows:
+        H = np.block([[H, H], [H, -H]])
+    return H
+
+
+class LowRank(Independent):
+    """Noise that is a matrix of low rank over the last two axes: cheap directions for weight matrices.
+
+        xi = sum_{i < r} u_i v_i^T / sqrt(r),   u, v random signs
+
+    Entries have unit variance and are uncorrelated, so estimates stay unbiased. Vectors are drawn in full.
+    Sarkar et al. 2025, without their hardware.
+
+    Attributes:
+        rank: r.
+    """
+
+    rank: int = setting(1)
+
+    def __check_init__(self) -> None:
+        """A rank is at least 1."""
+        positive("rank", self.rank)
+
+    def sample(self, key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Multiply random sides."""
+        if len(shape) < 3:  # (samples, units): nothing to factorise
+            return Rademacher().sample(key, shape, dtype)
+        left, right = (
+            Rademacher().sample(k, s, dtype)
+            for k, s in zip(
+                jr.split(key), ((*shape[:-1], self.rank), (*shape[:-2], self.rank, shape[-1])), strict=True
+            )
+        )
+        return left @ right / self.rank**0.5
+
+
+class Sampled(Independent):
+    """Noise from a function (key, shape, dtype) -> values of zero mean and unit variance, as in
+    `jax.random`.
+    """
+
+    function: Callable = eqx.field(static=True)
+
+    def sample(self, key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Call it."""
+        return self.function(key, shape, dtype)
+
+
+class Correlated(Noise):
+    """Gaussian noise with a memory of `steps` steps, as slow inputs to a neuron have.
+
+        xi_t = sum_{j < m} w_j eps_{t-j},   w_j ~ exp(-j / steps),   sum w_j^2 = 1,   m = 3 steps
+
+    The state is the last keys, so it replays like any other. Estimates see gradients smoothed over this time.
+
+    Attributes:
+        steps: time constant, in steps.
+    """
+
+    bias: ClassVar[str] = ", biased by the memory of the noise"
+    steps: float = setting(3.0)
+
+    def __check_init__(self) -> None:
+        """A time constant is above 0."""
+        positive("steps", self.steps)
+
+    @property
+    def taps(self) -> int:
+        """Length m of the filter."""
+        return max(1, round(3 * self.steps))
+
+    def init(self, like: PyTree) -> PyTree:
+        """No noise before the first step."""
+        return jr.split(jr.PRNGKey(0), self.taps), jnp.zeros(
+            (), int
+        )  # raw keys: they are saved in checkpoints
+
+    def draw(self, state: PyTree, keys: Array, like: PyTree) -> tuple[PyTree, PyTree]:
+        """Draw the past again, and filter."""
+        past, t = state
+        if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
+            keys = jr.key_data(keys)
+        every = jnp.concatenate([past, keys])[-(self.taps - 1 + len(keys)) :]
+        eps = Gaussian().draw((), every, like)[1]
+        lag = jnp.arange(self.taps)[None]
+        w = jnp.exp(-lag / self.steps) * (lag <= (t + jnp.arange(len(keys)))[:, None])
+        w = w / jnp.sqrt(jnp.sum(w * w, 1, keepdims=True))
+        at = jnp.arange(len(keys))[:, None] + self.taps - 1 - lag
+
+        def mix(e: Array) -> Array:
+            return jnp.sum(w.astype(e.dtype).reshape(*w.shape, *[1] * (e.ndim - 1)) * e[at], 1)
+
+        return (every[-self.taps :], t + len(keys)), jax.tree.map(mix, eps)
+
+
+class Scaled(Noise):
+    """Signs times a scale per unit, learnt from activity: units whose pre-activations vary more get more
+    noise.
+
+        s_i = rms_i / sqrt(mean_j rms_j^2),    rms_i^2 <- rms_i^2 + rate (mean_b a_i^2 - rms_i^2)
+
+    Node rules divide by s_i^2, so estimates stay unbiased. Nodes only.
+
+    Attributes:
+        rate: how fast the running mean square follows.
+    """
+
+    rate: float = setting(0.01)
+
+    def __check_init__(self) -> None:
+        """A rate lies in (0, 1]."""
+        if not 0 < self.rate <= 1:
+            raise ArgumentError(f"rate must be above 0 and at most 1, not {self.rate}")
+
+    def init(self, like: PyTree) -> PyTree:
+        """Equal scales."""
+        return [jnp.ones(leaf.shape[2:], leaf.dtype) for leaf in like]
+
+    def draw(self, state: PyTree, keys: Array, like: PyTree) -> tuple[PyTree, PyTree]:
+        """Signs; the scale comes on top."""
+        return state, Rademacher().draw((), keys, like)[1]
+
+    def spread(self, state: PyTree) -> list[Array]:
+        """Root mean square of each unit, against that of its layer."""
+        floored = [square + 1e-2 * square.mean() + 1e-30 for square in state]
+        return [jnp.sqrt(square / square.mean()) for square in floored]
+
+    def adapt(self, state: PyTree, activity: list[Array]) -> PyTree:
+        """Follow the mean square."""
+        return [s + self.rate * (jnp.mean(a * a, 0) - s) for s, a in zip(state, activity, strict=True)]
+
+
+class Recorded(Noise):
+    """Noise that was recorded: leaf `table[t]` at step t, in the shapes that the rule asks for; the last row
+    stays.
+    """
+
+    table: PyTree
+
+    def init(self, like: PyTree) -> PyTree:
+        """Start at t = 0."""
+        return jnp.zeros((), int)
+
+    def draw(self, state: PyTree, keys: Array, like: PyTree) -> tuple[PyTree, PyTree]:
+        """Read the next len(keys) rows."""
+        at = state + jnp.arange(len(keys))
+        return state + len(keys), jax.tree.map(lambda rows: jnp.take(rows, at, 0, mode="clip"), self.table)
+
+
+def plain(noise: Noise, rule: str) -> None:
+    """Raise ArgumentError for noise with a scale of its own per unit, or with a memory."""
+    if noise.bias or noise.spread(noise.init([jnp.ones((1, 1, 1))])) is not None:
+        raise ArgumentError(f"rule {rule} takes white noise of unit variance, not {type(noise).__name__}")
+
+
+NOISES: dict[str, type[Noise]] = {
+    "rademacher": Rademacher,
+    "gaussian": Gaussian,
+    "orthogonal": Orthogonal,
+    "low-rank": LowRank,
+    "correlated": Correlated,
+    "scaled": Scaled,
+}
+
+
+def as_noise(noise: Any) -> Noise:
+    """Return the noise of that name, or of the function (or Noise class) at module:name; a Noise passes
+    through.
+    """
+    if isinstance(noise, Noise):
+        return noise
+    if isinstance(noise, str):
+        if ":" not in noise:
+            one_of("noise", noise, NOISES)
+            return NOISES[noise]()
+        noise = imported("noise", noise)
+    if isinstance(noise, type) and issubclass(noise, Noise):
+        try:
+            return noise()
+        except TypeError as error:
+            raise ArgumentError(
+                f"noise {noise.__name__} cannot be made without arguments: {error}"
+            ) from error
+    if not callable(noise):
+        raise ArgumentError("noise must be a name, a Noise, or a function (key, shape, dtype) -> values")
+    _try(noise)
+    return Sampled(noise)
+
+
+def _try(function: Callable) -> None:
+    """Refuse a function that does not return an array of the shape and type asked for."""
+    shape, dtype = (2, 3, 4), jnp.dtype("float32")
+    try:
+        made = jax.eval_shape(lambda key: function(key, shape, dtype), jr.PRNGKey(0))
+    except Exception as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise ArgumentError(f"noise function (key, shape, dtype) -> values failed: {first}") from error
+    if getattr(made, "shape", None) != shape or made.dtype != dtype:
+        raise ArgumentError(
+            f"the noise function must return float32 of shape {shape} when asked to, not {made}"
+        )

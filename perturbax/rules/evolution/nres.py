@@ -1,0 +1,29 @@
+"""Noise-reuse evolution strategies: one direction per episode, judged update by update."""
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from perturbax.rules.evolution.pes import Unrolled
+
+
+class NRES(Unrolled):
+    """Noise-reuse evolution strategy: one weight noise for the whole episode, an estimate whenever one is
+    wanted.
+
+        dL_t/dw  ~  (L_t+ - L_t-) / (2 sigma) xi,      xi redrawn when the episode is reset
+
+    Unbiased (up to sigma^2) for the gradient of the whole episode, with less variance than pes where the
+    gradients of windows agree. In sequence mode this is antithetic weight perturbation; online it learns
+    `every` few steps, within the episode. States come from the weights of their time. Li et al. 2023.
+    """
+
+    equation: ClassVar[str] = "dW = (L+ - L-) / (2 sigma) xi, one xi per episode"
+    target: ClassVar[str] = "full gradient of an episode, from truncated unrolls"
+    memory: ClassVar[str] = "K x weights, constant in T"
+    papers: ClassVar[tuple[str, ...]] = ("li2023", "vicol2021")
+
+    def due(self, at: Array) -> Array:
+        """Never within an episode."""
+        return jnp.zeros_like(at, bool)

@@ -1,0 +1,1 @@
+"""Rules that learn, from noise, how output errors reach each unit."""

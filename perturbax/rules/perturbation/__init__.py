@@ -1,0 +1,1 @@
+"""Rules that learn from what noise does to the score."""

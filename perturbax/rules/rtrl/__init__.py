@@ -1,0 +1,1 @@
+"""Real-time recurrent learning and its approximations, forward in time."""

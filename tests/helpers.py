@@ -1,0 +1,297 @@
+"""What tests of several rooms share: tiny networks and data, references by autodiff, small data files."""
+
+import gzip
+import itertools
+import struct
+
+import h5py
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+import perturbax as px
+from perturbax.learning.noise import Recorded
+
+# --- tiny networks, data, and averages over every sign of the noise
+
+T, B = 3, 2
+
+
+def mse(y, target):
+    return jnp.mean((y - target) ** 2, -1)
+
+
+def network(cell, *, n_in=1, n=1, n_out=1, depth=1, seed=0, scale=0.8):
+    """A stack of recurrent cells and a readout with strong random weights, biases included."""
+    keys = jr.split(jr.key(seed), depth + 2)
+    cells = []
+    for key in keys[:depth]:
+        cells.append(cell(n_in, n, key=key))
+        n_in = jax.eval_shape(cells[-1].start)[1].shape[-1]
+    net = px.Network((*cells, px.cells.Readout(n_in, n_out, key=keys[-2])))
+    some, rest = px.split(net)
+    leaves, tree = jax.tree.flatten(some)
+    ks = jr.split(keys[-1], len(leaves))
+    leaves = [scale * jr.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(ks, leaves, strict=True)]
+    return px.join(tree.unflatten(leaves), rest)
+
+
+def data(n_in=1, n_out=1, steps=T, batch=B, seed=1):
+    a, b = jr.split(jr.key(seed))
+    return jr.normal(a, (steps, batch, n_in)), jr.normal(b, (steps, batch, n_out))
+
+
+def every_sign(shapes):
+    """All sign patterns of the leaves: a tree with an axis of 2^bits in front."""
+    leaves, tree = jax.tree.flatten(shapes, is_leaf=lambda s: isinstance(s, tuple))
+    sizes = [int(np.prod(s)) for s in leaves]
+    signs = np.array(list(itertools.product((-1.0, 1.0), repeat=sum(sizes))))
+    parts = np.split(signs, np.cumsum(sizes)[:-1], axis=1)
+    return tree.unflatten([jnp.asarray(p.reshape(-1, *s)) for p, s in zip(parts, leaves, strict=True)])
+
+
+def node_patterns(net, steps, samples=1):
+    """All signs of node noise for ONE example, as the table that `Recorded` replays."""
+    shapes = jax.eval_shape(net.step, net.start(1), jnp.zeros((1, first_width(net))))[2]
+    return every_sign([(steps, samples, *site.a.shape) for site in shapes])
+
+
+def weight_patterns(net, samples=1):
+    leaves, tree = jax.tree.flatten(px.weights(net))
+    signs = every_sign([(1, samples, *leaf.shape) for leaf in leaves])
+    return tree.unflatten(signs)
+
+
+def first_width(net):
+    return net.layers[0].W.shape[0]
+
+
+def fresh(rule, loss=mse):
+    """The estimate (net, xs, ys, key) -> (loss, grads) of a rule that has learnt nothing yet."""
+    learn = px.learner(rule, loss)
+
+    def estimate(net, xs, ys, key):
+        return learn.update(learn.init(net, xs[0], key), net, xs, ys, key)[1:]
+
+    return estimate
+
+
+def averaged(make_rule, table, net, xs, ys, loss=mse):
+    """The mean estimate over all patterns, each example alone: a batch of one has all of its own noise."""
+
+    @jax.jit
+    @jax.vmap
+    def one(table):
+        return fresh(make_rule(Recorded(table)), loss)(net, xs, ys, jr.key(0))[1]
+
+    return jax.tree.map(lambda g: g.mean(0), one(table))
+
+
+def distance(got, want):
+    """Largest absolute difference over the largest value."""
+    got, want = (jnp.concatenate([v.ravel() for v in jax.tree.leaves(t)]) for t in (got, want))
+    return float(jnp.max(jnp.abs(got - want)) / jnp.max(jnp.abs(want)))
+
+
+# --- autodiff of models with paths cut, which approximate rules must equal
+
+stop = jax.lax.stop_gradient
+
+
+def rolled(net, xs, ys, cut, loss=mse):
+    """Mean loss when `cut(state)` stands between steps."""
+
+    def body(state, now):
+        state, y, _ = net.step(cut(state), now[0])
+        return state, loss(y, now[1]).mean()
+
+    return jax.lax.scan(body, net.start(xs.shape[1]), (xs, ys))[1].mean()
+
+
+def layer_by_layer(net, xs, ys, cut):
+    """Gradients, each layer's from a network of its own: cut(i) -> what stands between steps for layer i's
+    weights.
+    """
+    some, rest = px.split(net)
+    layers = []
+    for i in range(len(net.layers)):
+        g = jax.grad(lambda some, i=i: rolled(px.join(some, rest), xs, ys, cut(i)))(some)
+        layers.append(g.layers[i])
+    return some.like(layers)
+
+
+def without_r(net, leaky=True):
+    """E-prop: layer i's own r is constant, and so is all that layers above carry, but for a leaky readout's
+    output.
+    """
+    last = len(net.layers) - 1
+
+    def cut(i):
+        def between(state):
+            out = []
+            for k, (h, r) in enumerate(state):
+                through = k < i or (k == last == i + 1 and leaky and hasattr(net.layers[-1], "kappa"))
+                out.append((h, r) if through else (h, stop(r)) if k == i else stop((h, r)))
+            return tuple(out)
+
+        return between
+
+    return cut
+
+
+def masked(net, xs, ys, reach):
+    """RTRL of one recurrent layer, written out per example; influence is kept where reach[unit, owner] says
+    so.
+
+    The state is the layer's hidden values and its undecorrelated output; the readout is taken within the
+    step.
+    """
+    layer, rest = net.layers[0], net.layers[1]
+    some, fixed = px.split(layer)
+    flat, build = jax.flatten_util.ravel_pytree(some)
+    n = reach.shape[0]
+    owner = build(jnp.zeros_like(flat))
+    owner = jax.flatten_util.ravel_pytree(
+        jax.tree.map(lambda w: jnp.broadcast_to(jnp.arange(n), w.shape), owner)
+    )[0]
+    D = None if net.decor[1] is None else net.decor[1].value
+    mixed = lambda y: y if D is None else y @ D
+    xs = xs if net.decor[0] is None else xs @ net.decor[0].value
+    h0, y0 = layer.start()
+    s0, rebuild = jax.flatten_util.ravel_pytree((h0, y0))
+    unit = jnp.tile(jnp.arange(n), len(s0) // n)
+
+    def step(flat, s, x):
+        layer = px.join(build(flat), fixed)
+        h, y = rebuild(s)
+        return jax.flatten_util.ravel_pytree(px.split(layer)[1].advance(h, layer.drive(x, mixed(y))))[0]
+
+    def one(xs, ys):
+        s, M, total = s0, jnp.zeros((len(s0), len(flat))), 0
+        for x, target in zip(xs, ys, strict=True):
+            M = jax.jacfwd(step, 1)(flat, s, x) @ M + jax.jacfwd(step)(flat, s, x)
+            M = M * reach[unit[:, None], owner[None]]
+            s = step(flat, s, x)
+
+            def score(s, target=target):
+                y = rebuild(s)[1]
+                return mse(rest.drive(mixed(y), jnp.zeros(())), target)
+
+            total += jax.grad(score)(s) @ M / len(xs)
+        return total
+
+    return build(jax.vmap(one, (1, 1))(xs, ys).mean(0))
+
+
+def spread(wiring, steps):
+    """Which unit is reached from which within so many steps, from powers of the wiring."""
+    reach, power = jnp.eye(len(wiring), dtype=bool), jnp.eye(len(wiring))
+    for _ in range(steps):
+        power = (wiring.astype(float) @ power > 0).astype(float)
+        reach = reach | (power > 0)
+    return reach
+
+
+# --- small data files, as the tasks that read files expect them
+
+NAMES = {"train": "train", "test": "t10k"}
+
+
+def idx(array):
+    """The bytes of an IDX file of unsigned bytes."""
+    array = np.asarray(array, np.uint8)
+    return bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+def mnist(folder, n=12, n_test=5, side=4, packed=False):
+    """Four files of images whose first two pixels say which one it is; images and labels of both parts."""
+    folder.mkdir(exist_ok=True)
+    made = {}
+    for k, (part, count) in enumerate({"train": n, "test": n_test}.items()):
+        images = np.random.default_rng(k).integers(0, 256, (count, side, side))
+        images[:, 0, 0], images[:, 0, 1] = np.arange(count), 255 * k
+        labels = np.arange(count) % 10
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            path, content = folder / f"{NAMES[part]}-{kind}-ubyte", idx(array)
+            path.write_bytes(content) if not packed else path.with_name(path.name + ".gz").write_bytes(
+                gzip.compress(content)
+            )
+        made[part] = images, labels
+    return made
+
+
+def shd(folder, n=20, n_test=4):
+    """Two files; the first spike of each example says which one it is."""
+    folder.mkdir(exist_ok=True)
+    made = {}
+    for k, (part, count) in enumerate({"train": n, "test": n_test}.items()):
+        rng = np.random.default_rng(k)
+        spikes = [
+            (np.sort(rng.uniform(0, 1.5, m)), rng.integers(0, 700, m)) for m in rng.integers(20, 60, count)
+        ]
+        write_shd(folder / f"shd_{part}.h5", spikes, np.arange(count) % 20)
+        made[part] = spikes
+    return made
+
+
+def write_shd(path, spikes, labels, leave=()):
+    """One HDF5 file in the layout of the Spiking Heidelberg Digits, data sets named in `leave` left out."""
+    with h5py.File(path, "w") as file:
+        for name, kind, values in (
+            ("spikes/times", np.float16, [t for t, _ in spikes]),
+            ("spikes/units", np.uint16, [u for _, u in spikes]),
+        ):
+            if name not in leave:
+                made = file.create_dataset(name, (len(values),), dtype=h5py.vlen_dtype(kind))
+                for i, value in enumerate(values):
+                    made[i] = np.asarray(value, kind)
+        if "labels" not in leave:
+            file.create_dataset("labels", data=np.asarray(labels, np.uint16))
+
+
+class Actions:
+    """A space of actions; n is None for one that is not discrete."""
+
+    def __init__(self, n):
+        self.n = n
+
+
+class FakeGym:
+    """A stand-in for neurogym, with the one class that is used: observations count up from the seed."""
+
+    def __init__(self, n=3, wrong=None):
+        self.n, self.wrong, self.asked = n, wrong, []
+
+    def Dataset(
+        self,
+        env,
+        env_kwargs=None,
+        batch_size=1,
+        seq_len=None,
+        max_batch=None,
+        batch_first=False,
+        cache_len=None,
+    ):
+        self.asked.append((env, env_kwargs, batch_size, seq_len, cache_len))
+        if self.wrong:
+            raise self.wrong
+        return FakeData(self.n, seq_len, batch_size)
+
+
+class FakeData:
+    """Sequences of observations that are all different; the right action is what the observation says."""
+
+    def __init__(self, n, length, batch):
+        self.length, self.batch, self.n = length, batch, n
+        self.rng = np.random.default_rng()  # not reproducible before it is seeded, like the real one
+        self.env = type("Env", (), {"action_space": Actions(n)})
+
+    def seed(self, seed):
+        self.rng = np.random.default_rng(seed)
+
+    def __call__(self):
+        actions = self.rng.integers(0, self.n, (self.length, self.batch))
+        noise = self.rng.random((self.length, self.batch))
+        return np.stack([actions, noise], -1).astype(np.float32), actions

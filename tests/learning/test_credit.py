@@ -1,0 +1,211 @@
+"""Forms of credit that must give the same numbers, and differences and noisy states with known targets."""
+
+import helpers
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import pytest
+
+import perturbax as px
+from perturbax.errors import ArgumentError
+from perturbax.learning.noise import Rademacher
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+STEPS = 37  # no multiple of a block: the ragged end is in every test
+RULES = ("node", "activity", "innovation")
+
+
+def estimate(rule, net, xs, ys, **options):
+    made = px.RULES[rule](sigma=1e-3, samples=2, **options)
+    return helpers.fresh(made, helpers.mse)(net, xs, ys, jr.key(3))
+
+
+@pytest.fixture
+def blocks(monkeypatch):
+    """Several blocks, the last one ragged."""
+    import perturbax.learning.sequence as gradient
+
+    monkeypatch.setattr(gradient, "PACES", ((0, 8, 4),))
+    monkeypatch.setattr(gradient, "ROWS", 8 * helpers.B)
+
+
+@pytest.fixture
+def case(blocks):
+    return helpers.network(px.cells.Tanh, n=3, scale=0.6), *helpers.data(steps=STEPS)
+
+
+@pytest.fixture
+def deep(blocks):
+    return helpers.network(px.cells.GRU, n=3, depth=2, scale=0.6), *helpers.data(steps=STEPS)
+
+
+def all_are_one(rule, case):
+    loss, stored = estimate(rule, *case, credit="to-go", discount=0.9)
+    for credit, options in (("replay", {}), ("trace", {}), ("window", {"window": STEPS})):
+        again, grads = estimate(rule, *case, credit=credit, discount=0.9, **options)
+        assert helpers.distance(grads, stored) < 1e-10, credit
+        assert float(again) == pytest.approx(float(loss), rel=1e-12)
+    short = estimate(rule, *case, credit="window", window=5, discount=0.9)[1]
+    assert helpers.distance(short, stored) > 1e-4  # negative control
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_stored_replayed_traced_and_windowed_are_one(rule, case):
+    all_are_one(rule, case)
+
+
+def test_so_they_are_in_a_stack_with_hidden_state(deep):
+    all_are_one("node", deep)
+
+
+@pytest.mark.parametrize("difference", ["antithetic", "noisy", "linearised"])
+@pytest.mark.parametrize("rule", ["node", "innovation"])
+def test_replay_of_other_differences(rule, difference, case):
+    stored = estimate(rule, *case, credit="to-go", difference=difference)[1]
+    assert helpers.distance(estimate(rule, *case, credit="replay", difference=difference)[1], stored) < 1e-10
+
+
+@pytest.mark.parametrize("noise", ["scaled", "correlated"])
+def test_noise_with_a_state_replays_too(noise, case):
+    stored = estimate("node", *case, credit="to-go", noise=noise)[1]
+    assert helpers.distance(estimate("node", *case, credit="replay", noise=noise)[1], stored) < 1e-10
+
+
+def test_replay_refuses_noise_that_cannot_be_drawn_again():
+    class Device(Rademacher):
+        replayable = False
+
+    with pytest.raises(ArgumentError, match="cannot be drawn again"):
+        px.RULES["innovation"](credit="replay", noise=Device())
+    px.RULES["innovation"](credit="to-go", noise=Device())
+
+
+@pytest.mark.parametrize(("rule", "passes"), [("node", 4), ("activity", 6)])
+def test_replay_is_paid_for(rule, passes):
+    assert px.RULES[rule](credit="replay", samples=2).passes() == passes
+
+
+def memory(credit, steps, **options):
+    net = px.Network((px.cells.Tanh(2, 64, key=jr.key(0)), px.cells.Readout(64, 1, key=jr.key(1))))
+    xs, ys = (jax.ShapeDtypeStruct((steps, 8, w), net.layers[0].W.dtype) for w in (2, 1))
+    run = helpers.fresh(px.RULES["node"](credit=credit, **options), helpers.mse)
+    made = jax.jit(lambda net, xs, ys, key: run(net, xs, ys, key)).lower(net, xs, ys, jr.key(0)).compile()
+    return made.memory_analysis().temp_size_in_bytes
+
+
+def test_replay_and_trace_save_memory():
+    """Replay keeps a few scalars per step and example, a trace nothing; stored credit keeps every unit's
+    signal.
+    """
+    grown = {credit: memory(credit, 4096) - memory(credit, 1024) for credit in ("to-go", "replay", "trace")}
+    scalars = 3072 * 8 * 8
+    assert grown["replay"] < 6 * scalars
+    assert grown["trace"] < scalars
+    assert grown["to-go"] > 64 * scalars
+
+
+@pytest.mark.parametrize("every", [1, 5])
+def test_traces_online_are_the_sequence_estimate(every):
+    """With weights that stay, online updates sum to the gradient of the sequence."""
+    import optax
+
+    net, (xs, ys) = helpers.network(px.cells.Tanh, n=3), helpers.data(steps=20, batch=1)
+    rule = px.RULES["node"](sigma=1e-3, credit="trace", discount=0.8)
+    seen = []
+
+    def note(updates, state, params=None):
+        return jax.tree.map(jnp.zeros_like, updates), jax.tree.map(jnp.add, state, updates)
+
+    optimiser = optax.GradientTransformation(lambda p: jax.tree.map(jnp.zeros_like, p), note)
+    init, run = px.online(rule, helpers.mse, optimiser, every)
+    stream = init(net, xs[0], ys[0], jr.key(3))
+    seen = run(stream, xs, ys)[0].opt
+    want = helpers.fresh(rule, helpers.mse)(net, xs, ys, jr.key(3))[1]
+    assert helpers.distance(jax.tree.map(lambda g: g * every / 20, seen), want) < 1e-10
+
+
+def test_weights_take_no_traces():
+    for credit in ("trace", "replay"):
+        with pytest.raises(ArgumentError, match="noise in pre-activations"):
+            px.RULES["weight"](credit=credit, hold_steps=1)
+
+
+@pytest.mark.parametrize("cell", ["Tanh", "GRU"])
+def test_linearised_differences_are_unbiased(cell):
+    net = helpers.network(getattr(px.cells, cell), n=1)
+    xs, ys = helpers.data(batch=1)
+    make = lambda noise: px.RULES["node"](sigma=1e-5, credit="to-go", difference="linearised", noise=noise)
+    got = helpers.averaged(make, helpers.node_patterns(net, helpers.T), net, xs, ys)
+    assert helpers.distance(got, px.bptt(helpers.mse)(net, xs, ys, None)[1]) < 1e-8
+
+
+def test_linearised_differences_live_where_the_loss_is_small():
+    """Near a perfect output in float32, differences of losses drown in the curvature; <dL/dy, dy> does
+    not.
+    """
+    net, (xs, _) = helpers.network(px.cells.Tanh, n=4), helpers.data(steps=8, batch=4)
+    ys = px.forward(net, xs) + 1e-4
+    want = px.bptt(helpers.mse)(net, xs, ys, None)[1]
+
+    def miss(difference):
+        rule = px.RULES["node"](sigma=1e-2, samples=256, credit="to-go", difference=difference)
+        return helpers.distance(helpers.fresh(rule, helpers.mse)(net, xs, ys, jr.key(0))[1], want)
+
+    assert miss("linearised") < 0.5 < 3 < miss("one-sided")
+
+
+def test_linearised_differences_say_what_they_are_told():
+    assert px.RULES["node"](difference="linearised").told() == ("score", "output error")
+    assert px.RULES["node"]().told() == ("score",)
+
+
+@pytest.mark.parametrize("rule", ["node", "innovation"])
+def test_restarted_noise_is_the_cut_gradient_with_less_variance(rule):
+    net, (xs, ys) = helpers.network(px.cells.Tanh, n=2), helpers.data(batch=1)
+    cut = px.truncated_bptt(helpers.mse, 1)(net, xs, ys, None)[1]
+    longer, (more, goals) = helpers.network(px.cells.Tanh, n=6), helpers.data(steps=16, batch=1)
+    spread = {}
+    for state in ("free", "restarted"):
+        make = lambda noise, state=state: px.RULES[rule](sigma=1e-5, noisy_state=state, noise=noise)
+        patterns = helpers.node_patterns(net, helpers.T)
+        assert helpers.distance(helpers.averaged(make, patterns, net, xs, ys), cut) < 1e-8, state
+        run = helpers.fresh(make("rademacher"), helpers.mse)
+        each = jax.jit(jax.vmap(lambda key, run=run: run(longer, more, goals, key)[1]))(
+            jr.split(jr.key(0), 1000)
+        )
+        spread[state] = sum(float(jnp.var(g, 0).sum()) for g in jax.tree.leaves(each))
+    assert spread["restarted"] < 0.9 * spread["free"]
+
+
+@pytest.mark.parametrize("options", [{"credit": "to-go"}, {"difference": "noisy"}])
+def test_restarting_needs_a_clean_row_and_same_step_credit(options):
+    with pytest.raises(ArgumentError, match="restart"):
+        px.RULES["node"](noisy_state="restarted", **options)
+
+
+@pytest.mark.parametrize("rule", ["node", "weight"])
+@pytest.mark.parametrize("difference", ["one-sided", "antithetic", "noisy"])
+def test_rows_share_everything_but_their_noise(rule, difference):
+    """Common random numbers: without noise, no difference is left."""
+    net, (xs, ys) = helpers.network(px.cells.GRU, n=2), helpers.data()
+    silent = px.RULES[rule](difference=difference, noise=lambda key, shape, dtype: jnp.zeros(shape, dtype))
+    assert not any(
+        g.any() for g in jax.tree.leaves(helpers.fresh(silent, helpers.mse)(net, xs, ys, jr.key(0))[1])
+    )
+
+
+@pytest.mark.parametrize("rule", ["node", "weight", "guided"])
+def test_variance_falls_as_one_over_samples(rule):
+    """Slope -1 in log variance against log K, to 15 %."""
+    net, (xs, ys) = helpers.network(px.cells.Tanh, n=2), helpers.data(batch=1)
+    options = {} if rule == "weight" else {"credit": "to-go"}
+    options |= {"guess_by": "random"} if rule == "guided" else {}
+
+    def spread(samples):
+        made = px.RULES[rule](sigma=1e-4, samples=samples, **options)
+        run = jax.jit(jax.vmap(lambda key: helpers.fresh(made, helpers.mse)(net, xs, ys, key)[1]))
+        return sum(jnp.var(g, 0).sum() for g in jax.tree.leaves(run(jr.split(jr.key(samples), 2000))))
+
+    slope = jnp.log(spread(16) / spread(1)) / jnp.log(16.0)
+    assert float(slope) == pytest.approx(-1, abs=0.15)

@@ -1,0 +1,97 @@
+"""Low-rank shifts of the weights, never multiplied out: the same numbers as if they were."""
+
+import helpers
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import pytest
+from jaxtyping import Array
+
+import perturbax as px
+from perturbax.rules import evolution
+from perturbax.rules.evolution.low_rank import reads
+
+CELLS = [cell for name, cell in px.CELLS.items() if name != "readout"]
+
+
+class Squashing(px.cells.Tanh):
+    """Linear in its weights, not in what it reads."""
+
+    def drive(self, z, r):
+        return super().drive(jnp.tanh(z), r)
+
+
+class Masked(px.cells.Tanh):
+    """Weights behind a fixed mask."""
+
+    mask: px.Fixed
+
+    def __init__(self, n_in, n, *, key):
+        super().__init__(n_in, n, key=key)
+        self.mask = px.Fixed(jnp.tri(n))
+
+    def drive(self, z, r):
+        return z @ self.W + r @ (self.mask.value * self.U) + self.b
+
+
+class Twice(px.Layer):
+    """Two matrices read the same input, and the readout of a gate the other."""
+
+    W: Array
+    V: Array
+    U: Array
+
+    def __init__(self, n_in, n, *, key):
+        a, b, c = jr.split(key, 3)
+        self.W, self.V, self.U = jr.normal(a, (n_in, n)), jr.normal(b, (n_in, n)), jr.normal(c, (n, 2 * n))
+
+    def start(self):
+        return (), jnp.zeros(self.W.shape[-1])
+
+    def drive(self, z, r):
+        return jnp.concatenate([z @ self.W, z @ self.V]) + r @ self.U
+
+    def advance(self, h, a):
+        one, two = jnp.split(a, 2)
+        return (), jnp.tanh(one) * jax.nn.sigmoid(two)
+
+
+def estimate(net, xs, ys, **options):
+    rule = px.RULES["evolution"](population=4, sigma=0.3, **options)
+    return helpers.fresh(rule, helpers.mse)(net, xs, ys, jr.key(4))
+
+
+@pytest.mark.parametrize(("decor", "rank"), [("off", 1), ("hidden+input", 2)])
+@pytest.mark.parametrize("cell", [*CELLS, Twice], ids=lambda c: c.__name__)
+def test_the_same_as_multiplied_out(cell, decor, rank, x64, monkeypatch):
+    net = helpers.network(cell, n_in=2, n=2, depth=2).decorrelated(decor, 2)
+    xs, ys = helpers.data(n_in=2)
+    loss, grads = estimate(net, xs, ys, rank=rank)
+    monkeypatch.setattr(evolution, "reads", lambda *args: None)
+    slow, full = estimate(net, xs, ys, rank=rank)
+    assert helpers.distance(grads, full) < 1e-12
+    assert float(loss) == pytest.approx(float(slow), rel=1e-12)
+
+
+def test_what_layers_read():
+    z, r = jnp.zeros(3), jnp.zeros(3)  # of one length: shapes alone do not tell
+    assert reads(px.cells.Tanh(3, 3, key=jr.key(0)), z, r) == ("z", "r")
+    assert reads(px.cells.GRU(3, 3, key=jr.key(0)), z, r) == ("z", "r", "-")
+    assert reads(Twice(3, 3, key=jr.key(0)), z, r) == ("z", "z", "r")
+    assert reads(px.cells.Dense(3, 3, key=jr.key(0)), z, r) == ("z",)
+    for cell in (Squashing, Masked):
+        assert reads(cell(3, 3, key=jr.key(0)), z, r) is None
+
+
+def test_no_population_of_weight_matrices_exists():
+    """Compiled, a population of 64 networks takes less memory than eight copies of the weights."""
+    net = helpers.network(px.cells.Tanh, n=256)
+    xs, ys = helpers.data(steps=4, batch=1)
+
+    def memory(rank):
+        rule = px.RULES["evolution"](population=64, rank=rank)
+        run = jax.jit(helpers.fresh(rule, helpers.mse)).lower(net, xs, ys, jr.key(0)).compile()
+        return run.memory_analysis().temp_size_in_bytes
+
+    weights = sum(w.nbytes for w in jax.tree.leaves(px.weights(net)))
+    assert memory(1) < 8 * weights < 32 * weights < memory(0)

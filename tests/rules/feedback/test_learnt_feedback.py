@@ -1,0 +1,197 @@
+"""Guessed gradients: unbiased whatever the guess, exact where the mirrors are, and of what was learnt from
+noise.
+"""
+
+from typing import NamedTuple
+
+import helpers
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import perturbax as px
+from perturbax.errors import ArgumentError
+from perturbax.rules.feedback.base import gains
+
+CASES = {
+    "tanh": (px.cells.Tanh, {"n": 2}, 3),
+    "gru": (px.cells.GRU, {"n": 1}, 3),
+    "two tanh": (px.cells.Tanh, {"n": 1, "depth": 2}, 3),
+}
+
+
+class Case(NamedTuple):
+    net: px.Network
+    xs: jax.Array
+    ys: jax.Array
+    exact: px.Network
+
+
+def case(cell, options, steps=8, batch=8):
+    net, (xs, ys) = helpers.network(cell, scale=0.6, **options), helpers.data(steps=steps, batch=batch)
+    return Case(net, xs, ys, px.bptt(helpers.mse)(net, xs, ys, None)[1])
+
+
+def learnt(rule, c, sequences):
+    """What the rule knows after watching noise in one fixed network, and its next estimate."""
+    once = lambda i, kept: rule.learner(helpers.mse)(kept, c.net, c.xs, c.ys, jr.fold_in(jr.key(0), i))
+    watch = lambda kept: jax.lax.fori_loop(0, sequences, lambda i, kept: once(i, kept)[0], kept)
+    kept = jax.jit(watch)(rule.begin(c.net, c.xs[0]))
+    return kept, jax.jit(lambda kept: once(sequences, kept)[2])(kept)
+
+
+def step(rule, kept, net, xs, ys):
+    """One sequence, compiled."""
+    return jax.jit(lambda *given: rule.learner(helpers.mse)(*given, jr.key(0)))(kept, net, xs, ys)
+
+
+@pytest.mark.parametrize("by", ["none", "random", "feedback", "mirror"])
+@pytest.mark.parametrize("name", CASES)
+def test_guided_is_unbiased_for_any_guess(x64, name, by):
+    cell, options, steps = CASES[name]
+    c = case(cell, options, steps, 1)
+    table = helpers.node_patterns(c.net, steps)
+    rule = px.RULES["guided"](sigma=1e-5, guess_by=by)
+    known = rule.begin(c.net, c.xs[0])[1]
+    known = jax.tree.map(lambda k: k + 0.5 * jr.normal(jr.key(1), k.shape), known)  # a guess of no sense
+
+    def mean(rule_class, **fields):
+        @jax.jit
+        @jax.vmap
+        def one(table):
+            made = px.RULES[rule_class](sigma=1e-5, noise=helpers.Recorded(table), **fields)
+            kept = (made.begin(c.net, c.xs[0])[0], known)
+            return made.learner(helpers.mse)(kept, c.net, c.xs, c.ys, jr.key(0))[2]
+
+        return jax.tree.map(lambda g: g.mean(0), one(table))
+
+    assert helpers.distance(mean("guided", guess_by=by), c.exact) < 1e-8
+    if by in ("feedback", "mirror"):  # negative control: the guess alone is far off
+        still = {"rate": 1e-6, "fits": 1} if by == "mirror" else {}
+        assert helpers.distance(mean(by, lam=0.0, **still), c.exact) > 1e-2
+
+
+@pytest.mark.parametrize("cell", ["Tanh", "Leaky", "GRU"])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_mirror_becomes_bptt(x64, cell, depth):
+    """Learnt from noise alone, the backward recursion is the exact gradient for every cell and depth."""
+    c = case(getattr(px.cells, cell), {"n": 3, "depth": depth})
+    unlearnt = px.RULES["mirror"](sigma=1e-5, rate=1e-3, fits=1)
+    assert helpers.distance(learnt(unlearnt, c, 0)[1], c.exact) > 1e-2  # not before it has learnt
+    assert helpers.distance(learnt(px.RULES["mirror"](sigma=1e-5), c, 200)[1], c.exact) < 1e-7
+
+
+def test_mirror_sees_through_decorrelation(x64):
+    c = case(px.cells.Tanh, {"n": 3})
+    net = c.net.decorrelated("hidden", 1)
+    net = px.Network(net.layers, [None, px.Fixed(jnp.eye(3) + 0.2 * jr.normal(jr.key(0), (3, 3)))])
+    c = Case(net, c.xs, c.ys, px.bptt(helpers.mse)(net, c.xs, c.ys, None)[1])
+    assert helpers.distance(learnt(px.RULES["mirror"](sigma=1e-5), c, 200)[1], c.exact) < 1e-7
+
+
+@pytest.mark.parametrize("fit_to", ["outputs", "score"])
+def test_feedback_learns_the_lagged_gradient(x64, fit_to):
+    """In a nearly linear network the lag map exists: the guess alone comes close to the exact gradient."""
+    c = case(px.cells.Tanh, {"n": 4}, steps=6, batch=64)
+    c = Case(jax.tree.map(lambda w: 0.3 * w, c.net), c.xs, c.ys, c.exact)
+    c = c._replace(exact=px.bptt(helpers.mse)(c.net, c.xs, c.ys, None)[1])
+    rule = px.RULES["feedback"](sigma=1e-5, lam=0.0, penalty=0.0, lags=6, gate=False, fit_to=fit_to)
+    kept, grads = learnt(rule, c, 150)
+    assert helpers.distance(grads.layers[0], c.exact.layers[0]) < 0.1
+    assert helpers.distance(learnt(rule, c, 0)[1].layers[0], c.exact.layers[0]) > 0.5
+    if fit_to == "outputs":
+        assert float(kept[1].explained) > 0.95
+        assert float(rule.weight(kept[1])) == 0.0  # nothing left to correct
+
+
+def test_feedback_without_knowledge_is_node_perturbation(x64):
+    """With M = 0, lam 1 and no penalty, hidden layers learn by node perturbation and the readout by its
+    error.
+    """
+    c = case(px.cells.Tanh, {"n": 3})
+    kept = px.RULES["feedback"]().begin(c.net, c.xs[0])
+    feedback = step(px.RULES["feedback"](lam=1.0, penalty=0.0), kept, c.net, c.xs, c.ys)[2]
+    none = px.RULES["guided"](guess_by="none")
+    guided = step(none, none.begin(c.net, c.xs[0]), c.net, c.xs, c.ys)[2]
+    assert helpers.distance(feedback, guided) < 1e-12
+
+
+def test_penalty_is_local_activity(x64):
+    c = case(px.cells.Tanh, {"n": 3})
+    with_it, without = (
+        step(
+            px.RULES["feedback"](penalty=p), px.RULES["feedback"]().begin(c.net, c.xs[0]), c.net, c.xs, c.ys
+        )[2]
+        for p in (0.1, 0.0)
+    )
+
+    def activity(some):
+        net = px.join(some, px.split(c.net)[1])
+        _, ys, sites = jax.vmap(net.step, in_axes=(0, 0))(before, c.xs)
+        return 0.1 / 2 * jnp.sum(jnp.tanh(sites[0].a) ** 2) / (len(c.xs) * c.xs.shape[1])
+
+    before = jax.lax.scan(lambda s, x: (c.net.step(s, x)[0], s), c.net.start(c.xs.shape[1]), c.xs)[1]
+    want = jax.grad(activity)(px.weights(c.net))
+    got = jax.tree.map(jnp.subtract, with_it, without)
+    assert helpers.distance(got.layers[0], want.layers[0]) < 1e-8
+
+
+def test_gains_are_the_slopes_of_the_neurons(x64):
+    c = case(px.cells.Tanh, {"n": 3, "depth": 2})
+
+    @jax.jit
+    def measured(net):
+        seen = px.RULES["mirror"]().watch(net, (), c.xs, c.ys, helpers.mse, jr.key(0))[1]
+        return gains(net, seen), seen.y[:-1]
+
+    for psi, y in zip(*measured(c.net), strict=True):
+        np.testing.assert_allclose(psi, 1 - y**2, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["feedback", "mirror", "guided"])
+def test_no_derivative_of_the_dynamics(name):
+    """Neurons whose derivative is an error can still be trained."""
+
+    @jax.custom_jvp
+    def spike(a):
+        return jnp.tanh(3 * a)
+
+    @spike.defjvp
+    def _refuse(primals, tangents):
+        raise TypeError("differentiated")
+
+    class Sealed(px.cells.Tanh):
+        def advance(self, h, a):
+            return (), spike(a)
+
+    net, (xs, ys) = helpers.network(Sealed, n=3), helpers.data()
+    rule = px.RULES[name]()
+    grads = jax.jit(lambda net: helpers.fresh(rule, helpers.mse)(net, xs, ys, jr.key(0))[1])(net)
+    assert all(bool(g.any()) for g in jax.tree.leaves(grads.layers[-1]))
+    with pytest.raises(TypeError, match="differentiated"):
+        px.bptt(helpers.mse)(net, xs, ys, None)
+
+
+def test_the_fit_survives_what_is_not_finite():
+    c = case(px.cells.Tanh, {"n": 3})
+    for name in ("feedback", "mirror"):
+        rule = px.RULES[name]()
+        kept, _ = learnt(rule, c, 3)
+        bad = step(rule, kept, c.net, c.xs, c.ys * jnp.inf)[0]
+        broken = step(rule, kept, jax.tree.map(lambda w: w * jnp.nan, c.net), c.xs, c.ys)[0]
+        for after in (bad, broken):
+            assert all(bool(jnp.isfinite(v).all()) for v in jax.tree.leaves(after))
+
+
+def test_refusals():
+    with pytest.raises(ArgumentError, match="to-go"):
+        px.RULES["mirror"](credit="window")
+    with pytest.raises(ArgumentError, match="guess_by"):
+        px.RULES["guided"](guess_by="gradient")
+    net = px.Network((px.cells.Tanh(1, 3, key=jr.key(0)), px.cells.GRU(3, 1, key=jr.key(1))))
+    with pytest.raises(ArgumentError, match="linear readout"):
+        px.RULES["mirror"]().begin(net, jnp.ones((2, 1)))
+    with pytest.raises(ArgumentError, match="online"):
+        px.online(px.RULES["feedback"](), helpers.mse, None)

@@ -1,0 +1,430 @@
+"""What only windows, signs, rings and feedback weights can show of the rules that carry influence forward."""
+
+import itertools
+
+import equinox as eqx
+import helpers
+import helpers as ref
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+import pytest
+
+import perturbax as px
+from perturbax.analysis.compatibility import tiny as stack
+from perturbax.errors import LayerError
+from perturbax.learning.sequence import improve
+from perturbax.rules import RULES
+from perturbax.rules.rtrl.kf_rtrl import KFRTRL
+from perturbax.rules.rtrl.uoro import UORO
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+def strong(net, scale=0.8, seed=3):
+    some, rest = px.split(net)
+    leaves, tree = jax.tree.flatten(some)
+    keys = jr.split(jr.key(seed), len(leaves))
+    return px.join(tree.unflatten([scale * jr.normal(k, w.shape, float) for k, w in zip(keys, leaves)]), rest)  # noqa: B905
+
+
+def estimate(rule, net, xs, ys, key=0):
+    return jax.jit(helpers.fresh(rule, helpers.mse))(net, xs, ys, jr.key(key))[1]
+
+
+class Signs:
+    """Noise from a table `(T, ...)` instead of keys."""
+
+    table: object = None
+
+    def draw(self, net, carry, xs, keys):
+        return carry, self.table
+
+
+class SignedUORO(Signs, UORO):
+    table: object = eqx.field(default=None)
+
+
+class SignedKF(Signs, KFRTRL):
+    table: object = eqx.field(default=None)
+
+
+@pytest.mark.parametrize(
+    ("cell", "options"),
+    [
+        ("tanh", {"n": 2}),
+        ("gru", {"n": 1}),
+        ("lstm", {"n": 1}),
+        ("lif", {"n": 2}),
+        ("tanh", {"n": 1, "depth": 2}),
+    ],
+)
+def test_uoro_over_all_signs(cell, options):
+    """The mean over every sign pattern is the gradient: no sampling error. A single pattern is not."""
+    net = strong(stack(cell, n_in=1, n_out=1, **options), 1.2)
+    xs, ys = helpers.data(steps=4, batch=1)
+    width = jax.eval_shape(lambda: RULES["uoro"]().init(net, 1, jr.key(0))[1]).shape[1]
+    signs = np.array(list(itertools.product((-1.0, 1.0), repeat=3 * width))).reshape(-1, 3, 1, width)
+    signs = np.concatenate(
+        [signs, np.ones((len(signs), 1, 1, width))], 1
+    )  # the last step's signs meet no error
+    run = jax.jit(
+        jax.vmap(lambda t: helpers.fresh(SignedUORO(table=t), helpers.mse)(net, xs, ys, jr.key(0))[1])
+    )
+    every, full = run(jnp.asarray(signs)), px.bptt(helpers.mse)(net, xs, ys)[1]
+    assert helpers.distance(jax.tree.map(lambda g: g.mean(0), every), full) < 1e-10
+    assert helpers.distance(jax.tree.map(lambda g: g[0], every), full) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("cell", "options"),
+    [
+        ("tanh", {"n": 2}),
+        ("gru", {"n": 2}),
+        ("lru", {"n": 2}),
+        ("sparse-tanh", {"n": 3, "sparsity": 0.4}),
+    ],
+)
+def test_kf_rtrl_over_all_signs(cell, options):
+    net = strong(stack(cell, n_in=1, n_out=1, **options))
+    xs, ys = helpers.data(steps=4, batch=1)
+    signs = np.array(list(itertools.product((-1.0, 1.0), repeat=6))).reshape(-1, 3, 2)
+    table = np.ones((len(signs), 4, 2, 2, 1))
+    table[:, :3, 0, :, 0] = signs
+    run = jax.jit(
+        jax.vmap(lambda t: helpers.fresh(SignedKF(table=t), helpers.mse)(net, xs, ys, jr.key(0))[1])
+    )
+    every, full = run(jnp.asarray(table)), px.bptt(helpers.mse)(net, xs, ys)[1]
+    assert helpers.distance(jax.tree.map(lambda g: g.mean(0), every), full) < 1e-10
+    assert helpers.distance(jax.tree.map(lambda g: g[0], every), full) > 1e-4
+
+
+@pytest.mark.parametrize("rule", ["uoro", "kf-rtrl"])
+def test_noise_is_apart_for_examples_layers_and_steps(rule):
+    """The same key for every leaf or example would leave their estimates correlated."""
+    net = stack("tanh", depth=2)
+    made = RULES[rule]()
+    carry = made.recall(made.init(net, 3, jr.key(0)), made.begin(net, jnp.zeros((3, 2))))
+    keys = jr.split(jr.key(1), 500)
+    noise = np.asarray(made.draw(net, carry, jnp.zeros((500, 3, 2)), keys)[1]).reshape(500, -1)
+    corr = np.corrcoef(noise.T) - np.eye(noise.shape[1])
+    assert np.abs(corr).max() < 5 / 500**0.5
+    assert np.abs(np.mean(noise[1:] * noise[:-1])) < 0.05
+
+
+@pytest.mark.parametrize("rule", ["rtrl", "snap", "e-prop", "m-order"])
+def test_windows_reach_behind_their_start(rule):
+    """A window's gradient is that of its own losses through all of the past (RTRL), not of a window cut
+    off.
+    """
+    net, (xs, ys) = strong(stack("gru")), helpers.data(2, 2, steps=6, batch=2)
+    made = RULES[rule]()
+
+    def window(a, b):
+        """Gradients that the steps a <= t < b add, the state and the traces coming from step 0."""
+        learn = jax.jit(helpers.fresh(made, lambda y, t: helpers.mse(y, t[:, :2]) * t[:, 2]))
+        on = jnp.broadcast_to(
+            ((jnp.arange(6) >= a) & (jnp.arange(6) < b)).astype(float)[:, None, None], (6, 2, 1)
+        )
+        return learn(net, xs, jnp.concatenate([ys, on], -1), jr.key(0))[1]
+
+    # The same from the steps themselves, by hand.
+    carry, total = made.recall(made.init(net, 2, jr.key(0)), made.begin(net, xs[0])), px.weights(net)
+    total = jax.tree.map(jnp.zeros_like, total)
+    for t in range(6):
+        carry, e = made.step(net, carry, xs[t], lambda y, t=t: helpers.mse(y, ys[t]), jr.key(0))
+        if t >= 3:
+            parts = e.parts.outer._replace(
+                sites=jax.tree.map(lambda s: s[None], e.parts.outer.sites),
+                signal=tuple(s[None] for s in e.parts.outer.signal),
+            )
+            total = jax.tree.map(
+                lambda g, a, b: g + (a + b) / 12, total, parts.settle(net, None), e.parts.direct
+            )
+    assert helpers.distance(window(3, 6), total) < 1e-12
+
+    def late(some):
+        def body(state, now):
+            state, y, _ = px.join(some, px.split(net)[1]).step(state, now[0])
+            return state, helpers.mse(y, now[1]).mean()
+
+        return jax.lax.scan(body, net.start(2), (xs, ys))[1][3:].sum() / 6
+
+    exact = jax.grad(late)(px.weights(net))
+    far = helpers.distance(total, exact)
+    assert far < 1e-10 if rule == "rtrl" else far > 1e-4
+
+
+def test_snap_falls_to_zero_on_a_ring_and_a_transposed_wiring_does_not():
+    class Backwards(px.cells.Tanh):
+        def wiring(self):
+            return super().wiring().T
+
+    xs, ys = helpers.data(2, 2, steps=6, batch=2)
+    far = {}
+    for cell in (px.cells.Tanh, Backwards):
+        layer = cell(2, 5, key=jr.key(0), sparsity=0.8, pattern="ring")
+        net = strong(px.Network((layer, px.cells.Readout(5, 2, key=jr.key(1)))), 1.0)
+        full = px.bptt(helpers.mse)(net, xs, ys)[1]
+        far[cell] = [helpers.distance(estimate(RULES["snap"](n=n), net, xs, ys), full) for n in range(1, 6)]
+    ring = far[px.cells.Tanh]
+    assert all(b < a for a, b in itertools.pairwise(ring))
+    assert ring[0] > 1e-2
+    assert ring[-1] < 1e-10
+    assert far[Backwards][-2] > 10 * ring[-2]
+
+
+def test_sparse_traces_are_small():
+    """The point of SnAp: what is kept per weight is what is reached, not the layer; RTRL of lru is O(p)."""
+    ring = px.cells.Tanh(2, 32, key=jr.key(0), sparsity=31 / 32, pattern="ring")
+    net = px.Network((ring, px.cells.Readout(32, 1, key=jr.key(1))))
+    size = lambda rule, net: sum(
+        v.size for v in jax.tree.leaves(jax.eval_shape(lambda: rule.init(net, 1, jr.key(0))))
+    )
+    weights = sum(w.size for w in jax.tree.leaves(px.weights(net.layers[0])))
+    for n in (1, 2, 3):
+        assert size(RULES["snap"](n=n), net) <= n * weights + 100
+    assert size(RULES["rtrl"](), net) >= 32 * weights
+    lru = px.Network((px.cells.LRU(2, 32, key=jr.key(0)), px.cells.Readout(64, 1, key=jr.key(1))))
+    weights = sum(w.size for w in jax.tree.leaves(px.weights(lru.layers[0])))
+    assert size(RULES["rtrl"](), lru) <= 2 * weights + 200
+
+
+def test_random_feedback_is_what_it_says():
+    """E-prop with feedback B is the gradient of <B error, y>, error constant, with every r constant."""
+    net, (xs, ys) = strong(stack("leaky")), helpers.data(2, 2, steps=5, batch=2)
+    made = RULES["e-prop"](feedback="random")
+    B = made.recall(made.init(net, 2, jr.split(jr.key(0))[0]), made.begin(net, xs[0]))[2].B[0]
+    error = lambda y, t: 2 * (y - t) / y.shape[-1]
+    some, rest = px.split(net)
+
+    def taught(some):
+        def body(state, now):
+            (h, r), last = state
+            state, y, sites = px.join(some, rest).step(((h, ref.stop(r)), last), now[0])
+            return state, jnp.sum(ref.stop(error(y, now[1]) @ B.T) * state[0][1], -1).mean()
+
+        return jax.lax.scan(body, net.start(2), (xs, ys))[1].mean()
+
+    got = estimate(made, net, xs, ys)
+    assert helpers.distance(got.layers[0], jax.grad(taught)(some).layers[0]) < 1e-10
+    assert helpers.distance(got.layers[1], px.bptt(helpers.mse)(net, xs, ys)[1].layers[1]) < 1e-10
+    symmetric = estimate(RULES["e-prop"](), net, xs, ys)
+    assert helpers.distance(got.layers[0], symmetric.layers[0]) > 1e-2
+
+
+@pytest.mark.parametrize("feedback", ["adaptive", "random"])
+def test_adaptive_feedback_aligns_with_the_readout(feedback):
+    """B - W^T shrinks by exactly 1 - decay with every update; random feedback never follows."""
+    net, (xs, ys) = strong(stack("leaky")), helpers.data(2, 2, steps=5, batch=2)
+    made, optimiser = RULES["e-prop"](feedback=feedback, decay=0.1), optax.adam(1e-2)
+    learn, kept = jax.jit(made.learner(helpers.mse)), made.begin(net, xs[0])
+    opt, apart = optimiser.init(px.weights(net)), []
+    for i in range(5):
+        kept, _, grads = learn(kept, net, xs, ys, jr.key(i))
+        apart.append(kept.B[0] - net.layers[-1].W)
+        net, opt = improve(net, optimiser, opt, grads, made)
+    for before, after in itertools.pairwise(apart):
+        assert (float(jnp.max(jnp.abs(after - 0.9 * before))) < 1e-12) == (feedback == "adaptive")
+    assert float(jnp.max(jnp.abs(apart[0]))) > 0.1
+
+
+def test_feedback_weights_last_over_sequences_and_differ_between_keys():
+    net, (xs, ys) = strong(stack("leaky")), helpers.data(2, 2, steps=3, batch=2)
+    made = RULES["rflo"]()
+    learn, kept = jax.jit(made.learner(helpers.mse)), made.begin(net, xs[0])
+    first = learn(kept, net, xs, ys, jr.key(0))[0]
+    again = learn(first, net, xs, ys, jr.key(1))[0]
+    other = learn(kept, net, xs, ys, jr.key(1))[0]
+    assert jnp.array_equal(first.B[0], again.B[0])
+    assert not jnp.array_equal(first.B[0], other.B[0])
+
+
+def test_dsf_is_exact_where_units_only_decay():
+    class Decaying(px.Layer):
+        W: jax.Array
+        lam: px.Fixed
+
+        def start(self):
+            return jnp.zeros(3), jnp.zeros(3)
+
+        def drive(self, z, r):
+            return z @ self.W
+
+        def advance(self, h, a):
+            h = self.lam.value * h + a
+            return h, h
+
+    lam = jnp.array([0.3, 0.8, -0.5])
+    readout = px.cells.Readout(3, 2, key=jr.key(1))
+    net = px.Network((Decaying(jr.normal(jr.key(0), (2, 3)), px.Fixed(lam)), readout))
+    xs, ys = helpers.data(2, 2, steps=6, batch=2)
+    full = px.bptt(helpers.mse)(net, xs, ys)[1]
+    assert helpers.distance(estimate(RULES["dsf"](decay=lam), net, xs, ys), full) < 1e-12
+    assert helpers.distance(estimate(RULES["dsf"](decay=0.5), net, xs, ys), full) > 1e-2
+
+
+def test_lra_against_targets_by_hand():
+    """Two inner steps, rate 0.5, clipped: targets are constants in the local losses, as is the state
+    before.
+    """
+    net, (xs, ys) = strong(stack("tanh")), helpers.data(2, 2, steps=4, batch=1)
+    some, rest = px.split(net)
+    hidden = lambda some, r, x: px.join(some, rest).step((((), r), net.start(1)[1]), x)
+    states = [net.start(1)[0][1]]
+    for x in xs:
+        states.append(hidden(some, states[-1], x)[0][0][1])
+    aim, total = states[-1], jax.tree.map(jnp.zeros_like, some)
+    for t in reversed(range(4)):
+
+        def local(some, r, t=t, aim=aim):
+            after, y, _ = hidden(some, r, xs[t])
+            return jnp.sum((after[0][1] - ref.stop(aim)) ** 2) / 2 + helpers.mse(y, ys[t]).sum()
+
+        total = jax.tree.map(jnp.add, total, jax.grad(local)(some, ref.stop(states[t])))
+        moved = states[t]
+        for _ in range(2):
+            g = jax.grad(local, 1)(some, moved)
+            moved = moved - 0.5 * g * jnp.minimum(1.0, 0.3 / jnp.linalg.norm(g))
+        aim = moved
+    got = estimate(RULES["lra"](rate=0.5, inner=2, clip=0.3), net, xs, ys)
+    assert helpers.distance(got, jax.tree.map(lambda g: g / 4, total)) < 1e-12
+    assert helpers.distance(got, px.bptt(helpers.mse)(net, xs, ys)[1]) > 1e-3
+
+
+def test_sltt_in_a_share_of_the_steps():
+    net, (xs, ys) = strong(stack("lif"), 1.6), helpers.data(2, 2, steps=6, batch=1)
+    run = jax.jit(jax.vmap(lambda k: helpers.fresh(RULES["sltt"](share=0.5), helpers.mse)(net, xs, ys, k)[1]))
+    every, whole = run(jr.split(jr.key(0), 4000)), estimate(RULES["sltt"](), net, xs, ys)
+    flat = lambda t: np.concatenate([np.asarray(v).reshape(4000, -1) for v in jax.tree.leaves(t)], 1)
+    want = np.concatenate([np.asarray(v).ravel() for v in jax.tree.leaves(whole)])
+    z = (flat(every).mean(0) - want) / np.maximum(flat(every).std(0) / 4000**0.5, 1e-15)
+    assert np.abs(z[np.abs(want) > 1e-9]).max() < 4.5
+    assert len(np.unique(flat(every)[:, -1])) > 10
+
+
+def test_layers_that_no_trace_fits_are_refused():
+    class Mixing(px.cells.Tanh):
+        unitwise = False
+
+    class Shared(px.cells.Tanh):
+        def drive(self, z, r):
+            return super().drive(z, r) + self.W[0, 0] * jnp.ones_like(self.b)
+
+    xs, ys = helpers.data(2, 2, steps=3, batch=2)
+    for cell, why in ((Mixing, "mixes units"), (Shared, "last axis is their unit")):
+        net = px.Network((cell(2, 3, key=jr.key(0)), px.cells.Readout(3, 2, key=jr.key(1))))
+        with pytest.raises(LayerError, match=why):
+            estimate(RULES["snap"](), net, xs, ys)
+        assert (
+            helpers.distance(estimate(RULES["rtrl"](), net, xs, ys), px.bptt(helpers.mse)(net, xs, ys)[1])
+            < 1e-10
+        )
+
+
+@pytest.mark.parametrize("m", [2, 3])
+def test_orders_between_e_prop_and_rtrl(m):
+    """r -> c r + (1 - c) stop(r) gives every crossing a factor c: order m is the part of its polynomial below
+    c^m.
+    """
+    net, (xs, ys) = strong(stack("gru")), helpers.data(2, 2, steps=5, batch=2)
+    some, rest = px.split(net)
+
+    def at(c):
+        between = lambda state: tuple((h, c * r + (1 - c) * ref.stop(r)) for h, r in state)
+        return jax.grad(lambda some: ref.rolled(px.join(some, rest), xs, ys, between))(some)
+
+    points = jnp.linspace(0.0, 1.0, 5)  # no more than T - 1 = 4 crossings
+    values = jax.tree.map(lambda *g: jnp.stack(g).reshape(5, -1), *(at(c) for c in points))
+    powers = jax.tree.map(lambda v: jnp.linalg.solve(points[:, None] ** jnp.arange(5)[None], v), values)
+    below = jax.tree.map(lambda p, w: p[:m].sum(0).reshape(w.shape), powers, some)
+    got = estimate(RULES["m-order"](m=m), net, xs, ys)
+    assert helpers.distance(got, below) < 1e-10
+    assert helpers.distance(got, estimate(RULES["m-order"](m=m + 1), net, xs, ys)) > 1e-5
+
+
+@pytest.mark.parametrize("rule", ["rtrl", "snap", "uoro", "kf-rtrl", "e-prop", "rflo", "ottt"])
+def test_online_at_rest_adds_up_to_the_sequence(rule):
+    """Updates of size nought, taken every two steps: what they add is the estimate of the whole sequence."""
+    net, (xs, ys) = strong(stack("lif"), 1.6), helpers.data(2, 2, steps=6, batch=2)
+    made, seen = RULES[rule](), []
+    watch = optax.GradientTransformation(
+        lambda w: jax.tree.map(jnp.zeros_like, w),
+        lambda g, total, w=None: (jax.tree.map(jnp.zeros_like, g), jax.tree.map(jnp.add, total, g)),
+    )
+    init, run = px.online(made, helpers.mse, watch, every=2)
+    stream = jax.jit(run)(init(net, xs[0], ys[0], jr.key(0)), xs, ys)[0]
+    seen = jax.tree.map(lambda g: g / 3, stream.opt)
+    assert helpers.distance(seen, estimate(made, net, xs, ys)) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "rtrl",
+        "snap",
+        "m-order",
+        "e-prop",
+        "rflo",
+        "d-rtrl",
+        "uoro",
+        "kf-rtrl",
+        "dsf",
+        "lra",
+        "ottt",
+        "sltt",
+    ],
+)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_networks_keep_their_precision(rule, dtype):
+    """Weights of another precision than JAX's default: gradients come in theirs."""
+    net, (xs, ys) = stack("lif"), helpers.data(2, 2, steps=3, batch=2)
+    some, rest = px.split(net)
+    net = px.join(jax.tree.map(lambda w: w.astype(dtype), some), rest)
+    run = helpers.fresh(RULES[rule](), helpers.mse)
+    grads = jax.eval_shape(run, net, xs.astype(dtype), ys.astype(dtype), jr.key(0))[1]
+    assert {g.dtype for g in jax.tree.leaves(grads)} == {jnp.dtype(dtype)}
+
+
+def test_a_drive_that_bends_its_input_is_refused_by_kf_rtrl():
+    class Bent(px.cells.Tanh):
+        def drive(self, z, r):
+            return super().drive(jnp.tanh(z) ** 2, r)
+
+    net = px.Network((Bent(2, 3, key=jr.key(0)), px.cells.Readout(3, 2, key=jr.key(1))))
+    xs, ys = helpers.data(2, 2, steps=3, batch=2)
+    with pytest.raises(LayerError, match="linear in z and r"):
+        estimate(RULES["kf-rtrl"](), net, xs, ys)
+    assert (
+        helpers.distance(estimate(RULES["rtrl"](), net, xs, ys), px.bptt(helpers.mse)(net, xs, ys)[1]) < 1e-10
+    )
+
+
+def test_a_leaky_readout_behind_normalise_is_refused_by_traces():
+    net = px.Network(stack("lif").layers, normalise=True)
+    xs, ys = helpers.data(2, 2, steps=3, batch=2)
+    with pytest.raises(LayerError, match="kappa of 0"):
+        estimate(RULES["e-prop"](), net, xs, ys)
+
+
+def test_weightless_layers_have_no_traces():
+    class Square(px.Layer):
+        def start(self):
+            return (), jnp.zeros(3)
+
+        def drive(self, z, r):
+            return z
+
+        def advance(self, h, a):
+            return (), a**2
+
+        def wiring(self):
+            return np.zeros((3, 3), bool)
+
+    below = strong(stack("leaky")).layers
+    net = px.Network((below[0], Square(), below[1]))
+    xs, ys = helpers.data(2, 2, steps=4, batch=2)
+    want = jax.jit(lambda: ref.layer_by_layer(net, xs, ys, ref.without_r(net)))()
+    assert helpers.distance(estimate(RULES["e-prop"](), net, xs, ys), want) < 1e-10

@@ -1,0 +1,755 @@
+"""Studies: who works on what, what is kept and repeated, what the ledger says of given numbers, and bad
+input.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import sys
+import threading
+import time
+import types
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from perturbax.cli import reproduce as command
+from perturbax.cli.main import main
+from perturbax.errors import ArgumentError
+from perturbax.experiment.config import Experiment
+from perturbax.study import claims, paper, work, workers
+from perturbax.study.claims import claim
+from perturbax.study.gallery import convergence
+from perturbax.study.jobs import Job, Measure, Study, searched
+from perturbax.study.ledger import FAILS, HOLDS, OPEN, PARTLY, WIDE, ledger
+from perturbax.study.page import write_page
+from perturbax.study.results import Results, gap, halfway, lowest_by, reached
+
+DEAD = 2**22 + 1  # above the largest process number
+
+
+@pytest.fixture(autouse=True)
+def unbound():
+    """The cores that a study was bound to are given back."""
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    yield
+    workers.bind(cores)
+
+
+def held_by(path, place, pid):
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_text(json.dumps({"place": place, "pid": pid}))
+
+
+def test_a_claim_is_one_worker_s(tmp_path):
+    path = tmp_path / "claims" / "job"
+    with claim(path) as mine:
+        assert mine
+        with claim(path) as yours:
+            assert not yours
+        assert path.exists()
+    assert not list(path.parent.iterdir())
+
+
+def test_a_claim_shows_that_its_worker_is_alive(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "BEAT", 0.01)
+    path = tmp_path / "job"
+    with claim(path):
+        os.utime(path, (0, 0))
+        for _ in range(500):
+            if path.stat().st_mtime > 1e9:
+                break
+            time.sleep(0.01)
+        assert path.stat().st_mtime > 1e9
+
+
+def test_a_claim_that_was_taken_over_is_not_given_back(tmp_path):
+    path = tmp_path / "job"
+    with claim(path) as mine:
+        assert mine
+        held_by(path, "elsewhere", 1)
+    assert path.exists()
+
+
+def test_a_claim_is_given_back_when_work_fails(tmp_path):
+    with pytest.raises(KeyboardInterrupt), claim(tmp_path / "job"):
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("host", "pid", "age", "free"),
+    [
+        (None, DEAD, 0, True),
+        (None, None, 10, False),
+        ("elsewhere", DEAD, 10, False),
+        (None, None, claims.STALE + 60, True),  # a number that another process has by now
+        ("elsewhere", DEAD, claims.STALE + 60, True),
+    ],
+)
+def test_claims_of_the_dead_are_taken_over(tmp_path, host, pid, age, free):
+    path = tmp_path / "job"
+    held_by(path, host or claims._place(), pid or os.getpid())
+    os.utime(path, (path.stat().st_atime, path.stat().st_mtime - age))
+    with claim(path) as got:
+        assert got == free
+    assert path.exists() == (not free)
+
+
+def test_a_garbled_claim_is_taken_over_in_time(tmp_path):
+    path = tmp_path / "job"
+    path.write_text("")
+    with claim(path) as got:
+        assert not got
+    os.utime(path, (0, 0))
+    with claim(path) as got:
+        assert got
+
+
+def test_one_of_many_takes_over(tmp_path):
+    for round_ in range(20):
+        path, got, gate = tmp_path / f"job{round_}", [], threading.Barrier(8)
+        held_by(path, claims._place(), DEAD)
+
+        def contend(path=path, got=got, gate=gate):
+            gate.wait()
+            with claim(path) as mine:
+                if mine:
+                    got.append(1)
+                gate.wait()  # nobody gives back before all have tried
+
+        threads = [threading.Thread(target=contend) for _ in range(8)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert len(got) == 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Note(Job):
+    """Writes a line to a file of its own."""
+
+    after: "Note | None" = None
+    fails: bool = False
+
+    def path(self, root):
+        return root / f"{self.label}.txt"
+
+    def done(self, root):
+        return self.path(root).exists()
+
+    def ready(self, root):
+        return self.after is None or self.after.done(root)
+
+    def work(self, root, report):
+        if self.fails:
+            raise KeyboardInterrupt
+        report(1, 1, 0.0)
+        with open(root / "log", "a") as file:
+            file.write(self.label + "\n")
+        self.path(root).write_text("done")
+
+    def plan(self):
+        return {"note": self.label}
+
+
+def quiet(*_):
+    pass
+
+
+def test_finished_jobs_are_neither_lost_nor_repeated(tmp_path, monkeypatch):
+    monkeypatch.setattr(work, "WAIT", 0.01)
+    root = tmp_path / "study"
+    first = Note("g", "a")
+    second = Note("g", "b", after=first)
+    stopped = Study("s", "do s", (second, first, Note("g", "c", fails=True)))
+    with pytest.raises(KeyboardInterrupt):
+        work.work(stopped, root, quiet)
+    again = Study("s", "do s", (second, first, Note("g", "c")))
+    work.work(again, root, quiet)
+    work.work(again, root, quiet)
+    assert (root / "log").read_text().split() == ["a", "b", "c"]  # b waited for a
+    assert not list((root / "claims").iterdir())
+
+
+def test_workers_share_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(work, "WAIT", 0.01)
+    study = Study("s", "do s", tuple(Note("g", f"j{i}") for i in range(30)))
+    gate = threading.Barrier(4)
+
+    def worker():
+        gate.wait()  # all find an empty folder
+        work.work(study, tmp_path / "s", quiet)
+
+    threads = [threading.Thread(target=worker) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert sorted((tmp_path / "s" / "log").read_text().split()) == sorted(f"j{i}" for i in range(30))
+
+
+def test_a_folder_holds_one_study(tmp_path):
+    work.prepare(Study("s", "do s", (Note("g", "a"),)), tmp_path / "s")
+    work.prepare(Study("s", "do s", (Note("g", "a"),)), tmp_path / "s")
+    with pytest.raises(ArgumentError, match="holds another study"):
+        work.prepare(Study("s", "do s", (Note("g", "b"),)), tmp_path / "s")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    with pytest.raises(ArgumentError, match="not an empty folder"):
+        work.prepare(Study("s", "do s", ()), tmp_path / "full")
+    assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
+
+
+LABELS = ("published-activity", "published-activity+decor", "one-step", "bptt")
+
+
+def measured(n):
+    return {"twice": {"n": 2.0 * n}}
+
+
+def small():
+    e = Experiment(
+        task="copy",
+        task_options={"length": 2, "delay": 1},
+        units=(4,),
+        batch=2,
+        steps=10,
+        logs=2,
+        mode="sequence",
+        optimiser="adam",
+        decorrelate="off",
+    )
+    jobs = searched("fair/copy", e, LABELS, (42, 101), (1e-3, 1e-2), (1e-4, 1e-2))
+    return Study(
+        "small",
+        "perturbax reproduce small",
+        (*jobs, Measure("findings", "1-twice", measured, {"n": 3})),
+        ("weather is left out",),
+    )
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    root = tmp_path_factory.mktemp("studies") / "one"
+    work.work(small(), root, quiet)
+    return root, write_page(root).read_text()
+
+
+def numbers(root):
+    found = {}
+    for path in sorted(root.glob("fair/copy/*/result.json")):
+        result = json.loads(path.read_text())
+        found[path.parent.name] = (result["test"], result["seed"])
+    return found
+
+
+def test_a_study_repeated_gives_the_same_numbers(done, tmp_path):
+    root, page = done
+    again = tmp_path / "two"
+    work.work(small(), again, quiet)
+    assert numbers(again) == numbers(root)
+    assert len(numbers(root)) == 2 * len(LABELS)
+    assert numbers(root)["bptt-s42"][0] != numbers(root)["bptt-s101"][0]  # a changed seed changes them
+    for label in LABELS:
+        assert f"| `{label}` |" in page
+    for words in (
+        "weather is left out",
+        "1-twice",
+        "twice: n 6",
+        "## Verdicts\n",
+        "| fair | copy |",
+        "## Ledger",
+        "2 seeds",
+        f"small --out {root}",
+    ):
+        assert words in page
+    # learning rates are the best of the search, on validation data, with a seed of its own
+    search = json.loads((root / "fair/copy/tuned/bptt.json").read_text())
+    assert search["seed"] not in (42, 101)
+    assert search["best"]["loss"] == min(c["loss"] for c in search["candidates"])
+    assert search["forward_passes"] == 2 * 5 * 3  # candidates, a chunk of steps, passes of BPTT
+    trained = json.loads((root / "fair/copy/bptt-s42/config.json").read_text())["experiment"]
+    assert trained["lr"] == search["best"]["lr"]
+    # decorrelation has a rate of its own, searched with each of the others
+    search = json.loads((root / "fair/copy/tuned/published-activity+decor.json").read_text())
+    rates = [(c["lr"], c["decor_lr"]) for c in search["candidates"]]
+    assert sorted(rates) == [(1e-3, 1e-4), (1e-3, 1e-2), (1e-2, 1e-4), (1e-2, 1e-2)]
+    assert len({c["loss"] for c in search["candidates"]}) == 4
+    trained = json.loads((root / "fair/copy/published-activity+decor-s42/config.json").read_text())[
+        "experiment"
+    ]
+    assert (trained["lr"], trained["decor_lr"]) == (search["best"]["lr"], search["best"]["decor_lr"])
+    assert "| decorrelation lr |" in page
+
+
+def test_only_what_is_missing_is_done_again(done):
+    root, _ = done
+    before = {p: p.stat().st_mtime_ns for p in root.glob("fair/copy/*/result.json")}
+    lost = root / "fair/copy/bptt-s101"
+    was = json.loads((lost / "result.json").read_text())["test"]
+    for path in sorted(lost.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    lost.rmdir()
+    work.work(small(), root, quiet)
+    after = {p: p.stat().st_mtime_ns for p in root.glob("fair/copy/*/result.json")}
+    assert {p for p in after if after[p] != before[p]} == {lost / "result.json"}
+    now = json.loads((lost / "result.json").read_text())["test"]
+    assert now["loss"] == pytest.approx(was["loss"], rel=1e-5)  # alone now, side by side then
+
+
+def test_pages_and_figures_are_drawn_from_results_alone(done, monkeypatch, capsys):
+    root, _ = done
+    page = write_page(root).read_text()
+    figures = {p.name: p.read_bytes() for p in (root / "figures").glob("*.svg")}
+    assert "accuracy-fair.svg" in figures
+    assert (root / "figures" / "accuracy-fair.png").read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setattr(command, "run", None)
+    assert main(["reproduce", "paper", "--out", str(root), "--draw-only"]) == 0
+    assert str(root / "reproduction.md") in capsys.readouterr().out
+    assert {p.name: p.read_bytes() for p in (root / "figures").glob("*.svg")} == figures
+    tables = [line for line in page.splitlines() if line.startswith("| `")]
+    assert [
+        line for line in (root / "reproduction.md").read_text().splitlines() if line.startswith("| `")
+    ] == tables
+
+
+def run_folder(root, label, seed, loss, falls=(3.0, 2.0, 1.0), group="fair/copy"):
+    """A finished run with a given test loss and validation losses."""
+    rule, decor, _ = label.partition("+decor")
+    folder = root / group / f"{label}-s{seed}"
+    folder.mkdir(parents=True)
+    experiment = {
+        "task": "copy",
+        "rule": rule,
+        "cell": "tanh",
+        "units": [8],
+        "seed": seed,
+        "lr": 1e-3,
+        "batch": 1,
+        "decorrelate": "hidden" if decor else "off",
+        "mode": "sequence",
+        "task_options": {},
+        "rule_options": {},
+    }
+    (folder / "config.json").write_text(json.dumps({"experiment": experiment, "name": label, "facts": {}}))
+    lines = [
+        {"step": i, "updates": i, "forward_passes": 10 * i, "seconds": i / 2, "loss": v, "valid_loss": v}
+        for i, v in enumerate(falls, 1)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = {"status": "finished", "test": {"loss": loss}, "baselines": {}, "seconds": 1.0, "updates": 3}
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+def judged(tmp_path, losses):
+    """The verdicts on runs with these test losses, by the beginning of each claim."""
+    jobs = []
+    for label, values in losses.items():
+        jobs.append({"group": "fair/copy", "label": label, "train": {}, "seeds": list(range(len(values)))})
+        for seed, loss in enumerate(values):
+            run_folder(tmp_path, label, seed, loss)
+    (tmp_path / "plan.json").write_text(json.dumps({"title": "t", "command": "c", "jobs": jobs}))
+    return {c.claim: c for c in ledger(Results.of(tmp_path))}
+
+
+ALIKE = "ANP, with decorrelation or without, performs like BPTT"
+SCALES = "ANP scales with units as BPTT does: its distance from BPTT does not grow"
+STRONG = "ANP strongly outperforms node and weight perturbation"
+
+
+@pytest.mark.parametrize(
+    ("anp", "cut", "whole", "verdict"),
+    [
+        ((1.0, 1.1, 0.9), (1.0, 1.1, 0.9), (1.0, 1.1, 1.2), HOLDS),
+        ((1.0, 1.1, 0.9), (1.0, 1.1, 0.95), (0.1, 0.11, 0.12), PARTLY),
+        ((1.0, 1.1, 0.9), (0.5, 0.51, 0.52), (0.1, 0.11, 0.12), FAILS),
+        ((0.05, 0.051, 0.052), (0.5, 0.51, 0.52), (0.1, 0.11, 0.12), HOLDS),
+        (
+            (1.1, 2.3, 3.2),
+            (1.1, 2.2, 3.3),
+            (1.0, 2.0, 3.0),
+            PARTLY,
+        ),  # seeds differ more than rules do: pairs tell
+        ((1.0, 2.2, 0.6), (0.1, 0.1, 0.1), (1.0, 1.0, 1.0), WIDE),  # from a fifth to five times BPTT
+        (
+            (1.0, 2.2, 0.6),
+            (1.0, 1.0, 1.0),
+            (0.1, 0.1, 0.1),
+            WIDE,
+        ),  # worse than BPTT, and one-step BP cannot tell
+    ],
+)
+def test_verdicts_follow_from_the_numbers(tmp_path, anp, cut, whole, verdict):
+    found = judged(tmp_path, {"published-activity": anp, "one-step": cut, "bptt": whole})
+    assert found[ALIKE].verdict == verdict
+    assert found[STRONG].verdict == OPEN  # no node perturbation there
+    assert found["decorrelation improves ANP"].verdict == OPEN
+
+
+@pytest.mark.parametrize(
+    ("node", "verdict"),
+    [
+        ((2.0, 2.1, 1.9), HOLDS),
+        ((1.0, 1.1, 0.9), FAILS),
+        ((1.0, 2.0, 1.5), WIDE),
+    ],
+)
+def test_better_needs_intervals_apart(tmp_path, node, verdict):
+    rivals = {"published-node+decor": node, "published-weight": (9.0, 9.1, 9.2)}
+    found = judged(tmp_path, {"published-activity": (1.0, 1.05, 0.95), "published-node": node, **rivals})
+    assert found[STRONG].verdict == OPEN  # one rival is not there yet
+    more = judged(
+        tmp_path / "more",
+        {
+            "published-activity": (1.0, 1.05, 0.95),
+            "published-node": node,
+            **rivals,
+            "published-weight+decor": (9.0, 9.1, 9.2),
+        },
+    )
+    found = more
+    assert found[STRONG].verdict == verdict
+    assert "published-node" in found[STRONG].numbers
+
+
+def test_a_seed_that_diverged_is_no_success(tmp_path):
+    judged(tmp_path, {"published-activity": (0.1, 0.11), "one-step": (1.0, 1.1), "bptt": (1.0, 1.1)})
+    path = tmp_path / "fair/copy/published-activity-s1/result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "diverged"}))
+    found = {c.claim: c for c in ledger(Results.of(tmp_path))}
+    assert found[ALIKE].verdict == FAILS
+    assert "published-activity diverged" in found[ALIKE].numbers
+    for label in ("bptt", "one-step"):
+        path = tmp_path / f"fair/copy/{label}-s0/result.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "diverged"}))
+    assert {c.claim: c for c in ledger(Results.of(tmp_path))}[
+        ALIKE
+    ].verdict == FAILS  # nor where all diverged
+    (tmp_path / "claims").mkdir()
+    page = write_page(tmp_path).read_text()  # means are over what did not diverge
+    row = next(line for line in page.splitlines() if line.startswith("| `published-activity` |"))
+    assert "times" not in found[ALIKE].numbers  # no ratio to what diverged
+    assert "| 0.100 ± – |" in row
+    assert "1 of 2" in row
+
+
+@pytest.mark.parametrize("loss", [None, 0.0])
+def test_losses_that_have_no_ratio(tmp_path, loss):
+    judged(tmp_path, {"published-activity": (0.1, 0.11), "one-step": (1.0, 1.1), "bptt": (1.0, 1.1)})
+    path = tmp_path / "fair/copy/published-activity-s1/result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"test": {"loss": loss}}))
+    claim = {c.claim: c for c in ledger(Results.of(tmp_path))}[ALIKE]
+    assert claim.verdict == (FAILS if loss is None else WIDE)  # a factor of 1e29 between two seeds
+    assert "times" not in claim.numbers or loss == 0
+    assert write_page(tmp_path).exists()
+
+
+def test_unfinished_variants_are_not_judged(tmp_path):
+    judged(tmp_path, {"published-activity": (0.1, 0.11), "one-step": (1.0, 1.1), "bptt": (1.0, 1.1)})
+    (tmp_path / "fair/copy/bptt-s1/result.json").unlink()
+    assert {c.claim: c for c in ledger(Results.of(tmp_path))}[ALIKE].verdict == OPEN
+
+
+@pytest.mark.parametrize(
+    ("anp", "verdict"),
+    [
+        ((2.0, 2.2), HOLDS),
+        ((2.0, 9.0), FAILS),
+        ((2.0, None), FAILS),
+        ((2.0, 0.5), HOLDS),
+    ],
+)
+def test_scaling_is_judged_by_the_ratio_to_bptt(tmp_path, anp, verdict):
+    for n, loss in zip((8, 16), anp, strict=True):
+        group = f"scaling/{n}"
+        for label, value in (("published-activity", loss or 1.0), ("bptt", 1.0)):
+            for seed in (0, 1):
+                run_folder(tmp_path, label, seed, value * (1 + seed / 100), group=group)
+        if loss is None:
+            path = tmp_path / group / "published-activity-s1/result.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "diverged", "updates": 0}))
+    jobs = [
+        {"group": f"scaling/{n}", "label": label, "train": {}, "seeds": [0, 1]}
+        for n in (8, 16)
+        for label in ("published-activity", "bptt")
+    ]
+    (tmp_path / "plan.json").write_text(json.dumps({"title": "t", "command": "c", "jobs": jobs}))
+    found = {c.claim: c for c in ledger(Results.of(tmp_path))}
+    assert found[SCALES].verdict == verdict
+    assert write_page(tmp_path).exists()
+
+
+def test_scaling_that_seeds_disagree_on_is_not_decided(tmp_path):
+    factors = {
+        8: (1.0, 1.0, 1.0),
+        16: (2.0, 1.0, 0.5),
+        32: (4.0, 1.0, 0.25),
+    }  # a power of the units: 1, 0, -1
+    for n, losses in factors.items():
+        for seed, loss in enumerate(losses):
+            run_folder(tmp_path, "published-activity", seed, 3 * loss, group=f"scaling/{n}")
+            run_folder(tmp_path, "bptt", seed, 1.0, group=f"scaling/{n}")
+    jobs = [
+        {"group": f"scaling/{n}", "label": label, "train": {}, "seeds": [0, 1, 2]}
+        for n in factors
+        for label in ("published-activity", "bptt")
+    ]
+    (tmp_path / "plan.json").write_text(json.dumps({"title": "t", "command": "c", "jobs": jobs}))
+    (claim,) = (c for c in ledger(Results.of(tmp_path)) if c.claim == SCALES)
+    assert claim.verdict == WIDE
+    half = (
+        4.303 * math.log(4) / 3**0.5
+    )  # t of 2 degrees of freedom, spread of the growth from 8 to 32, root of 3
+    assert f"grows by 1.00 ({math.exp(-half):.4f} to {math.exp(half):.1f}) from 8 to 32" in claim.numbers
+
+
+def test_what_a_run_had_spent(tmp_path):
+    judged(tmp_path, {"bptt": (1.0,)})
+    (run,) = Results.of(tmp_path).sections["fair/copy"].variants[0].runs
+    assert lowest_by(run, "seconds", 1.0) == 2.0
+    assert lowest_by(run, "forward_passes", 1e9) == 1.0
+    assert lowest_by(run, "seconds", 0.1) != lowest_by(run, "seconds", 0.1)  # nan: nothing that early
+    assert reached(run, "forward_passes", 2.5) == 20
+    assert reached(run, "forward_passes", 0.5) == float("inf")
+    assert halfway(Results.of(tmp_path).sections["fair/copy"].variants) == pytest.approx(3**0.5)
+
+
+def test_a_rule_that_fails_does_not_flatten_the_others(tmp_path):
+    judged(tmp_path, {"bptt": (1.0,), "node": (1.0,)})
+    run_folder(tmp_path, "node", 1, 900.0, falls=(3.0, 30.0, 900.0))
+    results, ax = Results.of(tmp_path), Figure().add_subplot()
+    convergence(ax, results, results.sections["fair/copy"])
+    low, high = ax.get_ylim()
+    assert 0.5 < low < 1.0  # the lowest mean
+    assert 3.0 < high < 5.0  # where the rules began
+    assert ax.get_ylabel() == "validation loss (MSE)"
+
+
+def test_the_gap_is_to_training_data_where_they_are_not_fresh(tmp_path):
+    judged(tmp_path, {"bptt": (3.0,)})
+    path = tmp_path / "fair/copy/bptt-s0/result.json"
+    assert (
+        gap(Results.of(tmp_path).sections["fair/copy"].variants[0]).mean == 3.0
+    )  # over the last training loss
+    result = json.loads(path.read_text())
+    path.write_text(
+        json.dumps(result | {"train": {"loss": 2.0, "recall": 0.5}, "test": {"loss": 3.0, "recall": 0.25}})
+    )
+    assert gap(Results.of(tmp_path).sections["fair/copy"].variants[0]).mean == 1.5
+    lines = write_page(tmp_path).read_text().splitlines()
+    heads, row = (next(x for x in lines if x.startswith(s)).split(" | ") for s in ("| rule |", "| `bptt` |"))
+    assert dict(zip(heads, row, strict=True))["training recall"] == "0.500 ± –"
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["reproduce", "papper", "--out", "x"], "did you mean 'paper'?"),
+        (["reproduce", "paper", "--out", "x", "--protocol", "fairr"], "did you mean 'fair'?"),
+        (["reproduce", "paper", "--out", "x", "--budget", "huge"], "unknown budget"),
+        (["reproduce", "paper", "--out", "x", "--data", "nowhere"], "no such file or folder"),
+        (["reproduce", "paper", "--out", "x", "--slurm", "many"], "slurm must be a whole number"),
+        (["reproduce", "paper", "--out", "x", "--workers", "all"], "workers must be a whole number"),
+        (["reproduce", "paper", "--out", "x", "--workers", "0"], "workers must be above 0"),
+        (["reproduce", "paper", "--out", "x", "--workers", "5000"], "are more than the"),
+        (["reproduce", "paper", "--out", "x", "--data", "bad.npz"], "NPZ"),
+        (["reproduce", "paper", "--out", "x", "--draw-only"], "x is not a run folder"),
+        (["reproduce", "paper"], "--out"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys, argv, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.npz").write_bytes(b"nothing of the kind")
+    assert main(argv) in (1, 2)
+    line = capsys.readouterr().err.strip()
+    assert words in line
+    assert "\n" not in line
+    assert [p.name for p in tmp_path.rglob("*")] == ["bad.npz"]
+
+
+def test_a_run_with_relative_data_goes_on(tmp_path, monkeypatch):
+    """What a stopped run is compared with names its data as the user did."""
+    monkeypatch.chdir(tmp_path)
+    rows = "\n".join(f"{i},{i % 7}" for i in range(300))
+    Path("d.csv").write_text(f"a,b\n{rows}\n")
+    e = Experiment(
+        task="series",
+        data="d.csv",
+        task_options={"target": "b", "window": 10, "warmup": 5, "lags": 3},
+        units=(3,),
+        batch=2,
+        steps=4,
+        logs=2,
+        mode="sequence",
+        decorrelate="off",
+    )
+    study = Study("s", "do s", tuple(searched("fair/series", e, ["one-step"], (1, 2), (1e-2,))))
+    work.work(study, tmp_path / "s", quiet)
+    (tmp_path / "s/fair/series/one-step-s2/result.json").unlink()
+    (tmp_path / "s/fair/series/one-step-s2/weights").unlink()
+    work.work(study, tmp_path / "s", quiet)
+    assert (tmp_path / "s/fair/series/one-step-s2/result.json").exists()
+
+
+def test_a_fair_learning_rate_is_the_same_for_all():
+    """Rules whose source sums over time are scaled by T in plain SGD, where the sum is a step; not under
+    Adam.
+    """
+    from perturbax.experiment.build import _lr_scale, build
+
+    jobs = [job for job in paper.paper("fair", "quick", None).jobs if job.group.startswith("fair/copy")]
+    for job in jobs:
+        parts = build(job.experiment)
+        assert _lr_scale(parts.experiment, parts.rule, parts.task) == 1, job.label
+    e = dataclasses.replace(jobs[0].experiment, optimiser="sgd")
+    assert jobs[0].label == "published-weight"
+    parts = build(e)
+    assert _lr_scale(e, parts.rule, parts.task) == parts.task.steps
+
+
+def test_every_run_of_a_quick_study_can_be_built():
+    """No setting is refused once the study is on its way."""
+    from perturbax.experiment.build import build
+
+    for budget in ("quick", "full"):
+        study = paper.paper(None, budget, None)
+        assert len({job.name for job in study.jobs}) == len(study.jobs)
+        assert {"published/mackey-glass", "published/copy", "fair/copy", "fair/digits"} <= {
+            j.group for j in study.jobs
+        }
+        for job in study.jobs:
+            plan = job.plan()
+            described = plan.get("train") or plan.get("tune")
+            if described and budget == "quick":
+                build(dataclasses.replace(job.experiment, units=(4,) * len(job.experiment.units)))
+    assert all(
+        set(job.seeds) == set(paper.SEEDS)
+        for job in study.jobs
+        if job.group.startswith("published/") and "train" in job.plan()
+    )
+
+
+OTHER = """
+import sys
+from pathlib import Path
+from perturbax.study import work
+from test_study import Note, Study, counted
+root = Path(sys.argv[1])
+work.WAIT = 0.01
+(root.parent / "began").touch()
+work.work(counted(), root, lambda *_: None)
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Slow(Note):
+    """Says which process did it, on how many cores, and waits for the other process to have begun."""
+
+    def work(self, root, report):
+        for _ in range(3000):
+            if (root.parent / "began").exists():
+                break
+            time.sleep(0.01)
+        time.sleep(0.05)
+        self.path(root).write_text(f"{os.getpid()} {len(os.sched_getaffinity(0))}")
+
+
+def counted():
+    return Study("s", "do s", tuple(Slow("g", str(i)) for i in range(20)))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="processes cannot be bound to cores here")
+def test_workers_share_the_work_on_cores_of_their_own(tmp_path, monkeypatch):
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+        pytest.skip("one core")
+    monkeypatch.setattr(work, "WAIT", 0.01)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.setitem(command.STUDIES, "paper", lambda *_: counted())
+    monkeypatch.setattr(command, "_command", lambda *given: [sys.executable, "-c", OTHER, str(given[-1])])
+    monkeypatch.setattr(command, "write_page", lambda out: out)
+    assert main(["reproduce", "paper", "--out", str(tmp_path / "s"), "--workers", "2"]) == 0
+    by = [path.read_text().split() for path in (tmp_path / "s").glob("*.txt")]
+    assert len(by) == 20
+    assert len({process for process, _ in by}) == 2
+    assert {int(n) for _, n in by} == {len(cores) // 2}
+
+
+@pytest.mark.parametrize(
+    ("cores", "text", "sizes"),
+    [
+        (1, "auto", [1]),
+        (2, "auto", [1, 1]),
+        (9, "auto", [2, 2, 2, 2]),
+        (9, "6", [1] * 6),
+        (9, "1", [9]),
+    ],
+)
+def test_workers_have_as_many_cores_each(monkeypatch, cores, text, sizes):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    found = workers.shares(text)
+    assert [len(own or ()) for own in found] == sizes
+    assert sum(sizes) == len(set().union(*(own or () for own in found)))  # none of them twice
+    monkeypatch.delattr(os, "sched_getaffinity")  # a system where no process can be bound
+    assert workers.shares(text) == [None] * (1 if text == "auto" else int(text))
+
+
+def test_a_worker_is_told_what_this_process_was_told(tmp_path):
+    given = [
+        "reproduce",
+        "paper",
+        "--protocol",
+        "fair",
+        "--budget",
+        "quick",
+        "--data",
+        "d",
+        "--out",
+        "o",
+        "--workers",
+        "1",
+    ]
+    assert command._command("paper", "fair", "quick", "d", Path("o"))[1:] == ["-m", "perturbax", *given]
+    assert "--protocol" not in command._command("paper", None, "quick", None, Path("o"))
+
+
+def test_workers_are_stopped_on_an_error():
+    def interrupted():
+        with workers.beside(["sleep", "600"], None, [None, None]):
+            raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert time.monotonic() - began < 60
+
+
+def test_a_slurm_array_runs_the_same_work(tmp_path, monkeypatch, capsys):
+    calls = []
+
+    class Executor:
+        def __init__(self, folder, cluster):
+            assert cluster == "slurm"  # where there is none, it would start all workers on this machine
+            self.folder = folder
+
+        def update_parameters(self, **parameters):
+            assert parameters["slurm_array_parallelism"] == 3
+
+        def map_array(self, function, studies, folders):
+            for study, folder in zip(studies, folders, strict=True):
+                calls.append(folder)
+                function(study, folder)
+            return calls
+
+    monkeypatch.setitem(sys.modules, "submitit", types.SimpleNamespace(AutoExecutor=Executor))
+    two = Study("s", "do s", (Note("g", "a"), Note("g", "b")))
+    monkeypatch.setitem(command.STUDIES, "paper", lambda *_: two)
+    out = Path(tmp_path / "s")
+    assert main(["reproduce", "paper", "--out", str(out), "--slurm", "3"]) == 0
+    assert len(calls) == 3
+    assert (out / "log").read_text().split() == ["a", "b"]
+    assert "submitted 3 jobs" in capsys.readouterr().out

@@ -1,0 +1,132 @@
+"""Every task from an experiment to its result and its report, small and short."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from helpers import FakeGym, mnist, shd
+
+import perturbax as px
+from perturbax.cli.commands import report_command
+from perturbax.experiment.build import build, fill_in
+from perturbax.experiment.result import SHOWN
+from perturbax.report.read import read_runs
+
+CLASSES = {"loss", "accuracy"}
+SERIES = {"loss", "mse", "mse_scaled"}
+EVIDENCE = {"cues": 3, "cue": 2, "gap": 1, "delay": 2, "recall": 2, "neurons": 2}
+# options of the task, metrics of the test part, baselines
+RUNS = {
+    "narma": ({"length": 400, "window": 20}, SERIES, {"mean", "persistence", "linear"}),
+    "lorenz": ({"length": 400, "window": 20}, SERIES, {"mean", "persistence", "linear"}),
+    "adding": ({"length": 6}, {"loss"}, {"mean"}),
+    "delayed-xor": ({"gap": 1, "delay": 2}, CLASSES, {"constant"}),
+    "flip-flop": ({"length": 8}, CLASSES, {"mean"}),
+    "evidence": (EVIDENCE, CLASSES, {"constant"}),
+    "pattern": ({"length": 12}, {"loss"}, {"mean"}),
+    "digits": ({}, CLASSES, {"constant"}),
+    "mnist": ({"valid": 3}, CLASSES, {"constant"}),
+    "shd": ({"frames": 6, "pool": 70}, CLASSES, {"constant"}),
+    "text": ({"window": 6}, {"loss", "bits_per_character", "accuracy"}, {"constant", "pairs"}),
+    "neurogym": ({"length": 6, "pool": 32}, {"loss", "accuracy", "decisions"}, {"constant"}),
+}
+ONLINE = [name for name in RUNS if name not in ("digits", "mnist", "shd", "neurogym")]
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """Where a task finds its data."""
+    monkeypatch.setitem(sys.modules, "neurogym", FakeGym())
+    (tmp_path / "text.txt").write_text("so it goes, and so it went. " * 30)
+    mnist(tmp_path / "mnist")
+    shd(tmp_path / "shd")
+    return {"text": tmp_path / "text.txt", "mnist": tmp_path / "mnist", "shd": tmp_path / "shd"}
+
+
+def experiment(name, data, **fields):
+    fields = {"rule": "bptt", "units": (5,), "steps": 4, "logs": 2, "batch": 4, "lr": 1e-2} | fields
+    where = str(data[name]) if name in data else None
+    return px.Experiment(task=name, data=where, task_options=RUNS[name][0], **fields)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_ends_in_a_result_and_a_report(name, data, tmp_path, capsys):
+    px.run(experiment(name, data), tmp_path / "run")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    _, metrics, baselines = RUNS[name]
+    assert result["status"] == "finished"
+    assert set(result["test"]) == metrics
+    assert set(result["baselines"]) == baselines | {"reservoir"}
+    for found in (result["test"], *result["baselines"].values()):
+        assert set(found) == metrics
+        assert np.isfinite(list(found.values())).all()
+        assert 0 <= found.get("accuracy", 0) <= 1
+    logged = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert all(np.isfinite([line["loss"], line["valid_loss"]]).all() for line in logged)
+
+    truth, prediction = read_runs([tmp_path / "run"])[0].predictions
+    assert np.isfinite(prediction).all()
+    assert np.isfinite(truth).any()
+    assert len(truth) <= SHOWN
+    if "accuracy" in metrics and name != "flip-flop":
+        np.testing.assert_allclose(prediction.sum(1), 1, rtol=1e-5)
+
+    assert report_command([tmp_path / "run"], tmp_path / "report.html") == 0
+    page = (tmp_path / "report.html").read_text()
+    assert px.TASKS[name].summary.replace("'", "&#x27;") in page
+    for metric in metrics & {"accuracy", "decisions"}:
+        assert f"test {metric}" in page
+    if name == "text":
+        assert "test bits per character" in page
+    for key in px.TASKS[name].papers:
+        from perturbax.papers import CITATIONS
+
+        assert CITATIONS[key][:20] in page
+
+
+@pytest.mark.parametrize("name", ONLINE)
+def test_online_learning(name, data):
+    fields = {"rule": "node", "mode": "online", "every": 1, "rule_options": {"credit": "window", "window": 3}}
+    s = px.run(experiment(name, data, **fields)).summary
+    assert s["status"] == "finished"
+    assert np.isfinite(s["test"]["loss"])
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_shipped_settings_can_be_run(name, data):
+    """What is filled in for a user who names the task alone can be built."""
+    parts = build(
+        fill_in(
+            px.Experiment(
+                task=name, rule="bptt", data=str(data.get(name, "")) or None, task_options=RUNS[name][0]
+            )
+        )
+    )
+    assert parts.experiment.batch == px.TASKS[name].settings["batch"]
+    assert (parts.experiment.steps or 0) >= 1000
+
+
+def test_the_best_accuracy_is_the_highest(data, tmp_path):
+    """In the table of results bold is the larger accuracy, as it is the smaller loss."""
+    for name, test in (("good", {"loss": 0.1, "accuracy": 0.9}), ("bad", {"loss": 0.2, "accuracy": 0.4})):
+        px.run(
+            experiment("delayed-xor", data, lr=1e-2 if name == "good" else 2e-2), tmp_path / name, name=name
+        )
+        path = tmp_path / name / "result.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "test": test}))
+    report_command([tmp_path / "good", tmp_path / "bad"], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "<strong>0.900" in page
+    assert "<strong>0.400" not in page
+    assert "<strong>0.100" in page
+
+
+def test_digits_are_learnt():
+    """Row by row, in a few seconds of BPTT; the reservoir beside it reaches 0.9, always saying one digit
+    0.1.
+    """
+    e = px.Experiment(task="digits", rule="bptt", units=(64,), steps=600, batch=32, lr=3e-3, logs=2)
+    s = px.run(e).summary
+    assert s["test"]["accuracy"] > 0.93
+    assert s["baselines"]["constant"]["accuracy"] < 0.2
