@@ -2,13 +2,11 @@
 
 import contextlib
 import csv
-import dataclasses
 import io
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 from rich.console import Console
@@ -25,27 +23,15 @@ from rich.text import Text
 
 from perturbax.errors import ArgumentError, unknown
 from perturbax.experiment import run_folder
-from perturbax.experiment.build import KNOWN, build, fill_in
+from perturbax.experiment.build import KNOWN, build
 from perturbax.experiment.config import Experiment
-from perturbax.experiment.options import coerce, find, options, typed_fields
+from perturbax.experiment.options import coerce, find, options
 from perturbax.experiment.result import Result, load, read_experiment
 from perturbax.experiment.run import resume, run
 from perturbax.experiment.seeds import complete, missing
+from perturbax.experiment.variants import experiment_from, of_variant, parse_variant, slug
 from perturbax.learning.sequence import forward
 from perturbax.papers import CITATIONS
-
-KINDS = ("task", "rule", "cell")
-
-
-def experiment_from(
-    base: Experiment, given: dict[str, Any], settings: dict[str, dict[str, Any]]
-) -> Experiment:
-    """Return the base with what was typed on the command line laid over it."""
-    if "passes" in given and "steps" not in given:
-        base = dataclasses.replace(base, steps=None)  # a budget takes the place of another run's steps
-    e = base.changed(**typed_fields(given))
-    laid = {f"{kind}_options": {**getattr(e, f"{kind}_options"), **settings[kind]} for kind in KINDS}
-    return dataclasses.replace(e, **laid)
 
 
 @contextlib.contextmanager
@@ -122,52 +108,6 @@ def _short(number: float | None) -> str:
     return "not finite" if number is None else f"{number:.4g}"
 
 
-RUN_NAMES = (
-    "lr",
-    "clip",
-    "decor_lr",
-    "optimiser",
-    "schedule",
-    "decorrelate",
-    "mode",
-    "every",
-    "steps",
-    "passes",
-)
-
-
-class Variant(NamedTuple):
-    """One entry of --rules: its label, and what it changes."""
-
-    label: str
-    fields: dict[str, Any]
-    options: dict[str, str]
-
-
-def parse_variant(text: str) -> Variant:
-    """Return what `activity+decor` or `node:credit=to-go:lr=1e-3` stands for."""
-    head, *suffixes = text.split(":")
-    if suffixes and "=" not in suffixes[0] and head not in KNOWN["rule"]:
-        head = f"{head}:{suffixes.pop(0)}"  # module:Class
-    rule = head.removesuffix("+decor")
-    fields: dict[str, Any] = {"rule": rule}
-    if rule != head:
-        fields["decorrelate"] = "hidden"
-    known, own = options(find("rule", rule, KNOWN["rule"])), {}
-    for suffix in suffixes:
-        name, equals, value = suffix.partition("=")
-        name = name.strip().replace("-", "_")
-        if not equals:
-            raise ArgumentError(f"{suffix!r} in {text!r} is not NAME=VALUE")
-        if name in known:
-            own[name] = value
-        elif name in RUN_NAMES:
-            fields |= typed_fields({name: value})
-        else:
-            raise unknown(f"setting of rule {rule}", name, [*known, *RUN_NAMES])
-    return Variant(text, fields, own)
-
-
 def compare_command(
     given: dict[str, Any], settings: dict[str, dict[str, str]], rules: str, seeds: str, out: Path
 ) -> int:
@@ -206,19 +146,6 @@ def compare_command(
     page = write_report(every, out / "report.html")
     print(f"report: {page}")
     return worst
-
-
-def of_variant(base: Experiment, variant: Variant, shared: dict[str, str]) -> Experiment:
-    """Lay a variant over the base; settings meant for all rules reach those that have them."""
-    known = options(find("rule", variant.fields["rule"], KNOWN["rule"]))
-    own = {k: v for k, v in shared.items() if k in known} | variant.options
-    e = dataclasses.replace(base.changed(**variant.fields), rule_options=own)
-    return fill_in(e)
-
-
-def slug(label: str) -> str:
-    """Return a label as part of a folder name."""
-    return re.sub(r"[^A-Za-z0-9.+=-]+", "-", label)
 
 
 def report_command(folders: list[Path], out: Path) -> int:

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from perturbax.analysis.diagnosis import TARGET, Cost, meter
-from perturbax.cli.commands import experiment_from, progress
+from perturbax.cli.commands import progress
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.experiment import run_folder
 from perturbax.experiment.build import Parts, build
@@ -26,6 +26,7 @@ from perturbax.experiment.config import Experiment
 from perturbax.experiment.options import coerce
 from perturbax.experiment.program import Compiled
 from perturbax.experiment.result import describe, read_config, read_experiment
+from perturbax.experiment.variants import experiment_from
 from perturbax.fields import one_of
 from perturbax.learning.autodiff import bptt
 from perturbax.learning.rule import Rule, WholeSequence

@@ -241,7 +241,7 @@ def _tune_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _tune(args: argparse.Namespace, settings: dict[str, dict[str, str]]) -> int:
-    from perturbax.experiment.search import tune_command
+    from perturbax.cli.tune import tune_command
 
     return tune_command(
         _given(args), settings, args.lrs, args.decor_lrs, args.discounts, args.seeds, Path(args.out)

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from perturbax.analysis.taxonomy import CAUSALITY, LOCALITY, compiled, measured, place
-from perturbax.cli.commands import experiment_from, parse_variant, progress
+from perturbax.cli.commands import progress
 from perturbax.errors import ArgumentError, PerturbaxError
 from perturbax.experiment import run_folder
 from perturbax.experiment.build import build
@@ -21,6 +21,7 @@ from perturbax.experiment.config import Experiment
 from perturbax.experiment.options import coerce
 from perturbax.experiment.program import Compiled
 from perturbax.experiment.result import describe
+from perturbax.experiment.variants import experiment_from, parse_variant
 from perturbax.learning.rule import check
 from perturbax.report.taxonomy import measured_rows, write_taxonomy
 from perturbax.rules import RULES

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Options = dict[str, Any]
+KINDS = ("task", "rule", "cell")  # the classes of an experiment, each with settings of its own
 
 
 @dataclass(frozen=True)

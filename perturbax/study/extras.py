@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from perturbax.cli.commands import of_variant, parse_variant
 from perturbax.experiment.config import Experiment
+from perturbax.experiment.variants import of_variant, parse_variant
 from perturbax.study.findings import FINDINGS
 from perturbax.study.jobs import Job, Measure, Train, Tune, searched
 from perturbax.study.measures import alignment

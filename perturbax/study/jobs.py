@@ -10,7 +10,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from perturbax.cli.commands import of_variant, parse_variant, slug
 from perturbax.experiment import run_folder
 from perturbax.experiment.atomic import writing
 from perturbax.experiment.build import build, fill_in
@@ -21,6 +20,7 @@ from perturbax.experiment.result import describe
 from perturbax.experiment.run import Report
 from perturbax.experiment.search import Trial, tune
 from perturbax.experiment.seeds import complete, missing
+from perturbax.experiment.variants import of_variant, parse_variant, slug
 
 TUNING_SEED = 1000  # takes part in no result
 RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # what is tried for every rule

@@ -6,10 +6,10 @@ import jax
 import jax.random as jr
 
 from perturbax.analysis.diagnosis import meter
-from perturbax.cli.commands import of_variant, parse_variant
 from perturbax.experiment.build import build
 from perturbax.experiment.config import Experiment
 from perturbax.experiment.program import Compiled
+from perturbax.experiment.variants import of_variant, parse_variant
 from perturbax.learning.autodiff import bptt
 
 POINTS, DRAWS = 5, 16

@@ -1,0 +1,106 @@
+"""Experiments as they are typed: settings laid over a base, and rules with suffixes such as
+`node+decor:samples=8`.
+"""
+
+import dataclasses
+import re
+from typing import Any, NamedTuple
+
+from perturbax.errors import ArgumentError, unknown
+from perturbax.experiment.build import KNOWN, fill_in
+from perturbax.experiment.config import KINDS, Experiment
+from perturbax.experiment.options import find, options, typed_fields
+
+RUN_FIELDS = (
+    "lr",
+    "clip",
+    "decor_lr",
+    "optimiser",
+    "schedule",
+    "decorrelate",
+    "mode",
+    "every",
+    "steps",
+    "passes",
+)
+"""Fields of an Experiment that a suffix of a rule may set, beside the rule's own settings."""
+
+
+class Variant(NamedTuple):
+    """A rule with suffixes, as one entry of `compare --rules`.
+
+    Attributes:
+        label: the text itself, such as `node:samples=8:lr=1e-3`.
+        fields: the fields of an Experiment that it sets, `rule` among them.
+        options: the settings of the rule that it sets, as typed.
+    """
+
+    label: str
+    fields: dict[str, Any]
+    options: dict[str, str]
+
+
+def parse_variant(text: str) -> Variant:
+    """Parse a rule with suffixes: `RULE[+decor][:NAME=VALUE]...`, such as `node:credit=to-go:lr=1e-3`.
+
+    RULE is a name or module:Class of your own; `+decor` decorrelates hidden outputs; NAME is a setting of the
+    rule or one of `RUN_FIELDS`. Raises ArgumentError for an unknown rule or setting, or a suffix that is no
+    NAME=VALUE.
+    """
+    head, *suffixes = text.split(":")
+    if suffixes and "=" not in suffixes[0] and head not in KNOWN["rule"]:
+        head = f"{head}:{suffixes.pop(0)}"  # module:Class
+    rule = head.removesuffix("+decor")
+    fields: dict[str, Any] = {"rule": rule}
+    if rule != head:
+        fields["decorrelate"] = "hidden"
+    known = options(find("rule", rule, KNOWN["rule"]))
+    own: dict[str, str] = {}
+    for suffix in suffixes:
+        name, equals, value = suffix.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals:
+            raise ArgumentError(f"{suffix!r} in {text!r} is not NAME=VALUE")
+        if name in known:
+            own[name] = value
+        elif name in RUN_FIELDS:
+            fields |= typed_fields({name: value})
+        else:
+            raise unknown(f"setting of rule {rule}", name, [*known, *RUN_FIELDS])
+    return Variant(text, fields, own)
+
+
+def of_variant(base: Experiment, variant: Variant, shared: dict[str, str]) -> Experiment:
+    """Return the base experiment with a variant's rule and settings, all settings filled in.
+
+    Arguments:
+        base: the experiment that all variants have in common.
+        variant: what this one changes.
+        shared: settings meant for every rule that has them; the variant's own come first.
+    """
+    known = options(find("rule", variant.fields["rule"], KNOWN["rule"]))
+    own = {k: v for k, v in shared.items() if k in known} | variant.options
+    e = dataclasses.replace(base.changed(**variant.fields), rule_options=own)
+    return fill_in(e)
+
+
+def slug(label: str) -> str:
+    """Return a label as part of a file name: `node:samples=8` becomes `node-samples=8`."""
+    return re.sub(r"[^A-Za-z0-9.+=-]+", "-", label)
+
+
+def experiment_from(
+    base: Experiment, given: dict[str, Any], settings: dict[str, dict[str, Any]]
+) -> Experiment:
+    """Return the base experiment with what was typed laid over it.
+
+    Arguments:
+        base: the experiment to start from.
+        given: fields of an Experiment by name, as text or as values.
+        settings: settings of the task, the rule and the cell: kind -> name -> value.
+    """
+    if "passes" in given and "steps" not in given:
+        base = dataclasses.replace(base, steps=None)  # a budget takes the place of another run's steps
+    e = base.changed(**typed_fields(given))
+    laid = {f"{kind}_options": {**getattr(e, f"{kind}_options"), **settings[kind]} for kind in KINDS}
+    return dataclasses.replace(e, **laid)
