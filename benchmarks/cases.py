@@ -93,7 +93,7 @@ def network(cell: Any, n: int, decor: str = "off") -> px.Network:
     """One recurrent layer and a readout."""
     a, b = jr.split(jr.key(0))
     net = px.Network((cell(INPUTS, n, key=a, gain=0.9), Readout(n, OUTPUTS, key=b)))
-    return net.decorrelated(decor, INPUTS)
+    return px.add_decorrelation(net, decor, INPUTS)
 
 
 def data(size: Size) -> tuple[jax.Array, jax.Array]:

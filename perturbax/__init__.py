@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from perturbax.learning.noise import Noise as Noise
     from perturbax.learning.online import online as online
     from perturbax.learning.rule import Rule as Rule
-    from perturbax.learning.sequence import decorrelate as decorrelate
-    from perturbax.learning.sequence import forward as forward
+    from perturbax.network.decorrelation import add_decorrelation as add_decorrelation
+    from perturbax.network.decorrelation import decorrelate as decorrelate
     from perturbax.network.layer import Fixed as Fixed
     from perturbax.network.layer import Layer as Layer
     from perturbax.network.layer import apply_updates as apply_updates
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from perturbax.network.layer import weights as weights
     from perturbax.network.network import Network as Network
     from perturbax.network.network import Site as Site
+    from perturbax.network.passes import forward as forward
     from perturbax.rules import RULES as RULES
     from perturbax.rules.perturbation.node import Node as NodePerturbation  # noqa: F401
     from perturbax.tasks import TASKS as TASKS
@@ -63,9 +64,10 @@ _HOME = {
     "learning.noise": ("Noise",),
     "learning.online": ("online",),
     "learning.rule": ("Rule",),
-    "learning.sequence": ("decorrelate", "forward"),
+    "network.decorrelation": ("add_decorrelation", "decorrelate"),
     "network.layer": ("Fixed", "Layer", "apply_updates", "join", "split", "weights"),
     "network.network": ("Network", "Site"),
+    "network.passes": ("forward",),
     "rules": ("RULES",),
     "tasks": ("TASKS",),
     "tasks.base": ("Task",),

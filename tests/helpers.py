@@ -29,7 +29,7 @@ def network(cell, *, n_in=1, n=1, n_out=1, depth=1, seed=0, scale=0.8):
     cells = []
     for key in keys[:depth]:
         cells.append(cell(n_in, n, key=key))
-        n_in = jax.eval_shape(cells[-1].start)[1].shape[-1]
+        n_in = cells[-1].width
     net = px.Network((*cells, px.cells.Readout(n_in, n_out, key=keys[-2])))
     some, rest = px.split(net)
     leaves, tree = jax.tree.flatten(some)
@@ -54,7 +54,7 @@ def every_sign(shapes):
 
 def node_patterns(net, steps, samples=1):
     """All signs of node noise for ONE example, as the table that `Recorded` replays."""
-    shapes = jax.eval_shape(net.step, net.start(1), jnp.zeros((1, first_width(net))))[2]
+    shapes = net.sites_like(jnp.zeros((1, first_width(net))))
     return every_sign([(steps, samples, *site.a.shape) for site in shapes])
 
 

@@ -13,8 +13,9 @@ from jaxtyping import Array, PyTree
 
 from perturbax.analysis.diagnosis import meter
 from perturbax.learning.rule import Rule
-from perturbax.learning.sequence import Loss, forward
+from perturbax.learning.sequence import Loss
 from perturbax.network.network import Network
+from perturbax.network.passes import forward
 
 # What a synapse must know beside its own activity, from least to most.
 LOCALITY = {

@@ -30,7 +30,7 @@ from perturbax.experiment.result import Result, load, read_experiment
 from perturbax.experiment.run import resume, run
 from perturbax.experiment.seeds import complete, missing
 from perturbax.experiment.variants import experiment_from, of_variant, parse_variant, slug
-from perturbax.learning.sequence import forward
+from perturbax.network.passes import forward
 from perturbax.papers import CITATIONS
 
 

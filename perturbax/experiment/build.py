@@ -18,6 +18,7 @@ from perturbax.experiment.optimiser import make_optimiser, make_rate
 from perturbax.experiment.options import FIELDS, find, parse_units, provisional, settings_of, unmeasured
 from perturbax.fields import one_of, positive
 from perturbax.learning.rule import Rule, check
+from perturbax.network.decorrelation import add_decorrelation
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
 from perturbax.rules import RULES
@@ -88,7 +89,7 @@ def make_network(e: Experiment, sizes: Sequence[int], key: jax.Array) -> Network
         raise ArgumentError("normalise needs layers of two units or more: one unit alone would always read 0")
     layers = stacked(cell, sizes, units, key, **e.cell_options)
     net = Network(layers, residual=bool(e.residual), normalise=bool(e.normalise))
-    return net.decorrelated(e.decorrelate or "off", sizes[0])
+    return add_decorrelation(net, e.decorrelate or "off", sizes[0])
 
 
 def stacked(
@@ -102,7 +103,7 @@ def stacked(
     width = sizes[0]
     for n, k in zip(units, keys, strict=True):
         layers.append(cell(width, n, key=k, **options))
-        width = jax.eval_shape(layers[-1].start)[1].shape[-1]
+        width = layers[-1].width
     own = getattr(layers[-1], "readout", None)  # some cells have a readout of their own
     shared = {k: options[k] for k in ("bias", "init") if k in options}  # a network has biases, or none
     return [

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array
 
 from perturbax.experiment.train_step import judged
-from perturbax.learning.sequence import activity
 from perturbax.network.network import Network
+from perturbax.network.passes import activity
 from perturbax.tasks.base import HeldOut, Task
 
 RIDGES = (1e-8, 1e-6, 1e-4, 1e-2)

@@ -16,7 +16,7 @@ from perturbax.experiment.program import Compiled
 from perturbax.experiment.reservoir import solve
 from perturbax.experiment.result import SHOWN, Result, describe, load, pictured, read_config, read_experiment
 from perturbax.experiment.train_step import State, correlation, judged
-from perturbax.learning.sequence import forward
+from perturbax.network.passes import forward
 
 Report = Callable[[int, int, float], None]  # steps done, steps in all, loss
 

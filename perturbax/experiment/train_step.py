@@ -12,9 +12,11 @@ from jaxtyping import Array, PyTree
 from perturbax.experiment.build import Pace, Parts
 from perturbax.experiment.config import Experiment
 from perturbax.learning.online import online
-from perturbax.learning.sequence import activity, decorrelate, forward, improve
+from perturbax.learning.sequence import improve
+from perturbax.network.decorrelation import decorrelate
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
+from perturbax.network.passes import activity, forward
 from perturbax.tasks.base import HeldOut, Task
 
 

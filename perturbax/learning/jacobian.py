@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from perturbax.network.layer import Layer, pulled
+from perturbax.network.layer import Layer, pull_back
 from perturbax.network.network import Network, Site
 
 
@@ -119,7 +119,7 @@ def each(layer: Layer, site: Site, signal: Array) -> Layer:
     """Return signal `(K, B, ...)` (x) presynaptic activity of every example apart: leaves `(B, K, ...)`."""
 
     def one(z: Array, r: Array, s: Array) -> Layer:
-        return jax.vmap(lambda s: pulled(0, layer, z[None], r[None], s[None]))(s)
+        return jax.vmap(lambda s: pull_back(0, layer, z[None], r[None], s[None]))(s)
 
     return jax.vmap(one, in_axes=(0, 0, 1))(site.z, site.r, signal)
 

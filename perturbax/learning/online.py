@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PyTree
 from perturbax.errors import ArgumentError
 from perturbax.learning.credit import pairing
 from perturbax.learning.sequence import Loss, Seen, averaged, drawn_at_once, improve, keys_of, scorer, walk
+from perturbax.network.decorrelation import apply_decorrelation, decorrelation_update
 from perturbax.network.layer import split
 from perturbax.network.network import Network, Site
 
@@ -63,7 +64,8 @@ def online(
         grads = averaged(grads, every * block[0].shape[1], seen.delta)
         net, opt = improve(s.net, optimiser, s.opt, grads, rule)
         rate: Any = decor_lr(s.t // every) if callable(decor_lr) else decor_lr
-        net = net.redecor(net.decorrelation([Site(z, None, None) for z in seen.z]), rate)
+        direction = decorrelation_update(net, [Site(z, None, None) for z in seen.z])
+        net = apply_decorrelation(net, direction, rate)
         return Stream(net, opt, carry, ring, s.key, s.t + every), seen.loss.mean()
 
     def run(stream: Stream, xs: Float[Array, "T B n_in"], ys: Any) -> tuple[Stream, Array]:

@@ -8,7 +8,7 @@ from jaxtyping import Array, PyTree
 from perturbax.errors import LayerError
 from perturbax.learning.credit import Credit, Estimate
 from perturbax.learning.sequence import Estimator, Learner, Loss, streamed
-from perturbax.network.layer import named
+from perturbax.network.layer import layer_label
 from perturbax.network.network import Network
 
 # What a rule may be told or may use, from least to most.
@@ -162,5 +162,5 @@ def check(rule: Rule, net: Network) -> None:
     for i, layer in enumerate(net.layers):
         if "derivatives" in rule.told() and getattr(layer, "surrogate", "") == "none":
             raise LayerError(
-                f"{named(i, layer)} has no derivative: name a surrogate, or take a rule that needs none"
+                f"{layer_label(i, layer)} has no derivative: name a surrogate, or take a rule that needs none"
             )

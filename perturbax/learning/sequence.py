@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, PyTree
 
 from perturbax.learning.credit import Both, Outer, nothing, pairing, to_go
 from perturbax.network.layer import join, split, weights
-from perturbax.network.network import Network, Site
+from perturbax.network.network import Network
 
 Loss: TypeAlias = Callable[[Any, Any], Array]
 Estimator: TypeAlias = Callable[..., tuple[Array, Network]]
@@ -225,32 +225,3 @@ def improve(net: Network, optimiser: Any, opt: PyTree, grads: Network, rule: Any
     updates, opt = optimiser.update(grads, opt, some)
     some = jax.tree.map(lambda w, u: (w + u).astype(w.dtype), some, rule.hold(updates, some))
     return join(some, rest), opt
-
-
-def decorrelate(net: Network, xs: Float[Array, "T B n_in"], lr: float | Array) -> Network:
-    """Return the network after one decorrelation update, averaged over a clean pass through xs."""
-    if all(D is None for D in net.decor):
-        return net
-    return net.redecor(net.decorrelation(activity(net, xs)), lr)
-
-
-def activity(net: Network, xs: Float[Array, "T B n_in"]) -> list[Site]:
-    """Return what each layer reads from below, `(T, B, n)`, in a clean pass; other fields of the sites are
-    None.
-    """
-
-    def body(state: PyTree, x: Array) -> tuple[PyTree, tuple]:
-        state, _, sites = net.step(state, x)
-        return state, tuple(site.z for site in sites)
-
-    return [Site(z, None, None) for z in jax.lax.scan(body, net.start(xs.shape[1]), xs)[1]]
-
-
-def forward(net: Network, xs: Float[Array, "T B n_in"]) -> Float[Array, "T B n_out"]:
-    """Return the outputs of a clean pass."""
-
-    def body(state: PyTree, x: Array) -> tuple[PyTree, Array]:
-        state, y, _ = net.step(state, x)
-        return state, y
-
-    return jax.lax.scan(body, net.start(xs.shape[1]), xs)[1]

@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 
 from perturbax.errors import LayerError
 from perturbax.learning.jacobian import each
-from perturbax.network.layer import Layer, advanced, named, pulled, weights
+from perturbax.network.layer import Layer, advance_batch, layer_label, pull_back, weights
 from perturbax.network.network import Network, Site
 
 
@@ -33,20 +33,20 @@ def owned(i: int, layer: Layer, site: Site) -> None:
     """
     if not layer.unitwise:
         raise LayerError(
-            f"{named(i, layer)}: advance mixes units: none has traces of its own (use rtrl, m-order)"
+            f"{layer_label(i, layer)}: advance mixes units: none has traces of its own (use rtrl, m-order)"
         )
     with jax.ensure_compile_time_eval():  # any values will do: what is asked is which weight feeds which unit
         ones = jax.tree.map(lambda v: jnp.ones(v.shape, v.dtype), layer)
         z, r = (jnp.ones((1, *s.shape[1:]), s.dtype) for s in (site.z, site.r))
         count = jnp.ones((1, *site.a.shape[1:]), site.a.dtype)
         ramp = jnp.broadcast_to(jnp.arange(1, count.shape[-1] + 1, dtype=count.dtype), count.shape)
-        found, fed = (jax.tree.leaves(pulled(i, ones, z, r, s)) for s in (ramp, count))
+        found, fed = (jax.tree.leaves(pull_back(i, ones, z, r, s)) for s in (ramp, count))
         unit = np.asarray(ramp).reshape(-1, ramp.shape[-1])[0]
         fine = all(w.shape[-1] == len(unit) for w in found)
         fine = fine and all(np.allclose(w, np.asarray(c) * unit) for w, c in zip(found, fed, strict=True))
     if not fine:
         raise LayerError(
-            f"{named(i, layer)}: traces need weights whose last axis is their unit (use rtrl, m-order)"
+            f"{layer_label(i, layer)}: traces need weights whose last axis is their unit (use rtrl, m-order)"
         )
 
 
@@ -71,7 +71,7 @@ def units(i: int, layer: Layer, h: PyTree, a: Array) -> Units:
             if moving[k]:
                 width = leaf.size // (B * n)
                 parts[k], at = c[:, at : at + width].reshape(leaf.shape), at + width
-        after, y = advanced(i, layer, tree.unflatten(parts), g.reshape(a.shape))
+        after, y = advance_batch(i, layer, tree.unflatten(parts), g.reshape(a.shape))
         return per_unit(after, B, n, a.dtype), y.reshape(B, -1, n)
 
     flat = a.reshape(B, -1, n)

@@ -80,6 +80,11 @@ class Layer(eqx.Module):
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
         """Return the next (h, y). Called on the layer without its weights; needs no derivative."""
 
+    @property
+    def width(self) -> int:
+        """Number of visible outputs: the length of y, and of r."""
+        return jax.eval_shape(self.start)[1].shape[-1]
+
     def filters(self) -> float:
         """Return the leak of a layer that only filters, y_t = leak y_{t-1} + a_t; 0 for every other layer."""
         return 0.0
@@ -91,12 +96,12 @@ class Layer(eqx.Module):
         return None
 
 
-def named(i: int, layer: Layer) -> str:
+def layer_label(i: int, layer: Layer) -> str:
     """Return how errors speak of a layer."""
     return f"layer {i} ({type(layer).__name__})"
 
 
-def advanced(i: int, layer: Layer, h: Any, a: Array) -> tuple[Any, Array]:
+def advance_batch(i: int, layer: Layer, h: Any, a: Array) -> tuple[Any, Array]:
     """Run the neurons of a batch on the layer stripped of its weights; name the weight `advance` reaches
     for.
     """
@@ -105,7 +110,7 @@ def advanced(i: int, layer: Layer, h: Any, a: Array) -> tuple[Any, Array]:
     except (TypeError, AttributeError, ValueError) as error:
         if used := _weights_used(layer, h, a):
             raise LayerError(
-                f"{named(i, layer)}: advance uses the weight{'s' * (len(used) > 1)} {', '.join(used)}; "
+                f"{layer_label(i, layer)}: advance uses the weight{'s' * (len(used) > 1)} {', '.join(used)}; "
                 "weights belong in drive (wrap an array that is not learnt in Fixed)"
             ) from error
         raise
@@ -130,7 +135,7 @@ def _weights_used(layer: Layer, h: Any, a: Array) -> list[str]:
     return [keystr(path).lstrip(".") for (path, _), fine in zip(paths, kept, strict=True) if not fine]
 
 
-def pulled(i: int, layer: Layer, z: Array, r: Array, signal: Array) -> Layer:
+def pull_back(i: int, layer: Layer, z: Array, r: Array, signal: Array) -> Layer:
     """Sum signal (x) presynaptic activity over rows: the transpose of the linear map weights -> a."""
     some, rest = split(layer)
 
@@ -148,4 +153,6 @@ def pulled(i: int, layer: Layer, z: Array, r: Array, signal: Array) -> Layer:
             if isinstance(error, AssertionError)
             else str(error).splitlines()[0]
         )
-        raise LayerError(f"{named(i, layer)}: drive is not linear in its weights (JAX: {reason})") from error
+        raise LayerError(
+            f"{layer_label(i, layer)}: drive is not linear in its weights (JAX: {reason})"
+        ) from error

@@ -1,5 +1,6 @@
 """Networks: stacks of layers over a batch, and what flows between them."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,8 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from perturbax.errors import ArgumentError
-from perturbax.fields import one_of, setting
-from perturbax.network.layer import Fixed, Layer, advanced, pulled, weights
+from perturbax.fields import setting
+from perturbax.network.layer import Fixed, Layer, advance_batch, pull_back, weights
 
 
 class Site(NamedTuple):
@@ -24,7 +25,8 @@ class Site(NamedTuple):
 class Network(eqx.Module):
     """A stack of layers, vectorised over the batch; the last layer is the readout.
 
-        a_i = drive_i(z_i, r_i) (+ noise_i),   (h_i, y_i) = advance_i(h_i, a_i) (y_i + shift_i),   z_{i+1} = D_{i+1} y_i
+        a_i = drive_i(z_i, r_i) (+ noise_i),   (h_i, y_i) = advance_i(h_i, a_i),
+        y_i = y_i (+ shift_i),   z_{i+1} = D_{i+1} y_i
 
     Layer i reads its own D_{i+1} y_i of the previous step as r_i. `decor[i]` (None, or D_i as a `Fixed`
     matrix) acts on what layer i reads from below; `decor[0]` acts on the network's input. Like weights, D is
@@ -92,7 +94,7 @@ class Network(eqx.Module):
             if noise is not None:
                 a = a + noise[i]
             sites.append(Site(read, r, a))
-            h, y = advanced(i, layer, h, a)
+            h, y = advance_batch(i, layer, h, a)
             y = self._mix(i + 1, y if shift is None else y + shift[i])
             after.append((h, y))
             z = z + y if self.residual and 0 < i < len(self.layers) - 1 and z.shape == y.shape else y
@@ -105,44 +107,51 @@ class Network(eqx.Module):
         Raises LayerError where a drive is not linear in its weights.
         """
         each = enumerate(zip(self.layers, sites, signal, strict=True))
-        return self.like([pulled(i, layer, site.z, site.r, s) for i, (layer, site, s) in each])
+        return self.like([pull_back(i, layer, site.z, site.r, s) for i, (layer, site, s) in each])
 
-    def decorrelation(self, sites: Sequence[Site]) -> tuple[Array | None, ...]:
-        """Return offdiag(mean z z^T) D for each D, stored like it: in O(rows n^2), (z D)^T z - D^T diag(mean
-        z^2).
+    def sites_like(self, x: Any) -> tuple[Site, ...]:
+        """Return the shapes of the sites of one step, one per layer, without computing anything.
 
-        Garcia Fernandez et al. 2024; Ahmad et al. 2023. z is what was read, D already applied.
+        z, r and a of each are `jax.ShapeDtypeStruct`s `(B, ...)`.
+
+        Arguments:
+            x: inputs of one step, `(B, n_in)`: an array, or its shape and dtype.
         """
 
-        def one(D: Fixed | None, site: Site) -> Array | None:
-            if D is None:
-                return None
-            z = site.z.reshape(-1, site.z.shape[-1])
-            return ((z @ D.value.T).T @ z - jnp.sum(z * z, 0)[None] * D.value) / z.shape[0]
+        def sites_of_one_step(x: Array) -> tuple[Site, ...]:
+            return self.step(self.start(x.shape[0]), x)[2]
 
-        return tuple(map(one, self.decor, sites))
-
-    def redecor(self, directions: Sequence[Array | None], lr: float | Array) -> "Network":
-        """Return the network with D <- D - lr direction."""
-        new = [
-            None if D is None or direction is None else Fixed(D.value - lr * direction)
-            for D, direction in zip(self.decor, directions, strict=True)
-        ]
-        return self.like(self.layers, new)
-
-    def decorrelated(self, which: str, n_in: int) -> "Network":
-        """Return the network with identity D on its `hidden` outputs, on `hidden+input`, or none (`off`)."""
-        one_of("decorrelate", which, ("off", "hidden", "hidden+input"))
-        if which == "off":
-            return self.like(self.layers)
-        dtype = jnp.result_type(*jax.tree.leaves(weights(self)))
-        sizes = [n_in if which == "hidden+input" else None]
-        sizes += [layer.start()[1].shape[-1] for layer in self.layers[:-1]]
-        return self.like(self.layers, [None if n is None else Fixed(jnp.eye(n, dtype=dtype)) for n in sizes])
+        return jax.eval_shape(sites_of_one_step, x)
 
     def like(self, layers: Sequence[Layer], decor: Sequence[Fixed | None] | None = None) -> "Network":
         """Return a network wired alike."""
         return Network(layers, decor, residual=self.residual, normalise=self.normalise)
+
+    def decorrelated(self, which: str, n_in: int) -> "Network":
+        """Old name of `perturbax.add_decorrelation(net, which, n_in)`."""
+        from perturbax.network import decorrelation
+
+        _warn_of_new_name("net.decorrelated(which, n_in)", "perturbax.add_decorrelation(net, which, n_in)")
+        return decorrelation.add_decorrelation(self, which, n_in)
+
+    def decorrelation(self, sites: Sequence[Site]) -> tuple[Array | None, ...]:
+        """Old name of `decorrelation_update(net, sites)` in perturbax.network.decorrelation."""
+        from perturbax.network import decorrelation
+
+        _warn_of_new_name(
+            "net.decorrelation(sites)", "perturbax.network.decorrelation.decorrelation_update(net, sites)"
+        )
+        return decorrelation.decorrelation_update(self, sites)
+
+    def redecor(self, directions: Sequence[Array | None], lr: float | Array) -> "Network":
+        """Old name of `apply_decorrelation(net, update, lr)` in perturbax.network.decorrelation."""
+        from perturbax.network import decorrelation
+
+        _warn_of_new_name(
+            "net.redecor(directions, lr)",
+            "perturbax.network.decorrelation.apply_decorrelation(net, directions, lr)",
+        )
+        return decorrelation.apply_decorrelation(self, directions, lr)
 
     def _mix(self, i: int, y: Array) -> Array:
         """Apply the D that the reader i sees through; no derivative ever reaches D."""
@@ -156,6 +165,12 @@ class Network(eqx.Module):
         return z * jax.lax.rsqrt(jnp.mean(z * z, -1, keepdims=True) + 1e-5)
 
 
+def _warn_of_new_name(old: str, new: str) -> None:
+    """Warn the caller of a method that has moved; it goes with the release after this one."""
+    warnings.warn(f"{old} is now {new}; the old name goes with the next release", DeprecationWarning, 3)
+
+
 def _constant(s: Array, dtype: Any) -> Array:
+    """Return the array as a constant; floats in the dtype given."""
     s = jnp.asarray(s)
     return jax.lax.stop_gradient(s.astype(dtype) if jnp.issubdtype(s.dtype, jnp.inexact) else s)

@@ -20,8 +20,8 @@ from perturbax.experiment.program import Compiled
 from perturbax.experiment.train_step import judged
 from perturbax.learning.estimator import value_and_estimate
 from perturbax.learning.rule import Rule
-from perturbax.learning.sequence import forward
 from perturbax.network.network import Network
+from perturbax.network.passes import forward
 from perturbax.rules import RULES
 
 STEPS, INPUTS = 20, 2

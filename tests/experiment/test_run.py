@@ -307,7 +307,7 @@ def test_online_learning_is_the_same_in_pieces():
 
 def test_reservoir_readout_is_the_least_squares_solution(x64):
     from perturbax.experiment.reservoir import solve
-    from perturbax.learning.sequence import activity
+    from perturbax.network.passes import activity
 
     parts = build(SMALL)
     net = parts.network(jr.PRNGKey(0))
@@ -502,13 +502,10 @@ def test_online_updates_add_up_to_the_sequence_estimate(x64, every, window):
     """
     T, pad = 12, 12
     net, (xs, ys) = (
-        helpers.network(px.cells.GRU, n=3, depth=2).decorrelated("hidden+input", 1),
+        px.add_decorrelation(helpers.network(px.cells.GRU, n=3, depth=2), "hidden+input", 1),
         helpers.data(steps=T),
     )
-    table = [
-        jr.normal(jr.key(i), (T + pad, 1, *s.a.shape))
-        for i, s in enumerate(jax.eval_shape(net.step, net.start(helpers.B), xs[0])[2])
-    ]
+    table = [jr.normal(jr.key(i), (T + pad, 1, *s.a.shape)) for i, s in enumerate(net.sites_like(xs[0]))]
     rule = px.RULES["node"](credit="window", window=window, discount=0.8, noise=Recorded(table))
     on = jnp.concatenate([jnp.ones(T), jnp.zeros(pad)])
     weighted = lambda y, target: target[1] * helpers.mse(y, target[0])

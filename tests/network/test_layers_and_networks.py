@@ -16,6 +16,7 @@ from perturbax.errors import ArgumentError, LayerError
 from perturbax.experiment.build import stacked
 from perturbax.learning.credit import Credit, Pairing, to_go, windowed
 from perturbax.learning.noise import Gaussian, Rademacher
+from perturbax.network.decorrelation import apply_decorrelation, decorrelation_update
 from perturbax.rules.perturbation.base import Perturbation
 
 
@@ -125,7 +126,7 @@ def test_gradient_free_rules_cannot_differentiate_the_score():
 
 
 def test_fixed_arrays_are_no_weights():
-    net = net_of(px.cells.Leaky).decorrelated("hidden+input", 2)
+    net = px.add_decorrelation(net_of(px.cells.Leaky), "hidden+input", 2)
     names = {jax.tree_util.keystr(p) for p, _ in jax.tree_util.tree_flatten_with_path(px.weights(net))[0]}
     assert names == {".layers[0].W", ".layers[0].U", ".layers[0].b", ".layers[1].W", ".layers[1].b"}
     for rule in ("node", "weight", "bptt", "one-step", "frozen"):
@@ -135,7 +136,7 @@ def test_fixed_arrays_are_no_weights():
 
 def test_no_rule_reaches_through_d():
     """The gradient by D exists, and is nobody's: weights only."""
-    net = net_of(Mine).decorrelated("hidden", 2)
+    net = px.add_decorrelation(net_of(Mine), "hidden", 2)
     xs, ys = helpers.data(n_in=2)
     g = jax.grad(lambda D: px.bptt(helpers.mse)(px.Network(net.layers, (None, px.Fixed(D))), xs, ys)[0])(
         jnp.eye(3)
@@ -151,19 +152,21 @@ def test_start_takes_the_dtype_of_the_weights(x64):
 def test_decorrelation_update_is_its_definition(x64):
     z, D = jr.normal(jr.key(0), (7, 3)), jr.normal(jr.key(1), (3, 3))
     net = px.Network(net_of(Mine).layers, (None, px.Fixed(D.T)))
-    got = net.decorrelation([px.Site(None, None, None), px.Site(z, None, None)])
+    got = decorrelation_update(net, [px.Site(None, None, None), px.Site(z, None, None)])
     C = z.T @ z / 7
     want = (C - jnp.diag(jnp.diag(C))) @ D
     assert got[0] is None
     np.testing.assert_allclose(got[1].T, want, rtol=1e-12)
-    np.testing.assert_allclose(net.redecor(got, 0.1).decor[1].value.T, D - 0.1 * want, rtol=1e-12)
+    np.testing.assert_allclose(
+        apply_decorrelation(net, got, 0.1).decor[1].value.T, D - 0.1 * want, rtol=1e-12
+    )
 
 
 def test_decorrelating_multiplies_no_two_square_matrices():
     """O(B n^2) per step: D never meets another n x n matrix."""
-    n, net = 40, net_of(Mine, 40).decorrelated("hidden", 2)
+    n, net = 40, px.add_decorrelation(net_of(Mine, 40), "hidden", 2)
     sites = [px.Site(None, None, None), px.Site(jnp.ones((3, n)), None, None)]
-    jaxpr = jax.make_jaxpr(lambda net, z: net.decorrelation([sites[0], px.Site(z, None, None)])[1])(
+    jaxpr = jax.make_jaxpr(lambda net, z: decorrelation_update(net, [sites[0], px.Site(z, None, None)])[1])(
         net, sites[1].z
     )
     products = [e for e in jaxpr.eqns if e.primitive.name == "dot_general"]
@@ -172,7 +175,7 @@ def test_decorrelating_multiplies_no_two_square_matrices():
 
 
 def test_decorrelation_decorrelates():
-    net = net_of(px.cells.Tanh, 8).decorrelated("hidden", 2)
+    net = px.add_decorrelation(net_of(px.cells.Tanh, 8), "hidden", 2)
     xs = jr.normal(jr.key(0), (50, 16, 2))
     from perturbax.experiment.train_step import correlation
 
@@ -185,7 +188,7 @@ def test_decorrelation_decorrelates():
 @pytest.mark.parametrize("which", ["everything", "Hidden"])
 def test_unknown_decorrelation_is_refused(which):
     with pytest.raises(ArgumentError, match="hidden"):
-        net_of(Mine).decorrelated(which, 2)
+        px.add_decorrelation(net_of(Mine), which, 2)
 
 
 def test_credit_weights():

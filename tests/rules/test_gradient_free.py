@@ -81,7 +81,7 @@ def normal(seed, shape):
 
 
 def in_nodes(net):
-    shapes = jax.eval_shape(net.step, net.start(1), jnp.zeros((1, 1)))[2]
+    shapes = net.sites_like(jnp.zeros((1, 1)))
     return balanced([(STEPS, 1, *site.a.shape) for site in shapes])
 
 
@@ -143,11 +143,7 @@ def test_forward_gradients(name):
 @pytest.mark.parametrize(("tangents", "rule"), [("nodes", "node"), ("weights", "weight")])
 def test_forward_gradients_are_perturbation_without_sigma(tangents, rule):
     net, (xs, ys) = case("tanh").net, helpers.data(steps=5)
-    like = (
-        px.weights(net)
-        if rule == "weight"
-        else [s.a for s in jax.eval_shape(net.step, net.start(2), xs[0])[2]]
-    )
+    like = px.weights(net) if rule == "weight" else [s.a for s in net.sites_like(xs[0])]
     leaves, tree = jax.tree.flatten(like)
     noise = Recorded(tree.unflatten([normal(i, (5, 3, *leaf.shape)) for i, leaf in enumerate(leaves)]))
     credit = {"credit": "to-go"} if rule == "node" else {}

@@ -84,7 +84,7 @@ def network(name):
     if name == "tanh under a leak":
         net = px.Network((net.layers[0], px.cells.LeakyReadout(3, 2, key=jr.key(8), kappa=0.7)))
     if name.startswith("decorrelated"):
-        net = net.decorrelated("hidden+input", 2)
+        net = px.add_decorrelation(net, "hidden+input", 2)
         mixed = [
             px.Fixed(D.value + 0.3 * jr.normal(jr.key(i), D.value.shape)) for i, D in enumerate(net.decor)
         ]

@@ -143,7 +143,7 @@ def test_online_learning_goes_through_steps_without_an_answer():
 def test_the_reservoir_is_solved_on_what_is_asked_alone():
     """Ridge regression of the last step's activity, by least squares in numpy on the same sequences."""
     from perturbax.experiment.reservoir import BATCH, BATCHES
-    from perturbax.learning.sequence import activity
+    from perturbax.network.passes import activity
 
     task = TASKS["adding"]
     first = start(build(px.Experiment(task="adding", units=(5,), task_options={"length": 6})), jnp.asarray(0))

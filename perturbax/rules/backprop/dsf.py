@@ -11,7 +11,7 @@ from perturbax.learning.credit import Outer
 from perturbax.learning.jacobian import Errors, errors
 from perturbax.learning.rule import WholeSequence
 from perturbax.learning.sequence import Estimator, Loss, averaged, raised
-from perturbax.network.layer import advanced
+from perturbax.network.layer import advance_batch
 from perturbax.network.network import Network
 
 
@@ -81,6 +81,6 @@ def _behind(i: int, net: Network, h: PyTree, a: Array, delta: Array) -> Array:
     """Return (dy/da)^T delta of a layer for all of time at once."""
 
     def outputs(a: Array) -> Array:
-        return jax.vmap(lambda h, a: advanced(i, net.layers[i], h, a)[1])(h, a)
+        return jax.vmap(lambda h, a: advance_batch(i, net.layers[i], h, a)[1])(h, a)
 
     return jax.vjp(outputs, a)[1](delta)[0]

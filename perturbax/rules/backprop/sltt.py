@@ -11,7 +11,7 @@ from perturbax.errors import ArgumentError, LayerError
 from perturbax.learning.credit import Both, Estimate, Outer
 from perturbax.learning.jacobian import reads_itself
 from perturbax.learning.rule import Rule
-from perturbax.network.layer import Layer, named, pulled
+from perturbax.network.layer import Layer, layer_label, pull_back
 from perturbax.network.network import Network
 from perturbax.rules.backprop.one_step import one_step
 
@@ -25,7 +25,7 @@ def leaks(net: Network) -> list[float]:
         leak = getattr(layer, "leak", None)
         if leak is None and (reads_itself(layer) or i < len(net.layers) - 1):
             raise LayerError(
-                f"{named(i, layer)}: this rule is for spiking cells, whose membranes leak (lif, alif)"
+                f"{layer_label(i, layer)}: this rule is for spiking cells, whose membranes leak (lif, alif)"
             )
         found.append(leak if leak is not None else getattr(layer, "kappa", 0.0))
     return found
@@ -135,4 +135,4 @@ def _bias(i: int, layer: Layer, trace: tuple, signal: Array) -> Layer:
     """Return what biases lack in the product of signals and traces, which takes the 1 that they read as it
     is.
     """
-    return pulled(i, layer, jnp.zeros_like(trace[0]), jnp.zeros_like(trace[1]), signal)
+    return pull_back(i, layer, jnp.zeros_like(trace[0]), jnp.zeros_like(trace[1]), signal)

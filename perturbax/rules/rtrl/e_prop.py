@@ -11,7 +11,7 @@ from perturbax.errors import ArgumentError, LayerError
 from perturbax.fields import one_of, setting
 from perturbax.learning.jacobian import Errors
 from perturbax.learning.traces import Plan, alone
-from perturbax.network.layer import named
+from perturbax.network.layer import layer_label
 from perturbax.network.network import Network
 from perturbax.rules.rtrl.eligibility import Local
 
@@ -144,6 +144,6 @@ def _weights_of(net: Network) -> Array:
     W = getattr(last, "W", None)
     if W is None or W.ndim != 2:
         raise LayerError(
-            f"{named(len(net.layers) - 1, last)}: feedback weights need a readout with W `(n, n_out)`"
+            f"{layer_label(len(net.layers) - 1, last)}: feedback weights need a readout with W `(n, n_out)`"
         )
     return W

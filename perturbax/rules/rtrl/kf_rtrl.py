@@ -11,7 +11,7 @@ from perturbax.errors import LayerError
 from perturbax.learning.credit import Both, Estimate, Outer
 from perturbax.learning.jacobian import Flat, linearise, reads_itself
 from perturbax.learning.rule import Rule
-from perturbax.network.layer import Layer, named, pulled
+from perturbax.network.layer import Layer, layer_label, pull_back
 from perturbax.network.network import Network
 from perturbax.rules.rtrl.influence import Influence
 from perturbax.rules.rtrl.uoro import balance, norm, rows
@@ -114,12 +114,14 @@ def _affine(i: int, layer: Layer, z: tuple[int, ...], r: tuple[int, ...]) -> Non
         both = jax.tree.map(lambda a, b: a + 2 * b, one, two)
         f = lambda zr: some.drive(*zr) - some.drive(*zero)  # noqa: E731
         if not jnp.allclose(f(both), f(one) + 2 * f(two), rtol=1e-3, atol=1e-3):
-            raise LayerError(f"{named(i, layer)}: kf-rtrl needs a drive that is linear in z and r (use uoro)")
+            raise LayerError(
+                f"{layer_label(i, layer)}: kf-rtrl needs a drive that is linear in z and r (use uoro)"
+            )
 
 
 def _spread(i: int, layer: Layer, u: Read, signal: Array) -> Layer:
     """Return sum_b signal (x) u: what reads nothing (biases) gets its signal times u's own entry for the
     1.
     """
-    bias = pulled(i, layer, jnp.zeros_like(u.z), jnp.zeros_like(u.r), rows(u.one - 1, signal) * signal)
-    return jax.tree.map(jnp.add, pulled(i, layer, u.z, u.r, signal), bias)
+    bias = pull_back(i, layer, jnp.zeros_like(u.z), jnp.zeros_like(u.r), rows(u.one - 1, signal) * signal)
+    return jax.tree.map(jnp.add, pull_back(i, layer, u.z, u.r, signal), bias)

@@ -7,7 +7,7 @@ from jaxtyping import Array, PyTree
 
 from perturbax.errors import LayerError
 from perturbax.fields import setting
-from perturbax.network.layer import named
+from perturbax.network.layer import layer_label
 from perturbax.network.network import Network
 from perturbax.rules.rtrl.e_prop import Taught
 
@@ -34,6 +34,6 @@ class RFLO(Taught):
             h = [s for s in jax.tree.leaves(layer.start()[0]) if s.dtype.kind == "f"]
             if site.a.ndim > 2 or len(h) > 1:
                 raise LayerError(
-                    f"{named(i, layer)}: rflo is for units of one pre-activation, one leak (use e-prop)"
+                    f"{layer_label(i, layer)}: rflo is for units of one pre-activation, one leak (use e-prop)"
                 )
         return super().begin(net, x)

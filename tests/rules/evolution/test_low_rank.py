@@ -64,7 +64,7 @@ def estimate(net, xs, ys, **options):
 @pytest.mark.parametrize(("decor", "rank"), [("off", 1), ("hidden+input", 2)])
 @pytest.mark.parametrize("cell", [*CELLS, Twice], ids=lambda c: c.__name__)
 def test_the_same_as_multiplied_out(cell, decor, rank, x64, monkeypatch):
-    net = helpers.network(cell, n_in=2, n=2, depth=2).decorrelated(decor, 2)
+    net = px.add_decorrelation(helpers.network(cell, n_in=2, n=2, depth=2), decor, 2)
     xs, ys = helpers.data(n_in=2)
     loss, grads = estimate(net, xs, ys, rank=rank)
     monkeypatch.setattr(evolution, "reads", lambda *args: None)

@@ -85,7 +85,7 @@ def test_mirror_becomes_bptt(x64, cell, depth):
 
 def test_mirror_sees_through_decorrelation(x64):
     c = case(px.cells.Tanh, {"n": 3})
-    net = c.net.decorrelated("hidden", 1)
+    net = px.add_decorrelation(c.net, "hidden", 1)
     net = px.Network(net.layers, [None, px.Fixed(jnp.eye(3) + 0.2 * jr.normal(jr.key(0), (3, 3)))])
     c = Case(net, c.xs, c.ys, px.bptt(helpers.mse)(net, c.xs, c.ys, None)[1])
     assert helpers.distance(learnt(px.RULES["mirror"](sigma=1e-5), c, 200)[1], c.exact) < 1e-7

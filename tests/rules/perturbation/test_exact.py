@@ -28,7 +28,7 @@ def setup(name, decor=False):
     cell, options, steps = CASES[name]
     net = helpers.network(cell, **options)
     if decor:
-        net = net.decorrelated("hidden+input", 1)
+        net = px.add_decorrelation(net, "hidden+input", 1)
         shift = [
             px.Fixed(D.value + 0.3 * jr.normal(jr.key(i), D.value.shape)) for i, D in enumerate(net.decor)
         ]
@@ -47,7 +47,7 @@ def cut(net, xs, ys):
 
 def discounted(net, xs, ys, gamma, window):
     """The gradient of each loss by the pre-activation k steps earlier, weighted by gamma^k for k < window."""
-    steps, shapes = len(xs), jax.eval_shape(net.step, net.start(1), xs[0])[2]
+    steps, shapes = len(xs), net.sites_like(xs[0])
     noise = [jnp.zeros((steps, *s.a.shape)) for s in shapes]
 
     def losses(noise):
@@ -140,7 +140,7 @@ def test_batches_are_averaged_with_noise_of_their_own():
     """With per-example deltas the estimate of a batch is the mean of the estimates of its examples."""
     net = helpers.network(px.cells.Tanh, n=3)
     xs, ys = helpers.data(batch=4)
-    shapes = jax.eval_shape(net.step, net.start(4), xs[0])[2]
+    shapes = net.sites_like(xs[0])
     table = [jr.rademacher(jr.key(i), (helpers.T, 1, *s.a.shape), float) for i, s in enumerate(shapes)]
 
     def estimate(xs, ys, table):
@@ -157,11 +157,7 @@ def test_samples_average(rule):
     """K samples against one clean pass are the mean of K estimates from one sample each."""
     net = helpers.network(px.cells.Tanh, n=2)
     xs, ys = helpers.data(batch=2)
-    like = (
-        px.weights(net)
-        if rule == "weight"
-        else [s.a for s in jax.eval_shape(net.step, net.start(2), xs[0])[2]]
-    )
+    like = px.weights(net) if rule == "weight" else [s.a for s in net.sites_like(xs[0])]
     leaves, tree = jax.tree.flatten(like)
     rows = 1 if rule == "weight" else helpers.T
     table = tree.unflatten([jr.normal(jr.key(i), (rows, 3, *leaf.shape)) for i, leaf in enumerate(leaves)])

@@ -1,0 +1,41 @@
+"""Clean passes of a network over a sequence: no noise, no learning."""
+
+import jax
+from jaxtyping import Array, Float, PyTree
+
+from perturbax.network.network import Network, Site
+
+
+def forward(net: Network, xs: Float[Array, "T B n_in"]) -> Float[Array, "T B n_out"]:
+    """Return the outputs of a network over a sequence that starts from its initial state.
+
+    Arguments:
+        net: the network.
+        xs: inputs, `(T, B, n_in)`: T steps of B independent examples.
+    """
+
+    def one_step(state: PyTree, x: Array) -> tuple[PyTree, Array]:
+        state, y, _ = net.step(state, x)
+        return state, y
+
+    batch = xs.shape[1]
+    return jax.lax.scan(one_step, net.start(batch), xs)[1]
+
+
+def activity(net: Network, xs: Float[Array, "T B n_in"]) -> list[Site]:
+    """Return the presynaptic activity of each layer over a sequence: sites whose z is `(T, B, n_below)`.
+
+    z is what the layer reads from below, decorrelated where the network does that; r and a are None.
+
+    Arguments:
+        net: the network.
+        xs: inputs, `(T, B, n_in)`.
+    """
+
+    def one_step(state: PyTree, x: Array) -> tuple[PyTree, tuple]:
+        state, _, sites = net.step(state, x)
+        return state, tuple(site.z for site in sites)
+
+    batch = xs.shape[1]
+    read = jax.lax.scan(one_step, net.start(batch), xs)[1]
+    return [Site(z, None, None) for z in read]
