@@ -1,17 +1,20 @@
-"""Errors a person can act on: one line each, with the exit status the command line gives them."""
+"""The library's own errors: one line each that says what was wrong and what to do.
+
+Each has the exit status that the command line ends with.
+"""
 
 import difflib
 from collections.abc import Iterable
 
 
 class PerturbaxError(Exception):
-    """Something went wrong that the message explains in one line; exit status 1."""
+    """Base of the library's errors, whose message is one line; exit status 1."""
 
     exit_code = 1
 
 
 class ArgumentError(PerturbaxError, ValueError):
-    """An argument, name or setting that cannot be used; exit status 2."""
+    """An argument, name or setting that cannot be used; exit status 2. Also a ValueError."""
 
     exit_code = 2
 
@@ -23,19 +26,25 @@ class UnknownName(ArgumentError, KeyError):
 
 
 class DataError(PerturbaxError, ValueError):
-    """A data file whose content cannot be used; exit status 1."""
+    """A data file whose content cannot be used; exit status 1. Also a ValueError."""
 
 
 class LayerError(PerturbaxError, TypeError):
-    """A layer that breaks the split of weights (`drive`) from dynamics (`advance`)."""
+    """A layer in which `drive` is not linear in the weights, or `advance` uses weights; exit status 1."""
 
 
 class StoreError(PerturbaxError):
-    """A run folder that cannot be read or written."""
+    """A run folder that cannot be read or written; exit status 1."""
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UnknownName:
-    """Return the error for a name that is none of the choices, with the nearest one or all of them."""
+    """Return the error for a name that is none of the choices; it names the nearest choice, or all of them.
+
+    Arguments:
+        kind: what the name is of: rule, cell, setting.
+        name: the name that is not known.
+        choices: the names that are.
+    """
     choices = list(choices)
     near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices) or 'none'}"

@@ -1,8 +1,7 @@
-"""Settings of rules, cells, tasks and noise: fields that are part of the structure, and checks of their
-values.
+"""Settings of rules, cells, tasks and noise: how a class declares them, and checks of their values.
 
-Every check raises ArgumentError with the name of the setting. Traced values pass: they are numbers that a
-compiled program leaves open.
+Every check raises ArgumentError with the name of the setting, what it must be, and what it was. Traced
+values pass the checks of numbers: a compiled program leaves them open.
 """
 
 from collections.abc import Iterable
@@ -12,14 +11,28 @@ import equinox as eqx
 
 from perturbax.errors import ArgumentError, unknown
 
+UNBOUNDED = float("inf")
+
 
 def setting(default: Any) -> Any:
-    """Return a field that is part of the structure, not of the arrays: a choice, a count, a switch."""
+    """Return a field of an `equinox.Module` that is a setting: a choice, a count, a switch, a constant.
+
+    It is part of the structure, not of the arrays: no weight, and no input of a compiled program, which is
+    compiled anew for another value.
+
+    Arguments:
+        default: the value where none is given.
+    """
     return eqx.field(default=default, static=True)
 
 
 def positive(name: str, value: object) -> None:
-    """Refuse a number that is not above 0."""
+    """Raise ArgumentError for a number that is not above 0.
+
+    Arguments:
+        name: the setting, as the error calls it.
+        value: its value.
+    """
     if isinstance(value, int | float) and not value > 0:
         raise ArgumentError(f"{name} must be above 0, not {value}")
 
@@ -28,52 +41,77 @@ def in_range(
     name: str,
     value: object,
     low: float,
-    high: float = float("inf"),
+    high: float = UNBOUNDED,
     *,
     above: bool = False,
     below: bool = False,
 ) -> None:
-    """Refuse a number outside [low, high].
+    """Raise ArgumentError for a number outside the interval from low to high, for NaN and for infinity.
 
     Arguments:
-        name: the setting, as errors call it.
+        name: the setting, as the error calls it.
         value: its value.
-        low: the lower end of the interval.
-        high: the upper end.
-        above: whether the lower end itself is outside.
-        below: whether the upper end itself is outside.
+        low: the lower end of the interval, which belongs to it unless `above`.
+        high: the upper end, which belongs to it unless `below`; without one any finite number fits.
+        above: whether the value must be above the lower end.
+        below: whether the value must be below the upper end.
     """
     if not isinstance(value, int | float):
         return
+    unbounded = high == UNBOUNDED
     fits_low = value > low if above else value >= low
-    fits_high = value < high if below or high == float("inf") else value <= high
+    fits_high = value < high if below or unbounded else value <= high
     if fits_low and fits_high:
         return
     start = f"above {low:g}" if above else f"{low:g} or more"
-    end = "" if high == float("inf") else f" and below {high:g}" if below else f" and at most {high:g}"
+    end = "" if unbounded else f" and below {high:g}" if below else f" and at most {high:g}"
     raise ArgumentError(f"{name} must be {start}{end}, not {value}")
 
 
 def one_of(name: str, value: str, choices: Iterable[str]) -> None:
-    """Refuse a value that is none of the choices; the error names the nearest."""
-    if value not in (choices := list(choices)):
+    """Raise ArgumentError for a value that is none of the choices; the error names the nearest, or all.
+
+    Arguments:
+        name: the setting, as the error calls it.
+        value: its value.
+        choices: the values it may have.
+    """
+    choices = list(choices)
+    if value not in choices:
         raise unknown(name, str(value), choices)
 
 
 def whole(name: str, value: object, least: int = 1) -> None:
-    """Raise ArgumentError unless the value is a whole number of at least `least`."""
+    """Raise ArgumentError unless the value is a whole number (an int) of at least `least`.
+
+    Arguments:
+        name: the setting, as the error calls it.
+        value: its value.
+        least: the smallest value allowed.
+    """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ArgumentError(f"{name} must be a whole number of at least {least}, not {value!r}")
 
 
 def chance(name: str, value: object) -> None:
-    """Raise ArgumentError unless the value is a probability above 0, at most 1."""
+    """Raise ArgumentError unless the value is a probability above 0, at most 1.
+
+    Arguments:
+        name: the setting, as the error calls it.
+        value: its value.
+    """
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
         raise ArgumentError(f"{name} must be a probability above 0 and at most 1, not {value!r}")
 
 
 def fractions(of: str, valid: float, test: float) -> None:
-    """Raise ArgumentError unless both parts, and what they leave for training, are above nothing."""
+    """Raise ArgumentError unless validation, test, and what they leave for training are above 0.
+
+    Arguments:
+        of: what is divided, as the error calls it: `rows`, `text`.
+        valid: fraction for validation.
+        test: fraction for testing.
+    """
     if not (valid > 0 and test > 0 and valid + test < 1):
         raise ArgumentError(
             f"valid and test are fractions of the {of}, above 0 and together below 1; not {valid} and {test}"

@@ -1,4 +1,4 @@
-"""Code that is imported by name: the user's own, by its import path, and packages that not everyone has."""
+"""Classes by name, and code that is imported by name: the user's own, and optional packages."""
 
 import importlib
 import os
@@ -12,7 +12,15 @@ Kind = TypeVar("Kind")
 
 
 class Registry(dict[str, type[Kind]]):
-    """Classes by name; an unknown name is answered with the nearest one."""
+    """A dictionary from names to classes, which answers an unknown name with the nearest one.
+
+        RULES["nod"]   raises UnknownName (a KeyError): unknown rule 'nod'; did you mean 'node'?
+
+    `in`, `get`, iteration and `len` are those of a dictionary; copies and `|` give a registry.
+
+    Attributes:
+        kind: what the classes are, as errors call it: rule, cell, task.
+    """
 
     def __init__(self, kind: str, classes: Mapping[str, type[Kind]]):
         super().__init__(classes)
@@ -21,35 +29,58 @@ class Registry(dict[str, type[Kind]]):
     def __missing__(self, name: str) -> NoReturn:
         raise unknown(self.kind, name, self)
 
+    def __or__(self, others: Any) -> "Registry[Any]":
+        return Registry(self.kind, {**self, **others})
 
-def imported(kind: str, name: str) -> Any:
-    """Return what lies at module:attribute, modules of the working folder included.
+    def __ror__(self, others: Any) -> "Registry[Any]":
+        return Registry(self.kind, {**others, **self})
 
-    Raises ArgumentError with one line, whatever the user's module does.
+    def copy(self) -> "Registry[Kind]":
+        """Return a registry with the same names and classes."""
+        return Registry(self.kind, self)
+
+
+def import_object(kind: str, path: str) -> Any:
+    """Return the object at `module:attribute`; modules of the working folder are found, too.
+
+    Arguments:
+        kind: what it is for, as errors call it: rule, cell, task, noise.
+        path: the module's name, a colon, and the name of the object in it.
+
+    Raises ArgumentError with one line, whatever the module does while it is imported.
     """
-    module, _, attribute = name.partition(":")
+    module, _, attribute = path.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
         found = getattr(importlib.import_module(module), attribute, None)
-    except Exception as error:
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise ArgumentError(f"cannot import {kind} {name!r}: {first}") from error
+    except Exception as error:  # the module is the user's: anything may be raised
+        raise ArgumentError(f"cannot import {kind} {path!r}: {_first_line(error)}") from error
     if found is None:
         raise ArgumentError(f"module {module} has no {attribute!r}")
     return found
 
 
-def optional(who: str, module: str, package: str) -> Any:
-    """Return a module of an optional package; ArgumentError with what to install where it cannot be imported.
+def import_optional(who: str, module: str, package: str) -> Any:
+    """Return a module of an optional package.
 
-    who: what needs it; its last word is the name of the extra that brings the package.
+    Arguments:
+        who: what needs the package; its last word is the extra of perturbax that brings it (`task digits`).
+        module: the module to import.
+        package: the package's name, as errors call it.
+
+    Raises ArgumentError, which says what to install, where the module cannot be imported.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         install = f"pip install 'perturbax[{who.split()[-1]}]'"
-        if (error.name or "").split(".")[0] == module.split(".")[0]:
+        missing = (error.name or "").split(".")[0]
+        if missing == module.split(".")[0]:
             raise ArgumentError(f"{who} needs the package {package}: {install}") from error
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        raise ArgumentError(f"{who} cannot import {package} ({first}): {install}") from error
+        raise ArgumentError(f"{who} cannot import {package} ({_first_line(error)}): {install}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its class where it has none."""
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -9,7 +9,7 @@ from perturbax.experiment.build import build
 from perturbax.experiment.config import Experiment
 from perturbax.experiment.options import coerce
 from perturbax.fields import one_of, positive
-from perturbax.plugins import optional
+from perturbax.plugins import import_optional
 from perturbax.report.compare import canonical
 from perturbax.study.jobs import Job, Study, Train
 from perturbax.study.page import write_page
@@ -86,7 +86,7 @@ def run(study: Study, out: Path) -> None:
 def _submit(study: Study, out: Path, workers: int) -> int:
     """Hand a study to that many jobs of a Slurm array."""
     positive("slurm", workers)
-    submitit = optional("reproduce with slurm", "submitit", "submitit")
+    submitit = import_optional("reproduce with slurm", "submitit", "submitit")
     try:
         executor = submitit.AutoExecutor(
             folder=str(out / "slurm"), cluster="slurm"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from docstring_parser import parse
 
 from perturbax.errors import ArgumentError, unknown
-from perturbax.plugins import imported
+from perturbax.plugins import import_object
 
 OF_CELLS = ("n_in", "n", "key")  # what a cell is built with beside its settings
 AUTO = "auto"
@@ -33,7 +33,7 @@ def find(kind: str, name: str, known: dict[str, type]) -> type:
         return known[name]
     if ":" not in name:
         raise unknown(kind, name, known)
-    found = imported(kind, name)
+    found = import_object(kind, name)
     if not isinstance(found, type):
         raise ArgumentError(f"{kind} {name!r} is not a class")
     if inspect.isabstract(found) or getattr(found, "__abstractvars__", None):

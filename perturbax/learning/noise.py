@@ -15,7 +15,7 @@ from jaxtyping import Array, PyTree
 
 from perturbax.errors import ArgumentError
 from perturbax.fields import one_of, positive, setting
-from perturbax.plugins import imported
+from perturbax.plugins import import_object
 
 
 class Noise(eqx.Module):
@@ -290,7 +290,7 @@ def as_noise(noise: Any) -> Noise:
         if ":" not in noise:
             one_of("noise", noise, NOISES)
             return NOISES[noise]()
-        noise = imported("noise", noise)
+        noise = import_object("noise", noise)
     if isinstance(noise, type) and issubclass(noise, Noise):
         try:
             return noise()

@@ -25,7 +25,7 @@ def add_decorrelation(net: Network, which: str, n_in: int) -> Network:
 
     Arguments:
         net: the network; matrices it has already are replaced.
-        which: layers that get one: `hidden` (all above the first), `hidden+input` (the first, too), `off` (none).
+        which: which layers get one: `hidden` (all above the first), `hidden+input` (all) or `off` (none).
         n_in: number of inputs of the network.
 
     Raises ArgumentError for another `which`, and for networks that are residual or normalised.

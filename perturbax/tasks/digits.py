@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from perturbax.errors import ArgumentError
-from perturbax.plugins import optional
+from perturbax.plugins import import_optional
 from perturbax.tasks.images import Images
 
 VALID, TEST = 300, 300  # images; the other 1,197 are for training
@@ -42,7 +42,7 @@ class Digits(Images):
         """Return the task with its images read; ArgumentError without scikit-learn."""
         if data is not None:
             raise ArgumentError("task digits reads the images of scikit-learn: it takes no --data")
-        found = optional("task digits", "sklearn.datasets", "scikit-learn").load_digits()
+        found = import_optional("task digits", "sklearn.datasets", "scikit-learn").load_digits()
         order = np.random.default_rng(0).permutation(len(found.target))
         x, label = self.in_order(found.images[order].astype(np.uint8)), found.target[order]
         cuts = {"train": slice(VALID + TEST, None), "valid": slice(TEST, VALID + TEST), "test": slice(TEST)}

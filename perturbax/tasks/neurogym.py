@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from perturbax.errors import ArgumentError
 from perturbax.fields import setting, whole
-from perturbax.plugins import optional
+from perturbax.plugins import import_optional
 from perturbax.tasks.base import HeldOut, Metrics
 from perturbax.tasks.classify import Classify, right
 
@@ -93,7 +93,7 @@ class NeuroGym(Classify):
         environment.
         """
         super().open(data)
-        package = optional("task neurogym", "neurogym", "neurogym")
+        package = import_optional("task neurogym", "neurogym", "neurogym")
         counts = {part: self.pool if part == "train" else -(-self.pool // 4) for part in SEEDS}
         actions, pools = 0, {}
         with warnings.catch_warnings():

@@ -7,7 +7,7 @@ import numpy as np
 
 from perturbax.errors import ArgumentError, DataError
 from perturbax.fields import setting, whole
-from perturbax.plugins import optional
+from perturbax.plugins import import_optional
 from perturbax.tasks.labelled import Labelled
 
 CHANNELS, CLASSES = 700, 20
@@ -58,7 +58,7 @@ class Shd(Labelled):
         """
         if data is None or not Path(data).is_dir():
             raise ArgumentError("task shd needs --data FOLDER" + (f": {data} is none" if data else ""))
-        h5py = optional("task shd", "h5py", "h5py")
+        h5py = import_optional("task shd", "h5py", "h5py")
         (x, label), test = (
             self._read_file(h5py, Path(data) / f"shd_{part}.h5") for part in ("train", "test")
         )
