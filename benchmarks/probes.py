@@ -11,7 +11,7 @@ from statistics import median
 from family import PAGE, filled
 from harness import machine, table
 
-from perturbax.cli.main import main as perturbax
+from perturbax.cli import main as perturbax
 from perturbax.experiment.atomic import write
 from perturbax.rules import RULES
 from perturbax.tasks import TASKS

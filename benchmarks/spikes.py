@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from harness import machine, table
 
-from perturbax.cli.main import main as perturbax
+from perturbax.cli import main as perturbax
 from perturbax.experiment.atomic import write
 
 SHARED = "credit=to-go:samples=16:steps=3000"

@@ -2,6 +2,6 @@
 
 import sys
 
-from perturbax.cli.main import main
+from perturbax.cli import main
 
 sys.exit(main())

@@ -295,3 +295,39 @@ class FakeData:
         actions = self.rng.integers(0, self.n, (self.length, self.batch))
         noise = self.rng.random((self.length, self.batch))
         return np.stack([actions, noise], -1).astype(np.float32), actions
+
+
+# --- the command line
+
+QUICK = ["--task", "probe-lag1", "--units", "6", "--steps", "12", "--batch", "4", "--logs", "4"]
+
+
+def error_of(capsys, argv):
+    """Run a command that must fail; return (status, its one line)."""
+    from perturbax.cli import main
+
+    status = main([str(a) for a in argv])
+    said = capsys.readouterr()
+    lines = said.err.strip().splitlines()
+    assert len(lines) == 1, said.err
+    assert "Traceback" not in said.err
+    return status, lines[0]
+
+
+def everything(folder):
+    """The bytes of every file below a folder."""
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def series(path, rows=400, columns=("time", "load", "temp")):
+    """A CSV file of two noisy series."""
+    rng = np.random.default_rng(0)
+    t = np.arange(rows)
+    load = 50 + 10 * np.sin(t / 5) + rng.normal(size=rows)
+    lines = [",".join(columns)]
+    lines += [
+        f"2020-01-{i % 28 + 1},{a:.4f},{20 + b:.4f}"
+        for i, (a, b) in enumerate(zip(load, np.cos(t / 5), strict=True))
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return path

@@ -1,34 +1,18 @@
 """The command `taxonomy`: the family of rules as a table, and measured on a chosen network and task."""
 
-import math
-import sys
+import argparse
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import jax.random as jr
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from perturbax.analysis.taxonomy import CAUSALITY, LOCALITY, compiled, measured, place
-from perturbax.cli.commands import progress
-from perturbax.errors import ArgumentError, PerturbaxError
-from perturbax.experiment import run_folder
-from perturbax.experiment.build import build
+from perturbax.cli.arguments import ClassSettings, Parser, add_experiment, experiment_fields, variants
+from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
 from perturbax.experiment.options import coerce
-from perturbax.experiment.program import Compiled
-from perturbax.experiment.result import describe
-from perturbax.experiment.variants import experiment_from, parse_variant
-from perturbax.learning.rule import check
-from perturbax.report.taxonomy import measured_rows, write_taxonomy
-from perturbax.rules import RULES
 
-WATCHED = 64  # batches that rules with a memory of their own see before they are measured
-SETTINGS = {"task": "copy", "cell": "tanh", "units": "32", "batch": "8", "steps": "200"}
-ASKED = (
+HELP = "place the rules on a map, and measure them on one network"
+
+DEFAULTS = {"task": "copy", "cell": "tanh", "units": "32", "batch": "8", "steps": "200"}
+MEASURED = (
     "bptt",
     "truncated",
     "rtrl",
@@ -60,103 +44,104 @@ ASKED = (
     "pes",
     "reward",
 )
+"""The rules that are measured unless --rules names others: one of each kind."""
 
 
-def taxonomy_command(
-    given: dict[str, Any],
-    settings: dict[str, dict[str, str]],
-    rules: str | None,
-    draws: str | None,
-    out: str | None,
-) -> int:
-    """Print the family; with out, measure its members there and write taxonomy.json and taxonomy.html."""
-    number = coerce("draws", draws or "32", int)
-    if out is None:
-        if given or any(settings.values()) or rules or draws:
+def add_arguments(parser: Parser) -> None:
+    """Declare --rules, --draws, --out, and the experiment."""
+    parser.epilog = """\
+Without arguments: the family as a table. With --out: its members are measured on
+one network."""
+    parser.add_argument(
+        "--rules",
+        metavar="RULE,RULE,...",
+        help="rules to measure, with suffixes as in compare (default: one of each kind)",
+    )
+    parser.add_argument("--draws", metavar="N", help="independent draws of the noise (default: 32)")
+    parser.add_argument(
+        "--out", metavar="FOLDER", help="measure, and write taxonomy.json, .svg and .html there"
+    )
+    add_experiment(parser, ["rule", "mode", "every", "logs"])
+
+
+def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
+    """Print the family; with --out, measure its members and write taxonomy.json, .svg and .html there."""
+    given = experiment_fields(args)
+    draws = coerce("draws", args.draws or "32", int)
+    if args.out is None:
+        if given or any(settings.values()) or args.rules or args.draws:
             raise ArgumentError(
                 "what is measured goes to a folder: name --out, or leave the other arguments away"
             )
-        _show_family()
+        _print_family()
         return 0
-    folder = Path(out)
-    run_folder.refuse_occupied(folder)
+
+    from perturbax.analysis.family import measure_family
+    from perturbax.cli.progress import progress
+    from perturbax.experiment.run_folder import refuse_occupied
+    from perturbax.experiment.variants import experiment_from
+    from perturbax.report.taxonomy import write_taxonomy
+
+    folder = Path(args.out)
+    refuse_occupied(folder)
     if settings["rule"]:
         raise ArgumentError("settings of a rule belong in --rules, as in snap:n=2")
-    given = {**{k: v for k, v in SETTINGS.items() if k != "steps" or "passes" not in given}, **given}
-    variants = [parse_variant(text.strip()) for text in (rules or ",".join(ASKED)).split(",") if text.strip()]
-    if not variants:
-        raise ArgumentError("--rules names no rule")
-    lead = build(experiment_from(Experiment(), given | {"rule": "bptt"}, settings))
-    net, xs, ys, batches, key = _trained(lead)
-    works, refused = [], []
+    shared = {**DEFAULTS, **given}
+    if "passes" in given and "steps" not in given:
+        del shared["steps"]
+    leading = experiment_from(Experiment(), shared | {"rule": "bptt"}, settings)
+    members = []
+    for variant in variants(args.rules or ",".join(MEASURED)):
+        own = settings | {"rule": variant.options}
+        members.append((variant.label, experiment_from(Experiment(), shared | variant.fields, own)))
     with progress("taxonomy") as bar:
-        for i, variant in enumerate(variants):
-            bar(i, 2 * len(variants), math.nan)
-            e = experiment_from(Experiment(), given | variant.fields, settings | {"rule": variant.options})
-            rule = build(e).rule
-            try:
-                check(rule, net)
-                works.append(compiled(variant.label, rule, lead.task.loss, net, batches, key))
-            except PerturbaxError as error:
-                if rules:
-                    raise
-                refused.append({"name": variant.label, "reason": str(error)})
-        done = [len(variants)]
-
-        def tick() -> None:
-            done[0] += 1
-            bar(done[0] + len(refused), 2 * len(variants), math.nan)
-
-        found = measured(works, lead.task.loss, net, (xs, ys), number, key, tick)
-    data = run_folder.plain(describe(lead) | {"draws": number, "rules": found, "refused": refused})
-    _show_measured(data)
+        data = measure_family(leading, members, draws, bar, skip=not args.rules)
+    _print_measured(data)
     print(f"taxonomy: {write_taxonomy(data, folder)}")
     return 0
 
 
-def _trained(lead: Any) -> tuple:
-    """Return (network after the steps by BPTT, a fresh batch, batches to watch with it last, key)."""
-    made = Compiled(lead)
-    state = made.start(lead.experiment.seed)
-    (state,), losses, _, _ = made.advance([state], lead.experiment.steps or 0)
-    if not jnp.isfinite(losses).all():
-        raise PerturbaxError("the loss was no longer finite while the network was trained (try a lower --lr)")
-    key = jr.fold_in(jr.PRNGKey(lead.experiment.seed), 2**31 - 3)  # data that no training step draws
-    sample = jax.jit(lambda k: lead.task.sample(k, lead.experiment.batch or 1))
-    batches = [sample(jr.fold_in(key, i)) for i in range(WATCHED + 1)]
-    return state.learner.net, *batches[-1], batches, jr.fold_in(key, WATCHED + 1)
+def _print_family() -> None:
+    """Print where every rule stands, from what a synapse must know least to most."""
+    from rich.table import Table
+    from rich.text import Text
 
+    from perturbax.analysis.taxonomy import CAUSALITY, LOCALITY, place
+    from perturbax.cli.output import console
+    from perturbax.rules import RULES
 
-def _show_family() -> None:
-    """Print where every rule stands."""
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     for head in ("rule", "a synapse knows", "speaks", "estimates", "cost", "memory"):
         table.add_column(head, no_wrap=head == "rule")
+    places = {name: place(cls()) for name, cls in RULES.items()}
     for locality in LOCALITY:
-        for name, cls in RULES.items():
-            where = place(cls())
-            if where.locality == locality:
-                table.add_row(
-                    *map(Text, (name, locality, where.causality, where.target, where.cost, where.memory))
-                )
+        for name, at in places.items():
+            if at.locality == locality:
+                table.add_row(*map(Text, (name, locality, at.causality, at.target, at.cost, at.memory)))
         table.add_section()
-    console.print(table)
-    console.print()
+    paper = console(160)
+    paper.print(table)
+    paper.print()
     for title, words in (("a synapse knows", LOCALITY), ("speaks", CAUSALITY)):
         for word, meaning in words.items():
-            console.print(Text(f"{title} - {word}: {meaning}", style="dim"))
+            paper.print(Text(f"{title} - {word}: {meaning}", style="dim"))
 
 
-def _show_measured(data: dict[str, Any]) -> None:
-    """Print what was measured."""
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+def _print_measured(data: dict[str, Any]) -> None:
+    """Print what was measured, and what was left out for which reason."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from perturbax.cli.output import console
+    from perturbax.report.taxonomy import measured_rows
+
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     heads, lines = measured_rows(data)
     for i, head in enumerate(heads):
         table.add_column(head, justify="left" if i < 3 else "right", no_wrap=True)
     for line in lines:
         table.add_row(*map(Text, line))
-    console.print(table)
+    paper = console(120)
+    paper.print(table)
     for item in data["refused"]:
-        console.print(Text(f"left out: {item['name']}: {item['reason']}", style="dim"))
+        paper.print(Text(f"left out: {item['name']}: {item['reason']}", style="dim"))

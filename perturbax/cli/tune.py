@@ -1,122 +1,182 @@
-"""The command `tune`: a search for learning rates, decorrelation rates and a discount, printed and written."""
+"""The command `tune`: a search for learning rates, decorrelation rates and a discount by short runs."""
 
+import argparse
 import dataclasses
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from perturbax.cli.commands import progress
+from perturbax.cli.arguments import (
+    CLASS_SETTINGS,
+    ClassSettings,
+    Parser,
+    add_experiment,
+    experiment_fields,
+    numbers,
+)
 from perturbax.errors import PerturbaxError
-from perturbax.experiment import run_folder
-from perturbax.experiment.atomic import writing
-from perturbax.experiment.build import Parts, build
 from perturbax.experiment.config import Experiment
 from perturbax.experiment.options import coerce
-from perturbax.experiment.result import describe
-from perturbax.experiment.search import Trial, discounted, tune
-from perturbax.experiment.variants import experiment_from
-from perturbax.fields import positive
+
+HELP = "search learning rates and a discount, judged on validation data"
 
 RATES = (0.1, 0.3, 1.0, 3.0, 10.0)  # candidates, times the learning rate that is shipped or named
 DISCOUNTS = (0.9, 0.95, 1.0)  # candidates beside the discount that is shipped
 SHARE = 10  # short runs take one in so many steps of a whole run
 
 
-def tune_command(
-    given: dict[str, Any],
-    settings: dict[str, dict[str, str]],
-    lrs: str | None,
-    decor_lrs: str | None,
-    discounts: str | None,
-    seeds: str,
-    out: Path,
-) -> int:
-    """Search, print what was found, and write tune.json and, with the best settings, config.json."""
+def add_arguments(parser: Parser) -> None:
+    """Declare the candidates, --seeds, --steps, --out, and the experiment."""
+    parser.epilog = CLASS_SETTINGS
+    parser.add_argument(
+        "--lrs", metavar="RATE,RATE,...", help="learning rates to try (default: five around --lr)"
+    )
+    parser.add_argument(
+        "--decor-lrs",
+        metavar="RATE,RATE,...",
+        help="rates of the decorrelating matrices to try, with each of the learning rates (default: "
+        "--decor-lr alone)",
+    )
+    parser.add_argument(
+        "--discounts",
+        metavar="D,D,...",
+        help="discounts to try (default: 0.9, 0.95, 1 and the one shipped, where the rule's credit has one "
+        "and --rule.discount does not name it)",
+    )
+    parser.add_argument(
+        "--seeds", metavar="N", default="1", help="seeds of each candidate, from --seed (default: 1)"
+    )
+    parser.add_argument(
+        "--steps",
+        metavar="N",
+        default=argparse.SUPPRESS,
+        help="training steps of the short runs (default: a tenth of a whole run, which --passes sets)",
+    )
+    parser.add_argument(
+        "--out", metavar="FOLDER", required=True, help="folder for tune.json and the best config.json"
+    )
+    add_experiment(parser, ["steps"])
+
+
+def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
+    """Search, print what was found, write tune.json and, with the best settings, config.json."""
+    from perturbax.cli.progress import progress
+    from perturbax.experiment import run_folder
+    from perturbax.experiment.build import build
+    from perturbax.experiment.search import discounted, tune
+    from perturbax.experiment.variants import experiment_from
+    from perturbax.fields import positive
+
+    out, given = Path(args.out), experiment_fields(args)
     run_folder.refuse_occupied(out)
-    count = coerce("seeds", seeds, int)
+    count = coerce("seeds", args.seeds, int)
     positive("seeds", count)
-    given = dict(given)
     steps = given.pop("steps", None)
     whole = build(experiment_from(Experiment(), given, settings))
     e = whole.experiment
-    short = dataclasses.replace(
-        e, steps=max(1, (e.steps or 0) // SHARE) if steps is None else coerce("steps", steps, int)
-    )
-    rates = [float(f"{(e.lr or 0) * r:.3g}") for r in RATES] if lrs is None else _numbers("lrs", lrs)
-    own: Sequence[float | None] = (None,) if decor_lrs is None else _numbers("decor_lrs", decor_lrs)
-    chosen: Sequence[float | None] = (None,)
-    if discounts is not None:
-        chosen = _numbers("discounts", discounts)
+    seeds = range(e.seed, e.seed + count)
+    length = max(1, (e.steps or 0) // SHARE) if steps is None else coerce("steps", steps, int)
+
+    lrs = [float(f"{(e.lr or 0) * factor:.3g}") for factor in RATES]
+    if args.lrs is not None:
+        lrs = numbers("lrs", args.lrs, float)
+    decor_lrs: Sequence[float | None] = (None,)
+    if args.decor_lrs is not None:
+        decor_lrs = numbers("decor_lrs", args.decor_lrs, float)
+    discounts: Sequence[float | None] = (None,)
+    if args.discounts is not None:
+        discounts = numbers("discounts", args.discounts, float)
     elif discounted(e) and "discount" not in settings["rule"]:
-        chosen = sorted({*DISCOUNTS, e.rule_options["discount"]})
+        discounts = sorted({*DISCOUNTS, e.rule_options["discount"]})
+
     with progress(e.rule) as bar:
-        parts, trials = tune(short, rates, chosen, range(e.seed, e.seed + count), decor_lrs=own, report=bar)
-    best = trials[0] if math.isfinite(trials[0].loss) else None
-    _print(trials, count, best)
-    _write(out, whole, parts, trials, best, list(range(e.seed, e.seed + count)))
+        short = dataclasses.replace(e, steps=length)
+        parts, trials = tune(short, lrs, discounts, seeds, decor_lrs=decor_lrs, report=bar)
+    candidates = [{**trial._asdict(), "loss": trial.loss} for trial in trials]
+    best = candidates[0] if math.isfinite(candidates[0]["loss"]) else None
+    _print_candidates(candidates, best, count)
+    _write(out, whole, parts, list(seeds), candidates, best)
     if best is None:
         raise PerturbaxError("every candidate diverged: name lower --lrs")
-    for name, found, tried in (("lr", best.lr, rates), ("decor_lr", best.decor_lr, own)):
-        if len(tried) > 1 and found in (min(tried), max(tried)):
-            print(f"the best {name} is at the edge of the list ({found:g}): the best of all may lie beyond")
-    print(
-        f"tuned on {short.steps} steps; train the best on {e.steps}: perturbax run --config {out}/config.json --out RUN"
-    )
+    _warn_at_edge("lr", best["lr"], lrs)
+    _warn_at_edge("decor_lr", best["decor_lr"], decor_lrs)
+    print(f"tuned on {length} steps; train the best on {e.steps}: ", end="")
+    print(f"perturbax run --config {out}/config.json --out RUN")
     return 0
 
 
-def _numbers(name: str, text: str) -> list[float]:
-    return [coerce(name, piece.strip(), float) for piece in text.split(",") if piece.strip()]
+def _print_candidates(candidates: list[dict[str, Any]], best: dict[str, Any] | None, seeds: int) -> None:
+    """Print the candidates, the best first and in bold."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from perturbax.cli.output import console
+
+    own_rates = any(candidate["decor_lr"] for candidate in candidates)
+    loss_head = f"validation loss (mean of {seeds} seeds)" if seeds > 1 else "validation loss"
+    table = Table("lr", *["decor_lr"] * own_rates, "discount", loss_head, "")
+    for candidate in candidates:
+        diverged_at = next((step for step in candidate["diverged_at"] if step), None)
+        discount = candidate["discount"]
+        row = [f"{candidate['lr']:g}"]
+        if candidate["decor_lr"] is not None:
+            row.append(f"{candidate['decor_lr']:g}")
+        row.append("-" if discount is None else f"{discount:g}")
+        row.append(f"{candidate['loss']:.4g}" if diverged_at is None else f"diverged at step {diverged_at}")
+        row.append("best" if candidate is best else "")
+        table.add_row(*(Text(cell, style="bold" if candidate is best else "") for cell in row))
+    console(120).print(table)
 
 
-def _print(trials: Sequence[Trial], seeds: int, best: Trial | None) -> None:
-    """Print the candidates, the best first."""
-    own = any(trial.decor_lr for trial in trials)
-    loss = f"validation loss{f' (mean of {seeds} seeds)' * (seeds > 1)}"
-    table = Table("lr", *["decor_lr"] * own, "discount", loss, "")
-    for trial in trials:
-        first = next((at for at in trial.diverged_at if at), None)
-        loss = f"{trial.loss:.4g}" if first is None else f"diverged at step {first}"
-        discount = "-" if trial.discount is None else f"{trial.discount:g}"
-        rates = [f"{rate:g}" for rate in (trial.lr, trial.decor_lr) if rate is not None]
-        row = (*rates, discount, loss, "best" if trial is best else "")
-        table.add_row(*(Text(cell, style="bold" if trial is best else "") for cell in row))
-    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
+def _warn_at_edge(name: str, found: float | None, tried: Sequence[float | None]) -> None:
+    """Say so if the best rate is the smallest or largest of those tried."""
+    rates = [rate for rate in tried if rate is not None]
+    if len(rates) > 1 and found in (min(rates), max(rates)):
+        print(f"the best {name} is at the edge of the list ({found:g}): the best of all may lie beyond")
 
 
 def _write(
-    out: Path, whole: Parts, parts: Parts, trials: Sequence[Trial], best: Trial | None, seeds: list
+    out: Path,
+    whole: Any,
+    parts: Any,
+    seeds: list[int],
+    candidates: list[dict[str, Any]],
+    best: dict[str, Any] | None,
 ) -> None:
-    """Write the folder; its config.json has no facts of a run, so that none can be resumed there."""
+    """Write the folder. Its config.json lacks the facts of a run, so that `run --resume` refuses it.
+
+    Arguments:
+        out: the folder.
+        whole: parts of the whole run that the best settings are for.
+        parts: parts of the short runs.
+        seeds: those of every candidate.
+        candidates: what was tried, the best first.
+        best: one of them, or None where all diverged.
+    """
+    from perturbax.experiment import run_folder
+    from perturbax.experiment.atomic import writing
+    from perturbax.experiment.result import describe
+
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    described = describe(parts)
     found = {
-        **described,
+        **describe(parts),
         "facts": {"auto": whole.auto, "data": parts.task.digest()},
         "seeds": seeds,
         "judged_by": "lowest validation loss, mean over seeds",
-        "candidates": [{**t._asdict(), "loss": t.loss} for t in trials],
-        "best": best
-        and {"lr": best.lr, "decor_lr": best.decor_lr, "discount": best.discount, "loss": best.loss},
+        "candidates": candidates,
+        "best": best and {name: best[name] for name in ("lr", "decor_lr", "discount", "loss")},
     }
     run_folder.write_json(out / "tune.json", found)
-    if best:
-        options = whole.experiment.rule_options | (
-            {} if best.discount is None else {"discount": best.discount}
-        )
-        e = dataclasses.replace(
-            whole.experiment,
-            lr=best.lr,
-            decor_lr=best.decor_lr or whole.experiment.decor_lr,
-            rule_options=options,
-        )
-        config = describe(whole._replace(experiment=e))
-        del config["facts"]
-        run_folder.write_json(out / "config.json", config)
+    if best is None:
+        return
+    e = whole.experiment
+    options = dict(e.rule_options)
+    if best["discount"] is not None:
+        options["discount"] = best["discount"]
+    decor_lr = best["decor_lr"] or e.decor_lr
+    tuned = dataclasses.replace(e, lr=best["lr"], decor_lr=decor_lr, rule_options=options)
+    config = describe(whole._replace(experiment=tuned))
+    del config["facts"]
+    run_folder.write_json(out / "config.json", config)

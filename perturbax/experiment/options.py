@@ -43,7 +43,7 @@ def find(kind: str, name: str, known: dict[str, type]) -> type:
 
 def options(cls: type) -> dict[str, Option]:
     """Return the settings of a class in the order of its constructor."""
-    docs = _docs(cls)
+    docs = documented(cls)
     hidden = (
         {f.name for f in dataclasses.fields(cls) if f.metadata.get("data")}
         if dataclasses.is_dataclass(cls)
@@ -79,7 +79,8 @@ def _parameters(cls: type) -> dict[str, inspect.Parameter]:
     return found
 
 
-def _docs(cls: type) -> dict[str, str]:
+def documented(cls: type) -> dict[str, str]:
+    """Return what the docstrings of a class and its bases say about each of its attributes."""
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         for entry in parse(base.__dict__.get("__doc__") or "").params:

@@ -1,15 +1,21 @@
-"""Forecasting a file that a network was not trained on: its inputs scaled as in training, outputs in own
-units.
+"""Forecasts of a trained network for a file that it was not trained on: inputs are scaled as in training,
+outputs are in the data's own units.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from perturbax.errors import DataError
+from perturbax.errors import ArgumentError, DataError
+from perturbax.experiment.build import KNOWN
+from perturbax.experiment.options import find
+from perturbax.experiment.result import load
+from perturbax.network.passes import forward
 from perturbax.tasks.files.csv_table import Table, read_table
 from perturbax.tasks.forecast import Scaling, standardised
 
@@ -28,6 +34,37 @@ class Labels(NamedTuple):
     name: str | None
     texts: tuple[str, ...] | None
     current: np.ndarray | None
+
+
+def forecasts(folder: Path, data: Path) -> list[tuple[str, Sequence[Any]]]:
+    """Return one forecast per row of a new file, as columns (name, values) of a table.
+
+    Columns: `row` of the data (from 1), the first text column (such as a date) if there is one, the present
+    value of the target if the file has it, the row that is forecast, and the forecast in the target's units.
+
+    Arguments:
+        folder: run folder of a network trained on a series.
+        data: CSV file with the input columns of the run.
+
+    Raises ArgumentError for a run on another kind of task, DataError for a file that cannot be used.
+    """
+    result = load(folder)
+    if not result.scaling:
+        raise ArgumentError(f"{folder} was trained on {result.experiment.task}: predict is for series")
+    settings: Any = result.experiment.task_options
+    task: Any = find("task", result.experiment.task, KNOWN["task"])(**settings)
+    xs, labels = encode(data, result.scaling, settings.get("gaps", "refuse"))
+    forecast = decode(jax.jit(forward)(result.net, xs), result.scaling)  # (T,)
+    target = str(result.scaling["target"])
+    rows = range(1, len(forecast) + 1)
+    columns: list[tuple[str, Sequence[Any]]] = [("row", rows)]
+    if labels.name is not None and labels.texts is not None:
+        columns.append((labels.name, labels.texts))
+    if labels.current is not None:
+        columns.append((target, labels.current.tolist()))
+    columns.append(("forecast_row", [row + task.shift for row in rows]))
+    columns.append((f"{target}_forecast", forecast.tolist()))
+    return columns
 
 
 def encode(data: Path, scaling: Scaling, gaps: str = "refuse") -> tuple[Float[Array, "T 1 n_in"], Labels]:

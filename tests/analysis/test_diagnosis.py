@@ -16,7 +16,7 @@ import pytest
 import perturbax as px
 from perturbax.analysis.diagnosis import Cost
 from perturbax.analysis.moments import Moments, cosine_at, reach
-from perturbax.cli.main import main
+from perturbax.cli import main
 from perturbax.learning.rule import WholeSequence
 
 QUICK = ["--task", "probe-lag1", "--units", "4", "--batch", "4", "--samples", "1,3", "--draws", "6"]

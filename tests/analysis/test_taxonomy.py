@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from perturbax.analysis.taxonomy import CAUSALITY, LOCALITY, place
-from perturbax.cli.main import main
+from perturbax.cli import main
 from perturbax.rules import RULES
 
 ROOT = Path(__file__).parents[2]

@@ -67,7 +67,7 @@ OWN = {
 
 @pytest.mark.parametrize("kind", OWN)
 def test_own_classes_learn(kind, tmp_path, monkeypatch):
-    from perturbax.cli.main import main
+    from perturbax.cli import main
 
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     fit = ["--units", "32", "--steps", "1500", "--batch", "32", "--lr", "1e-2"]
@@ -83,18 +83,14 @@ def test_own_classes_learn(kind, tmp_path, monkeypatch):
 
 def test_commands_of_the_readme_parse():
     """Every flag in a code block of the README is one that the command knows."""
-    import argparse
-
-    from perturbax.cli.main import COMMANDS, Parser
+    from perturbax.cli.main import parser_of
 
     blocks = "\n".join(re.findall(r"```\n(.*?)```", README, re.S)).replace("\\\n", " ")
     lines = [line.split("  #")[0] for line in blocks.splitlines() if line.startswith("perturbax ")]
     assert len(lines) >= 8
     for line in lines:
         _, command, *words = line.split()
-        parser = Parser(prog=command)
-        COMMANDS[command][1](parser)
+        parser = parser_of(command)
         known = {flag for action in parser._actions for flag in action.option_strings}
         flags = [w for w in words if w.startswith("--") and not re.match(r"--(task|rule|cell)\.", w)]
         assert set(flags) <= known, line
-        assert isinstance(parser, argparse.ArgumentParser)

@@ -6,7 +6,7 @@ import json
 import pytest
 
 import perturbax as px
-from perturbax.cli.main import main
+from perturbax.cli import main
 from perturbax.errors import ArgumentError
 from perturbax.experiment.build import build
 from perturbax.experiment.program import Compiled

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import perturbax as px
-from perturbax.cli.main import main
+from perturbax.cli import main
 from perturbax.errors import ArgumentError
 
 T, B = 6, 4

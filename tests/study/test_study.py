@@ -2,6 +2,7 @@
 input.
 """
 
+import argparse
 import dataclasses
 import json
 import math
@@ -15,8 +16,8 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from perturbax.cli import main
 from perturbax.cli import reproduce as command
-from perturbax.cli.main import main
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
 from perturbax.study import claims, paper, work, workers
@@ -307,7 +308,7 @@ def test_pages_and_figures_are_drawn_from_results_alone(done, monkeypatch, capsy
     figures = {p.name: p.read_bytes() for p in (root / "figures").glob("*.svg")}
     assert "accuracy-fair.svg" in figures
     assert (root / "figures" / "accuracy-fair.png").read_bytes().startswith(b"\x89PNG")
-    monkeypatch.setattr(command, "run", None)
+    monkeypatch.setattr(command, "work_through", None)
     assert main(["reproduce", "paper", "--out", str(root), "--draw-only"]) == 0
     assert str(root / "reproduction.md") in capsys.readouterr().out
     assert {p.name: p.read_bytes() for p in (root / "figures").glob("*.svg")} == figures
@@ -668,10 +669,10 @@ def test_workers_share_the_work_on_cores_of_their_own(tmp_path, monkeypatch):
     if len(cores) < 2:
         pytest.skip("one core")
     monkeypatch.setattr(work, "WAIT", 0.01)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    monkeypatch.setitem(command.STUDIES, "paper", lambda *_: counted())
-    monkeypatch.setattr(command, "_command", lambda *given: [sys.executable, "-c", OTHER, str(given[-1])])
-    monkeypatch.setattr(command, "write_page", lambda out: out)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+    monkeypatch.setattr("perturbax.study.paper.paper", lambda *_: counted())
+    monkeypatch.setattr(command, "same_command", lambda args: [sys.executable, "-c", OTHER, args.out])
+    monkeypatch.setattr("perturbax.study.page.write_page", lambda out: out)
     assert main(["reproduce", "paper", "--out", str(tmp_path / "s"), "--workers", "2"]) == 0
     by = [path.read_text().split() for path in (tmp_path / "s").glob("*.txt")]
     assert len(by) == 20
@@ -713,8 +714,9 @@ def test_a_worker_is_told_what_this_process_was_told(tmp_path):
         "--workers",
         "1",
     ]
-    assert command._command("paper", "fair", "quick", "d", Path("o"))[1:] == ["-m", "perturbax", *given]
-    assert "--protocol" not in command._command("paper", None, "quick", None, Path("o"))
+    args = argparse.Namespace(what="paper", protocol="fair", budget="quick", data="d", out="o")
+    assert command.same_command(args)[1:] == ["-m", "perturbax", *given]
+    assert "--protocol" not in command.same_command(argparse.Namespace(**{**vars(args), "protocol": None}))
 
 
 def test_workers_are_stopped_on_an_error():
@@ -747,7 +749,7 @@ def test_a_slurm_array_runs_the_same_work(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setitem(sys.modules, "submitit", types.SimpleNamespace(AutoExecutor=Executor))
     two = Study("s", "do s", (Note("g", "a"), Note("g", "b")))
-    monkeypatch.setitem(command.STUDIES, "paper", lambda *_: two)
+    monkeypatch.setattr("perturbax.study.paper.paper", lambda *_: two)
     out = Path(tmp_path / "s")
     assert main(["reproduce", "paper", "--out", str(out), "--slurm", "3"]) == 0
     assert len(calls) == 3

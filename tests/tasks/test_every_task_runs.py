@@ -8,9 +8,9 @@ import pytest
 from helpers import FakeGym, mnist, shd
 
 import perturbax as px
-from perturbax.cli.commands import report_command
 from perturbax.experiment.build import build, fill_in
 from perturbax.experiment.result import SHOWN
+from perturbax.report import write_report
 from perturbax.report.read import read_runs
 
 CLASSES = {"loss", "accuracy"}
@@ -72,7 +72,7 @@ def test_a_run_ends_in_a_result_and_a_report(name, data, tmp_path, capsys):
     if "accuracy" in metrics and name != "flip-flop":
         np.testing.assert_allclose(prediction.sum(1), 1, rtol=1e-5)
 
-    assert report_command([tmp_path / "run"], tmp_path / "report.html") == 0
+    assert write_report([tmp_path / "run"], tmp_path / "report.html") == 0
     page = (tmp_path / "report.html").read_text()
     assert px.TASKS[name].summary.replace("'", "&#x27;") in page
     for metric in metrics & {"accuracy", "decisions"}:
@@ -115,7 +115,7 @@ def test_the_best_accuracy_is_the_highest(data, tmp_path):
         )
         path = tmp_path / name / "result.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "test": test}))
-    report_command([tmp_path / "good", tmp_path / "bad"], tmp_path / "report.html")
+    write_report([tmp_path / "good", tmp_path / "bad"], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "<strong>0.900" in page
     assert "<strong>0.400" not in page

@@ -1,0 +1,202 @@
+"""Diagnosis of a rule at several points of a training run, or at the network that a finished run has kept."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, PyTree
+
+from perturbax.analysis.diagnosis import TARGET, Cost, meter
+from perturbax.errors import ArgumentError, PerturbaxError, StoreError
+from perturbax.experiment import run_folder
+from perturbax.experiment.build import Parts, build
+from perturbax.experiment.config import Experiment
+from perturbax.experiment.program import Compiled
+from perturbax.experiment.result import describe, read_config, read_experiment
+from perturbax.experiment.run import Report
+from perturbax.learning.autodiff import bptt
+from perturbax.learning.rule import Rule, WholeSequence
+from perturbax.learning.sequence import Learner, Loss
+from perturbax.network.network import Network
+
+FRESH = 2**31 - 2  # training step whose batch is diagnosed: none that a run would reach
+TWICE = 2  # further draws of every point, which tell rules without noise
+
+
+class Point(NamedTuple):
+    """A network on which a rule is diagnosed.
+
+    Attributes:
+        name: `start`, `middle`, `end` or `kept network`.
+        step: training steps so far.
+        net: the network.
+        kept: what the rule has learnt by then.
+    """
+
+    name: str
+    step: int
+    net: Network
+    kept: PyTree
+
+
+class Plan(NamedTuple):
+    """What is diagnosed, and where.
+
+    Attributes:
+        parts: the experiment whose rule is diagnosed.
+        path: in words, which training the points lie on.
+        points: how many there are.
+        walk: one batch of inputs `(T, B, n_in)` -> the points, one after the other.
+    """
+
+    parts: Parts
+    path: str
+    points: int
+    walk: Callable[[Array], Iterator[Point]]
+
+
+class Beside(WholeSequence):
+    """The exact gradient (BPTT) trains the network while a rule watches: it learns what it keeps between
+    updates, such as feedback weights, but changes no weight.
+
+    Attributes:
+        rule: the rule that watches.
+    """
+
+    rule: Rule
+
+    def begin(self, net: Network, x: Array) -> PyTree:
+        """The initial state of the rule that watches."""
+        return self.rule.begin(net, x)
+
+    def learner(self, loss: Loss) -> Learner:
+        """The new state of the rule that watches; loss and gradient of BPTT."""
+        watch, exact = self.rule.learner(loss), bptt(loss)
+
+        def learn(kept: PyTree, net: Network, xs: Array, ys: Any, key: Array) -> tuple:
+            new_kept = watch(kept, net, xs, ys, key)[0]
+            value, grads = exact(net, xs, ys)
+            return new_kept, value, grads
+
+        return learn
+
+
+def along_training(experiment: Experiment, leading: Experiment | None = None) -> Plan:
+    """Plan a diagnosis at the start, the middle and the end of a training run.
+
+    Arguments:
+        experiment: the run; its rule is diagnosed.
+        leading: the same run by BPTT, where that trains the network while the rule watches; None where the
+            rule trains the network itself.
+    """
+    parts = build(experiment)
+    if leading is None:
+        trained, path = parts, f"training by {parts.experiment.rule}"
+    else:
+        trained, path = build(leading)._replace(rule=Beside(parts.rule)), "training by the exact gradient"
+    steps = trained.experiment.steps or 0
+    stops = sorted({0, steps // 2, steps})
+    names = ("start", "middle", "end") if len(stops) == 3 else ("start", "end")
+
+    def walk(xs: Array) -> Iterator[Point]:
+        compiled = Compiled(trained)
+        state, done = compiled.start(trained.experiment.seed), 0
+        for name, stop in zip(names, stops, strict=True):
+            if stop > done:
+                (state,), losses, _, _ = compiled.advance([state], stop - done)
+                if not jnp.isfinite(losses).all():
+                    raise PerturbaxError(
+                        f"the loss was no longer finite before step {stop} (try a lower --lr)"
+                    )
+                done = stop
+            yield Point(name, stop, state.learner.net, _kept(trained, state.learner))
+
+    return Plan(parts, f"{path}, {steps} steps", len(stops), walk)
+
+
+def of_run(folder: Path, asked: Experiment) -> Plan:
+    """Plan a diagnosis at the network that a run has kept.
+
+    Arguments:
+        folder: the run folder.
+        asked: the run's experiment, perhaps with another rule or seed. The run's own rule is diagnosed with
+            what it had learnt, any other rule as new.
+
+    Raises ArgumentError where the data have changed since the run, StoreError where no weights are kept.
+    """
+    own = read_experiment(folder)
+    parts = build(own)
+    if parts.task.digest() != read_config(folder)["facts"]["data"]:
+        raise ArgumentError(f"{own.data} has changed since {folder} was started")
+    found = run_folder.last_checkpoint(folder)
+    if found is None:
+        raise StoreError(f"{folder} has kept no weights yet")
+    arrays = run_folder.read_arrays(found[1])
+    for name in ("seconds", "compile_seconds"):  # of the run, not of its state
+        arrays.pop(name, None)
+    compiled = Compiled(parts)
+    state = compiled.restored(compiled.start(own.seed), arrays, found[1])
+    asked_parts = build(asked)
+    e = asked_parts.experiment
+    own_rule = (e.rule, e.rule_options) == (own.rule, own.rule_options)
+
+    def walk(xs: Array) -> Iterator[Point]:
+        kept = _kept(parts, state.learner) if own_rule else asked_parts.rule.begin(state.best, xs[0])
+        yield Point("kept network", int(state.best_step), state.best, kept)
+
+    return Plan(asked_parts, f"the run {folder.name}, by {own.rule}", 1, walk)
+
+
+def diagnosed(plan: Plan, samples: Sequence[int], draws: int, report: Report) -> dict[str, Any]:
+    """Diagnose a rule at every point of a plan; all points share one batch, which no training step draws.
+
+    Arguments:
+        plan: the rule and the points.
+        samples: numbers of samples that estimates are averaged over.
+        draws: independent draws of every average.
+        report: called as report(done, total, NaN) after every draw.
+
+    Returns the content of diagnosis.json: plain values.
+    """
+    rule, task, e = plan.parts.rule, plan.parts.task, plan.parts.experiment
+    per_point = draws + TWICE
+    total = plan.points * per_point
+    done = 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        report(min(done, total), total, math.nan)
+
+    measure = meter(rule, task.loss, samples, draws, tick)
+    exact = jax.jit(bptt(task.loss))
+    data_key, key = jr.split(jr.fold_in(jr.PRNGKey(e.seed), FRESH))
+    xs, ys = task.sample(data_key, e.batch or 1)
+    found = []
+    for i, point in enumerate(plan.walk(xs)):
+        loss = float(exact(point.net, xs, ys)[0])
+        groups = measure(point.kept, point.net, xs, ys, jr.fold_in(key, i))
+        done = (i + 1) * per_point
+        plain = [dataclasses.asdict(group) for group in groups]
+        found.append({"name": point.name, "step": point.step, "loss": loss, "groups": plain})
+    return run_folder.plain(
+        {
+            **describe(plan.parts),
+            "path": plan.path,
+            "samples": sorted(set(samples)),
+            "draws": draws,
+            "target": TARGET,
+            "cost": Cost.of(rule)._asdict(),
+            "points": found,
+        }
+    )
+
+
+def _kept(parts: Parts, learner: Any) -> PyTree:
+    """Return what the rule has learnt: carried from sequence to sequence, or along the stream."""
+    return parts.rule.keep(learner.carry) if parts.experiment.mode == "online" else learner.kept

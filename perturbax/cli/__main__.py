@@ -1,0 +1,7 @@
+"""python -m perturbax.cli."""
+
+import sys
+
+from perturbax.cli import main
+
+sys.exit(main())

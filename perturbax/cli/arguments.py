@@ -1,0 +1,155 @@
+"""Arguments that several commands share: those of an experiment, the settings of its task, rule and cell
+(`--rule.sigma 1e-3`), and lists of numbers and rules.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NoReturn, TypeVar
+
+from perturbax.errors import ArgumentError, unknown
+from perturbax.experiment.config import DEFAULTS, KINDS, Experiment
+from perturbax.experiment.options import coerce, documented, find, options
+
+Number = TypeVar("Number", int, float)
+ClassSettings = dict[str, dict[str, str]]  # task, rule or cell -> name of a setting -> value as typed
+
+METAVARS = {"units": "N,N,...", "data": "FILE", "lr": "RATE", "decor_lr": "RATE", "clip": "NORM"}
+CHOICES = {
+    "mode": "sequence|online",
+    "decorrelate": "off|hidden|hidden+input",
+    "residual": "true|false",
+    "normalise": "true|false",
+}
+CLASS_SETTINGS = """\
+Every setting of the chosen task, rule and cell (--task.NAME, --rule.NAME and
+--cell.NAME) is listed at the end of `perturbax run --help`; add --rule activity
+(say) to see those of another one."""
+SUFFIXES = """\
+A rule may carry suffixes: activity+decor, node:samples=8,
+node:credit=to-go:discount=0.9, bptt:lr=3e-4."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line.
+
+    Attributes:
+        has_class_settings: whether the command takes settings of a task, rule and cell.
+    """
+
+    has_class_settings = False
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ArgumentError, which ends the program with status 2."""
+        raise ArgumentError(f"{message} (see {self.prog} --help)")
+
+
+def add_experiment(parser: Parser, but: Sequence[str] = ()) -> None:
+    """Declare an argument for every field of an Experiment, and take settings of its classes, too.
+
+    Arguments:
+        parser: the parser of the command.
+        but: fields that the command sets by itself, or declares in its own words.
+    """
+    parser.has_class_settings = True
+    docs, group = documented(Experiment), parser.add_argument_group("the experiment")
+    for field in dataclasses.fields(Experiment):
+        if field.name.endswith("_options") or field.name in but:
+            continue
+        group.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            metavar=CHOICES.get(field.name) or METAVARS.get(field.name) or field.name.upper(),
+            default=argparse.SUPPRESS,
+            help=(docs[field.name] + _default(field)).replace("%", "%%"),
+        )
+
+
+def _default(field: dataclasses.Field) -> str:
+    """Return the end of a help text: the default of a field."""
+    value = DEFAULTS.get(field.name, field.default)
+    if value is None:
+        return ""
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return f" (default: {text}, or as the task ships)" if field.name in DEFAULTS else f" (default: {text})"
+
+
+def experiment_fields(args: argparse.Namespace) -> dict[str, str]:
+    """Return the fields of an Experiment that were typed, as text."""
+    names = {field.name for field in dataclasses.fields(Experiment)}
+    return {name: value for name, value in vars(args).items() if name in names}
+
+
+def add_class_settings(parser: Parser, words: Sequence[str]) -> None:
+    """Declare the settings of the chosen task, rule and cell, so that the help lists them.
+
+    Arguments:
+        parser: the parser of the command.
+        words: what was typed; `--rule NAME` and its like choose the classes.
+    """
+    from perturbax.experiment.build import KNOWN
+
+    for kind in KINDS:
+        name = _last_value(words, f"--{kind}") or getattr(Experiment(), kind)
+        known = options(find(kind, name, KNOWN[kind]))
+        if not known:
+            continue
+        group = parser.add_argument_group(f"settings of {kind} {name}")
+        for option in known.values():
+            default = "" if option.default in ("", option.name) else f" (default: {option.default})"
+            group.add_argument(
+                f"--{kind}.{option.name}",
+                metavar=option.kind.__name__.upper(),
+                help=(option.help + default).replace("%", "%%"),
+            )
+
+
+def _last_value(words: Sequence[str], flag: str) -> str | None:
+    """Return the value of the last `FLAG VALUE` or `FLAG=VALUE`, or None."""
+    value = None
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == flag:
+            value = following
+        elif word.startswith(f"{flag}="):
+            value = word.partition("=")[2]
+    return value
+
+
+def class_settings(parser: Parser, extra: Sequence[str]) -> ClassSettings:
+    """Sort the words that the parser does not know, `--rule.sigma 1e-3` and its like, by task, rule and cell.
+
+    Raises ArgumentError for every other word, and for a setting without a value.
+    """
+    found: ClassSettings = {kind: {} for kind in KINDS}
+    queue = list(extra)
+    while queue:
+        flag, equals, value = queue.pop(0).partition("=")
+        kind, dot, name = flag.removeprefix("--").partition(".")
+        if not (parser.has_class_settings and flag.startswith("--") and dot and kind in KINDS):
+            raise unknown("argument", flag, _flags(parser))
+        if not equals:
+            if not queue:
+                raise ArgumentError(f"{flag} needs a value")
+            value = queue.pop(0)
+        found[kind][name.replace("-", "_")] = value
+    return found
+
+
+def _flags(parser: Parser) -> list[str]:
+    """Return the long flags that a parser knows."""
+    actions = parser._actions
+    return [flag for action in actions for flag in action.option_strings if flag.startswith("--")]
+
+
+def numbers(name: str, text: str, kind: type[Number]) -> list[Number]:
+    """Return the numbers of a list separated by commas. Raises ArgumentError for what is not of that kind."""
+    return [coerce(name, piece.strip(), kind) for piece in text.split(",") if piece.strip()]
+
+
+def variants(text: str) -> list[Any]:
+    """Return the `Variant`s of a list of rules separated by commas. Raises ArgumentError for none."""
+    from perturbax.experiment.variants import parse_variant
+
+    found = [parse_variant(entry.strip()) for entry in text.split(",") if entry.strip()]
+    if not found:
+        raise ArgumentError("--rules names no rule")
+    return found

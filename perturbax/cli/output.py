@@ -1,0 +1,41 @@
+"""What several commands print: the result of a run, and tables that fit the terminal."""
+
+import sys
+from typing import Any
+
+from rich.console import Console
+
+
+def console(width: int) -> Console:
+    """Return standard output for tables: as wide as the terminal, `width` columns where there is none."""
+    return Console(width=None if sys.stdout.isatty() else width, highlight=False)
+
+
+def print_result(name: str, summary: dict[str, Any]) -> int:
+    """Print what came out of a run, in one line.
+
+    Arguments:
+        name: what the run is called, its folder.
+        summary: the content of its result.json.
+
+    Returns the exit status: 1 for a run that diverged, which is said on standard error.
+    """
+    if summary["status"] == "diverged":
+        kept = "the last good checkpoint is kept" if summary["steps"] else "nothing was learnt before"
+        print(
+            f"perturbax: {name}: the loss was no longer finite at step {summary['diverged_at']}; {kept} "
+            "(try a lower --lr)",
+            file=sys.stderr,
+        )
+        return 1
+    numbers = ", ".join(f"{metric} {_short(value)}" for metric, value in summary["test"].items())
+    losses = "; ".join(
+        f"{baseline} {_short(metrics['loss'])}" for baseline, metrics in summary["baselines"].items()
+    )
+    print(f"{name}: test {numbers} (loss of baselines: {losses})")
+    return 0
+
+
+def _short(number: float | None) -> str:
+    """Return a number with four digits; None stands for infinities and NaN."""
+    return "not finite" if number is None else f"{number:.4g}"

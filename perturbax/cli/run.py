@@ -1,0 +1,60 @@
+"""The command `run`: train one network, or go on with a run that was stopped."""
+
+import argparse
+from pathlib import Path
+
+from perturbax.cli.arguments import (
+    CLASS_SETTINGS,
+    ClassSettings,
+    Parser,
+    add_experiment,
+    experiment_fields,
+)
+from perturbax.errors import ArgumentError
+from perturbax.experiment.config import Experiment
+
+HELP = "train one network and write a run folder"
+INTERRUPTED = "with --out, go on with --resume FOLDER"
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare --out, --config, --resume, and the experiment."""
+    parser.epilog = CLASS_SETTINGS
+    parser.add_argument("--out", metavar="FOLDER", help="run folder to write")
+    parser.add_argument("--config", metavar="FILE", help="start from the config.json of another run")
+    parser.add_argument("--resume", metavar="FOLDER", help="go on with a run that was stopped")
+    add_experiment(parser)
+
+
+def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
+    """Train, print the result, and return the exit status."""
+    given = experiment_fields(args)
+    if args.resume is not None:
+        if given or any(settings.values()) or args.out or args.config:
+            raise ArgumentError("--resume goes on with a run as it was started: it takes no other argument")
+        return _resume(Path(args.resume))
+
+    from perturbax.cli.output import print_result
+    from perturbax.cli.progress import progress
+    from perturbax.experiment.result import read_experiment
+    from perturbax.experiment.run import run
+    from perturbax.experiment.variants import experiment_from
+
+    base = Experiment() if args.config is None else read_experiment(Path(args.config))
+    experiment = experiment_from(base, given, settings)
+    if args.out is None:
+        raise ArgumentError("--out FOLDER is needed: the run writes its results there")
+    with progress(experiment.rule) as bar:
+        result = run(experiment, args.out, report=bar)
+    return print_result(str(result.folder), result.summary)
+
+
+def _resume(folder: Path) -> int:
+    """Go on with a run, print the result, and return the exit status."""
+    from perturbax.cli.output import print_result
+    from perturbax.cli.progress import progress
+    from perturbax.experiment.run import resume
+
+    with progress(str(folder)) as bar:
+        result = resume(folder, report=bar)
+    return print_result(str(result.folder), result.summary)

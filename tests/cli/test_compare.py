@@ -1,0 +1,107 @@
+"""`compare` and `report`: what is kept, what is refused, and what the page holds."""
+
+import os
+from pathlib import Path
+
+import pytest
+from helpers import QUICK, error_of, everything, series
+
+import perturbax as px
+from perturbax.cli import main
+
+WEATHER = Path(os.environ.get("PERTURBAX_WEATHER", Path(__file__).parents[3] / "shared" / "data" / "WTH.csv"))
+
+
+def test_compare_resumes_reuses_and_refuses(capsys, tmp_path):
+    argv = [
+        "compare",
+        *QUICK,
+        "--rules",
+        "node:samples=2,node+decor,bptt:lr=3e-3,frozen",
+        "--seeds",
+        "2",
+        "--out",
+        str(tmp_path / "c"),
+    ]
+    assert main(argv) == 0
+    names = {p.name for p in (tmp_path / "c").iterdir()}
+    labels = ("node-samples=2", "node+decor", "bptt-lr=3e-3", "frozen")
+    assert names == {"report.html"} | {f"{label}-s{i}" for label in labels for i in (0, 1)}
+    assert px.load(tmp_path / "c" / "bptt-lr=3e-3-s1").experiment.lr == 3e-3
+    assert px.load(tmp_path / "c" / "node+decor-s0").experiment.decorrelate == "hidden"
+    page = (tmp_path / "c" / "report.html").read_text()
+    before = everything(tmp_path / "c")
+    assert main(argv) == 0
+    assert everything(tmp_path / "c") == before  # nothing was trained again, the page came out the same
+    capsys.readouterr()
+    status, line = error_of(capsys, [*argv, "--steps", "13"])
+    assert status == 2
+    assert "holds another run" in line
+    assert everything(tmp_path / "c") == before
+    assert main(["report", str(tmp_path / "c"), "--out", str(tmp_path / "again.html")]) == 0
+    assert (tmp_path / "again.html").read_text().count("<svg") == page.count("<svg")
+
+
+@pytest.mark.skipif(not WEATHER.is_file(), reason=f"no weather data at {WEATHER} (set PERTURBAX_WEATHER)")
+def test_weather_comparison(tmp_path):
+    argv = [
+        "compare",
+        "--task",
+        "weather",
+        "--data",
+        str(WEATHER),
+        "--task.horizon",
+        "24",
+        "--rules",
+        "node,bptt,frozen",
+        "--seeds",
+        "1",
+        "--steps",
+        "20",
+        "--units",
+        "16",
+        "--task.lags",
+        "4",
+        "--out",
+        str(tmp_path / "w"),
+    ]
+    assert main(argv) == 0
+    page = (tmp_path / "w" / "report.html").read_text()
+    assert "persistence" in page
+    assert "linear" in page
+
+
+def test_compare_notices_other_data(capsys, tmp_path):
+    data = series(tmp_path / "d.csv", rows=300)
+    argv = [
+        "compare",
+        "--task",
+        "series",
+        "--data",
+        data,
+        "--task.target",
+        "load",
+        "--task.window",
+        "20",
+        "--units",
+        "4",
+        "--steps",
+        "4",
+        "--batch",
+        "4",
+        "--logs",
+        "2",
+        "--seeds",
+        "1",
+        "--rules",
+        "frozen",
+        "--out",
+        tmp_path / "c",
+    ]
+    assert main(list(map(str, argv))) == 0
+    before = everything(tmp_path / "c")
+    series(tmp_path / "d.csv", rows=299)
+    status, line = error_of(capsys, argv)
+    assert status == 2
+    assert "data" in line
+    assert everything(tmp_path / "c") == before

@@ -1,0 +1,127 @@
+"""The program: help, wrong arguments, exit status, and every way to start it."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+from helpers import error_of
+
+import perturbax as px
+from perturbax.cli import main
+from perturbax.cli.main import COMMANDS
+
+
+def test_help_needs_no_jax():
+    code = "import sys; from perturbax.cli import main; main(['--help']); print('jax' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stdout
+    assert out.splitlines()[-1] == "False"
+    for command in ("run", "compare", "tune", "diagnose", "report", "predict", "list"):
+        assert command in out
+    assert max(map(len, out.splitlines())) < 80
+
+
+def test_wrong_arguments_need_no_jax():
+    code = "import sys; from perturbax.cli import main; main(sys.argv[1:]); print('jax' in sys.modules)"
+    for name in COMMANDS:
+        words = [sys.executable, "-c", code, name, "--no-such-flag"]
+        said = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert said.stdout == "False\n", name
+
+
+def test_every_way_to_the_program_is_the_same():
+    """The entry points of old and new releases, and `python -m`."""
+    from importlib.metadata import EntryPoint
+
+    for value in ("perturbax.cli:main", "perturbax.cli.main:main"):
+        assert EntryPoint("perturbax", value, "console_scripts").load() is main
+    for module in ("perturbax", "perturbax.cli"):
+        words = [sys.executable, "-m", module, "--version"]
+        said = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert said.stdout == f"perturbax {px.__version__}\n"
+        assert not said.stderr
+
+
+@pytest.mark.parametrize("rule", ["node", "weight", "published-activity"])
+def test_help_explains_every_setting(capsys, rule):
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "--rule", rule, "--help"])
+    assert caught.value.code == 0
+    words = " ".join(capsys.readouterr().out.split())
+    from perturbax.experiment.options import options
+
+    assert "settings of rule " + rule in words
+    for option in options(px.RULES[rule]).values():
+        assert option.help, option.name
+        assert f"--rule.{option.name}" in words
+        assert option.help[:20] in words
+
+
+def test_every_setting_of_every_class_is_documented():
+    from perturbax.experiment.options import options
+
+    for group in (px.RULES, px.CELLS, px.TASKS):
+        for name, cls in group.items():
+            for option in options(cls).values():
+                assert option.help, f"{name}.{option.name}"
+
+
+BAD = [
+    (["run", "--rule", "nodes"], 2, "unknown rule 'nodes'; did you mean 'node'?"),
+    (["run", "--task", "weathr"], 2, "did you mean 'weather'?"),
+    (["run", "--cell", "tan"], 2, "did you mean 'tanh'?"),
+    (["run", "--rule.sgima", "1"], 2, "did you mean 'sigma'?"),
+    (["run", "--task.delaj", "1", "--task", "copy"], 2, "did you mean 'delay'?"),
+    (["run", "--stesp", "3"], 2, "did you mean '--steps'?"),
+    (["run", "--steps", "many"], 2, "steps must be a whole number, not 'many'"),
+    (["run", "--lr", "nan"], 2, "lr must be a finite number"),
+    (["run", "--batch", "0"], 2, "batch must be above 0"),
+    (["run", "--units", "-3"], 2, "units must be above 0"),
+    (["run", "--rule.sigma", "-1"], 2, "sigma must be above 0"),
+    (["run", "--rule.sigma"], 2, "--rule.sigma needs a value"),
+    (["run", "--steps"], 2, "expected one argument"),
+    (["run", "--task", "series"], 2, "--data"),
+    (["run", "--task", "weather", "--data", "nowhere.csv"], 2, "no such file"),
+    (["rnu"], 2, "did you mean 'run'?"),
+    (["compare"], 2, "--rules"),
+    (["compare", "--rules", "node,nod", "--out", "x"], 2, "did you mean 'node'?"),
+    (["compare", "--rules", "node:sampels=2", "--out", "x"], 2, "did you mean 'samples'?"),
+    (["compare", "--rules", "node,node", "--out", "x"], 2, "same"),
+    (["compare", "--rules", "node", "--seeds", "0", "--out", "x"], 2, "seeds must be above 0"),
+    (["compare", "--rules", "node,frozen", "--rule.sgima", "5", "--out", "x"], 2, "did you mean 'sigma'?"),
+    (["compare", "--rules", "node:samples", "--out", "x"], 2, "NAME=VALUE"),
+    (["--foo"], 2, "unknown command"),
+    (["list", "rulse"], 2, "did you mean 'rules'?"),
+    (["report", "nowhere"], 2, "no such folder"),
+    (["run", "--resume", "nowhere"], 2, "not a run folder"),
+    (["run", "--config", "nowhere.json"], 2, "nowhere.json"),
+]
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "words"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else ""
+)
+def test_wrong_arguments(capsys, tmp_path, monkeypatch, argv, status, words):
+    monkeypatch.chdir(tmp_path)
+    if argv[0] == "run" and "--resume" not in argv:
+        argv = (
+            [*argv, "--out", "run"]
+            if argv[-1] not in ("--steps", "--rule.sigma")
+            else ["run", "--out", "run", *argv[1:]]
+        )
+    got, line = error_of(capsys, argv)
+    assert got == status
+    assert words in line
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"), [("run", "--resume FOLDER"), ("reproduce", "the same command goes on")]
+)
+def test_an_interruption_says_how_to_go_on(command, hint, monkeypatch, capsys):
+    def stop(argv):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module("perturbax.cli.main"), "_dispatch", stop)
+    assert main([command]) == 1
+    assert hint in capsys.readouterr().err
