@@ -1,4 +1,7 @@
-"""Layers: the split of synapses (weights, linear) from neurons (dynamics, no weights)."""
+"""Layers: linear synapses, which hold the weights, apart from neurons, which hold none.
+
+Functions on trees of weights (`split`, `join`, `weights`, `apply_updates`) work on layers and on networks.
+"""
 
 import abc
 from typing import Any, ClassVar, TypeVar
@@ -14,8 +17,24 @@ from perturbax.errors import LayerError
 Tree = TypeVar("Tree")
 
 
+# What a function of arrays may raise when an array is missing, or one it needs the value of is traced.
+FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
 class Fixed(eqx.Module):
-    """An array that a network holds and that is not a weight: a mask, a time constant, a decorrelating D."""
+    """An array of a layer or network that is not a weight: a mask, a time constant, a decorrelating D.
+
+    Attributes:
+        value: the array.
+    """
 
     value: Any
 
@@ -26,29 +45,48 @@ def is_fixed(node: object) -> bool:
 
 
 def split(tree: Tree) -> tuple[Tree, Tree]:
-    """Cut a tree into its weights and all the rest: two trees, each None where the other has a value."""
+    """Return (weights, all the rest) of a tree: two trees, each None where the other has a value.
+
+    Weights are the arrays of floats that are not `Fixed`. `join` puts the two together again.
+    """
     return eqx.partition(tree, eqx.is_inexact_array, is_leaf=is_fixed)
 
 
 def join(some: Tree, rest: Tree) -> Tree:
-    """Undo `split`."""
+    """Return the tree that `split` cut in two.
+
+    Arguments:
+        some: the weights, or other values in their place.
+        rest: all the rest.
+    """
     return eqx.combine(some, rest, is_leaf=is_fixed)
 
 
 def weights(tree: Tree) -> Tree:
-    """Return the tree with everything but its weights replaced by None: all that optax and gradients see."""
+    """Return the tree with all but its weights replaced by None: what optax and gradients see."""
     return split(tree)[0]
 
 
 def apply_updates(net: Tree, updates: Tree) -> Tree:
-    """Return the network with updates, a tree like `weights(net)`, added to its weights."""
+    """Return the network with updates added to its weights.
+
+    Arguments:
+        net: a network, or a layer.
+        updates: a tree like `weights(net)`, as optax returns it.
+    """
     return eqx.apply_updates(net, updates)
 
 
 class Layer(eqx.Module):
-    """One layer, written for ONE example: linear synapses (`drive`) and weight-free neurons (`advance`).
+    """Base of all layers, written for ONE example: linear synapses (`drive`) and neurons (`advance`).
 
-    Plain float arrays among the fields are weights; wrap any other array in `Fixed`. A complete layer:
+        a_t = drive(z_t, r_t),        linear in the weights
+        h_t, y_t = advance(h_{t-1}, a_t),        without weights
+
+    z_t `(n_below,)` is the input from below; r_t `(n,)` is y_{t-1}, the layer's own output one step ago, as
+    it sees it (decorrelated where the network does that); a_t is the pre-activation; h_t is the hidden state,
+    any tree of arrays; y_t `(n,)` is the visible output. Plain arrays of floats among the fields are weights;
+    wrap any other array in `Fixed`. A complete layer:
 
         class Tanh(Layer):
             W: Array
@@ -57,28 +95,38 @@ class Layer(eqx.Module):
             def drive(self, z, r):    return z @ self.W + r @ self.U
             def advance(self, h, a):  return (), jnp.tanh(a)
 
-    z `(n_below,)` is the input from below, r `(n,)` the layer's own visible output one step ago (decorrelated
-    where the network does that), h any tree of hidden state, y `(n,)` the visible output. The axis of units
-    comes last everywhere: in weights, in a `(n,)` or `(gates, n)`, in h, and in y, which may hold several
-    values per unit one after the other `(values x n,)`.
+    The axis of units comes last everywhere: in weights, in a (`(n,)`, or `(gates, n)`), in h, and in y, which
+    may hold several values per unit one after the other, `(values x n,)`.
 
-    Facts for rules that keep traces per unit: whether neurons are `unitwise` (each unit of `advance` looks at
-    its own h and a only; say False where they mix), the `wiring` of r, and whether a layer just `filters`.
+    Rules that keep traces per unit ask a layer for three facts: `unitwise`, `wiring()` and `filters()`.
+
+    Attributes:
+        unitwise: whether each unit of `advance` looks at its own h and a alone; False where units mix.
     """
 
     unitwise: ClassVar[bool] = True
 
     @abc.abstractmethod
     def start(self) -> tuple[Any, Array]:
-        """Return (h, y) before the first step. Constants: no weight learns through them."""
+        """Return (h, y) before the first step: constants, through which no weight learns."""
 
     @abc.abstractmethod
     def drive(self, z: Array, r: Array) -> Array:
-        """Return the pre-activation a, linear in this layer's weights."""
+        """Return the pre-activation a, `(n,)` or `(gates, n)`, linear in this layer's weights.
+
+        Arguments:
+            z: input from below, `(n_below,)`.
+            r: the layer's own output one step ago, `(n,)`.
+        """
 
     @abc.abstractmethod
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
-        """Return the next (h, y). Called on the layer without its weights; needs no derivative."""
+        """Return the next (h, y). It is called on the layer without its weights, and needs no derivative.
+
+        Arguments:
+            h: hidden state after the last step.
+            a: pre-activation, as `drive` returns it.
+        """
 
     @property
     def width(self) -> int:
@@ -90,23 +138,30 @@ class Layer(eqx.Module):
         return 0.0
 
     def wiring(self) -> np.ndarray | None:
-        """Return which unit reads which through r, `(n, n)` bool [reader, read]; None where all may read
-        all.
-        """
+        """Return which unit reads which through r: `(n, n)` bool [reader, read], or None where all may."""
         return None
 
 
 def layer_label(i: int, layer: Layer) -> str:
-    """Return how errors speak of a layer."""
+    """Return how errors speak of layer number i: its number and class."""
     return f"layer {i} ({type(layer).__name__})"
 
 
 def advance_batch(i: int, layer: Layer, h: Any, a: Array) -> tuple[Any, Array]:
-    """Run the neurons of a batch on the layer stripped of its weights; name the weight `advance` reaches
-    for.
+    """Run the neurons of a layer over a batch: -> (h, y), each with a leading axis of B examples.
+
+    `advance` is called on the layer without its weights. Raises LayerError, which names the weights, where it
+    cannot do without them.
+
+    Arguments:
+        i: the layer's number, for errors.
+        layer: the layer.
+        h: hidden states, a tree of `(B, ...)`.
+        a: pre-activations, `(B, ...)`.
     """
+    neurons = split(layer)[1]
     try:
-        return jax.vmap(split(layer)[1].advance)(h, a)
+        return jax.vmap(neurons.advance)(h, a)
     except (TypeError, AttributeError, ValueError) as error:
         if used := _weights_used(layer, h, a):
             raise LayerError(
@@ -117,42 +172,55 @@ def advance_batch(i: int, layer: Layer, h: Any, a: Array) -> tuple[Any, Array]:
 
 
 def _weights_used(layer: Layer, h: Any, a: Array) -> list[str]:
-    """Names of the weights without which `advance` fails, if it works with all of them."""
-
-    def works(layer: Layer) -> bool:
-        try:
-            jax.eval_shape(jax.vmap(layer.advance), h, a)
-        except Exception:
-            return False
-        return True
-
-    if not works(layer):
+    """Return the names of the weights without which `advance` fails, if it works with all of them."""
+    if not _advance_works(layer, h, a):
         return []
     some, rest = split(layer)
-    paths, tree = tree_flatten_with_path(some)
-    without = [[None if j == i else leaf for j, (_, leaf) in enumerate(paths)] for i in range(len(paths))]
-    kept = [works(join(tree.unflatten(leaves), rest)) for leaves in without]
-    return [keystr(path).lstrip(".") for (path, _), fine in zip(paths, kept, strict=True) if not fine]
+    leaves, tree = tree_flatten_with_path(some)
+    used = []
+    for j, (path, _) in enumerate(leaves):
+        others = [None if k == j else leaf for k, (_, leaf) in enumerate(leaves)]
+        if not _advance_works(join(tree.unflatten(others), rest), h, a):
+            used.append(keystr(path).lstrip("."))
+    return used
+
+
+def _advance_works(layer: Layer, h: Any, a: Array) -> bool:
+    """Whether `advance` runs for hidden states and pre-activations of these shapes."""
+    try:
+        jax.eval_shape(jax.vmap(layer.advance), h, a)
+    except FAULTS:
+        return False
+    return True
 
 
 def pull_back(i: int, layer: Layer, z: Array, r: Array, signal: Array) -> Layer:
-    """Sum signal (x) presynaptic activity over rows: the transpose of the linear map weights -> a."""
+    """Return the sum over rows of signal (x) presynaptic activity, a tree like `weights(layer)`.
+
+    This is the transpose of the linear map from weights to pre-activations, applied to the signal. Raises
+    LayerError where `drive` is not linear in the weights.
+
+    Arguments:
+        i: the layer's number, for errors.
+        layer: the layer.
+        z: inputs from below, `(rows, n_below)`.
+        r: the layer's own outputs one step ago, `(rows, n)`.
+        signal: what each pre-activation is multiplied with, `(rows, ...)` like the pre-activations.
+    """
     some, rest = split(layer)
 
-    def drive(some: Layer) -> Array:
+    def drive_rows(some: Layer) -> Array:
         return jax.vmap(join(some, rest).drive)(z, r)
 
-    want = jax.eval_shape(drive, some)
+    driven = jax.eval_shape(drive_rows, some)
     try:
-        return jax.linear_transpose(drive, some)(signal.astype(want.dtype))[0]
+        return jax.linear_transpose(drive_rows, some)(signal.astype(driven.dtype))[0]
     except (NotImplementedError, AssertionError, TypeError, ValueError) as error:
-        if want.shape != signal.shape:
+        if driven.shape != signal.shape:
             raise
-        reason = (
-            "an operation on weights only"
-            if isinstance(error, AssertionError)
-            else str(error).splitlines()[0]
-        )
-        raise LayerError(
-            f"{layer_label(i, layer)}: drive is not linear in its weights (JAX: {reason})"
-        ) from error
+        if isinstance(error, AssertionError):
+            reason = "an operation on weights only"
+        else:
+            reason = str(error).splitlines()[0]
+        label = layer_label(i, layer)
+        raise LayerError(f"{label}: drive is not linear in its weights (JAX: {reason})") from error

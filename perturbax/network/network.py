@@ -1,4 +1,4 @@
-"""Networks: stacks of layers over a batch, and what flows between them."""
+"""Networks: stacks of layers over a batch of examples."""
 
 import warnings
 from collections.abc import Sequence
@@ -15,7 +15,13 @@ from perturbax.network.layer import Fixed, Layer, advance_batch, pull_back, weig
 
 
 class Site(NamedTuple):
-    """What one layer saw in one step: input from below z, own output r one step ago, pre-activation a."""
+    """What one layer saw in one step: the two presynaptic activities and what came of them.
+
+    Attributes:
+        z: what the layer read from below, `(B, n_below)`.
+        r: its own output one step ago, `(B, n)`.
+        a: its pre-activation, noise included, `(B, n)` or `(B, gates, n)`.
+    """
 
     z: Any
     r: Any
@@ -23,19 +29,25 @@ class Site(NamedTuple):
 
 
 class Network(eqx.Module):
-    """A stack of layers, vectorised over the batch; the last layer is the readout.
+    """A stack of layers over a batch of examples; the last layer is the readout.
 
         a_i = drive_i(z_i, r_i) (+ noise_i),   (h_i, y_i) = advance_i(h_i, a_i),
-        y_i = y_i (+ shift_i),   z_{i+1} = D_{i+1} y_i
+        z_0 = D_0 x,   z_{i+1} = D_{i+1} (y_i (+ shift_i))
 
-    Layer i reads its own D_{i+1} y_i of the previous step as r_i. `decor[i]` (None, or D_i as a `Fixed`
-    matrix) acts on what layer i reads from below; `decor[0]` acts on the network's input. Like weights, D is
-    stored presynaptic first, so that z = y value and value = D^T: few rows times a matrix are faster that way
-    round.
+    Layer i reads its own z_{i+1} of the previous step as r_i. A D decorrelates what a layer reads (see
+    perturbax.network.decorrelation); it is stored like weights, presynaptic first, value = D^T, so that D y
+    is y value: few rows times a matrix are faster that way round.
 
-    residual: hidden layers above the first add to what they read, z_{i+1} = z_i + y_i. normalise: what layers
-    read from a layer below is shifted and scaled to mean 0 and variance 1 over its units, example by example
-    (Ba, Kiros, Hinton 2016, without weights); sums of `residual` are normalised when they are read.
+    Arguments:
+        layers: from the input to the readout.
+        decor: for each layer the D it reads from below through, a `Fixed` `(n_below, n_below)`, or None.
+        residual: whether hidden layers above the first add to what they read: z_{i+1} = z_i + y_i.
+        normalise: whether what a layer reads from the layer below is shifted and scaled to mean 0 and
+            variance 1 over its units, example by example (Ba, Kiros, Hinton 2016, without weights); sums of
+            `residual` are normalised when they are read.
+
+    Raises ArgumentError without layers, for a `decor` of another length, and for matrices D in a network that
+    is residual or normalised.
     """
 
     layers: tuple[Layer, ...]
@@ -62,19 +74,23 @@ class Network(eqx.Module):
             )
         if (residual or normalise) and any(D is not None for D in self.decor):
             raise ArgumentError(
-                "a network is decorrelated, or residual or normalised: D must see what layers read"
+                "D must see what layers read: a network that is residual or normalised takes no decor"
             )
 
     def start(self, batch: int) -> tuple:
-        """Return the state before the first step, ((h, r), ...) with a leading batch axis, dtype of the
-        weights.
+        """Return the state before the first step: ((h, r), ...), one pair per layer, leaves `(B, ...)`.
+
+        Floats have the dtype of the layer's weights.
+
+        Arguments:
+            batch: number of examples, B.
         """
         states = []
         for i, layer in enumerate(self.layers):
             dtype = jnp.result_type(*(jax.tree.leaves(weights(layer)) or [float]))
-            h, y = jax.tree.map(lambda s, d=dtype: _constant(s, d), layer.start())
-            states.append((h, self._mix(i + 1, y)))
-        return jax.tree.map(lambda s: jnp.broadcast_to(s, (batch, *s.shape)), tuple(states))
+            h, y = jax.tree.map(lambda leaf, dtype=dtype: _constant(leaf, dtype), layer.start())
+            states.append((h, self._through_decor(i + 1, y)))
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), tuple(states))
 
     def step(
         self,
@@ -83,31 +99,47 @@ class Network(eqx.Module):
         noise: Sequence[Array] | None = None,
         shift: Sequence[Array] | None = None,
     ):
-        """Advance one step: -> (state, y `(B, n_out)`, sites). noise, shift: `(B, ...)` per layer, on a and
-        on y.
+        """Advance by one step: -> (state, y `(B, n_out)`, one `Site` per layer).
+
+        Arguments:
+            state: ((h, r), ...) per layer, as `start` returns it.
+            x: inputs, `(B, n_in)`.
+            noise: per layer what is added to the pre-activations, like a.
+            shift: per layer what is added to the outputs, like y.
         """
-        y = z = self._mix(0, x)
+        y = z = self._through_decor(0, x)  # (B, n_in)
         after, sites = [], []
         for i, (layer, (h, r)) in enumerate(zip(self.layers, state, strict=True)):
-            read = self._normal(z) if i and self.normalise else z
-            a = jax.vmap(layer.drive)(read, r)
+            read = _normalised(z) if self.normalise and i > 0 else z  # (B, n_below)
+            a = jax.vmap(layer.drive)(read, r)  # (B, n) or (B, gates, n)
             if noise is not None:
                 a = a + noise[i]
             sites.append(Site(read, r, a))
             h, y = advance_batch(i, layer, h, a)
-            y = self._mix(i + 1, y if shift is None else y + shift[i])
+            if shift is not None:
+                y = y + shift[i]
+            y = self._through_decor(i + 1, y)  # (B, n)
             after.append((h, y))
-            z = z + y if self.residual and 0 < i < len(self.layers) - 1 and z.shape == y.shape else y
+            hidden_above_first = 0 < i < len(self.layers) - 1
+            adds = self.residual and hidden_above_first and z.shape == y.shape
+            z = z + y if adds else y
         return tuple(after), y, tuple(sites)
 
     def credit(self, sites: Sequence[Site], signal: Sequence[Array]) -> "Network":
-        """Sum signal (x) presynaptic activity over the leading axis: a tree shaped like `weights(net)`.
+        """Return the sum over rows of signal (x) presynaptic activity, a tree like `weights(net)`.
 
-        The transpose of the linear map weights -> a, at each site. sites and signal: `(rows, ...)`.
+        This is the transpose of the linear maps from weights to pre-activations, applied to the signals.
         Raises LayerError where a drive is not linear in its weights.
+
+        Arguments:
+            sites: one per layer, with z and r `(rows, ...)`.
+            signal: one per layer, `(rows, ...)` like its pre-activation.
         """
-        each = enumerate(zip(self.layers, sites, signal, strict=True))
-        return self.like([pull_back(i, layer, site.z, site.r, s) for i, (layer, site, s) in each])
+        summed = [
+            pull_back(i, layer, site.z, site.r, s)
+            for i, (layer, site, s) in enumerate(zip(self.layers, sites, signal, strict=True))
+        ]
+        return self.like(summed)
 
     def sites_like(self, x: Any) -> tuple[Site, ...]:
         """Return the shapes of the sites of one step, one per layer, without computing anything.
@@ -124,8 +156,18 @@ class Network(eqx.Module):
         return jax.eval_shape(sites_of_one_step, x)
 
     def like(self, layers: Sequence[Layer], decor: Sequence[Fixed | None] | None = None) -> "Network":
-        """Return a network wired alike."""
+        """Return a network of other layers and matrices D, residual and normalised where this one is.
+
+        Arguments:
+            layers: from the input to the readout.
+            decor: for each layer a D or None; by default there is none.
+        """
         return Network(layers, decor, residual=self.residual, normalise=self.normalise)
+
+    def _through_decor(self, i: int, y: Array) -> Array:
+        """Return y as layer i reads it: through its D, which no derivative ever reaches."""
+        D = self.decor[i] if i < len(self.decor) else None
+        return y if D is None else y @ jax.lax.stop_gradient(D.value)
 
     def decorrelated(self, which: str, n_in: int) -> "Network":
         """Old name of `perturbax.add_decorrelation(net, which, n_in)`."""
@@ -153,24 +195,21 @@ class Network(eqx.Module):
         )
         return decorrelation.apply_decorrelation(self, directions, lr)
 
-    def _mix(self, i: int, y: Array) -> Array:
-        """Apply the D that the reader i sees through; no derivative ever reaches D."""
-        D = self.decor[i] if i < len(self.decor) else None
-        return y if D is None else y @ jax.lax.stop_gradient(D.value)
 
-    @staticmethod
-    def _normal(z: Array) -> Array:
-        """Shift and scale to mean 0 and variance 1 over units."""
-        z = z - z.mean(-1, keepdims=True)
-        return z * jax.lax.rsqrt(jnp.mean(z * z, -1, keepdims=True) + 1e-5)
+def _normalised(z: Array) -> Array:
+    """Return z `(B, n)` shifted and scaled to mean 0 and variance 1 over units."""
+    z = z - z.mean(-1, keepdims=True)
+    return z * jax.lax.rsqrt(jnp.mean(z * z, -1, keepdims=True) + 1e-5)
 
 
 def _warn_of_new_name(old: str, new: str) -> None:
-    """Warn the caller of a method that has moved; it goes with the release after this one."""
+    """Warn the caller of a method that has moved."""
     warnings.warn(f"{old} is now {new}; the old name goes with the next release", DeprecationWarning, 3)
 
 
-def _constant(s: Array, dtype: Any) -> Array:
-    """Return the array as a constant; floats in the dtype given."""
-    s = jnp.asarray(s)
-    return jax.lax.stop_gradient(s.astype(dtype) if jnp.issubdtype(s.dtype, jnp.inexact) else s)
+def _constant(leaf: Array, dtype: Any) -> Array:
+    """Return an array as a constant; floats in the dtype given."""
+    leaf = jnp.asarray(leaf)
+    if jnp.issubdtype(leaf.dtype, jnp.inexact):
+        leaf = leaf.astype(dtype)
+    return jax.lax.stop_gradient(leaf)

@@ -9,7 +9,16 @@ import pytest
 
 import perturbax as px
 from perturbax.errors import ArgumentError
-from perturbax.learning.noise import NOISES, Correlated, LowRank, Orthogonal, Rademacher, Scaled, as_noise
+from perturbax.learning.noise import (
+    NOISES,
+    Correlated,
+    Gaussian,
+    LowRank,
+    Orthogonal,
+    Rademacher,
+    Scaled,
+    as_noise,
+)
 
 LIKE = [jax.ShapeDtypeStruct((4, 3, 8), jnp.float32), jax.ShapeDtypeStruct((4, 3, 2, 5), jnp.float32)]
 
@@ -177,3 +186,20 @@ def test_correlated_noise_says_that_it_is_biased():
         assert "biased" not in px.RULES["node"](credit=credit).aim()
     assert "biased" in px.RULES["guided"](lam=0.5).aim()
     assert px.RULES["weight"](hold_steps=1).aim() == "gradient cut at every step"
+
+
+@pytest.mark.parametrize("kind", [Rademacher, Gaussian])
+def test_noise_is_white_and_a_function_of_its_keys(kind):
+    keys = jr.split(jr.key(0), 400)
+    like = [jax.ShapeDtypeStruct((2, 5, 33), jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)]
+    _, (xi, scalar) = kind().draw((), keys, like)
+    assert xi.shape == (400, 2, 5, 33)
+    assert scalar.shape == (400,)
+    flat = np.asarray(xi, float).reshape(-1, 33)
+    assert abs(flat.mean()) < 4 / np.sqrt(flat.size)
+    assert abs((flat**2).mean() - 1) < 0.02
+    corr = flat.T @ flat / len(flat) - np.diag((flat**2).mean(0))
+    assert np.abs(corr).max() < 6 / np.sqrt(len(flat))
+    again = kind().draw((), keys[7:9], like)[1][0]
+    np.testing.assert_array_equal(again, xi[7:9])
+    assert (len(np.unique(np.asarray(xi))) == 2) == (kind is Rademacher)

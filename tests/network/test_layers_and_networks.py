@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import equinox as eqx
 import helpers
 import jax
 import jax.numpy as jnp
@@ -12,11 +11,8 @@ import pytest
 from jaxtyping import Array
 
 import perturbax as px
-from perturbax.errors import ArgumentError, LayerError
-from perturbax.experiment.build import stacked
+from perturbax.errors import LayerError
 from perturbax.learning.credit import Credit, Pairing, to_go, windowed
-from perturbax.learning.noise import Gaussian, Rademacher
-from perturbax.network.decorrelation import apply_decorrelation, decorrelation_update
 from perturbax.rules.perturbation.base import Perturbation
 
 
@@ -134,61 +130,9 @@ def test_fixed_arrays_are_no_weights():
         assert jax.tree.structure(grads) == jax.tree.structure(px.weights(net)), rule
 
 
-def test_no_rule_reaches_through_d():
-    """The gradient by D exists, and is nobody's: weights only."""
-    net = px.add_decorrelation(net_of(Mine), "hidden", 2)
-    xs, ys = helpers.data(n_in=2)
-    g = jax.grad(lambda D: px.bptt(helpers.mse)(px.Network(net.layers, (None, px.Fixed(D))), xs, ys)[0])(
-        jnp.eye(3)
-    )
-    assert not g.any()
-
-
 def test_start_takes_the_dtype_of_the_weights(x64):
     net = jax.tree.map(lambda w: w.astype(jnp.float32), net_of(Mine))
     assert {leaf.dtype for leaf in jax.tree.leaves(net.start(2))} == {np.dtype("float32")}
-
-
-def test_decorrelation_update_is_its_definition(x64):
-    z, D = jr.normal(jr.key(0), (7, 3)), jr.normal(jr.key(1), (3, 3))
-    net = px.Network(net_of(Mine).layers, (None, px.Fixed(D.T)))
-    got = decorrelation_update(net, [px.Site(None, None, None), px.Site(z, None, None)])
-    C = z.T @ z / 7
-    want = (C - jnp.diag(jnp.diag(C))) @ D
-    assert got[0] is None
-    np.testing.assert_allclose(got[1].T, want, rtol=1e-12)
-    np.testing.assert_allclose(
-        apply_decorrelation(net, got, 0.1).decor[1].value.T, D - 0.1 * want, rtol=1e-12
-    )
-
-
-def test_decorrelating_multiplies_no_two_square_matrices():
-    """O(B n^2) per step: D never meets another n x n matrix."""
-    n, net = 40, px.add_decorrelation(net_of(Mine, 40), "hidden", 2)
-    sites = [px.Site(None, None, None), px.Site(jnp.ones((3, n)), None, None)]
-    jaxpr = jax.make_jaxpr(lambda net, z: decorrelation_update(net, [sites[0], px.Site(z, None, None)])[1])(
-        net, sites[1].z
-    )
-    products = [e for e in jaxpr.eqns if e.primitive.name == "dot_general"]
-    assert len(products) == 2
-    assert all(min(v.aval.size for v in e.invars) == 3 * n for e in products)
-
-
-def test_decorrelation_decorrelates():
-    net = px.add_decorrelation(net_of(px.cells.Tanh, 8), "hidden", 2)
-    xs = jr.normal(jr.key(0), (50, 16, 2))
-    from perturbax.experiment.train_step import correlation
-
-    before, update = correlation(net, xs), jax.jit(px.decorrelate)
-    for _ in range(400):
-        net = update(net, xs, 0.5)
-    assert correlation(net, xs) < 0.1 * before
-
-
-@pytest.mark.parametrize("which", ["everything", "Hidden"])
-def test_unknown_decorrelation_is_refused(which):
-    with pytest.raises(ArgumentError, match="hidden"):
-        px.add_decorrelation(net_of(Mine), which, 2)
 
 
 def test_credit_weights():
@@ -222,23 +166,6 @@ def test_window_over_the_whole_sequence_is_to_go(x64):
         for o in ({"credit": "to-go"}, {"credit": "window", "window": 40})
     )
     assert helpers.distance(one, two) < 1e-10
-
-
-@pytest.mark.parametrize("kind", [Rademacher, Gaussian])
-def test_noise_is_white_and_a_function_of_its_keys(kind):
-    keys = jr.split(jr.key(0), 400)
-    like = [jax.ShapeDtypeStruct((2, 5, 33), jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)]
-    _, (xi, scalar) = kind().draw((), keys, like)
-    assert xi.shape == (400, 2, 5, 33)
-    assert scalar.shape == (400,)
-    flat = np.asarray(xi, float).reshape(-1, 33)
-    assert abs(flat.mean()) < 4 / np.sqrt(flat.size)
-    assert abs((flat**2).mean() - 1) < 0.02
-    corr = flat.T @ flat / len(flat) - np.diag((flat**2).mean(0))
-    assert np.abs(corr).max() < 6 / np.sqrt(len(flat))
-    again = kind().draw((), keys[7:9], like)[1][0]
-    np.testing.assert_array_equal(again, xi[7:9])
-    assert (len(np.unique(np.asarray(xi))) == 2) == (kind is Rademacher)
 
 
 def compiled(rule, steps, n=16, batch=2, **options):
@@ -287,43 +214,20 @@ def test_a_second_call_compiles_nothing():
     assert len(count) == 1
 
 
-@pytest.mark.parametrize("cell", ["tanh", "sparse-tanh", "leaky", "dense"])
-def test_xavier_weights_have_the_variance_of_glorot(cell):
-    """Those of the published code: W0, R, W1 normal, variance 2 / (inputs + outputs); the readout is no
-    exception.
-    """
-    options = {"init": "xavier", **({"gain": 0.5} if cell != "dense" else {}), "bias": False}
-    below, above = stacked(px.CELLS[cell], (200, 100), (400,), jr.key(0), **options)
-    wanted = [
-        (below.W, 2 / 600),
-        (getattr(below, "U", None), 0.25 / len(getattr(below, "U", "-"))),
-        (above.W, 2 / 500),
-    ]
-    for array, variance in wanted:
-        if array is not None:
-            assert float(jnp.var(array)) == pytest.approx(variance, rel=0.05)
-            assert float(jnp.mean((array / array.std()) ** 4)) == pytest.approx(3, abs=0.2)  # normal
-    spiking = stacked(px.CELLS["lif"], (200, 100), (400,), jr.key(0), init="xavier", bias=False, kappa=0.5)
-    assert float(jnp.var(spiking[1].W)) == pytest.approx(
-        0.25 * 2 / 500, rel=0.05
-    )  # a readout of the cell's own
-    assert spiking[1].b is None
-    with pytest.raises(ArgumentError, match="choose from default, xavier"):
-        px.CELLS[cell](2, 3, key=jr.key(0), init="he")
-
-
-def test_lstm_is_the_textbooks(x64):
-    """The same weights in equinox's cell, gates in the same order, give the same memory and output."""
-    ours = px.cells.LSTM(2, 3, key=jr.key(0))
-    theirs = eqx.nn.LSTMCell(2, 3, key=jr.key(1))
-    flat = lambda w: w.reshape(len(w), -1).T
-    theirs = eqx.tree_at(
-        lambda cell: (cell.weight_ih, cell.weight_hh, cell.bias),
-        theirs,
-        (flat(ours.W), flat(ours.U), ours.b.ravel()),
+@pytest.mark.parametrize("decor", ["off", "hidden+input"])
+def test_sites_like_are_the_shapes_of_a_step(decor):
+    net = px.add_decorrelation(helpers.network(px.cells.GRU, n_in=2, n=3, depth=2), decor, 2)
+    x = jnp.ones((4, 2))
+    found, sites = net.sites_like(x), net.step(net.start(4), x)[2]
+    assert jax.tree.map(lambda s: (s.shape, s.dtype), found) == jax.tree.map(
+        lambda s: (s.shape, s.dtype), sites
     )
-    (c, y), state = ours.start(), (jnp.zeros(3), jnp.zeros(3))
-    for z in jr.normal(jr.key(2), (5, 2)):
-        (c, y), state = ours.advance(c, ours.drive(z, y)), theirs(z, state)
-        np.testing.assert_allclose((y, c), state, atol=1e-12)
-    assert y.any()
+    assert [site.a.shape for site in found] == [(4, 4, 3), (4, 4, 3), (4, 1)]
+    assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(found))
+    assert found == net.sites_like(jax.ShapeDtypeStruct((4, 2), x.dtype))
+
+
+def test_width_is_the_number_of_visible_outputs():
+    assert [layer.width for layer in net_of(Mine, 5).layers] == [5, 1]
+    assert px.cells.LRU(2, 5, key=jr.key(0)).width == 10
+    assert jax.jit(lambda net: jnp.zeros(net.layers[0].width))(net_of(Mine, 5)).shape == (5,)
