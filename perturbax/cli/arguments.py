@@ -4,23 +4,38 @@
 
 import argparse
 import dataclasses
+import difflib
 from collections.abc import Sequence
 from typing import Any, NoReturn, TypeVar
 
-from perturbax.errors import ArgumentError, unknown
+from perturbax.errors import ArgumentError
 from perturbax.experiment.config import DEFAULTS, KINDS, Experiment
 from perturbax.experiment.options import coerce, documented, find, options
 
 Number = TypeVar("Number", int, float)
 ClassSettings = dict[str, dict[str, str]]  # task, rule or cell -> name of a setting -> value as typed
 
-METAVARS = {"units": "N,N,...", "data": "FILE", "lr": "RATE", "decor_lr": "RATE", "clip": "NORM"}
-CHOICES = {
-    "mode": "sequence|online",
+METAVARS = {
+    "data": "FILE",
+    "units": "N,N,...",
+    "steps": "N",
+    "passes": "N",
+    "batch": "N",
+    "lr": "RATE",
+    "optimiser": "NAME",
+    "schedule": "NAME",
+    "clip": "NORM",
     "decorrelate": "off|hidden|hidden+input",
+    "decor_lr": "RATE",
     "residual": "true|false",
     "normalise": "true|false",
+    "mode": "sequence|online",
+    "every": "N",
+    "seed": "N",
+    "logs": "N",
 }
+"""What stands for the value of an argument in the help; its name in capitals where this names nothing."""
+METAVARS_OF_TYPES = {bool: "true|false", int: "N", float: "NUMBER", str: "TEXT"}
 CLASS_SETTINGS = """\
 Every setting of the chosen task, rule and cell (--task.NAME, --rule.NAME and
 --cell.NAME) is listed at the end of `perturbax run --help`; add --rule activity
@@ -58,19 +73,28 @@ def add_experiment(parser: Parser, but: Sequence[str] = ()) -> None:
             continue
         group.add_argument(
             f"--{field.name.replace('_', '-')}",
-            metavar=CHOICES.get(field.name) or METAVARS.get(field.name) or field.name.upper(),
+            metavar=METAVARS.get(field.name, field.name.upper()),
             default=argparse.SUPPRESS,
-            help=(docs[field.name] + _default(field)).replace("%", "%%"),
+            help=_help(docs[field.name], DEFAULTS.get(field.name, field.default), field.name in DEFAULTS),
         )
 
 
-def _default(field: dataclasses.Field) -> str:
-    """Return the end of a help text: the default of a field."""
-    value = DEFAULTS.get(field.name, field.default)
-    if value is None:
-        return ""
-    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    return f" (default: {text}, or as the task ships)" if field.name in DEFAULTS else f" (default: {text})"
+def _help(text: str, default: Any, of_task: bool = False) -> str:
+    """Return what the help says about an argument.
+
+    Arguments:
+        text: what its docstring says.
+        default: its default; None or "" where there is nothing to say.
+        of_task: whether a task may have a default of its own.
+    """
+    text = text.removesuffix(".").replace("%", "%%")
+    if default in (None, ""):
+        return text
+    if isinstance(default, bool):
+        default = str(default).lower()
+    elif isinstance(default, tuple):
+        default = ",".join(map(str, default))
+    return f"{text} (default: {default}{', or that of the task' if of_task else ''})"
 
 
 def experiment_fields(args: argparse.Namespace) -> dict[str, str]:
@@ -95,11 +119,10 @@ def add_class_settings(parser: Parser, words: Sequence[str]) -> None:
             continue
         group = parser.add_argument_group(f"settings of {kind} {name}")
         for option in known.values():
-            default = "" if option.default in ("", option.name) else f" (default: {option.default})"
             group.add_argument(
                 f"--{kind}.{option.name}",
-                metavar=option.kind.__name__.upper(),
-                help=(option.help + default).replace("%", "%%"),
+                metavar=METAVARS_OF_TYPES.get(option.kind, "VALUE"),
+                help=_help(option.help, None if option.default == option.name else option.default),
             )
 
 
@@ -125,7 +148,7 @@ def class_settings(parser: Parser, extra: Sequence[str]) -> ClassSettings:
         flag, equals, value = queue.pop(0).partition("=")
         kind, dot, name = flag.removeprefix("--").partition(".")
         if not (parser.has_class_settings and flag.startswith("--") and dot and kind in KINDS):
-            raise unknown("argument", flag, _flags(parser))
+            raise _not_an_argument(parser, flag)
         if not equals:
             if not queue:
                 raise ArgumentError(f"{flag} needs a value")
@@ -134,10 +157,13 @@ def class_settings(parser: Parser, extra: Sequence[str]) -> ClassSettings:
     return found
 
 
-def _flags(parser: Parser) -> list[str]:
-    """Return the long flags that a parser knows."""
+def _not_an_argument(parser: Parser, word: str) -> ArgumentError:
+    """Return the error for a word that no argument is: it names the nearest argument, or the help."""
     actions = parser._actions
-    return [flag for action in actions for flag in action.option_strings if flag.startswith("--")]
+    flags = [flag for action in actions for flag in action.option_strings if flag.startswith("--")]
+    near = difflib.get_close_matches(word, flags, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"see {parser.prog} --help"
+    return ArgumentError(f"unknown argument {word!r}; {hint}")
 
 
 def numbers(name: str, text: str, kind: type[Number]) -> list[Number]:

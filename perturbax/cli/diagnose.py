@@ -61,7 +61,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     given = experiment_fields(args)
     samples = numbers("samples", args.samples, int)
     draws = coerce("draws", args.draws, int)
-    one_of("train", args.train, ("rule", "bptt"))
+    one_of("--train", args.train, ("rule", "bptt"))
     if args.out is not None:
         refuse_occupied(Path(args.out))
     if args.run is not None:
@@ -106,7 +106,7 @@ def _print(data: dict[str, Any]) -> None:
     facts = data["facts"]["rule"]
     paper.print(f"{subject(data)}; {data['path']}", markup=False)
     paper.print(
-        f"told: {', '.join(facts['uses'])}; estimates: {facts['target'] or 'not stated'}", markup=False
+        f"uses: {', '.join(facts['uses'])}; estimates: {facts['target'] or 'not stated'}", markup=False
     )
     for point in data["points"]:
         table = Table(box=None, pad_edge=False, padding=(0, 1))

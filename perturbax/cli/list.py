@@ -23,7 +23,7 @@ def add_arguments(parser: Parser) -> None:
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     """Print the list and the sources it cites; return the exit status."""
     if args.what not in FACTS:
-        raise unknown("list", args.what, FACTS)
+        raise unknown("kind of list", args.what, FACTS)
 
     from rich.table import Table
     from rich.text import Text

@@ -93,6 +93,9 @@ def parser_of(name: str) -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_arguments(parser)
+    if parser.has_class_settings:  # too many to name: they are listed below
+        required = [f"{a.option_strings[0]} {a.metavar}" for a in parser._actions if a.required]
+        parser.usage = " ".join(["%(prog)s", *required, "[--NAME VALUE ...]"])
     return parser
 
 

@@ -33,6 +33,10 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         if given or any(settings.values()) or args.out or args.config:
             raise ArgumentError("--resume goes on with a run as it was started: it takes no other argument")
         return _resume(Path(args.resume))
+    if args.out is None:
+        raise ArgumentError("--out FOLDER is needed: the run writes its results there")
+    if args.config is not None and not Path(args.config).exists():
+        raise ArgumentError(f"no such file: {args.config}")
 
     from perturbax.cli.output import print_result
     from perturbax.cli.progress import progress
@@ -42,8 +46,6 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
 
     base = Experiment() if args.config is None else read_experiment(Path(args.config))
     experiment = experiment_from(base, given, settings)
-    if args.out is None:
-        raise ArgumentError("--out FOLDER is needed: the run writes its results there")
     with progress(experiment.rule) as bar:
         result = run(experiment, args.out, report=bar)
     return print_result(str(result.folder), result.summary)

@@ -11,6 +11,7 @@ from perturbax.experiment.options import coerce
 
 HELP = "place the rules on a map, and measure them on one network"
 
+WIDE = 110  # columns of a terminal that all columns of the family fit into
 DEFAULTS = {"task": "copy", "cell": "tanh", "units": "32", "batch": "8", "steps": "200"}
 MEASURED = (
     "bptt",
@@ -110,18 +111,22 @@ def _print_family() -> None:
     from perturbax.cli.output import console
     from perturbax.rules import RULES
 
+    paper = console(160)
+    wide = paper.width >= WIDE
     table = Table(box=None, pad_edge=False, padding=(0, 1))
-    for head in ("rule", "a synapse knows", "speaks", "estimates", "cost", "memory"):
-        table.add_column(head, no_wrap=head == "rule")
+    for head in ("rule", "a synapse knows", "speaks", "estimates", *("cost", "memory") * wide):
+        table.add_column(head, no_wrap=head in ("rule", "speaks"))
     places = {name: place(cls()) for name, cls in RULES.items()}
     for locality in LOCALITY:
         for name, at in places.items():
             if at.locality == locality:
-                table.add_row(*map(Text, (name, locality, at.causality, at.target, at.cost, at.memory)))
+                costs = (at.cost, at.memory) if wide else ()
+                table.add_row(*map(Text, (name, locality, at.causality, at.target, *costs)))
         table.add_section()
-    paper = console(160)
     paper.print(table)
     paper.print()
+    if not wide:
+        paper.print(Text(f"cost and memory: in {WIDE} columns, or by perturbax list rules", style="dim"))
     for title, words in (("a synapse knows", LOCALITY), ("speaks", CAUSALITY)):
         for word, meaning in words.items():
             paper.print(Text(f"{title} - {word}: {meaning}", style="dim"))
