@@ -89,7 +89,7 @@ def prepared(experiment: px.Experiment, strategy: Strategy, passes: int) -> Sear
 
     def generation(state: Any, key: jax.Array) -> tuple[Any, jax.Array]:
         data, ask, tell = jr.split(key, 3)
-        xs, ys = task.sample(data, batch or 1)
+        xs, ys = task.sample(data, batch)
         population, state = made.ask(ask, state, params)
         fitness = jax.vmap(score, in_axes=(0, None, None))(population, xs, ys)
         state, _ = made.tell(tell, population, fitness, state, params)

@@ -85,7 +85,7 @@ def budget_of(work: Callable[[], Any], size: int, bptt: px.Experiment) -> int:
     """
     theirs, steps = stepping(bptt)
     share = ratios(alternate({"bptt": theirs, "other": work}, repeats=5), "bptt")["other"]
-    return max(1, round((build(bptt).experiment.steps or 0) / steps * size / share))
+    return max(1, round(build(bptt).experiment.steps / steps * size / share))
 
 
 def judge(task: str, args: argparse.Namespace, say: Callable) -> dict[str, Any]:

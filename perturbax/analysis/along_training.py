@@ -98,8 +98,8 @@ def along_training(experiment: Experiment, leading: Experiment | None = None) ->
     if leading is None:
         trained, path = parts, f"training by {parts.experiment.rule}"
     else:
-        trained, path = build(leading)._replace(rule=Beside(parts.rule)), "training by the exact gradient"
-    steps = trained.experiment.steps or 0
+        trained, path = build(leading).with_rule(Beside(parts.rule)), "training by the exact gradient"
+    steps = trained.experiment.steps
     stops = sorted({0, steps // 2, steps})
     names = ("start", "middle", "end") if len(stops) == 3 else ("start", "end")
 
@@ -129,8 +129,8 @@ def of_run(folder: Path, asked: Experiment) -> Plan:
 
     Raises ArgumentError where the data have changed since the run, StoreError where no weights are kept.
     """
-    own = read_experiment(folder)
-    parts = build(own)
+    parts = build(read_experiment(folder))
+    own = parts.experiment
     if parts.task.digest() != read_config(folder)["facts"]["data"]:
         raise ArgumentError(f"{own.data} has changed since {folder} was started")
     found = run_folder.last_checkpoint(folder)
@@ -176,7 +176,7 @@ def diagnosed(plan: Plan, samples: Sequence[int], draws: int, report: Report) ->
     measure = meter(rule, task.loss, samples, draws, tick)
     exact = jax.jit(bptt(task.loss))
     data_key, key = jr.split(jr.fold_in(jr.PRNGKey(e.seed), FRESH))
-    xs, ys = task.sample(data_key, e.batch or 1)
+    xs, ys = task.sample(data_key, e.batch)
     found = []
     for i, point in enumerate(plan.walk(xs)):
         loss = float(exact(point.net, xs, ys)[0])
@@ -184,7 +184,7 @@ def diagnosed(plan: Plan, samples: Sequence[int], draws: int, report: Report) ->
         done = (i + 1) * per_point
         plain = [dataclasses.asdict(group) for group in groups]
         found.append({"name": point.name, "step": point.step, "loss": loss, "groups": plain})
-    return run_folder.plain(
+    return run_folder.to_json(
         {
             **describe(plan.parts),
             "path": plan.path,

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from perturbax.cells import CELLS
+from perturbax.cells.stack import stack
 from perturbax.errors import LayerError
-from perturbax.experiment.build import stacked
 from perturbax.learning.rule import check
 from perturbax.network.network import Network
 from perturbax.rules import RULES
@@ -19,7 +19,7 @@ def tiny(
     cell: str, n_in: int = 2, n: int = 3, n_out: int = 2, depth: int = 1, key: Any = 0, **options: Any
 ) -> Network:
     """Return a small stack of a cell and its readout."""
-    return Network(stacked(CELLS[cell], (n_in, n_out), (n,) * depth, jr.key(key), **options))
+    return Network(stack(CELLS[cell], (n_in, n_out), (n,) * depth, jr.key(key), **options))
 
 
 @cache

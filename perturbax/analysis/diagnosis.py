@@ -15,11 +15,11 @@ from jaxtyping import Array, PyTree
 
 from perturbax.analysis.moments import ROUNDING, SURE, Moments, cosine_at, reach
 from perturbax.errors import ArgumentError
-from perturbax.experiment.run_folder import named
 from perturbax.fields import positive
 from perturbax.learning.autodiff import bptt
 from perturbax.learning.rule import Rule
 from perturbax.learning.sequence import Loss
+from perturbax.network.arrays import to_named_arrays
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
 
@@ -172,11 +172,11 @@ def meter(
 
     def measure(kept: PyTree, net: Network, xs: Array, ys: Any, key: Array) -> list[Group]:
         def draw(i: int, upto: Sequence[int]) -> dict[str, np.ndarray]:
-            found = named(averages(kept, net, xs, ys, jr.fold_in(key, i), jnp.asarray(upto)))
+            found = to_named_arrays(averages(kept, net, xs, ys, jr.fold_in(key, i), jnp.asarray(upto)))
             tick()
             return found
 
-        g = named(exact(net, xs, ys)[1])
+        g = to_named_arrays(exact(net, xs, ys)[1])
         first, second = (draw(i, [1] * len(samples)) for i in (0, 1))
         if all(np.array_equal(first[name], second[name]) for name in g):
             rows = [first] * LEAST  # no noise: all draws are the same

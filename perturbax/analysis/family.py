@@ -64,18 +64,18 @@ def measure_family(
         report(done, total, math.nan)
 
     found = measured(works, lead.task.loss, net, (xs, ys), draws, key, tick)
-    return run_folder.plain({**describe(lead), "draws": draws, "rules": found, "refused": refused})
+    return run_folder.to_json({**describe(lead), "draws": draws, "rules": found, "refused": refused})
 
 
 def _trained(lead: Parts) -> tuple:
     """Return (trained network, xs, ys, all fresh batches with (xs, ys) last, a key)."""
     program = Compiled(lead)
     state = program.start(lead.experiment.seed)
-    (state,), losses, _, _ = program.advance([state], lead.experiment.steps or 0)
+    (state,), losses, _, _ = program.advance([state], lead.experiment.steps)
     if not jnp.isfinite(losses).all():
         raise PerturbaxError("the loss was no longer finite while the network was trained (try a lower --lr)")
     key = jr.fold_in(jr.PRNGKey(lead.experiment.seed), FRESH)
-    sample = jax.jit(lambda key: lead.task.sample(key, lead.experiment.batch or 1))
+    sample = jax.jit(lambda key: lead.task.sample(key, lead.experiment.batch))
     batches = [sample(jr.fold_in(key, i)) for i in range(WATCHED + 1)]
     xs, ys = batches[-1]
     return state.learner.net, xs, ys, batches, jr.fold_in(key, WATCHED + 1)

@@ -76,9 +76,9 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     whole = build(experiment_from(Experiment(), given, settings))
     e = whole.experiment
     seeds = range(e.seed, e.seed + count)
-    length = max(1, (e.steps or 0) // SHARE) if steps is None else coerce("steps", steps, int)
+    length = max(1, e.steps // SHARE) if steps is None else coerce("steps", steps, int)
 
-    lrs = [float(f"{(e.lr or 0) * factor:.3g}") for factor in RATES]
+    lrs = [float(f"{e.lr * factor:.3g}") for factor in RATES]
     if args.lrs is not None:
         lrs = numbers("lrs", args.lrs, float)
     decor_lrs: Sequence[float | None] = (None,)

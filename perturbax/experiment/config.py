@@ -1,5 +1,7 @@
-"""The description of one run: plain values only, so that it can be typed, saved, and started again. Needs no
-JAX.
+"""The description of one run: plain values, so that it can be typed, saved, and started again. Needs no JAX.
+
+`Experiment` is what was typed, with nearly everything left open; `Resolved` is what is run, every field set.
+`perturbax.experiment.resolve` makes the one into the other, once, where a run begins.
 """
 
 import dataclasses
@@ -12,7 +14,7 @@ KINDS = ("task", "rule", "cell")  # the classes of an experiment, each with sett
 
 @dataclass(frozen=True)
 class Experiment:
-    """One run. What is left at None takes the rule's, then the task's, then the general default.
+    """One run as it was typed. What is None takes the rule's, then the task's, then the general default.
 
     Attributes:
         task: name of a task (`perturbax list tasks`), or module:Class of your own.
@@ -67,15 +69,72 @@ class Experiment:
     cell_options: Options = field(default_factory=dict)
 
     def changed(self, **fields: Any) -> "Experiment":
-        """Return a copy with some fields changed; options of a task, rule or cell that is replaced are
-        dropped.
+        """Return a copy with some fields changed.
+
+        The options of a task, rule or cell that is replaced are dropped, and the data file with its task.
         """
-        for kind in ("task", "rule", "cell"):
+        for kind in KINDS:
             if kind in fields and fields[kind] != getattr(self, kind):
                 fields.setdefault(f"{kind}_options", {})
                 if kind == "task":
                     fields.setdefault("data", None)
         return dataclasses.replace(self, **fields)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """One run with every field set, as it is trained and saved; `experiment.resolve.resolve` makes it.
+
+    The fields mean what they mean in `Experiment`, and options hold every setting of their class. A copy with
+    other values (`dataclasses.replace`) can be given to `perturbax.run`, which resolves it anew.
+
+    Attributes:
+        data: data file (or folder of files) of the task; None for tasks that need none.
+        steps: training steps. While `passes` is above 0 they are provisional: those that the budget pays for
+            with the rule's default number of samples.
+        passes: budget of forward passes that still waits for the rule's `samples` to be measured (`auto`);
+            0 once the steps stand.
+    """
+
+    task: str
+    rule: str
+    cell: str
+    data: str | None
+    units: tuple[int, ...]
+    steps: int
+    passes: int
+    batch: int
+    lr: float
+    optimiser: str
+    schedule: str
+    clip: float
+    decorrelate: str
+    decor_lr: float
+    residual: bool
+    normalise: bool
+    mode: str
+    every: int
+    seed: int
+    logs: int
+    task_options: Options
+    rule_options: Options
+    cell_options: Options
+
+    def to_dict(self) -> Options:
+        """Return the fields as config.json holds them: steps or passes is None, whichever does not count."""
+        fields = dataclasses.asdict(self)
+        fields["steps" if self.passes else "passes"] = None
+        return fields
+
+    def to_experiment(self) -> Experiment:
+        """Return the experiment that would be typed for this run."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        fields["steps" if self.passes else "passes"] = None
+        return Experiment(**fields)
+
+    def changed(self, **fields: Any) -> Experiment:
+        """Return an experiment with some fields changed, as `Experiment.changed` does."""
+        return self.to_experiment().changed(**fields)
 
 
 DEFAULTS: Options = {

@@ -2,12 +2,11 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import optax
 
 from perturbax.errors import ArgumentError, unknown
-from perturbax.experiment.config import Experiment
 
 SCHEDULES = {
     "constant": "constant_schedule",
@@ -19,11 +18,13 @@ SCHEDULES = {
 
 
 def _optimisers() -> list[str]:
+    """Return the names of optax's optimisers: functions that take a learning rate."""
     names = (n for n in dir(optax) if n[0].islower() and not n.startswith("scale_by_"))
     return [n for n in names if "learning_rate" in _parameters(getattr(optax, n))]
 
 
 def _parameters(function: Any) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a function by name; none where it has no signature."""
     try:
         return dict(inspect.signature(function).parameters) if inspect.isfunction(function) else {}
     except (TypeError, ValueError):
@@ -31,7 +32,15 @@ def _parameters(function: Any) -> dict[str, inspect.Parameter]:
 
 
 def make_schedule(name: str, lr: float, total: int) -> Any:
-    """Return an optax schedule that starts (or peaks) at lr and spans `total` updates."""
+    """Return an optax schedule, update -> learning rate.
+
+    Arguments:
+        name: a key of SCHEDULES, or the name of an optax schedule.
+        lr: the learning rate at its start, or at its peak where the schedule warms up.
+        total: the updates that it spans.
+
+    Raises ArgumentError for an unknown schedule, or one that cannot be made from these numbers alone.
+    """
     full = SCHEDULES.get(name, name)
     function = getattr(optax, full, None)
     wanted = _parameters(function)
@@ -61,23 +70,51 @@ def make_schedule(name: str, lr: float, total: int) -> Any:
         raise ArgumentError(f"schedule {name} cannot span {total} updates: {error}") from error
 
 
-def make_rate(e: Experiment, updates: int, peak: Any, haste: Any = 1.0) -> Callable[[Any], Any]:
-    """Return update -> learning rate on the experiment's schedule; peak and haste may be traced."""
-    rate = make_schedule(str(e.schedule), 1.0, (e.steps or 0) * updates)
-    return lambda count: peak * rate(count * haste)  # schedules are linear in their rate
+class OptimiserSettings(NamedTuple):
+    """An optimiser and the schedule of its learning rate, by name.
 
-
-def make_optimiser(e: Experiment, updates: int, peak: Any, haste: Any = 1.0) -> optax.GradientTransformation:
-    """Return the optax optimiser on its schedule, behind a clip of the global norm; peak and haste may be
-    traced.
+    Attributes:
+        name: an optax optimiser.
+        schedule: constant, cosine, linear, exponential, warmup-cosine, or an optax schedule.
+        clip: largest global norm of a gradient estimate; 0 for no clipping.
+        updates: updates of the whole run, which the schedule spans.
+        lr_scale: what the learning rate of the weights is multiplied with.
     """
-    name = str(e.optimiser)
-    if name not in (names := _optimisers()):
-        raise unknown("optimiser", name, names)
-    rate = make_rate(e, updates, peak, haste)
-    try:
-        # Some optimisers take a plain number only.
-        optimiser = getattr(optax, name)(learning_rate=peak if e.schedule == "constant" else rate)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"optimiser {name} cannot be used here: {error}") from error
-    return optax.chain(optax.clip_by_global_norm(e.clip), optimiser) if e.clip else optimiser
+
+    name: str
+    schedule: str
+    clip: float
+    updates: int
+    lr_scale: int = 1
+
+    def rate(self, peak: Any, speed: Any = 1.0) -> Callable[[Any], Any]:
+        """Return update -> learning rate, on the schedule.
+
+        Arguments:
+            peak: the learning rate where the schedule is highest; may be traced.
+            speed: factor by which the schedule is compressed, for a run over a share of the updates; may be
+                traced.
+        """
+        shape = make_schedule(self.schedule, 1.0, self.updates)
+        return lambda count: peak * shape(count * speed)  # schedules are linear in their rate
+
+    def optimiser(self, lr: Any, speed: Any = 1.0) -> optax.GradientTransformation:
+        """Return the optax optimiser on its schedule, behind a clip of the global norm.
+
+        Arguments:
+            lr: the learning rate before it is scaled; may be traced.
+            speed: as for `rate`.
+
+        Raises ArgumentError for an unknown optimiser, or one that needs other arguments than a learning rate.
+        """
+        names = _optimisers()
+        if self.name not in names:
+            raise unknown("optimiser", self.name, names)
+        peak = lr * self.lr_scale
+        rate = self.rate(peak, speed)
+        try:
+            # Some optimisers take a plain number only.
+            chosen = getattr(optax, self.name)(learning_rate=peak if self.schedule == "constant" else rate)
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"optimiser {self.name} cannot be used here: {error}") from error
+        return optax.chain(optax.clip_by_global_norm(self.clip), chosen) if self.clip else chosen

@@ -9,24 +9,40 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from perturbax.experiment import run_folder
-from perturbax.experiment.build import Pace, Parts, parse_units
-from perturbax.experiment.train_step import State, chunk, chunk_length, start
+from perturbax.experiment.build import Parts
+from perturbax.experiment.train_step import Hyperparameters, State, chunk, chunk_length, start
+from perturbax.network.arrays import from_named_arrays, to_named_arrays
 from perturbax.tasks.base import HeldOut, Task
 
-VECTORISE = 512  # units x batch up to which seeds run faster as one vmapped program (measured on 2 cores)
+VECTORISE = 512  # units x batch up to which runs are faster as one vmapped program (measured on 2 cores)
 
 
 class Compiled:
-    """The compiled chunks of one experiment, shared by its seeds."""
+    """The compiled chunks of one experiment, shared by its runs at other seeds and hyperparameters.
+
+    Attributes:
+        parts: the parts of the experiment.
+        valid: validation data.
+        length: training steps between logs, the length of a chunk.
+        side_by_side: whether several runs are faster side by side than in turn.
+        bytes: memory of one run, as the compiler states it; 0 before anything is compiled.
+    """
 
     def __init__(self, parts: Parts):
+        e = parts.experiment
         self.parts = parts
-        self.valid = parts.task.held_out("valid")
+        self.length = chunk_length(e.steps, e.logs)
+        self.valid = parts.setup.task.held_out("valid")
         self.bytes = 0
-        self._spent = 0.0  # seconds of compilation that no run was charged with yet
-        self._made: dict[tuple, Any] = {}
-        self._start = jax.jit(lambda seed, pace: start(parts, seed, pace))
+        self._size = sum(e.units) * e.batch
+        self._compile_seconds = 0.0  # of compilation that no run was charged with yet
+        self._programs: dict[tuple, Any] = {}
+        self._start = jax.jit(lambda seed, hyperparameters: start(parts.setup, seed, hyperparameters))
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether several runs are faster side by side than in turn."""
+        return self._size <= VECTORISE
 
     @cached_property
     def test(self) -> HeldOut:
@@ -43,46 +59,48 @@ class Compiled:
         """What needs no network; the same for all seeds."""
         return self.parts.task.baselines()
 
-    @property
-    def abreast(self) -> bool:
-        """Whether several runs are faster side by side than in turn."""
-        e = self.parts.experiment
-        return sum(parse_units(e.units)) * (e.batch or 1) <= VECTORISE
-
-    @property
-    def length(self) -> int:
-        """Steps between logs."""
-        return chunk_length(self.parts.experiment)
-
     @staticmethod
     def stored(state: State) -> dict[str, Any]:
-        """Return the arrays of a state by name; the pace follows from the settings."""
-        return run_folder.named(state._replace(pace=None))
+        """Return the arrays of a state by name, without hyperparameters, which follow from the settings."""
+        return to_named_arrays(state._replace(hyperparameters=None))
 
     @staticmethod
     def restored(first: State, arrays: dict[str, Any], path: Path) -> State:
-        """Return the state that these arrays were, of the run with that first state."""
-        return run_folder.fill(first._replace(pace=None), arrays, path)._replace(pace=first.pace)
+        """Return the state that was stored.
 
-    def charge(self) -> float:
-        """Seconds spent compiling since the last call."""
-        spent, self._spent = self._spent, 0.0
-        return spent
+        Arguments:
+            first: the first state of that run, for its structure and hyperparameters.
+            arrays: what `stored` returned.
+            path: the file they were read from, for errors.
 
-    def start(self, seed: int, pace: Pace | None = None) -> State:
-        """Return the state before the first step; pace None for that of the experiment."""
-        return self._start(jnp.asarray(seed), pace or Pace.of(self.parts.experiment))
+        Raises StoreError for arrays of another network.
+        """
+        found = from_named_arrays(first._replace(hyperparameters=None), arrays, path)
+        return found._replace(hyperparameters=first.hyperparameters)
+
+    def pop_compile_seconds(self) -> float:
+        """Return the seconds spent compiling since the last call."""
+        seconds, self._compile_seconds = self._compile_seconds, 0.0
+        return seconds
+
+    def start(self, seed: int, hyperparameters: Hyperparameters | None = None) -> State:
+        """Return the state before the first step; hyperparameters None for those of the experiment."""
+        return self._start(jnp.asarray(seed), hyperparameters or self.parts.setup.hyperparameters)
 
     def advance(
         self, states: list[State], length: int
     ) -> tuple[list[State], np.ndarray, list[dict[str, Any]], float]:
-        """Run a chunk for every state: -> (states, losses `(seeds, length)`, validation metrics, seconds)."""
+        """Run a chunk for every state, side by side.
+
+        Returns (states, losses `(runs, length)`, validation metrics of each, seconds per run).
+        """
         n = len(states)
-        state = states[0] if n == 1 else jax.tree.map(lambda *s: jnp.stack(s), *states)
-        valid = (self.valid.xs, self.valid.ys)
         key = self.prepare(states, length)
+        state = _stacked(states)
+        valid = (self.valid.xs, self.valid.ys)
         began = time.perf_counter()
-        state, losses, metrics = jax.block_until_ready(self._made[key](self.parts.task, valid, state))
+        outcome = self._programs[key](self.parts.setup.task, valid, state)
+        state, losses, metrics = jax.block_until_ready(outcome)
         seconds = time.perf_counter() - began
         losses = np.asarray(losses).reshape(n, length)
         if n == 1:
@@ -91,23 +109,31 @@ class Compiled:
         return [s for s, _ in each], losses, [m for _, m in each], seconds / n
 
     def prepare(self, states: list[State], length: int) -> tuple:
-        """Compile a chunk, unless it is compiled already, -> its key: what cannot run is refused here."""
+        """Compile a chunk for these states, unless that is done: what cannot run is refused here.
+
+        Returns the key of the program: number of runs, length, and which hyperparameters are given.
+        """
         n = len(states)
-        key = n, length, jax.tree.structure(states[0].pace)
-        if key in self._made:
+        key = n, length, jax.tree.structure(states[0].hyperparameters)
+        if key in self._programs:
             return key
-        state = states[0] if n == 1 else jax.tree.map(lambda *s: jnp.stack(s), *states)
-        valid = (self.valid.xs, self.valid.ys)
+        setup, warmup = self.parts.setup, self.valid.warmup
         began = time.perf_counter()
 
-        def one(task: Task, valid: tuple, state: State) -> tuple:
-            return chunk(self.parts, length, self.valid.warmup, task, valid, state)
+        def advance_one(task: Task, valid: tuple, state: State) -> tuple:
+            return chunk(setup, length, warmup, task, valid, state)
 
-        every = one if n == 1 else jax.vmap(one, in_axes=(None, None, 0))
-        made = jax.jit(every).lower(self.parts.task, valid, state).compile()
-        self._made[key] = made
-        self._spent += time.perf_counter() - began
-        if memory := made.memory_analysis():
+        program = advance_one if n == 1 else jax.vmap(advance_one, in_axes=(None, None, 0))
+        valid = (self.valid.xs, self.valid.ys)
+        compiled = jax.jit(program).lower(setup.task, valid, _stacked(states)).compile()
+        self._programs[key] = compiled
+        self._compile_seconds += time.perf_counter() - began
+        if memory := compiled.memory_analysis():
             used = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
             self.bytes = max(self.bytes, used // n)
         return key
+
+
+def _stacked(states: list[State]) -> State:
+    """Return several states as one, with an axis of runs in front; one alone stays as it is."""
+    return states[0] if len(states) == 1 else jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)

@@ -9,7 +9,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array
 
-from perturbax.experiment.train_step import judged
+from perturbax.experiment.train_step import evaluate_compiled
 from perturbax.network.network import Network
 from perturbax.network.passes import activity
 from perturbax.tasks.base import HeldOut, Task
@@ -37,7 +37,7 @@ def solve(net: Network, task: Task, valid: HeldOut, key: Array) -> Network:
     rows, zz, zy = moments
     solved = [np.linalg.solve(zz / rows + r * np.eye(len(zz)), zy / rows) for r in RIDGES]
     fits = [_with_readout(net, made) for one in solved for made in task.readouts(one, zy[-1] / rows)]
-    losses = [float(judged(task, fit, valid.xs, valid.ys, valid.warmup)["loss"]) for fit in fits]
+    losses = [float(evaluate_compiled(task, fit, valid.xs, valid.ys, valid.warmup)["loss"]) for fit in fits]
     return fits[int(np.argmin(np.nan_to_num(losses, nan=np.inf)))]
 
 

@@ -13,10 +13,11 @@ import numpy as np
 from perturbax.cells import CELLS
 from perturbax.errors import PerturbaxError, StoreError
 from perturbax.experiment import run_folder
-from perturbax.experiment.build import Parts, make_network
-from perturbax.experiment.config import Experiment
+from perturbax.experiment.build import Architecture, Parts
+from perturbax.experiment.config import DEFAULTS, Experiment, Resolved
 from perturbax.experiment.machine import machine
 from perturbax.experiment.options import find, typed_fields
+from perturbax.network.arrays import from_named_arrays
 from perturbax.network.network import Network
 from perturbax.tasks.base import Task
 
@@ -26,18 +27,19 @@ SPARSE = 1 / 16  # share of steps asked for below which a picture is of those al
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """A finished (or diverged) run: its network with the lowest validation loss, and what `result.json` says.
+    """A run that has finished or diverged: settings, network, and what was measured.
 
     Attributes:
-        experiment: all settings, filled in.
-        net: the kept network.
-        summary: the content of result.json.
-        metrics: the lines of metrics.jsonl.
-        scaling: what turns data into inputs and outputs into forecasts, for series.
-        folder: the run folder, if there is one.
+        experiment: all settings; a copy with other values can be given to `perturbax.run`.
+        net: the network with the lowest validation loss.
+        summary: the content of result.json: status, test metrics, baselines, counts and times (seconds).
+        metrics: the lines of metrics.jsonl, one per chunk of training steps.
+        scaling: for series, the means and standard deviations that turn data into inputs, and outputs into
+            forecasts; empty for other tasks.
+        folder: the run folder; None for a run without one.
     """
 
-    experiment: Experiment
+    experiment: Resolved
     net: Network
     summary: dict[str, Any]
     metrics: list[dict[str, Any]]
@@ -45,8 +47,16 @@ class Result:
     folder: Path | None = None
 
 
-def describe(parts: Parts, name: str | None = None, abreast: int = 1) -> dict[str, Any]:
-    """Return the content of config.json: settings, and the facts a report needs about what was run."""
+def describe(parts: Parts, name: str | None = None, side_by_side: int = 1) -> dict[str, Any]:
+    """Return the content of config.json: settings, and the facts a report needs about what was run.
+
+    Arguments:
+        parts: the parts of the run.
+        name: what reports call the run; None for the name of its rule, with "+decor" where it decorrelates.
+        side_by_side: runs that the same compiled program advances.
+
+    Raises PerturbaxError for settings that are objects and cannot be saved.
+    """
     e, task, rule = parts.experiment, parts.task, parts.rule
     cell: Any = find("cell", e.cell, CELLS)
     label = e.rule + ("" if e.decorrelate == "off" else "+decor")
@@ -59,11 +69,11 @@ def describe(parts: Parts, name: str | None = None, abreast: int = 1) -> dict[st
         "unit": getattr(task, "unit", ""),
         "sizes": list(task.sizes),
         "data": task.digest(),
-        "abreast": abreast,
+        "abreast": side_by_side,
     }
     packages = ("perturbax", "jax", "jaxlib", "equinox", "optax", "numpy")
     versions = {p: importlib.metadata.version(p) for p in packages} | {"python": platform.python_version()}
-    saved = dataclasses.asdict(e)
+    saved = e.to_dict()
     for options in ("task_options", "rule_options", "cell_options"):
         for key, value in saved[options].items():
             if not isinstance(value, bool | int | float | str | None):
@@ -80,22 +90,39 @@ def describe(parts: Parts, name: str | None = None, abreast: int = 1) -> dict[st
 
 
 def pictured(task: Task, truth: jax.Array, prediction: jax.Array) -> dict[str, np.ndarray]:
-    """Return truth and prediction of test sequences end to end, at most `(SHOWN, n_out)`, in the task's own
-    units.
+    """Return truth and prediction of test sequences end to end, for pictures, in the task's own units.
 
-    truth is NaN where nothing is asked for; where that is nearly everywhere, these steps are left out.
+    Steps whose target is not asked for are NaN in truth; where these are nearly all, they are left out.
+
+    Arguments:
+        task: the task, which says what is asked for and in which units.
+        truth: targets `(T, B, n_out)`.
+        prediction: outputs of the network, likewise.
+
+    Returns truth and prediction, each at most `(SHOWN, n_out)`.
     """
-    asked = np.asarray(task.asked(truth))
+    asked = np.asarray(task.asked(truth))  # (T, B)
     sparse = asked.mean() < SPARSE
-    few = -(-SHOWN // max(1, asked.sum(0).min() if sparse else len(asked)))
-    pair = {"truth": task.in_units(truth[:, :few]), "prediction": task.says(prediction[:, :few])}
-    flat = {k: np.asarray(v).swapaxes(0, 1).reshape(-1, v.shape[-1]) for k, v in pair.items()}
-    kept = asked[:, :few].T.ravel() if sparse else slice(None)
-    return {k: v[kept][:SHOWN] for k, v in flat.items()}
+    steps_per_sequence = asked.sum(0).min() if sparse else len(asked)
+    sequences = -(-SHOWN // max(1, steps_per_sequence))
+    in_units = {
+        "truth": task.in_units(truth[:, :sequences]),
+        "prediction": task.says(prediction[:, :sequences]),
+    }
+    kept = asked[:, :sequences].T.ravel() if sparse else slice(None)  # (B T,)
+    shown = {}
+    for name, values in in_units.items():
+        end_to_end = np.asarray(values).swapaxes(0, 1).reshape(-1, values.shape[-1])  # (B T, n_out)
+        shown[name] = end_to_end[kept][:SHOWN]
+    return shown
 
 
 def read_experiment(folder: Path) -> Experiment:
-    """Return the experiment of a run folder or config file."""
+    """Return the experiment of a run folder or config file, which may leave settings open.
+
+    Raises ArgumentError for a folder without one and for settings that cannot be used, StoreError for a file
+    that is no configuration.
+    """
     path = folder if folder.is_file() else folder / "config.json"
     config = run_folder.read_json(path)
     if not isinstance(config, dict) or not isinstance(config.get("experiment"), dict):
@@ -103,8 +130,30 @@ def read_experiment(folder: Path) -> Experiment:
     return Experiment(**typed_fields(config["experiment"]))
 
 
+def read_resolved(folder: Path) -> Resolved:
+    """Return the settings of a run from its folder, as they were when it ran.
+
+    Settings that are younger than the run were at their general defaults. Task and rule are not looked up: a
+    network can be loaded where the user's own task or rule cannot be imported.
+
+    Raises what `read_experiment` raises.
+    """
+    given = read_experiment(folder)
+    fields: dict[str, Any] = {f.name: getattr(given, f.name) for f in dataclasses.fields(Resolved)}
+    for name, default in DEFAULTS.items():
+        if fields[name] is None:
+            fields[name] = default
+    if fields["steps"] is None:
+        raise StoreError(f"{folder / 'config.json'} is not the configuration of a run: it has no steps")
+    fields["passes"] = 0
+    return Resolved(**fields)
+
+
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return config.json of a run folder, with the facts that going on with it needs."""
+    """Return config.json of a run folder, with the facts that going on with it needs.
+
+    Raises ArgumentError for a folder that is no run, StoreError where facts are missing or damaged.
+    """
     path = folder / "config.json"
     config = run_folder.read_json(path)
     facts = config.get("facts") if isinstance(config, dict) else None
@@ -117,15 +166,18 @@ def read_config(folder: Path) -> dict[str, Any]:
 def load(folder: Path | str) -> Result:
     """Read a run back: experiment, network with the lowest validation loss, results. Needs no data file.
 
+    folder: the run folder. A run that has not ended yet has no summary.
+
     Raises ArgumentError for a folder that is no run, StoreError for weights that are damaged or of another
     network.
     """
     folder = Path(folder)
-    config, e = read_config(folder), read_experiment(folder)
+    config, e = read_config(folder), read_resolved(folder)
     path = folder / "weights"
     arrays = run_folder.read_arrays(path)
-    shapes = jax.eval_shape(lambda key: make_network(e, config["facts"]["sizes"], key), jr.PRNGKey(0))
-    net = run_folder.fill(shapes, {k: v for k, v in arrays.items() if k.startswith("net.")}, path, "net.")
+    architecture = Architecture.of(e, config["facts"]["sizes"])
+    shapes = jax.eval_shape(architecture.network, jr.PRNGKey(0))
+    net = from_named_arrays(shapes, arrays, path, "net.")
     scaling = {k.removeprefix("scaling."): v for k, v in arrays.items() if k.startswith("scaling.")}
     summary = {}
     if (folder / "result.json").exists():

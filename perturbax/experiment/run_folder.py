@@ -8,26 +8,22 @@ import math
 import re
 import zipfile
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import keystr, tree_flatten_with_path
 
 from perturbax.errors import ArgumentError, StoreError
 from perturbax.experiment.atomic import write, writing
 
-Tree = TypeVar("Tree")
 CHECKPOINT = re.compile(r"step-(\d+)\.npz")
 
 
-def plain(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """Return the value as JSON knows it: numbers as Python's own, NaN and infinities as null."""
     if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): to_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return [to_json(v) for v in value]
     if isinstance(value, bool | int | str | None):
         return value
     number = float(value)
@@ -36,7 +32,7 @@ def plain(value: Any) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically."""
-    write(path, (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode())
+    write(path, (json.dumps(to_json(value), indent=2, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
@@ -74,35 +70,6 @@ def refuse_occupied(folder: Path) -> None:
             f"{folder} holds another run: name another --out (or go on with it: --resume {folder})"
         )
     raise ArgumentError(f"{folder} is not an empty folder: name another --out")
-
-
-def named(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:
-    """Return the leaves of a tree by their path."""
-    return {
-        prefix + keystr(path).lstrip("."): np.asarray(leaf) for path, leaf in tree_flatten_with_path(tree)[0]
-    }
-
-
-def fill(tree: Tree, arrays: dict[str, np.ndarray], source: Path, prefix: str = "") -> Tree:
-    """Return the tree with its leaves taken from named arrays; refuse those of another tree."""
-    paths, structure = tree_flatten_with_path(tree)
-    leaves = []
-    for path, leaf in paths:
-        name = prefix + keystr(path).lstrip(".")
-        if name not in arrays:
-            raise StoreError(f"{source} belongs to another network: it has no {name}")
-        found = arrays[name]
-        if found.shape != leaf.shape:
-            raise StoreError(
-                f"{source} belongs to another network: {name} is {found.shape}, not {leaf.shape}"
-            )
-        leaves.append(jnp.asarray(found, leaf.dtype))
-    extra = {k for k in arrays if k.startswith(prefix)} - {
-        prefix + keystr(path).lstrip(".") for path, _ in paths
-    }
-    if extra:
-        raise StoreError(f"{source} belongs to another network: it also has {min(extra)}")
-    return jax.tree.unflatten(structure, leaves)
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -147,7 +114,7 @@ def log(folder: Path, line: dict[str, Any]) -> None:
     """Append one line to metrics.jsonl."""
     path = folder / "metrics.jsonl"
     with writing(path), open(path, "a") as file:
-        file.write(json.dumps(plain(line), allow_nan=False) + "\n")
+        file.write(json.dumps(to_json(line), allow_nan=False) + "\n")
         file.flush()
 
 
@@ -169,8 +136,8 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def rewind(folder: Path, step: int) -> list[dict[str, Any]]:
-    """Drop the metrics after a step and return the rest."""
+def drop_metrics_after(folder: Path, step: int) -> list[dict[str, Any]]:
+    """Drop the lines of metrics.jsonl after a step, and return those that are left."""
     lines = [line for line in read_metrics(folder) if line["step"] <= step]
     write(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
     return lines

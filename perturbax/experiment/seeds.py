@@ -1,6 +1,4 @@
-"""Runs of one experiment over several seeds, a folder each: what is missing is trained, what is finished is
-kept.
-"""
+"""Runs of one experiment over several seeds, a folder each: what is missing is trained, the rest is kept."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,24 +6,29 @@ from pathlib import Path
 
 from perturbax.errors import ArgumentError
 from perturbax.experiment import run_folder
-from perturbax.experiment.build import fill_in
-from perturbax.experiment.config import Experiment
+from perturbax.experiment.config import Resolved
 from perturbax.experiment.options import unmeasured
 from perturbax.experiment.program import Compiled
+from perturbax.experiment.resolve import resolve
 from perturbax.experiment.result import Result, read_config, read_experiment
 from perturbax.experiment.run import Report, resume, run_seeds
 
 
-def missing(e: Experiment, folders: Mapping[int, Path], data: str) -> list[int]:
-    """Return the seeds whose folders hold nothing yet; refuse a folder that holds any other run.
+def missing(e: Resolved, folders: Mapping[int, Path], data: str) -> list[int]:
+    """Return the seeds whose folders hold nothing yet.
 
-    e has its settings filled in; data is the digest of the task's data.
+    Arguments:
+        e: the run.
+        folders: the folder of each seed.
+        data: digest of the task's data.
+
+    Raises ArgumentError for a folder that holds any other run.
     """
     return [seed for seed, folder in folders.items() if not _holds(folder, e, data)]
 
 
 def complete(
-    e: Experiment,
+    e: Resolved,
     folders: Mapping[int, Path],
     fresh: list[int],
     *,
@@ -33,28 +36,43 @@ def complete(
     report: Report | None = None,
     compiled: Compiled | None = None,
 ) -> list[Result]:
-    """Train the fresh seeds, go on with those that were stopped, read those that are finished."""
+    """Train the fresh seeds, go on with those that were stopped, read those that are finished.
+
+    Arguments:
+        e: the run.
+        folders: the folder of each seed.
+        fresh: the seeds whose folders hold nothing yet.
+        name: what reports call the runs.
+        report: called after every chunk of steps with (steps done, steps in all, loss).
+        compiled: for the fresh seeds, as for `run_seeds`.
+    """
     done = [resume(folder, report=report) for seed, folder in folders.items() if seed not in fresh]
     if not fresh:
         return done
-    return done + run_seeds(
-        e, fresh, [folders[s] for s in fresh], name=name, report=report, compiled=compiled
-    )
+    fresh_folders = [folders[seed] for seed in fresh]
+    return done + run_seeds(e, fresh, fresh_folders, name=name, report=report, compiled=compiled)
 
 
-def _holds(folder: Path, e: Experiment, data: str) -> bool:
+def _holds(folder: Path, e: Resolved, data: str) -> bool:
     """Whether a folder holds this very run on these very data; refuse one that holds anything else."""
     if run_folder.vacant(folder):
         return False
     if (folder / "config.json").is_file():
         found = read_experiment(folder)
-        if wanted := [k for k in unmeasured(e.rule_options) if k in found.rule_options]:
-            own = {**e.rule_options, **{k: found.rule_options[k] for k in wanted}}
-            e = fill_in(dataclasses.replace(e, rule_options=own))
+        measured = {
+            name: found.rule_options[name]
+            for name in unmeasured(e.rule_options)
+            if name in found.rule_options
+        }
+        if measured:
+            e = resolve(dataclasses.replace(e, rule_options={**e.rule_options, **measured}))
         # A setting that is younger than the run was at its default then; where the data lie does not matter.
-        same = fill_in(dataclasses.replace(found, seed=0, data=None)) == dataclasses.replace(
-            e, seed=0, data=None
-        )
+        same = _without_place(resolve(found)) == _without_place(e)
         if same and read_config(folder)["facts"]["data"] == data:
             return True
     raise ArgumentError(f"{folder} holds another run (other settings or data): name another --out")
+
+
+def _without_place(e: Resolved) -> Resolved:
+    """Return a run without its seed and the place of its data."""
+    return dataclasses.replace(e, seed=0, data=None)

@@ -1,17 +1,22 @@
-"""One training run as pure functions: its state, a chunk of steps, evaluation."""
+"""One training run as pure functions: its state, one training step, a chunk of steps, evaluation.
+
+Nothing here knows an experiment: a `Setup` says what a training step is made of.
+"""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import optax
 from jaxtyping import Array, PyTree
 
-from perturbax.experiment.build import Pace, Parts
-from perturbax.experiment.config import Experiment
+from perturbax.experiment.optimiser import OptimiserSettings
 from perturbax.learning.online import online
+from perturbax.learning.rule import Rule
 from perturbax.learning.sequence import improve
 from perturbax.network.decorrelation import decorrelate
 from perturbax.network.layer import weights
@@ -20,124 +25,228 @@ from perturbax.network.passes import activity, forward
 from perturbax.tasks.base import HeldOut, Task
 
 
-class Learner(NamedTuple):
-    """What sequence mode carries from update to update."""
+class Hyperparameters(NamedTuple):
+    """Numbers that the compiled program takes as arguments, so that changing them needs no recompilation.
+
+    Attributes:
+        lr: the learning rate.
+        decor_lr: that of the decorrelating matrices.
+        discount: that of the rule; None for the rule's own.
+        schedule_speed: factor by which the schedules are compressed, for a run over a share of the steps.
+    """
+
+    lr: Any
+    decor_lr: Any
+    discount: Any = None
+    schedule_speed: Any = 1.0
+
+
+class Setup(NamedTuple):
+    """What a training step is made of.
+
+    Attributes:
+        task: the task; a step draws its data.
+        rule: the learning rule.
+        network: key -> a fresh network.
+        mode: sequence (an update per batch of sequences) or online (updates while the stream runs).
+        batch: sequences per batch, or parallel streams online.
+        every: steps of the stream between updates, online.
+        updates: updates of the weights per training step.
+        passes: forward passes per training step.
+        settings: optimiser and schedule, by name.
+        hyperparameters: the experiment's own.
+        optimiser: the optimiser at certain hyperparameters, at first the experiment's own.
+        decor_rate: update -> learning rate of the decorrelating matrices, which must come to rest with the
+            weights that read through them: both follow the schedule.
+    """
+
+    task: Task
+    rule: Rule
+    network: Callable[[Array], Network]
+    mode: str
+    batch: int
+    every: int
+    updates: int
+    passes: int
+    settings: OptimiserSettings
+    hyperparameters: Hyperparameters
+    optimiser: optax.GradientTransformation
+    decor_rate: Callable[[Any], Any]
+
+    def at(self, hyperparameters: Hyperparameters) -> "Setup":
+        """Return the setup at other hyperparameters, which may be traced."""
+        lr, decor_lr, discount, speed = hyperparameters
+        rule = self.rule
+        if discount is not None:
+            rule = eqx.tree_at(lambda r: r.discount, rule, discount)
+        optimiser = self.settings.optimiser(lr, speed)
+        return self._replace(rule=rule, optimiser=optimiser, decor_rate=self.settings.rate(decor_lr, speed))
+
+
+class Training(NamedTuple):
+    """What sequence mode carries from update to update.
+
+    Attributes:
+        net: the network.
+        opt: the optimiser's state.
+        kept: what the rule keeps from one update to the next.
+    """
 
     net: Network
     opt: PyTree
-    kept: PyTree  # what the rule keeps from one update to the next
+    kept: PyTree
 
 
 class State(NamedTuple):
-    """All of a run between two chunks of steps: saved whole, and gone on with bit for bit."""
+    """All of a run between two chunks of steps: saved whole, and gone on with bit for bit.
 
-    learner: Any  # Learner, or Stream online
+    Attributes:
+        learner: Training, or the Stream of online learning.
+        key: for data and noise; each step folds its number in.
+        step: training steps done.
+        best: the network with the lowest validation loss so far.
+        best_loss: that loss.
+        best_step: the step it was found at.
+        hyperparameters: learning rates, discount, speed of schedules; not saved: settings say them.
+    """
+
+    learner: Any
     key: Array
     step: Array
-    best: Network  # the network with the lowest validation loss so far
+    best: Network
     best_loss: Array
     best_step: Array
-    pace: Pace  # learning rates, discount, haste: no two of them need a program of their own
+    hyperparameters: Hyperparameters
 
 
-def start(parts: Parts, seed: Array, pace: Pace | None = None) -> State:
-    """Return the state before the first step; pace None for that of the settings. Traceable in seed and
-    pace.
+def start(setup: Setup, seed: Array | int, hyperparameters: Hyperparameters | None = None) -> State:
+    """Return the state before the first step. Traceable in seed and hyperparameters.
+
+    Arguments:
+        setup: what the training steps are made of.
+        seed: of weights, data order and noise.
+        hyperparameters: None for those of the setup.
     """
-    pace = Pace.of(parts.experiment) if pace is None else pace
-    pace = Pace(*jax.tree.map(lambda x: jnp.asarray(x, float), tuple(pace)))
-    parts, e = parts.tuned(pace), parts.experiment
+    given = setup.hyperparameters if hyperparameters is None else hyperparameters
+    hyperparameters = Hyperparameters(*jax.tree.map(lambda x: jnp.asarray(x, float), tuple(given)))
+    setup = setup.at(hyperparameters)
     net_key, key, learner_key = jr.split(jr.PRNGKey(seed), 3)
-    net = parts.network(net_key)
-    if e.mode == "online":
-        xs, ys = parts.task.stream(key, 0, _batch(parts))
-        learner = _online(parts)[0](net, xs[0], ys[0], learner_key)
+    net = setup.network(net_key)
+    if setup.mode == "online":
+        xs, ys = setup.task.stream(key, 0, setup.batch)
+        init, _ = _online(setup)
+        learner = init(net, xs[0], ys[0], learner_key)
     else:
         some: Any = weights(net)
-        xs = jax.eval_shape(lambda: parts.task.sample(key, _batch(parts)))[0]
-        learner = Learner(
-            net, parts.optimiser.init(some), parts.rule.begin(net, jnp.zeros(xs.shape[1:], xs.dtype))
-        )
+        xs = jax.eval_shape(lambda: setup.task.sample(key, setup.batch))[0]
+        kept = setup.rule.begin(net, jnp.zeros(xs.shape[1:], xs.dtype))
+        learner = Training(net, setup.optimiser.init(some), kept)
     worst = jnp.asarray(jnp.inf, jnp.result_type(float))
-    return State(learner, key, jnp.zeros((), int), net, worst, jnp.zeros((), int), pace)
+    return State(learner, key, jnp.zeros((), int), net, worst, jnp.zeros((), int), hyperparameters)
 
 
-def _batch(parts: Parts) -> int:
-    return parts.experiment.batch or 1
+def _online(setup: Setup) -> tuple[Callable, Callable]:
+    """Return (init, run) of online learning."""
+    return online(setup.rule, setup.task.loss, setup.optimiser, setup.every, setup.decor_rate)
 
 
-def _online(parts: Parts) -> tuple[Callable, Callable]:
-    e = parts.experiment
-    return online(parts.rule, parts.task.loss, parts.optimiser, e.every or 1, parts.decor_rate)
-
-
-def _step(parts: Parts, task: Task, state: State) -> tuple[State, Array]:
-    """One training step: a batch of sequences, or a stretch of the stream."""
-    e = parts.experiment
-    if e.mode == "online":
-        xs, ys = task.stream(state.key, state.step, _batch(parts))
-        learner, losses = _online(parts)[1](state.learner, xs, ys)
+def _step(setup: Setup, task: Task, state: State) -> tuple[State, Array]:
+    """Make one training step, a batch of sequences or a stretch of the stream: -> (state, mean loss)."""
+    if setup.mode == "online":
+        xs, ys = task.stream(state.key, state.step, setup.batch)
+        _, run = _online(setup)
+        learner, losses = run(state.learner, xs, ys)
         loss = losses.mean()
     else:
         data_key, noise_key = jr.split(jr.fold_in(state.key, state.step))
-        xs, ys = task.sample(data_key, _batch(parts))
-        net = decorrelate(state.learner.net, xs, parts.decor_rate(state.step))
-        kept, loss, grads = parts.rule.learner(task.loss)(state.learner.kept, net, xs, ys, noise_key)
-        learner = Learner(*improve(net, parts.optimiser, state.learner.opt, grads, parts.rule), kept)
+        xs, ys = task.sample(data_key, setup.batch)
+        net = decorrelate(state.learner.net, xs, setup.decor_rate(state.step))
+        kept, loss, grads = setup.rule.learner(task.loss)(state.learner.kept, net, xs, ys, noise_key)
+        net, opt = improve(net, setup.optimiser, state.learner.opt, grads, setup.rule)
+        learner = Training(net, opt, kept)
     return state._replace(learner=learner, step=state.step + 1), loss
 
 
 def evaluate(task: Task, net: Network, held_out: HeldOut) -> dict[str, Array]:
     """Return the task's metrics of a clean pass over held-out sequences. Traceable."""
-    y = forward(net, held_out.xs)
+    y = forward(net, held_out.xs)  # (T, B, n_out)
     return task.metrics(y[held_out.warmup :], held_out.ys[held_out.warmup :])
 
 
 @partial(jax.jit, static_argnums=4)
-def judged(task: Task, net: Network, xs: Array, ys: Array, warmup: int) -> dict[str, Array]:
-    """Return what `evaluate` does, compiled once for all networks of one shape."""
+def evaluate_compiled(task: Task, net: Network, xs: Array, ys: Array, warmup: int) -> dict[str, Array]:
+    """Return what `evaluate` returns, compiled once for all networks of one shape.
+
+    Arguments:
+        task: the task, which says what is measured.
+        net: the network.
+        xs: inputs `(T, B, n_in)`.
+        ys: targets `(T, B, n_out)`.
+        warmup: steps at the start that are not scored.
+    """
     return evaluate(task, net, HeldOut(xs, ys, warmup))
 
 
-def chunk_length(e: Experiment) -> int:
-    """Return the steps between logs: a divisor of all steps near the wanted number, so that one program
+def chunk_length(steps: int, logs: int) -> int:
+    """Return the training steps between two logs.
+
+    It divides all steps if a divisor lies between half of `steps / logs` and all of it, so that one program
     serves.
     """
-    assert e.steps is not None  # noqa: S101 - filled in
-    want = max(1, e.steps // e.logs)
-    return next((n for n in range(want, max(want // 2, 1) - 1, -1) if e.steps % n == 0), want)
+    wanted = max(1, steps // logs)
+    for length in range(wanted, max(wanted // 2, 1) - 1, -1):
+        if steps % length == 0:
+            return length
+    return wanted
 
 
-def chunk(parts: Parts, length: int, warmup: int, task: Task, valid: tuple, state: State) -> tuple:
-    """Advance by `length` steps, validate, keep the best network so far."""
-    parts = parts.tuned(state.pace)
-    state, losses = jax.lax.scan(lambda s, _: _step(parts, task, s), state, None, length=length)
+def chunk(
+    setup: Setup, length: int, warmup: int, task: Task, valid: tuple[Array, Array], state: State
+) -> tuple[State, Array, dict[str, Array]]:
+    """Advance by `length` steps, validate, and keep the network if it is the best so far.
+
+    Arguments:
+        setup: what the training steps are made of.
+        length: number of training steps.
+        warmup: steps at the start of validation sequences that are not scored.
+        task: the task again, as an argument of the compiled program, so that its data are no part of that.
+        valid: validation inputs `(T, B, n_in)` and targets `(T, B, n_out)`.
+        state: where the run is.
+
+    Returns (state, losses `(length,)`, validation metrics).
+    """
+    setup = setup.at(state.hyperparameters)
+
+    def step(state: State, _: None) -> tuple[State, Array]:
+        return _step(setup, task, state)
+
+    state, losses = jax.lax.scan(step, state, None, length=length)
     net = state.learner.net
     metrics = evaluate(task, net, HeldOut(valid[0], valid[1], warmup))
     loss = metrics["loss"].astype(state.best_loss.dtype)
     better = loss < state.best_loss
-    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), net, state.best)
-    return (
-        state._replace(
-            best=best,
-            best_loss=jnp.where(better, loss, state.best_loss),
-            best_step=jnp.where(better, state.step, state.best_step),
-        ),
-        losses,
-        metrics,
+    state = state._replace(
+        best=jax.tree.map(lambda new, old: jnp.where(better, new, old), net, state.best),
+        best_loss=jnp.where(better, loss, state.best_loss),
+        best_step=jnp.where(better, state.step, state.best_step),
     )
+    return state, losses, metrics
 
 
 def correlation(net: Network, xs: Array) -> Array:
-    """Return the mean absolute correlation between hidden units, as whatever reads them sees them.
-    Traceable.
+    """Return the mean absolute correlation between hidden units, as whatever reads them sees them. Traceable.
+
+        mean over i != j of |corr(z_i, z_j)|, then over layers
+
+    xs: inputs `(T, B, n_in)`. Returns 0 for a network without hidden layers.
     """
     found = []
     for site in activity(net, xs)[1:]:
-        z = site.z.reshape(-1, site.z.shape[-1])
+        z = site.z.reshape(-1, site.z.shape[-1])  # (T B, n)
         z = z - z.mean(0)[None]
-        scale = jnp.sqrt(jnp.sum(z * z, 0))
+        scale = jnp.sqrt(jnp.sum(z * z, 0))  # (n,)
         z = z / jnp.where(scale > 0, scale, 1)[None]
         n = z.shape[-1]
-        found.append((jnp.sum(jnp.abs(z.T @ z)) - jnp.sum(z * z)) / max(1, n * (n - 1)))
+        off_diagonal = jnp.sum(jnp.abs(z.T @ z)) - jnp.sum(z * z)
+        found.append(off_diagonal / max(1, n * (n - 1)))
     return jnp.mean(jnp.stack(found)) if found else jnp.zeros(())

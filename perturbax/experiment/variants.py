@@ -7,9 +7,9 @@ import re
 from typing import Any, NamedTuple
 
 from perturbax.errors import ArgumentError, unknown
-from perturbax.experiment.build import KNOWN, fill_in
-from perturbax.experiment.config import KINDS, Experiment
+from perturbax.experiment.config import KINDS, Experiment, Resolved
 from perturbax.experiment.options import find, options, typed_fields
+from perturbax.experiment.resolve import KNOWN, resolve
 
 RUN_FIELDS = (
     "lr",
@@ -70,8 +70,8 @@ def parse_variant(text: str) -> Variant:
     return Variant(text, fields, own)
 
 
-def of_variant(base: Experiment, variant: Variant, shared: dict[str, str]) -> Experiment:
-    """Return the base experiment with a variant's rule and settings, all settings filled in.
+def of_variant(base: Experiment, variant: Variant, shared: dict[str, str]) -> Resolved:
+    """Return the base experiment with a variant's rule and settings, resolved.
 
     Arguments:
         base: the experiment that all variants have in common.
@@ -81,7 +81,7 @@ def of_variant(base: Experiment, variant: Variant, shared: dict[str, str]) -> Ex
     known = options(find("rule", variant.fields["rule"], KNOWN["rule"]))
     own = {k: v for k, v in shared.items() if k in known} | variant.options
     e = dataclasses.replace(base.changed(**variant.fields), rule_options=own)
-    return fill_in(e)
+    return resolve(e)
 
 
 def slug(label: str) -> str:

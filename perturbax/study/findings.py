@@ -14,10 +14,11 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from perturbax.cells import Tanh
-from perturbax.experiment.build import build, stacked
+from perturbax.cells.stack import stack
+from perturbax.experiment.build import build
 from perturbax.experiment.config import Experiment
 from perturbax.experiment.program import Compiled
-from perturbax.experiment.train_step import judged
+from perturbax.experiment.train_step import evaluate_compiled
 from perturbax.learning.estimator import value_and_estimate
 from perturbax.learning.rule import Rule
 from perturbax.network.network import Network
@@ -37,7 +38,7 @@ def mse(y: Array, target: Array) -> Array:
 def problem(n: int, batch: int, steps: int = STEPS, seed: int = 0) -> tuple[Network, Array, Array]:
     """Return a network without biases (Xavier-normal weights) and random data."""
     key, a, b = jr.split(jr.key(seed), 3)
-    net = Network(stacked(Tanh, (INPUTS, 1), (n,), key, **PLAIN))
+    net = Network(stack(Tanh, (INPUTS, 1), (n,), key, **PLAIN))
     return net, jr.normal(a, (steps, batch, INPUTS)), jr.normal(b, (steps, batch, 1))
 
 
@@ -149,9 +150,9 @@ def reservoir_in_disguise(units: int, epochs: int, lr: float) -> dict[str, Any]:
         compiled = Compiled(build(e))
         state = compiled.start(42)
         before = arrays(matrices(state.learner.net))
-        (state,), losses, _, _ = compiled.advance([state], e.steps or 1)
+        (state,), losses, _, _ = compiled.advance([state], compiled.parts.experiment.steps)
         after, test = arrays(matrices(state.learner.net)), compiled.test
-        score = judged(compiled.parts.task, state.learner.net, *test)
+        score = evaluate_compiled(compiled.parts.task, state.learner.net, *test)
         found[name] = {
             "test_mse": float(score["mse"]),
             "last_loss": float(losses[0, -1]),

@@ -12,8 +12,8 @@ from typing import Any
 
 from perturbax.experiment import run_folder
 from perturbax.experiment.atomic import writing
-from perturbax.experiment.build import build, fill_in
-from perturbax.experiment.config import Experiment
+from perturbax.experiment.build import build
+from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.options import typed_fields
 from perturbax.experiment.program import Compiled
 from perturbax.experiment.result import describe
@@ -75,7 +75,7 @@ class Tune(Job):
             what the experiment has.
     """
 
-    experiment: Experiment
+    experiment: Resolved
     rates: tuple[float, ...]
     seed: int
     width: int
@@ -94,7 +94,7 @@ class Tune(Job):
         began = time.perf_counter()
         compiled = _compiled(self.experiment)
         # Whole chunks, so that the runs' own program does for the search.
-        steps = compiled.length * -(-(compiled.parts.experiment.steps or 0) // (SEARCH * compiled.length))
+        steps = compiled.length * -(-compiled.parts.experiment.steps // (SEARCH * compiled.length))
         parts, trials = tune(
             self.experiment,
             self.rates,
@@ -133,9 +133,9 @@ def _tried(t: Trial) -> dict[str, Any]:
     return {"lr": t.lr, **({"decor_lr": t.decor_lr} if t.decor_lr else {}), "loss": t.loss}
 
 
-def _compiled(e: Experiment) -> Compiled:
+def _compiled(e: Resolved) -> Compiled:
     """Return the compiled program of an experiment; a search and the runs it is for share it."""
-    return _lately(json.dumps(dataclasses.asdict(e)))
+    return _lately(json.dumps(e.to_dict()))
 
 
 @lru_cache(maxsize=2)
@@ -150,9 +150,9 @@ def _keep(path: Path, found: dict[str, Any]) -> None:
     run_folder.write_json(path, found)
 
 
-def _plan(e: Experiment) -> dict[str, Any]:
+def _plan(e: Resolved) -> dict[str, Any]:
     """Return an experiment as plain values; where its data lie does not matter."""
-    return dataclasses.asdict(e) | {"data": e.data and Path(e.data).name}
+    return e.to_dict() | {"data": e.data and Path(e.data).name}
 
 
 def best_of(trials: list[Trial]) -> Trial:
@@ -172,7 +172,7 @@ class Train(Job):
         tuned: the search.
     """
 
-    experiment: Experiment
+    experiment: Resolved
     seeds: tuple[int, ...]
     tuned: Tune | None = None
 
@@ -194,7 +194,6 @@ class Train(Job):
         if self.tuned:
             best = run_folder.read_json(self.tuned.path(root))["best"]
             e = dataclasses.replace(e, **{k: float(v) for k, v in best.items() if k != "loss"})
-        e = fill_in(e)
         folders = self.folders(root)
         compiled = _compiled(self.experiment)
         fresh = missing(e, folders, compiled.parts.task.digest())

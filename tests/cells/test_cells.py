@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import perturbax as px
+from perturbax.cells.stack import stack
 from perturbax.errors import ArgumentError
-from perturbax.experiment.build import stacked
 
 
 @pytest.mark.parametrize("cell", ["tanh", "sparse-tanh", "leaky", "dense"])
@@ -17,7 +17,7 @@ def test_xavier_weights_have_the_variance_of_glorot(cell):
     exception.
     """
     options = {"init": "xavier", **({"gain": 0.5} if cell != "dense" else {}), "bias": False}
-    below, above = stacked(px.CELLS[cell], (200, 100), (400,), jr.key(0), **options)
+    below, above = stack(px.CELLS[cell], (200, 100), (400,), jr.key(0), **options)
     wanted = [
         (below.W, 2 / 600),
         (getattr(below, "U", None), 0.25 / len(getattr(below, "U", "-"))),
@@ -27,7 +27,7 @@ def test_xavier_weights_have_the_variance_of_glorot(cell):
         if array is not None:
             assert float(jnp.var(array)) == pytest.approx(variance, rel=0.05)
             assert float(jnp.mean((array / array.std()) ** 4)) == pytest.approx(3, abs=0.2)  # normal
-    spiking = stacked(px.CELLS["lif"], (200, 100), (400,), jr.key(0), init="xavier", bias=False, kappa=0.5)
+    spiking = stack(px.CELLS["lif"], (200, 100), (400,), jr.key(0), init="xavier", bias=False, kappa=0.5)
     assert float(jnp.var(spiking[1].W)) == pytest.approx(
         0.25 * 2 / 500, rel=0.05
     )  # a readout of the cell's own

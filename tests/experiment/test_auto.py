@@ -14,8 +14,9 @@ import pytest
 import perturbax as px
 from perturbax.cells.base import Recurrent
 from perturbax.errors import ArgumentError
-from perturbax.experiment.auto import GRID, LIMIT, MOST, best_sigma, enough_samples, shares
-from perturbax.experiment.build import build, fill_in
+from perturbax.experiment.auto import GRID, LIMIT, MOST, best_sigma, curvature_shares, enough_samples
+from perturbax.experiment.build import build
+from perturbax.experiment.resolve import resolve
 from perturbax.experiment.result import read_config
 from perturbax.experiment.run import resume
 
@@ -82,7 +83,7 @@ def test_a_curved_network_takes_the_largest_sigma_within_the_limit():
 def test_the_bias_is_that_of_the_estimate_itself(x64):
     """For the same noise, the estimate at sigma against the one at a vanishing sigma."""
     net, xs, ys, keys = case(4.0, batches=1)
-    bias = shares(RULE, helpers.mse, net, xs, ys, keys)[1]
+    bias = curvature_shares(RULE, helpers.mse, net, xs, ys, keys)[1]
 
     @jax.jit
     def estimate(s):
@@ -103,7 +104,7 @@ def test_the_bias_is_that_of_the_estimate_itself(x64):
 
 def test_a_sigma_below_rounding_is_not_resolved():
     """A large constant loss leaves no digits for small differences."""
-    share = shares(RULE, lambda y, target: 1e4 + helpers.mse(y, target), *case())[0]
+    share = curvature_shares(RULE, lambda y, target: 1e4 + helpers.mse(y, target), *case())[0]
     assert share[0] > LIMIT > share[-1]
     with pytest.raises(ArgumentError, match="no estimate") as caught:
         best_sigma(RULE, lambda y, target: 0 * y[..., 0], *case())
@@ -162,11 +163,11 @@ def test_a_run_keeps_numbers_and_resumes(tmp_path):
 
 
 def test_a_budget_waits_for_the_samples():
-    e = fill_in(SMALL)
-    assert (e.steps, e.passes) == (None, 60)
-    assert fill_in(e) == e
-    assert fill_in(dataclasses.replace(SMALL, passes=None, steps=7)).steps == 7
-    assert fill_in(dataclasses.replace(SMALL, rule_options={"sigma": "auto"})).steps == 30
+    e = resolve(SMALL)
+    assert (e.steps, e.passes) == (30, 60)
+    assert resolve(e) == e
+    assert resolve(dataclasses.replace(SMALL, passes=None, steps=7)).steps == 7
+    assert resolve(dataclasses.replace(SMALL, rule_options={"sigma": "auto"})).steps == 30
 
 
 def test_sigma_alone_online_and_antithetic():

@@ -18,8 +18,9 @@ import pytest
 import perturbax as px
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.experiment import run_folder
-from perturbax.experiment.build import build, fill_in
+from perturbax.experiment.build import build
 from perturbax.experiment.program import Compiled
+from perturbax.experiment.resolve import resolve
 from perturbax.experiment.result import read_experiment
 from perturbax.experiment.run import resume, run_seeds
 from perturbax.learning.noise import Recorded
@@ -537,17 +538,17 @@ def test_online_updates_add_up_to_the_sequence_estimate(x64, every, window):
     ],
 )
 def test_shipped_settings_give_way_to_what_was_named(asked, mode, credit):
-    e = fill_in(px.Experiment(task="mackey-glass", rule="node", **asked))
+    e = resolve(px.Experiment(task="mackey-glass", rule="node", **asked))
     assert (e.mode, e.rule_options["credit"]) == (mode, credit)
 
 
 def test_a_budget_of_passes_is_spent():
     passes = {"bptt": 3, "node": 2, "frozen": 1}
     for rule, cost in passes.items():
-        assert fill_in(px.Experiment(task="mackey-glass", rule=rule)).steps == 9000 // cost
-        assert fill_in(px.Experiment(task="probe-now", rule=rule, passes=600)).steps == 600 // cost
-        assert fill_in(px.Experiment(task="probe-now", rule=rule)).steps == 1000  # the task ships steps
+        assert resolve(px.Experiment(task="mackey-glass", rule=rule)).steps == 9000 // cost
+        assert resolve(px.Experiment(task="probe-now", rule=rule, passes=600)).steps == 600 // cost
+        assert resolve(px.Experiment(task="probe-now", rule=rule)).steps == 1000  # the task ships steps
     decorrelated = px.Experiment(task="probe-now", rule="bptt", passes=600, decorrelate="hidden")
-    assert fill_in(decorrelated).steps == 150
+    assert resolve(decorrelated).steps == 150
     with pytest.raises(ArgumentError, match="twice"):
-        fill_in(px.Experiment(steps=10, passes=10))
+        resolve(px.Experiment(steps=10, passes=10))

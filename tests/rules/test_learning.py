@@ -31,11 +31,11 @@ def solve(rule, probe, cell="tanh", **fields):
         valid = parts.task.held_out("valid")
 
         def part(state, _):
-            return chunk(parts, e.steps // e.logs, valid.warmup, parts.task, (valid.xs, valid.ys), state)[
-                0
-            ], None
+            return chunk(
+                parts.setup, e.steps // e.logs, valid.warmup, parts.task, (valid.xs, valid.ys), state
+            )[0], None
 
-        return jax.lax.scan(part, start(parts, seed), None, length=e.logs)[0].best_loss
+        return jax.lax.scan(part, start(parts.setup, seed), None, length=e.logs)[0].best_loss
 
     return float(train(0)) / baseline(probe)
 

@@ -600,16 +600,16 @@ def test_a_fair_learning_rate_is_the_same_for_all():
     """Rules whose source sums over time are scaled by T in plain SGD, where the sum is a step; not under
     Adam.
     """
-    from perturbax.experiment.build import _lr_scale, build
+    from perturbax.experiment.build import build
 
     jobs = [job for job in paper.paper("fair", "quick", None).jobs if job.group.startswith("fair/copy")]
     for job in jobs:
         parts = build(job.experiment)
-        assert _lr_scale(parts.experiment, parts.rule, parts.task) == 1, job.label
+        assert parts.setup.settings.lr_scale == 1, job.label
     e = dataclasses.replace(jobs[0].experiment, optimiser="sgd")
     assert jobs[0].label == "published-weight"
     parts = build(e)
-    assert _lr_scale(e, parts.rule, parts.task) == parts.task.steps
+    assert parts.setup.settings.lr_scale == parts.task.steps
 
 
 def test_every_run_of_a_quick_study_can_be_built():

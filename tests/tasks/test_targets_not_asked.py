@@ -146,7 +146,8 @@ def test_the_reservoir_is_solved_on_what_is_asked_alone():
     from perturbax.network.passes import activity
 
     task = TASKS["adding"]
-    first = start(build(px.Experiment(task="adding", units=(5,), task_options={"length": 6})), jnp.asarray(0))
+    parts = build(px.Experiment(task="adding", units=(5,), task_options={"length": 6}))
+    first = start(parts.setup, jnp.asarray(0))
     got = solve(first.best, task, task.held_out("valid"), jr.key(3)).layers[-1]
     rows, sums = [], []
     for i in range(BATCHES):
@@ -174,7 +175,7 @@ def test_the_logits_of_a_reservoir_are_no_worse_than_the_frequencies():
     np.testing.assert_allclose(logits[5], np.log(mean) + 3 * (z @ solved - mean) / mean**0.5, rtol=1e-12)
 
     e = px.Experiment(task="delayed-xor", units=(64,), task_options={"gap": 0, "delay": 0})
-    first, valid = start(build(e), jnp.asarray(0)), task.held_out("valid")
+    first, valid = start(build(e).setup, jnp.asarray(0)), task.held_out("valid")
     plain = type("Plain", (DelayedXor,), {"readouts": lambda self, solved, mean: [solved]})(gap=0, delay=0)
     nets = [solve(first.best, t, valid, jr.key(0)) for t in (task, plain)]
     ours, theirs = (float(task.metrics(px.forward(net, valid.xs), valid.ys)["loss"]) for net in nets)

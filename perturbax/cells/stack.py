@@ -1,0 +1,42 @@
+"""A stack of layers: one cell for every hidden layer, and the readout that belongs above them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.random as jr
+
+from perturbax.cells.dense import Readout
+from perturbax.network.layer import Layer
+
+
+def stack(
+    cell: Callable[..., Layer], sizes: Sequence[int], units: Sequence[int], key: jax.Array, **options: Any
+) -> list[Layer]:
+    """Return the layers of a network: one of the cell for every number of units, then a readout.
+
+    The readout is the cell's own (`cell.readout`) where it has one, else `Readout`. It shares the settings
+    `bias` and `init`: a network has biases, or none.
+
+    Arguments:
+        cell: class of the hidden layers, called as `cell(n_in, n, key=key, **options)`.
+        sizes: (n_in, n_out), the inputs and outputs of the network.
+        units: units of each hidden layer, from below; at least one layer.
+        key: for the initial weights.
+        options: settings of the cell.
+    """
+    *keys, last_key = jr.split(key, len(units) + 1)
+    n_in, n_out = sizes[0], sizes[1]
+    layers: list[Layer] = []
+    width = n_in
+    for n, layer_key in zip(units, keys, strict=True):
+        layer = cell(width, n, key=layer_key, **options)
+        layers.append(layer)
+        width = layer.width
+    shared = {name: options[name] for name in ("bias", "init") if name in options}
+    own_readout: Any = getattr(layers[-1], "readout", None)
+    if own_readout:
+        readout = own_readout(n_out, key=last_key, **shared)
+    else:
+        readout = Readout(width, n_out, key=last_key, **shared)
+    return [*layers, readout]
