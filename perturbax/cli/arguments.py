@@ -110,7 +110,7 @@ def add_class_settings(parser: Parser, words: Sequence[str]) -> None:
         parser: the parser of the command.
         words: what was typed; `--rule NAME` and its like choose the classes.
     """
-    from perturbax.experiment.build import KNOWN
+    from perturbax.experiment.resolve import KNOWN
 
     for kind in KINDS:
         name = _last_value(words, f"--{kind}") or getattr(Experiment(), kind)

@@ -74,7 +74,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
 
 def _check_rule_settings(entries: list[Any], settings: dict[str, str]) -> None:
     """Raise ArgumentError for a --rule.NAME that none of the rules has."""
-    from perturbax.experiment.build import KNOWN
+    from perturbax.experiment.resolve import KNOWN
 
     rules = [find("rule", entry.fields["rule"], KNOWN["rule"]) for entry in entries]
     known = {name for rule in rules for name in options(rule)}

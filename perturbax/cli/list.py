@@ -29,7 +29,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     from rich.text import Text
 
     from perturbax.cli.output import console
-    from perturbax.experiment.build import KNOWN
+    from perturbax.experiment.resolve import KNOWN
     from perturbax.papers import CITATIONS
 
     table = Table.grid(padding=(0, 2))

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from perturbax.errors import ArgumentError, DataError
-from perturbax.experiment.build import KNOWN
 from perturbax.experiment.options import find
+from perturbax.experiment.resolve import KNOWN
 from perturbax.experiment.result import load
 from perturbax.network.passes import forward
 from perturbax.tasks.files.csv_table import Table, read_table
