@@ -23,6 +23,7 @@ GROUPS = {"rules": px.RULES, "cells": px.CELLS, "tasks": px.TASKS}
 CLASSES = [(room, cls) for room, group in GROUPS.items() for cls in group.values()]
 PLUGINS = {cls.__module__ for _, cls in CLASSES} | {f"perturbax.{r}.{cls.__name__}" for r, cls in CLASSES}
 NAMES_PLUGINS = (
+    "perturbax.cells.stack",  # puts a readout on top
     "perturbax.experiment.build",
     "perturbax.experiment.resolve",
     "perturbax.rules.feedback.guided",  # wraps the two rules that guide it
