@@ -1,0 +1,119 @@
+"""`diagnose`: what it prints, writes and refuses, along training and at a finished run."""
+
+import json
+import re
+
+import pytest
+
+from perturbax.cli import main
+
+QUICK = ["--task", "probe-lag1", "--units", "4", "--batch", "4", "--samples", "1,3", "--draws", "6"]
+
+
+def test_command_prints_and_writes_the_diagnosis(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    out = tmp_path / "d"
+    assert main(["diagnose", *QUICK, "--steps", "6", "--rule.credit", "to-go", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 120
+    for word in ("start, step 0", "middle, step 3", "end, step 6", "layers[0].U", "passes to 0.5", str(out)):
+        assert word in said
+    data = json.loads((out / "diagnosis.json").read_text())
+    assert [p["step"] for p in data["points"]] == [0, 3, 6]
+    assert [a["passes"] for a in data["points"][0]["groups"][-1]["averages"]] == [2, 4]
+    assert data["experiment"]["rule_options"]["credit"] == "to-go"
+    html = (out / "diagnosis.html").read_text()
+    assert html.count("<svg viewBox") == 3
+    assert not re.search(r'(src|href)="(?!#)', html)
+    assert "layers[0].U" in html
+    assert sorted(f.name for f in out.iterdir()) == ["diagnosis.html", "diagnosis.json"]
+    assert main(["diagnose", *QUICK, "--out", str(out)]) == 2
+    assert "not an empty folder" in capsys.readouterr().err
+
+
+KEEPS = """
+import jax
+import jax.numpy as jnp
+import perturbax as px
+from perturbax.learning.rule import WholeSequence
+
+
+class Counts(WholeSequence):
+    '''The exact gradient times the number of updates that it has seen.'''
+
+    def begin(self, net, x):
+        return jnp.ones(())
+
+    def learner(self, loss):
+        exact = px.bptt(loss)
+
+        def learn(kept, net, xs, ys, key):
+            value, g = exact(net, xs, ys)
+            return kept + 1, value, jax.tree.map(lambda v: v * kept, g)
+
+        return learn
+
+    def estimator(self, loss):
+        learn = self.learner(loss)
+        return lambda net, xs, ys, key: learn(self.begin(net, xs[0]), net, xs, ys, key)[1:]
+"""
+
+
+def norms(folder):
+    data = json.loads((folder / "diagnosis.json").read_text())
+    return [round(p["groups"][-1]["averages"][0]["norm"], 3) for p in data["points"]]
+
+
+def test_a_rule_is_diagnosed_with_what_it_has_learnt(tmp_path, capsys, monkeypatch):
+    (tmp_path / "keeps_rule.py").write_text(KEEPS)
+    monkeypatch.chdir(tmp_path)
+    common = [*QUICK, "--rule", "keeps_rule:Counts", "--steps", "4", "--logs", "1"]
+    for train in ("rule", "bptt"):
+        assert main(["diagnose", *common, "--train", train, "--out", train]) == 0
+        assert norms(tmp_path / train) == [1, 3, 5]
+    experiment = common[: common.index("--samples")] + common[common.index("--rule") :]
+    assert main(["run", *experiment, "--out", "r"]) == 0
+    before = {p: p.read_bytes() for p in (tmp_path / "r").rglob("*") if p.is_file()}
+    assert main(["diagnose", "--run", "r", "--samples", "1", "--draws", "4", "--out", "kept"]) == 0
+    assert norms(tmp_path / "kept") == [5]
+    # another rule at that network knows nothing yet
+    assert (
+        main(["diagnose", "--run", "r", "--rule", "bptt", "--samples", "1", "--draws", "4", "--out", "other"])
+        == 0
+    )
+    assert norms(tmp_path / "other") == [1]
+    assert before == {p: p.read_bytes() for p in (tmp_path / "r").rglob("*") if p.is_file()}
+    capsys.readouterr()
+
+
+BAD = [
+    (["--samples", "1,x"], "samples must be a whole number"),
+    (["--samples", "0"], "samples must be above 0"),
+    (["--draws", "2"], "draws must be 4 or more"),
+    (["--train", "both"], "train"),
+    (["--rule", "nod"], "did you mean 'node'"),
+    (["--run", "missing"], "not a run folder"),
+    (["--run", "missing", "--task", "copy"], "not --task"),
+    (["--rule.sigmaa", "1"], "sigma"),
+    (["--step", "3"], "--steps"),
+]
+
+
+@pytest.mark.parametrize(("argv", "words"), BAD)
+def test_errors_are_one_line(capsys, argv, words):
+    assert main(["diagnose", *argv]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert words in lines[0]
+
+
+def test_a_run_that_kept_nothing_is_refused(tmp_path, capsys):
+    assert (
+        main(["run", "--task", "probe-lag1", "--units", "3", "--steps", "2", "--out", str(tmp_path / "r")])
+        == 0
+    )
+    for file in (tmp_path / "r" / "checkpoint").iterdir():
+        file.unlink()
+    capsys.readouterr()
+    assert main(["diagnose", "--run", str(tmp_path / "r")]) == 1
+    assert "kept no weights" in capsys.readouterr().err
