@@ -40,8 +40,8 @@ def positive(name: str, value: object) -> None:
 def in_range(
     name: str,
     value: object,
-    low: float,
-    high: float = UNBOUNDED,
+    low: int | float,
+    high: int | float = UNBOUNDED,
     *,
     above: bool = False,
     below: bool = False,

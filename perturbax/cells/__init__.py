@@ -1,4 +1,8 @@
-"""Every cell by name; a new one is one file and one line."""
+"""Cells: the layers that networks are made of.
+
+The classes are used directly, `px.cells.GRU(n_in, n, key=key)`; `CELLS` has them by name, as the command line
+does. A new cell is one file with one class, and one line here.
+"""
 
 from perturbax.cells.binary import Binary
 from perturbax.cells.dense import Dense, LeakyReadout, Readout

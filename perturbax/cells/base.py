@@ -1,75 +1,122 @@
-"""What the cells share: their synapses, how weights start, and the products they take part in."""
+"""Bases of the cells, `FeedForward` and `Recurrent`: their synapses, and how weights start."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Int
 
-from perturbax.errors import ArgumentError
-from perturbax.fields import one_of, positive
+from perturbax.fields import in_range, one_of, positive
 from perturbax.network.layer import Layer
 
 
 def uniform(key: Array, shape: Sequence[int]) -> Array:
-    """Return weights uniform in +-1/sqrt(shape[0]), shape (presynaptic, ..., units)."""
-    for size in shape:
-        positive("the number of units or inputs", size)
+    """Return weights uniform in +-1/sqrt(presynaptic).
+
+    Arguments:
+        key: a JAX key.
+        shape: (presynaptic, ..., units), each above 0.
+    """
+    _check_sizes(shape)
     return jr.uniform(key, tuple(shape), minval=-1.0, maxval=1.0) * shape[0] ** -0.5
 
 
 def xavier(key: Array, shape: Sequence[int]) -> Array:
-    """Return normal weights of variance 2 / (shape[0] + shape[-1]) (Glorot, Bengio 2010)."""
-    for size in shape:
-        positive("the number of units or inputs", size)
+    """Return normal weights of variance 2 / (presynaptic + units) (Glorot, Bengio 2010).
+
+    Arguments:
+        key: a JAX key.
+        shape: (presynaptic, ..., units), each above 0.
+    """
+    _check_sizes(shape)
     return jr.normal(key, tuple(shape)) * (2 / (shape[0] + shape[-1])) ** 0.5
 
 
-STARTS = {"default": uniform, "xavier": xavier}
+INITS: dict[str, Callable[[Array, Sequence[int]], Array]] = {"default": uniform, "xavier": xavier}
 
 
-def orthogonal(key: Array, n: int, parts: int = 0) -> Array:
-    """Return an orthogonal matrix `(n, n)`, or `(n, parts, n)` of them, one per gate: no direction fades at
-    once.
+def orthogonal(key: Array, n: int, gates: int = 0) -> Array:
+    """Return recurrent weights that neither shrink nor grow any direction: orthogonal matrices.
 
-    Saxe, McClelland, Ganguli 2014; Le, Jaitly, Hinton 2015 for recurrent weights.
+    Saxe, McClelland, Ganguli 2014; for recurrent weights Le, Jaitly, Hinton 2015.
+
+    Arguments:
+        key: a JAX key.
+        n: number of units.
+        gates: 0 for one matrix `(n, n)`; else one per gate, `(n, gates, n)`.
     """
     positive("the number of units", n)
-    return jr.orthogonal(key, n) if not parts else jnp.moveaxis(jr.orthogonal(key, n, (parts,)), 0, 1)
+    if not gates:
+        return jr.orthogonal(key, n)
+    per_gate = jr.orthogonal(key, n, (gates,))  # (gates, n, n)
+    return jnp.moveaxis(per_gate, 0, 1)
+
+
+def _check_sizes(shape: Sequence[int]) -> None:
+    """Raise ArgumentError for a number of units or inputs that is not above 0."""
+    for size in shape:
+        positive("the number of units or inputs", size)
 
 
 def product(z: Array, W: Array) -> Array:
-    """Return z W for z `(pre,)` and W `(pre, ..., n)`: one flat product, which contracts and multiplies
-    fast.
+    """Return z W, contracted over presynaptic units, `(..., n)`.
+
+    One flat product for all gates: it compiles and multiplies fast.
+
+    Arguments:
+        z: presynaptic activity, `(pre,)`.
+        W: weights, `(pre, n)` or `(pre, gates, n)`.
     """
-    return (z @ W.reshape(len(W), -1)).reshape(W.shape[1:])
+    flat = W.reshape(len(W), -1)  # (pre, gates * n)
+    return (z @ flat).reshape(W.shape[1:])
 
 
 def plus(a: Array, b: Array | None) -> Array:
-    """Return a + b, where there is a bias."""
+    """Return a + b, or a where there is no bias."""
     return a if b is None else a + b
 
 
 @lru_cache
 def partners(n: int, k: int, pattern: str) -> np.ndarray:
-    """Return the k units that each of n units reads, `(k, n)`: random ones, the same for every network, or a
-    ring's.
+    """Return the k units that each of n units reads, `(k, n)`: [j, i] is the j-th partner of unit i.
+
+    Arguments:
+        n: number of units.
+        k: number of partners.
+        pattern: `random`, drawn from a fixed seed, so that every network of that size has the same; or
+            `ring`, where unit i reads i - 1, ..., i - k.
     """
     if pattern == "ring":
-        found = (np.arange(n)[None] - 1 - np.arange(k)[:, None]) % n
+        read = (np.arange(n)[None] - 1 - np.arange(k)[:, None]) % n
     else:
-        found = np.argsort(np.random.default_rng((n, k)).random((n, n)), 0)[:k]
-    found.setflags(write=False)  # shared by all callers
-    return found
+        order = np.argsort(
+            np.random.default_rng((n, k)).random((n, n)), 0
+        )  # each column: all units, shuffled
+        read = order[:k]
+    read.setflags(write=False)  # shared by all callers
+    return read
+
+
+def reads_no_unit(n: int) -> Bool[np.ndarray, "n n"]:
+    """Return the wiring of a layer whose n units do not read each other."""
+    return np.zeros((n, n), bool)
 
 
 class FeedForward(Layer):
-    """Base of the layers that read only what is below: a = z W + b, W `(n_in, n)`, b `(n,)` or None.
+    """Base of the layers that read only what is below.
+
+        a = z W + b,      W `(n_in, n)`, b `(n,)` or None
+
+    A layer without hidden state only adds `advance`.
 
     Args:
+        n_in: number of inputs from below.
+        n: number of units.
+        key: JAX key of the initial weights.
         bias: whether there is a b.
         init: how W starts: default (uniform in +-1/sqrt(n_in)) or xavier (normal, variance 2 / (n_in + n)).
     """
@@ -78,26 +125,38 @@ class FeedForward(Layer):
     b: Array | None
 
     def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True, init: str = "default"):
-        one_of("init", init, STARTS)
-        self.W = STARTS[init](key, (n_in, n))
+        one_of("init", init, INITS)
+        self.W = INITS[init](key, (n_in, n))
         self.b = jnp.zeros(n) if bias else None
 
+    def start(self) -> tuple[Any, Array]:
+        """Return no hidden state, and outputs of zero `(n,)`."""
+        return (), jnp.zeros(self.W.shape[-1])
+
     def drive(self, z: Array, r: Array) -> Array:
-        """Z W + b."""
+        """Return a = z W + b, `(n,)`."""
         return plus(product(z, self.W), self.b)
 
-    def wiring(self) -> np.ndarray:
-        """No unit reads another."""
-        return np.zeros((self.W.shape[-1],) * 2, bool)
+    def wiring(self) -> Bool[np.ndarray, "n n"]:
+        """Return that no unit reads another."""
+        return reads_no_unit(self.W.shape[-1])
 
 
 class Recurrent(Layer):
-    """Base of the recurrent layers with one pre-activation per unit: a = z W + r U + b.
+    """Base of the recurrent layers with one pre-activation per unit.
 
-    W `(n_in, n)`, U `(n, n)`, b `(n,)` or None. Sparse: U `(k, n)` holds only the weights that exist, unit i
-    reads k partners, a_i = (z W)_i + sum_j r_{p(j, i)} U_ji + b_i.
+        a = z W + r U + b,      W `(n_in, n)`, U `(n, n)`, b `(n,)` or None
+
+    Sparse: U `(k, n)` holds only the weights that exist. Unit i reads k partners p(1, i), ..., p(k, i):
+
+        a_i = (z W)_i + sum_j r_{p(j, i)} U_ji + b_i
+
+    A layer without hidden state only adds `advance`.
 
     Args:
+        n_in: number of inputs from below.
+        n: number of units.
+        key: JAX key of the initial weights.
         bias: whether there is a b.
         gain: U starts as an orthogonal matrix times this; below 1 the past fades from the start. Sparse
             weights start with variance gain^2 / k.
@@ -126,26 +185,35 @@ class Recurrent(Layer):
         pattern: str = "random",
         init: str = "default",
     ):
-        if not 0 <= sparsity < 1:
-            raise ArgumentError(f"sparsity must lie in [0, 1), not {sparsity}")
+        in_range("sparsity", sparsity, 0, 1, below=True)
         one_of("pattern", pattern, ("random", "ring"))
-        one_of("init", init, STARTS)
-        below, own = jr.split(key)
+        one_of("init", init, INITS)
         positive("the number of units", n)
-        k = max(1, round((1 - sparsity) * n))
-        self.W = STARTS[init](below, (n_in, n))
-        normal = sparsity or init == "xavier"
-        self.U = gain * (jr.normal(own, (k, n)) * k**-0.5 if normal else orthogonal(own, n))
+        key_below, key_recurrent = jr.split(key)
+        self.W = INITS[init](key_below, (n_in, n))
+        if sparsity or init == "xavier":
+            k = max(1, round((1 - sparsity) * n))  # partners of a unit
+            self.U = gain * (jr.normal(key_recurrent, (k, n)) * k**-0.5)
+        else:
+            self.U = gain * orthogonal(key_recurrent, n)
         self.b = jnp.zeros(n) if bias else None
         self.sparsity, self.pattern = sparsity, pattern
 
-    def drive(self, z: Array, r: Array) -> Array:
-        """Z W + r U + b."""
-        own = jnp.sum(r[self._partners()] * self.U, 0) if self.sparsity else product(r, self.U)
-        return plus(product(z, self.W) + own, self.b)
+    def start(self) -> tuple[Any, Array]:
+        """Return no hidden state, and outputs of zero `(n,)`."""
+        return (), jnp.zeros(self.U.shape[-1])
 
-    def wiring(self) -> np.ndarray | None:
-        """All read all, or each its partners."""
+    def drive(self, z: Array, r: Array) -> Array:
+        """Return a = z W + r U + b, `(n,)`."""
+        if self.sparsity:
+            read = r[self._partners()]  # (k, n)
+            recurrent = jnp.sum(read * self.U, 0)  # (n,)
+        else:
+            recurrent = product(r, self.U)  # (n,)
+        return plus(product(z, self.W) + recurrent, self.b)
+
+    def wiring(self) -> Bool[np.ndarray, "n n"] | None:
+        """Return which unit reads which, `(n, n)` [reader, read]; None for a full U, where all read all."""
         if not self.sparsity:
             return None
         n = self.U.shape[-1]
@@ -153,5 +221,7 @@ class Recurrent(Layer):
         reads[np.arange(n)[None], self._partners()] = True
         return reads
 
-    def _partners(self) -> np.ndarray:
-        return partners(self.U.shape[-1], self.U.shape[-2], self.pattern)
+    def _partners(self) -> Int[np.ndarray, "k n"]:
+        """Return the units that each unit reads."""
+        k, n = self.U.shape
+        return partners(n, k, self.pattern)

@@ -2,22 +2,21 @@
 
 from typing import Any, ClassVar
 
-import jax.numpy as jnp
 from jaxtyping import Array
 
 from perturbax.cells.base import Recurrent
-from perturbax.cells.spiking import SURROGATES, above
+from perturbax.cells.spiking import SURROGATES, heaviside
 from perturbax.fields import one_of, setting
 
 
 class Binary(Recurrent):
-    """Binary recurrent layer: outputs are signs, and there is no derivative (McCulloch & Pitts 1943).
+    """Binary recurrent layer: outputs are -1 or 1, and there is no derivative (McCulloch, Pitts 1943).
 
         a_t = z_t W + r_t U + b,   y_t = 1 where a_t > 0, else -1
 
     Args:
-        surrogate: what stands for the derivative of the step: none, triangle, sigmoid or fast-sigmoid. Rules
-            that are gradient-free never ask.
+        surrogate: function that rules which need a derivative use in place of that of the step: none (they
+            refuse the layer), triangle, sigmoid or fast-sigmoid. Gradient-free rules never ask.
     """
 
     surrogate: str = setting("none")
@@ -29,10 +28,6 @@ class Binary(Recurrent):
         super().__init__(n_in, n, key=key, **synapses)
         self.surrogate = surrogate
 
-    def start(self) -> tuple[Any, Array]:
-        """No output yet: zero, not a sign."""
-        return (), jnp.zeros(self.U.shape[-1])
-
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
-        """Sign."""
-        return (), 2 * above(a, self.surrogate, 0.5) - 1
+        """Return no hidden state, and y = 1 where a > 0, else -1."""
+        return (), 2 * heaviside(a, self.surrogate, dampening=0.5) - 1

@@ -1,5 +1,6 @@
 """Layers without recurrence: hidden layers of feed-forward networks, and readouts."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
@@ -7,10 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from perturbax.cells.base import FeedForward
-from perturbax.errors import ArgumentError
-from perturbax.fields import one_of, setting
+from perturbax.fields import in_range, one_of, setting
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "tanh": jnp.tanh,
     "relu": jax.nn.relu,
     "leaky-relu": jax.nn.leaky_relu,
@@ -36,12 +36,8 @@ class Dense(FeedForward):
         super().__init__(n_in, n, key=key, **synapses)
         self.activation = activation
 
-    def start(self) -> tuple[Any, Array]:
-        """Zero output."""
-        return (), jnp.zeros(self.W.shape[-1])
-
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
-        """F."""
+        """Return no hidden state, and y = f(a)."""
         return (), ACTIVATIONS[self.activation](a)
 
 
@@ -57,12 +53,8 @@ class Readout(FeedForward):
     def __init__(self, n_in: int, n: int, *, key: Array, **synapses: Any):
         super().__init__(n_in, n, key=key, **synapses)
 
-    def start(self) -> tuple[Any, Array]:
-        """Zero output."""
-        return (), jnp.zeros(self.W.shape[-1])
-
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
-        """Nothing: the output is the pre-activation."""
+        """Return no hidden state, and y = a."""
         return (), a
 
 
@@ -70,6 +62,8 @@ class LeakyReadout(FeedForward):
     """Linear output layer with a leak: it filters what it reads (Bellec et al. 2020).
 
         y_t = kappa y_{t-1} + z_t W + b
+
+    W starts (1 - kappa) times as large as that of a `Readout`, so that outputs are about as large.
 
     Args:
         kappa: share of the output that is left after a step, 0 <= kappa < 1.
@@ -80,21 +74,20 @@ class LeakyReadout(FeedForward):
     papers: ClassVar[tuple[str, ...]] = ("bellec2020",)
 
     def __init__(self, n_in: int, n: int, *, key: Array, kappa: float = 0.9, **synapses: Any):
-        if not 0 <= kappa < 1:
-            raise ArgumentError(f"kappa must lie in [0, 1), not {kappa}")
+        in_range("kappa", kappa, 0, 1, below=True)
         super().__init__(n_in, n, key=key, **synapses)
-        self.W = (1 - kappa) * self.W  # outputs of about the size of a readout's without leak
+        self.W = (1 - kappa) * self.W
         self.kappa = kappa
 
     def start(self) -> tuple[Any, Array]:
-        """Zero state and output."""
+        """Return hidden state and outputs of zero, `(n,)` each."""
         return jnp.zeros(self.W.shape[-1]), jnp.zeros(self.W.shape[-1])
 
     def filters(self) -> float:
-        """Kappa."""
+        """Return kappa: the layer only filters."""
         return self.kappa
 
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
-        """Leak and add."""
-        h = self.kappa * h + a
-        return h, h
+        """Return y = kappa h + a, as hidden state and as output."""
+        y = self.kappa * h + a
+        return y, y

@@ -17,10 +17,13 @@ class GRU(Layer):
         u = sigmoid(a_0),  s = sigmoid(a_1),  y_t = u y_{t-1} + (1 - u) tanh(a_2 + s a_3)
         a_0, a_1 = z W + r U + b for the two gates,  a_2 = z W_2 + b_2,  a_3 = r U_2 + b_3
 
-    W `(n_in, 3, n)`, U `(n, 3, n)`, b `(4, n)`, pre-activation a `(4, n)`. The output that is carried in
-    y_{t-1} is hidden state; only r crosses synapses.
+    W `(n_in, 3, n)`, U `(n, 3, n)`, b `(4, n)`, pre-activation a `(4, n)`. The y_{t-1} that is carried over
+    is hidden state; only r crosses synapses.
 
     Args:
+        n_in: number of inputs from below.
+        n: number of units.
+        key: JAX key of the initial weights.
         bias: whether there is a b.
         gain: each gate's U starts as an orthogonal matrix times this.
     """
@@ -32,21 +35,28 @@ class GRU(Layer):
     papers: ClassVar[tuple[str, ...]] = ("cho2014",)
 
     def __init__(self, n_in: int, n: int, *, key: Array, bias: bool = True, gain: float = 1.0):
-        below, own = jr.split(key)
-        self.W, self.U = uniform(below, (n_in, 3, n)), gain * orthogonal(own, n, 3)
+        key_below, key_recurrent = jr.split(key)
+        self.W = uniform(key_below, (n_in, 3, n))
+        self.U = gain * orthogonal(key_recurrent, n, gates=3)
         self.b = jnp.zeros((4, n)) if bias else None
 
     def start(self) -> tuple[Any, Array]:
-        """Zero state and output."""
+        """Return hidden state and outputs of zero, `(n,)` each."""
         return jnp.zeros(self.U.shape[-1]), jnp.zeros(self.U.shape[-1])
 
     def drive(self, z: Array, r: Array) -> Array:
-        """Two gates, and the candidate's two parts, which meet only behind the reset gate."""
-        below, own = product(z, self.W), product(r, self.U)
-        return plus(jnp.concatenate([below[:2] + own[:2], below[2:], own[2:]]), self.b)
+        """Return a `(4, n)`: update gate, reset gate, and the candidate's parts from below and from the past.
+
+        The candidate's two parts stay apart, as the reset gate comes between them.
+        """
+        below = product(z, self.W)  # (3, n)
+        recurrent = product(r, self.U)  # (3, n)
+        gates = below[:2] + recurrent[:2]  # (2, n)
+        return plus(jnp.concatenate([gates, below[2:], recurrent[2:]]), self.b)
 
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
-        """Update and reset."""
+        """Return y = u h + (1 - u) tanh(a_2 + s a_3), as hidden state and as output."""
         update, reset = jax.nn.sigmoid(a[0]), jax.nn.sigmoid(a[1])
-        y = update * h + (1 - update) * jnp.tanh(a[2] + reset * a[3])
+        candidate = jnp.tanh(a[2] + reset * a[3])
+        y = update * h + (1 - update) * candidate
         return y, y

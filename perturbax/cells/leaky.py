@@ -6,13 +6,12 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from perturbax.cells.base import Recurrent
-from perturbax.errors import ArgumentError
-from perturbax.fields import one_of, setting
+from perturbax.fields import in_range, one_of, setting
 from perturbax.network.layer import Fixed
 
 
 class Leaky(Recurrent):
-    """Leaky integrator: an internal state remembers.
+    """Leaky integrator: units with an internal state that decays.
 
         membrane   h_t = (1 - alpha) h_{t-1} + alpha a_t,         y_t = tanh(h_t)      (Jaeger et al. 2007)
         rate       h_t = (1 - alpha) h_{t-1} + alpha tanh(a_t),   y_t = h_t            (Murray 2019)
@@ -34,19 +33,21 @@ class Leaky(Recurrent):
     def __init__(
         self, n_in: int, n: int, *, key: Array, alpha: float = 0.3, form: str = "membrane", **synapses: Any
     ):
-        if not 0 < alpha <= 1:
-            raise ArgumentError(f"alpha must lie in (0, 1], not {alpha}")
-        super().__init__(n_in, n, key=key, **synapses)
+        in_range("alpha", alpha, 0, 1, above=True)
         one_of("form", form, ("membrane", "rate"))
+        super().__init__(n_in, n, key=key, **synapses)
         self.alpha = Fixed(jnp.full(n, alpha, self.W.dtype))
         self.form = form
 
     def start(self) -> tuple[Any, Array]:
-        """Zero state and output."""
+        """Return hidden state and outputs of zero, `(n,)` each."""
         return jnp.zeros(self.U.shape[-1]), jnp.zeros(self.U.shape[-1])
 
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
-        """Leak, integrate, tanh."""
-        inside = self.form == "rate"
-        h = (1 - self.alpha.value) * h + self.alpha.value * (jnp.tanh(a) if inside else a)
-        return h, h if inside else jnp.tanh(h)
+        """Return h = (1 - alpha) h + alpha a and tanh(h); rate: h = (1 - alpha) h + alpha tanh(a), twice."""
+        alpha = self.alpha.value
+        if self.form == "rate":
+            h = (1 - alpha) * h + alpha * jnp.tanh(a)
+            return h, h
+        h = (1 - alpha) * h + alpha * a
+        return h, jnp.tanh(h)

@@ -6,31 +6,32 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from perturbax.cells.spiking import Spiking
-from perturbax.errors import ArgumentError
-from perturbax.fields import setting
+from perturbax.fields import in_range, setting
 
 
 class LIF(Spiking):
     """Leaky integrate-and-fire neuron in discrete time.
 
-        u_t = leak v_{t-1} + a_t,   y_t = [u_t > threshold],   v_t = u_t - threshold y_t,   a_t = z_t W + r_t U + b
+        u_t = leak v_{t-1} + a_t,   y_t = [u_t > threshold],   v_t = u_t - threshold y_t
+        a_t = z_t W + r_t U + b
 
-    The reset is the neuron's own business: it lies in the hidden state, not in the recurrent synapses. Bellec
-    et al. 2020 (there the subtraction waits one step, and leaks less).
+    The reset belongs to the neuron, not to the recurrent synapses: it changes the hidden state v. Bellec et
+    al. 2020 (there the subtraction waits one step, and leaks less).
     """
 
     equation: ClassVar[str] = "v = leak v + z W + r U + b, y = [v > threshold], v -= threshold y"
     papers: ClassVar[tuple[str, ...]] = ("bellec2020",)
 
     def start(self) -> tuple[Any, Array]:
-        """At rest."""
+        """Return a membrane at rest, v = 0 `(n,)`, with its refractory time over; no spikes."""
         n = self.U.shape[-1]
         return (jnp.zeros(n), self.rested()), jnp.zeros(n)
 
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
-        """Leak, integrate, fire."""
-        v = self.leak * h[0] + a
-        y, v, rest = self.fire(v, v - self.threshold, h[1])
+        """Return (v, refractory steps left), and spikes y: u = leak v + a, y = [u > threshold]."""
+        v, rest = h
+        u = self.leak * v + a
+        y, v, rest = self.fire(u, u - self.threshold, rest)
         return (v, rest), y
 
 
@@ -55,19 +56,18 @@ class ALIF(Spiking):
     def __init__(
         self, n_in: int, n: int, *, key: Array, rho: float = 0.98, beta: float = 0.07, **neuron: Any
     ):
-        if not 0 <= rho < 1:
-            raise ArgumentError(f"rho must lie in [0, 1), not {rho}")
+        in_range("rho", rho, 0, 1, below=True)
         super().__init__(n_in, n, key=key, **neuron)
         self.rho, self.beta = rho, beta
 
     def start(self) -> tuple[Any, Array]:
-        """At rest, nothing to adapt to."""
+        """Return a membrane at rest, v = 0 and c = 0 `(n,)`, with its refractory time over; no spikes."""
         n = self.U.shape[-1]
         return (jnp.zeros(n), jnp.zeros(n), self.rested()), jnp.zeros(n)
 
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
-        """Leak, integrate, fire, adapt."""
+        """Return (v, c, refractory steps left), and spikes: u = leak v + a, y = [u > threshold + beta c]."""
         v, c, rest = h
-        v = self.leak * v + a
-        y, v, rest = self.fire(v, v - self.threshold - self.beta * c, rest)
+        u = self.leak * v + a
+        y, v, rest = self.fire(u, u - self.threshold - self.beta * c, rest)
         return (v, self.rho * c + y, rest), y

@@ -6,15 +6,15 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
 from perturbax.cells.base import plus, product, uniform
-from perturbax.errors import ArgumentError
+from perturbax.fields import in_range
 from perturbax.network.layer import Layer
 
 
 class LRU(Layer):
-    """Linear recurrent unit: a complex number per unit that turns and shrinks (Orvieto et al. 2023).
+    """Linear recurrent unit: each unit is a complex number that turns and shrinks (Orvieto et al. 2023).
 
         x_t = lam x_{t-1} + z_t W + b,   y_t = (Re x_t, Im x_t)
 
@@ -24,6 +24,9 @@ class LRU(Layer):
     layer above.
 
     Args:
+        n_in: number of inputs from below.
+        n: number of complex units; outputs are twice as many.
+        key: JAX key of the initial weights.
         bias: whether there is a b.
         least: smallest modulus of lam at the start.
         most: largest modulus of lam at the start, below 1.
@@ -47,33 +50,34 @@ class LRU(Layer):
         most: float = 0.99,
         phase: float = 0.1,
     ):
-        if not 0 <= least <= most < 1:
-            raise ArgumentError(f"least and most must satisfy 0 <= least <= most < 1, not {least} and {most}")
-        if not 0 <= phase <= 1:
-            raise ArgumentError(f"phase must lie in [0, 1], not {phase}")
-        below, ring, angle = jr.split(key, 3)
-        size = jnp.sqrt(least**2 + jr.uniform(ring, (n,)) * (most**2 - least**2))
-        turn = math.pi * phase * jr.uniform(angle, (n,))
-        self.lam = size[None] * jnp.stack([jnp.cos(turn), jnp.sin(turn)])
-        self.W = (
-            uniform(below, (n_in, 2, n)) * jnp.sqrt(1 - size**2)[None, None]
-        )  # activity of about the input's size
+        in_range("most", most, 0, 1, below=True)
+        in_range("least", least, 0, most)
+        in_range("phase", phase, 0, 1)
+        key_below, key_modulus, key_angle = jr.split(key, 3)
+        squared = least**2 + jr.uniform(key_modulus, (n,)) * (most**2 - least**2)
+        modulus = jnp.sqrt(squared)  # (n,), uniform over the area of the ring
+        angle = math.pi * phase * jr.uniform(key_angle, (n,))  # (n,)
+        self.lam = modulus[None] * jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+        scale = jnp.sqrt(1 - modulus**2)  # (n,): activity of about the input's size
+        self.W = uniform(key_below, (n_in, 2, n)) * scale[None, None]
         self.b = jnp.zeros((2, n)) if bias else None
 
     def start(self) -> tuple[Any, Array]:
-        """Zero output."""
+        """Return no hidden state, and outputs of zero `(2 n,)`."""
         return (), jnp.zeros(self.lam.size)
 
     def drive(self, z: Array, r: Array) -> Array:
-        """Turn, shrink, and add the input."""
-        re, im = r.reshape(2, -1)
-        turned = jnp.stack([re * self.lam[0] - im * self.lam[1], re * self.lam[1] + im * self.lam[0]])
+        """Return lam x + z W + b, `(2, n)`, with x = r."""
+        re, im = r.reshape(2, -1)  # (n,) each
+        turned_re = re * self.lam[0] - im * self.lam[1]  # (n,)
+        turned_im = re * self.lam[1] + im * self.lam[0]  # (n,)
+        turned = jnp.stack([turned_re, turned_im])  # (2, n)
         return plus(product(z, self.W) + turned, self.b)
 
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
-        """Nothing: the pre-activation is the state."""
+        """Return no hidden state, and y = (Re a, Im a) `(2 n,)`."""
         return (), a.reshape(-1)
 
-    def wiring(self) -> np.ndarray:
-        """Each unit reads itself."""
+    def wiring(self) -> Bool[np.ndarray, "n n"]:
+        """Return that each unit reads itself alone."""
         return np.eye(self.lam.shape[-1], dtype=bool)

@@ -1,5 +1,6 @@
-"""What spiking and binary cells share: a threshold with a derivative of choice, and refractory time."""
+"""What spiking and binary cells share: a threshold with a surrogate derivative, and refractory time."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,45 +11,67 @@ from jaxtyping import Array
 
 from perturbax.cells.base import Recurrent
 from perturbax.cells.dense import LeakyReadout
-from perturbax.errors import ArgumentError
-from perturbax.fields import one_of
+from perturbax.fields import in_range, one_of, positive, whole
 from perturbax.network.layer import Layer
 
-# What takes the place of the derivative of the step function at distance v from the threshold, in units of
-# it.
-SURROGATES = {
-    "triangle": lambda v: jnp.maximum(0.0, 1 - jnp.abs(v)),  # Esser et al. 2016; Bellec et al. 2018
-    "sigmoid": lambda v: (
-        4 * jax.nn.sigmoid(4 * v) * (1 - jax.nn.sigmoid(4 * v))
-    ),  # of slope 1 at the threshold
-    "fast-sigmoid": lambda v: (1 + jnp.abs(v)) ** -2,  # Zenke & Ganguli 2018
+
+def _triangle(v: Array) -> Array:
+    """Return max(0, 1 - |v|) (Esser et al. 2016; Bellec et al. 2018)."""
+    return jnp.maximum(0.0, 1 - jnp.abs(v))
+
+
+def _sigmoid_slope(v: Array) -> Array:
+    """Return the derivative of a sigmoid of slope 1 at the threshold, 4 s (1 - s) with s = sigmoid(4 v)."""
+    s = jax.nn.sigmoid(4 * v)
+    return 4 * s * (1 - s)
+
+
+def _fast_sigmoid_slope(v: Array) -> Array:
+    """Return 1 / (1 + |v|)^2, the derivative of a fast sigmoid (Zenke, Ganguli 2018)."""
+    return (1 + jnp.abs(v)) ** -2
+
+
+# What takes the place of the step's derivative, at distance v from the threshold in units of the threshold.
+SURROGATES: dict[str, Callable[[Array], Array]] = {
+    "triangle": _triangle,
+    "sigmoid": _sigmoid_slope,
+    "fast-sigmoid": _fast_sigmoid_slope,
     "none": jnp.zeros_like,
 }
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
-def above(v: Array, surrogate: str, dampening: float) -> Array:
-    """Return 1 where v > 0, else 0; its derivative, for the rules that ask, is dampening times the
-    surrogate.
+def heaviside(v: Array, surrogate: str, dampening: float) -> Array:
+    """Return 1 where v > 0, else 0.
+
+    Arguments:
+        v: distance from the threshold, in units of the threshold.
+        surrogate: which of SURROGATES stands for the derivative, for rules that ask for one.
+        dampening: factor of that derivative.
     """
     return (v > 0).astype(v.dtype)
 
 
-@above.defjvp
-def _slope(surrogate: str, dampening: float, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    (v,), (along,) = primals, tangents
-    return above(v, surrogate, dampening), dampening * SURROGATES[surrogate](v) * along
+@heaviside.defjvp
+def _surrogate_derivative(
+    surrogate: str, dampening: float, primals: Any, tangents: Any
+) -> tuple[Array, Array]:
+    """Return the value and the derivative along a tangent: dampening surrogate(v) tangent."""
+    (v,), (tangent,) = primals, tangents
+    return heaviside(v, surrogate, dampening), dampening * SURROGATES[surrogate](v) * tangent
 
 
 class Spiking(Recurrent):
-    """Base of the spiking cells: membrane v with leak, spikes y in {0, 1}, reset by subtraction.
+    """Base of the spiking cells: a membrane v that leaks, spikes y of 0 or 1, reset by subtraction.
+
+        y_t = [u_t > threshold],   v_t = u_t - threshold y_t,      u_t the membrane before the reset
 
     Args:
         leak: share of the membrane potential that is left after a step, 0 <= leak < 1.
-        threshold: membrane potential that is a spike, and what a spike takes away.
+        threshold: membrane potential above which there is a spike, and what a spike takes away.
         refractory: steps after a spike in which there is no other.
-        surrogate: what stands for the derivative of a spike: triangle, sigmoid, fast-sigmoid or none. Rules
-            that are gradient-free never ask.
+        surrogate: function that rules which need a derivative use in place of that of a spike: triangle,
+            sigmoid, fast-sigmoid or none. Gradient-free rules never ask.
         dampening: factor of that derivative.
         detach_reset: whether the reset counts as a constant in derivatives, as in Bellec et al. 2020.
         kappa: leak of the readout above a spiking layer; 0 for a readout without memory.
@@ -77,36 +100,41 @@ class Spiking(Recurrent):
         kappa: float = 0.9,
         **synapses: Any,
     ):
-        super().__init__(n_in, n, key=key, **synapses)
         one_of("surrogate", surrogate, SURROGATES)
-        for name, value in {"leak": leak, "kappa": kappa}.items():
-            if not 0 <= value < 1:
-                raise ArgumentError(f"{name} must lie in [0, 1), not {value}")
-        if threshold <= 0 or refractory < 0:
-            raise ArgumentError(
-                f"threshold must be above 0 and refractory 0 or more, not {threshold}, {refractory}"
-            )
+        in_range("leak", leak, 0, 1, below=True)
+        in_range("kappa", kappa, 0, 1, below=True)
+        positive("threshold", threshold)
+        whole("refractory", refractory, 0)
+        super().__init__(n_in, n, key=key, **synapses)
         self.leak, self.threshold, self.refractory = leak, threshold, refractory
-        self.surrogate, self.dampening, self.detach_reset, self.kappa = (
-            surrogate,
-            dampening,
-            detach_reset,
-            kappa,
-        )
+        self.surrogate, self.dampening = surrogate, dampening
+        self.detach_reset, self.kappa = detach_reset, kappa
 
     def readout(self, n_out: int, *, key: Array, **synapses: Any) -> Layer:
-        """Return the readout that belongs above: it filters spikes."""
-        return LeakyReadout(self.U.shape[-1], n_out, key=key, kappa=self.kappa, **synapses)
+        """Return the readout that belongs above, which filters spikes with leak kappa.
+
+        Arguments:
+            n_out: number of outputs.
+            key: JAX key of its initial weights.
+            synapses: settings of `LeakyReadout` that the cell shares: bias, init.
+        """
+        return LeakyReadout(self.width, n_out, key=key, kappa=self.kappa, **synapses)
 
     def rested(self) -> Any:
-        """Steps left of the refractory time; nothing where there is none."""
+        """Return the refractory steps left at the start: zeros `(n,)`, or () where there are none ever."""
         return jnp.zeros(self.U.shape[-1], int) if self.refractory else ()
 
-    def fire(self, v: Array, distance: Array, rest: Any) -> tuple[Array, Array, Any]:
-        """Return (spikes, v after the reset, rest) at a distance from the threshold."""
-        y = above(distance / self.threshold, self.surrogate, self.dampening)
+    def fire(self, u: Array, distance: Array, rest: Any) -> tuple[Array, Array, Any]:
+        """Return (spikes y, membrane v after the reset, refractory steps left), each `(n,)`.
+
+        Arguments:
+            u: membrane potential before the reset, `(n,)`.
+            distance: how far it is above what fires, `(n,)`.
+            rest: refractory steps left, as `rested` returns them; units that have some do not fire.
+        """
+        y = heaviside(distance / self.threshold, self.surrogate, self.dampening)
         if self.refractory:
             y = jnp.where(rest > 0, jnp.zeros_like(y), y)
             rest = jnp.where(y > 0, self.refractory, jnp.maximum(rest - 1, 0))
-        back = jax.lax.stop_gradient(y) if self.detach_reset else y
-        return y, v - self.threshold * back, rest
+        reset = jax.lax.stop_gradient(y) if self.detach_reset else y
+        return y, u - self.threshold * reset, rest

@@ -1,4 +1,4 @@
-"""The vanilla recurrent layer."""
+"""The vanilla recurrent layer, full and sparse."""
 
 from typing import Any, ClassVar
 
@@ -20,17 +20,13 @@ class Tanh(Recurrent):
     def __init__(self, n_in: int, n: int, *, key: Array, **synapses: Any):
         super().__init__(n_in, n, key=key, **synapses)
 
-    def start(self) -> tuple[Any, Array]:
-        """Zero output."""
-        return (), jnp.zeros(self.U.shape[-1])
-
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
-        """Tanh."""
+        """Return no hidden state, and y = tanh(a)."""
         return (), jnp.tanh(a)
 
 
 class SparseTanh(Tanh):
-    """Vanilla recurrent layer whose units read few others.
+    """Vanilla recurrent layer in which each unit reads few others.
 
     a_ti = (z_t W)_i + sum_j r_{p(j, i)} U_ji + b_i,   y_t = tanh(a_t)
     """
