@@ -6,6 +6,8 @@ The public names are loaded on first use, so that `perturbax --help` does not wa
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from perturbax.moved import install
+
 if TYPE_CHECKING:
     from perturbax import cells as cells
     from perturbax import rules as rules
@@ -69,28 +71,35 @@ _HOME = {
     "network.network": ("Network", "Site"),
     "network.passes": ("forward",),
     "rules": ("RULES",),
+    "rules.perturbation.node": ("Node as NodePerturbation",),
     "tasks": ("TASKS",),
     "tasks.base": ("Task",),
 }
-_RENAMED = {
-    "NodePerturbation": ("rules.perturbation.node", "Node")
-}  # public names that stand for a class of another name
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
-_MODULES = {"cells": "cells", "noise": "learning.noise", "rules": "rules", "tasks": "tasks"}
+_MODULES = ("cells", "learning.noise", "rules", "tasks")  # public as modules, under the last part of the name
 
-__all__ = [*_MODULE_OF, *_RENAMED, *_MODULES, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+
+def _places() -> dict[str, tuple[str, str | None]]:
+    """Return the module of every public name and its name there; None for the module itself."""
+    places: dict[str, tuple[str, str | None]] = {module.split(".")[-1]: (module, None) for module in _MODULES}
+    for module, names in _HOME.items():
+        for name in names:
+            own, _, public = name.partition(" as ")
+            places[public or own] = module, own
+    return places
+
+
+_PLACES = _places()
+__all__ = [*_PLACES, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+install()
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name, or one of the public modules, when it is first asked for."""
-    if name in _RENAMED:
-        module, own = _RENAMED[name]
-        return getattr(importlib.import_module(f"perturbax.{module}"), own)
-    if name in _MODULE_OF:
-        return getattr(importlib.import_module(f"perturbax.{_MODULE_OF[name]}"), name)
-    if name in _MODULES:
-        return importlib.import_module(f"perturbax.{_MODULES[name]}")
-    raise AttributeError(f"module 'perturbax' has no attribute {name!r}")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'perturbax' has no attribute {name!r}")
+    module, own = _PLACES[name]
+    found = importlib.import_module(f"perturbax.{module}")
+    return found if own is None else getattr(found, own)
 
 
 def __dir__() -> list[str]:

@@ -5,6 +5,12 @@ Each has the exit status that the command line ends with.
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from perturbax.moved import old_names
+
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)
 
 
 class PerturbaxError(Exception):

@@ -1,5 +1,5 @@
 """One run: from its description to a folder with a trained network."""
 
-from perturbax.experiment.config import Experiment, Resolved
+from perturbax.experiment.config import DEFAULTS, Experiment, Options, Resolved
 
-__all__ = ["Experiment", "Resolved"]
+__all__ = ["DEFAULTS", "Experiment", "Options", "Resolved"]

@@ -1,1 +1,8 @@
 """Backpropagation through all, some or one of the time steps, and rules with its backward pass changed."""
+
+from typing import TYPE_CHECKING
+
+from perturbax.moved import old_names
+
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)

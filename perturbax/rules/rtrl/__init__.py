@@ -1,1 +1,8 @@
 """Real-time recurrent learning and its approximations, forward in time."""
+
+from typing import TYPE_CHECKING
+
+from perturbax.moved import old_names
+
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)

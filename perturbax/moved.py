@@ -1,0 +1,207 @@
+"""Names of version 0.1.0 under their old paths.
+
+For one release `from perturbax.layer import Layer` gives the class of `perturbax.network.layer`, with a
+DeprecationWarning that names the new place. An old module is made when it is first imported, and imports a
+new one when it is first asked for a name: what nobody uses costs nothing.
+"""
+
+import importlib
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import FunctionType, ModuleType
+from typing import Any
+
+MODULES = {
+    "auto": ("experiment.auto",),
+    "backprop": ("learning.autodiff",),
+    "build": ("experiment.build",),
+    "catalog": ("experiment.options",),
+    "cells.synapses": ("cells.base",),
+    "commands": ("experiment.variants", "cli.progress"),
+    "compiled": ("experiment.program",),
+    "credit": ("learning.credit",),
+    "diagnose_command": ("cli.diagnose", "analysis.along_training"),
+    "diagnosis": ("analysis.diagnosis",),
+    "files": ("experiment.atomic",),
+    "gradient": ("learning.sequence", "network.passes", "network.decorrelation"),
+    "imports": ("plugins",),
+    "influence": ("learning.jacobian",),
+    "layer": ("network.layer", "fields"),
+    "loop": ("experiment.train_step",),
+    "machine": ("experiment.machine",),
+    "moments": ("analysis.moments",),
+    "noise": ("learning.noise",),
+    "optimiser": ("experiment.optimiser",),
+    "pairs": ("analysis.compatibility",),
+    "perturbation": ("rules.perturbation.base",),
+    "reservoir": ("experiment.reservoir",),
+    "rule": ("learning.rule", "learning.estimator"),
+    "rules.activity": ("rules.perturbation.activity",),
+    "rules.common": ("rules.perturbation.helpers",),
+    "rules.drtrl": ("rules.rtrl.d_rtrl",),
+    "rules.dsf": ("rules.backprop.dsf",),
+    "rules.eprop": ("rules.rtrl.e_prop",),
+    "rules.forward": ("rules.perturbation.forward_gradient",),
+    "rules.guess": ("rules.feedback.base",),
+    "rules.guided": ("rules.feedback.guided",),
+    "rules.innovation": ("rules.perturbation.innovation",),
+    "rules.iterative": ("rules.perturbation.iterative",),
+    "rules.kfrtrl": ("rules.rtrl.kf_rtrl",),
+    "rules.local": ("rules.rtrl.eligibility",),
+    "rules.lowrank": ("rules.evolution.low_rank",),
+    "rules.lra": ("rules.backprop.lra",),
+    "rules.mirror": ("rules.feedback.mirror",),
+    "rules.morder": ("rules.rtrl.m_order",),
+    "rules.node": ("rules.perturbation.node",),
+    "rules.nres": ("rules.evolution.nres",),
+    "rules.onestep": ("rules.backprop.one_step",),
+    "rules.ou": ("rules.perturbation.ornstein_uhlenbeck",),
+    "rules.pes": ("rules.evolution.pes",),
+    "rules.published": ("rules.perturbation.published",),
+    "rules.reward": ("rules.perturbation.reward",),
+    "rules.rflo": ("rules.rtrl.rflo",),
+    "rules.sltt": ("rules.backprop.sltt",),
+    "rules.snap": ("rules.rtrl.snap",),
+    "rules.truncated": ("rules.backprop.truncated",),
+    "rules.uoro": ("rules.rtrl.uoro",),
+    "rules.weight": ("rules.perturbation.weight",),
+    "rules.whole": ("rules.rtrl.influence",),
+    "saved": ("experiment.result",),
+    "seeds": ("experiment.seeds",),
+    "store": ("experiment.run_folder",),
+    "streaming": ("learning.online",),
+    "study.command": ("cli.reproduce",),
+    "task": ("tasks.base",),
+    "tasks.checks": ("fields",),
+    "tasks.idx": ("tasks.files.idx",),
+    "tasks.newdata": ("experiment.predict",),
+    "tasks.npz": ("tasks.files.npz",),
+    "tasks.table": ("tasks.files.csv_table",),
+    "taxonomy": ("analysis.taxonomy",),
+    "taxonomy_command": ("cli.taxonomy", "analysis.family"),
+    "train": ("experiment.run",),
+    "tune": ("experiment.search", "cli.tune"),
+    "unitwise": ("learning.traces",),
+}
+"""Modules of 0.1.0 that are no more, and the modules that have their names now, searched in this order."""
+
+NAMES = {
+    "auto.shares": "experiment.auto.curvature_shares",
+    "build.KNOWN": "experiment.resolve.KNOWN",
+    "build.Pace": "experiment.train_step.Hyperparameters",
+    "build.check_seed": "experiment.resolve.check_seed",
+    "build.fill_in": "experiment.resolve.resolve",
+    "build.passes_per_step": "experiment.resolve.passes_per_step",
+    "build.stacked": "cells.stack.stack",
+    "cli.COMMANDS": "cli.main.COMMANDS",
+    "cli.KINDS": "experiment.config.KINDS",
+    "cli.Parser": "cli.arguments.Parser",
+    "commands.KINDS": "experiment.config.KINDS",
+    "diagnose_command.BATCH": "analysis.along_training.FRESH",
+    "diagnose_command.OWN": "cli.diagnose.BESIDE_RUN",
+    "errors.one_of": "fields.one_of",
+    "errors.positive": "fields.positive",
+    "imports.imported": "plugins.import_object",
+    "imports.optional": "plugins.import_optional",
+    "layer.advanced": "network.layer.advance_batch",
+    "layer.named": "network.layer.layer_label",
+    "layer.pulled": "network.layer.pull_back",
+    "loop.Learner": "experiment.train_step.Training",
+    "loop.judged": "experiment.train_step.evaluate_compiled",
+    "rules.backprop.BPTT": "rules.backprop.bptt.BPTT",
+    "rules.evolution.Evolution": "rules.evolution.evolution.Evolution",
+    "rules.evolution.SHAPINGS": "rules.evolution.evolution.SHAPINGS",
+    "rules.evolution.shape": "rules.evolution.evolution.shape",
+    "rules.feedback.FITS": "rules.feedback.feedback.FITS",
+    "rules.feedback.Feedback": "rules.feedback.feedback.Feedback",
+    "rules.feedback.Known": "rules.feedback.feedback.Known",
+    "rules.rtrl.ForwardSensitivity": "rules.rtrl.rtrl.ForwardSensitivity",
+    "rules.rtrl.RTRL": "rules.rtrl.rtrl.RTRL",
+    "rules.rtrl.Reached": "rules.rtrl.rtrl.Reached",
+    "store.Tree": "network.arrays.Tree",
+    "store.fill": "network.arrays.from_named_arrays",
+    "store.named": "network.arrays.to_named_arrays",
+    "store.plain": "experiment.run_folder.to_json",
+    "store.rewind": "experiment.run_folder.drop_metrics_after",
+    "study.command.run": "cli.reproduce.work_through",
+}
+"""Names of 0.1.0 that are called otherwise now, or that left a module which is still there."""
+
+
+def old_names(package: str) -> Callable[[str], Any]:
+    """Return the `__getattr__` of a module that is still there, for the names that have left it.
+
+    Arguments:
+        package: the full name of the module, its `__name__`.
+    """
+
+    def get(name: str) -> Any:
+        return _moved(package, name)
+
+    return get
+
+
+def install() -> None:
+    """Let Python find the modules of `MODULES` under their old names, after all that really exist."""
+    if not any(isinstance(finder, Finder) for finder in sys.meta_path):
+        sys.meta_path.append(Finder())
+
+
+class Finder(MetaPathFinder):
+    """Finds modules of 0.1.0 that are no more."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return how to make the module under an old name; None for any other."""
+        root, _, old = fullname.partition(".")
+        return ModuleSpec(fullname, _OldModule()) if root == "perturbax" and old in MODULES else None
+
+
+class _OldModule(Loader):
+    """Makes a module without content, which looks up its names in the new places."""
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leave it to Python to make an empty module."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Fill the module; `perturbax.noise` becomes the new module, as `px.noise` is public and stays."""
+        old = module.__name__.removeprefix("perturbax.")
+        if old == "noise":
+            new = importlib.import_module(f"perturbax.{MODULES[old][0]}")
+            _warn(module.__name__, new.__name__, stacklevel=3)
+            sys.modules[module.__name__] = new
+            return
+        module.__doc__ = f"Names that moved to {' and '.join('perturbax.' + new for new in MODULES[old])}."
+        module.__dict__["__getattr__"] = old_names(module.__name__)
+
+
+def _moved(module: str, name: str) -> Any:
+    """Return what an old name stands for, and warn; AttributeError where it stands for nothing."""
+    old = module.removeprefix("perturbax.")
+    places = [f"{new}.{name}" for new in MODULES.get(old, ())]
+    if renamed := NAMES.get(f"{old}.{name}"):
+        places = [renamed]
+    for place in [] if name.startswith("_") else places:
+        home, _, own = place.rpartition(".")
+        found = importlib.import_module(f"perturbax.{home}")
+        if own in vars(found):
+            value = vars(found)[own]
+            _warn(f"{module}.{name}", f"{_home(value, found.__name__)}.{own}", stacklevel=4)
+            return value
+    raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+
+def _home(value: Any, found_in: str) -> str:
+    """Return the module that defines a class or function; for other values the one that it was found in."""
+    defined = isinstance(value, type | FunctionType) and value.__module__.startswith("perturbax.")
+    return value.__module__ if defined else found_in
+
+
+def _warn(old: str, new: str, stacklevel: int) -> None:
+    """Warn of an old name."""
+    message = f"{old} is now {new}; the old name will go with the next release"
+    warnings.warn(message, DeprecationWarning, stacklevel=stacklevel)
