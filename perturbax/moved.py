@@ -96,6 +96,8 @@ NAMES = {
     "build.fill_in": "experiment.resolve.resolve",
     "build.passes_per_step": "experiment.resolve.passes_per_step",
     "build.stacked": "cells.stack.stack",
+    "cells.spiking.above": "cells.spiking.heaviside",
+    "cells.synapses.STARTS": "cells.base.INITS",
     "cli.COMMANDS": "cli.main.COMMANDS",
     "cli.KINDS": "experiment.config.KINDS",
     "cli.Parser": "cli.arguments.Parser",

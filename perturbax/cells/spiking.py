@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -12,7 +12,11 @@ from jaxtyping import Array
 from perturbax.cells.base import Recurrent
 from perturbax.cells.dense import LeakyReadout
 from perturbax.fields import in_range, one_of, positive, whole
+from perturbax.moved import old_names
 from perturbax.network.layer import Layer
+
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)
 
 
 def _triangle(v: Array) -> Array:
