@@ -39,6 +39,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     from perturbax.cli.output import print_result
     from perturbax.cli.progress import progress
     from perturbax.experiment.build import build
+    from perturbax.experiment.resolve import check_seed
     from perturbax.experiment.seeds import complete, missing
     from perturbax.experiment.variants import experiment_from, of_variant, slug
     from perturbax.report import write_report
@@ -60,7 +61,8 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         raise ArgumentError("two entries of --rules are the same")
 
     # Refuse what cannot run before anything does.
-    digests = {label: build(e.changed(seed=seeds[-1])).task.digest() for label, e in experiments.items()}
+    check_seed(seeds[-1])
+    digests = {label: build(e).task.digest() for label, e in experiments.items()}
     fresh = {label: missing(e, folders[label], digests[label]) for label, e in experiments.items()}
     status = 0
     for label, e in experiments.items():

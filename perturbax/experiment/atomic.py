@@ -11,7 +11,7 @@ from perturbax.errors import StoreError
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what the file system refuses into one line."""
+    """Raise StoreError, one line, for what the file system refuses inside; path: what is written."""
     try:
         yield
     except OSError as error:
@@ -19,10 +19,12 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a whole file or none: into a temporary file beside it, then renamed."""
-    temporary = path.with_name(
-        f".{path.name}.{uuid.uuid4().hex}.tmp"
-    )  # several machines may share the folder
+    """Write a whole file or none: into a temporary file beside it, which is then renamed.
+
+    Raises StoreError where the file system refuses.
+    """
+    unique = uuid.uuid4().hex  # several machines may share the folder
+    temporary = path.with_name(f".{path.name}.{unique}.tmp")
     with writing(path):
         try:
             with open(temporary, "wb") as file:

@@ -8,7 +8,7 @@ import jax
 
 
 def machine() -> dict[str, str]:
-    """Return Python's version, devices, cores and processor."""
+    """Return Python's version, JAX's devices, the cores this process may use, and the processor's name."""
     kinds = ", ".join(sorted({d.device_kind for d in jax.devices()}))
     return {
         "python": platform.python_version(),
@@ -19,12 +19,12 @@ def machine() -> dict[str, str]:
 
 
 def _cores() -> int:
-    """The cores that this process may use."""
+    """Return the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:
-    """The name Linux gives, else Python's word for it."""
+    """Return the processor's name as Linux gives it, else as Python does."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

@@ -1,4 +1,7 @@
-"""Finding classes by name or import path, and reading their settings: names, types, defaults, help."""
+"""Settings of tasks, rules and cells: names, types, defaults and help, read off their classes.
+
+What was typed, or read from JSON, is converted to these types here.
+"""
 
 import dataclasses
 import inspect
@@ -17,7 +20,14 @@ MEASURED = ("sigma", "samples")  # settings of a rule that may be `auto`
 
 
 class Option(NamedTuple):
-    """A setting of a task, rule or cell."""
+    """A setting of a task, rule or cell.
+
+    Attributes:
+        name: its name, as in --rule.NAME.
+        kind: bool, int, float or str, after its default.
+        default: its default.
+        help: what the docstring of its class says about it.
+    """
 
     name: str
     kind: type
@@ -26,8 +36,14 @@ class Option(NamedTuple):
 
 
 def find(kind: str, name: str, known: dict[str, type]) -> type:
-    """Return the class of that name, or the user's own at module:Class (modules of the working folder
-    included).
+    """Return a class by its name, or the user's own by its import path.
+
+    Arguments:
+        kind: what errors call it: task, rule or cell.
+        name: its name, or module:Class, where the module may lie in the working folder.
+        known: the classes that have names.
+
+    Raises ArgumentError for an unknown name, and for what cannot be imported or is no class to be used.
     """
     if name in known:
         return known[name]
@@ -42,22 +58,18 @@ def find(kind: str, name: str, known: dict[str, type]) -> type:
 
 
 def options(cls: type) -> dict[str, Option]:
-    """Return the settings of a class in the order of its constructor."""
+    """Return the settings of a class by name, in the order of its constructor.
+
+    Arguments of every cell (n_in, n, key) and fields that hold data are no settings.
+    """
     docs = documented(cls)
-    hidden = (
-        {f.name for f in dataclasses.fields(cls) if f.metadata.get("data")}
-        if dataclasses.is_dataclass(cls)
-        else ()
-    )
-    found = {}
     parameters = _parameters(cls)
-    built = OF_CELLS if "key" in parameters else ()
+    hidden = set(OF_CELLS) if "key" in parameters else set()
+    if dataclasses.is_dataclass(cls):
+        hidden |= {field.name for field in dataclasses.fields(cls) if field.metadata.get("data")}
+    found = {}
     for name, parameter in parameters.items():
-        if (
-            name in built
-            or name in hidden
-            or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        ):
+        if name in hidden or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         default = parameter.default
         kind = type(default) if isinstance(default, bool | int | float | str) else str
@@ -69,13 +81,14 @@ def _parameters(cls: type) -> dict[str, inspect.Parameter]:
     """Return the parameters of a constructor; one that hands on **others has those of the next class, too."""
     found = dict(inspect.signature(cls).parameters)
     for base in cls.__mro__[1:]:
-        if not any(p.kind == p.VAR_KEYWORD for p in found.values()):
+        if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in found.values()):
             break
-        if "__init__" in base.__dict__ and base is not object:
-            found = {k: p for k, p in found.items() if p.kind != p.VAR_KEYWORD}
-            found |= {
-                k: p for k, p in inspect.signature(base).parameters.items() if k not in found and k != "self"
-            }
+        if "__init__" not in base.__dict__ or base is object:
+            continue
+        found = {name: p for name, p in found.items() if p.kind != p.VAR_KEYWORD}
+        for name, parameter in inspect.signature(base).parameters.items():
+            if name != "self":
+                found.setdefault(name, parameter)
     return found
 
 
@@ -89,7 +102,15 @@ def documented(cls: type) -> dict[str, str]:
 
 
 def coerce(name: str, value: Any, kind: type) -> Any:
-    """Return a value typed on the command line, or read from JSON, as the type of its setting."""
+    """Return a value typed on the command line, or read from JSON, as the type of its setting.
+
+    Arguments:
+        name: the setting, as errors call it.
+        value: text or a value; `auto` passes for the settings of a rule that can be measured.
+        kind: bool, int, float or str.
+
+    Raises ArgumentError for a value that is none of that type.
+    """
     if isinstance(value, str) and value == AUTO and name in [f"rule.{n}" for n in MEASURED]:
         return value
     try:
@@ -110,27 +131,32 @@ def coerce(name: str, value: Any, kind: type) -> Any:
 
 
 def settings_of(kind: str, cls: type, given: dict[str, Any]) -> dict[str, Any]:
-    """Return every setting of a class, the given ones converted and checked, the rest at their defaults."""
+    """Return every setting of a class, the given ones converted, the rest at their defaults.
+
+    Arguments:
+        kind: what errors call the class: task, rule or cell.
+        cls: the class.
+        given: settings by name, as text or as values; objects, such as noise, are taken as they are.
+
+    Raises ArgumentError for a setting that the class does not have, and for a value of another type.
+    """
     known = options(cls)
     for name in given:
         if name not in known:
             raise unknown(f"{kind} setting", name, known)
-    return {
-        name: coerce(f"{kind}.{name}", given[name], option.kind)
-        if name in given and not _object(given[name])
-        else given.get(name, option.default)
-        for name, option in known.items()
-    }
+    settings = {}
+    for name, option in known.items():
+        value = given.get(name, option.default)
+        is_plain = isinstance(value, bool | int | float | str | None)
+        settings[name] = coerce(f"{kind}.{name}", value, option.kind) if name in given and is_plain else value
+    return settings
 
 
 def provisional(cls: type, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings with the defaults of the class where they are `auto`, which are not measured
-    yet.
-    """
+    """Return settings of a class with its defaults in place of `auto`, until that is measured."""
     known = options(cls)
-    return {
-        name: known[name].default if name in unmeasured(given) else value for name, value in given.items()
-    }
+    defaults = {name: known[name].default for name in unmeasured(given)}
+    return given | defaults
 
 
 def unmeasured(given: dict[str, Any]) -> list[str]:
@@ -162,7 +188,11 @@ FIELDS: dict[str, type] = {
 
 
 def typed_fields(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return fields of an Experiment, typed on a command line or read from a file, converted and checked."""
+    """Return fields of an Experiment, typed on a command line or read from a file, as values of their types.
+
+    Where the data lie becomes an absolute path, so that a run can be resumed from any folder. Raises
+    ArgumentError for an unknown field or a value of another type.
+    """
     made = {}
     for name, value in fields.items():
         if name == "units":
@@ -180,7 +210,7 @@ def typed_fields(fields: dict[str, Any]) -> dict[str, Any]:
         else:
             made[name] = coerce(name, value, FIELDS[name])
     if made.get("data"):
-        made["data"] = os.path.abspath(made["data"])  # a run can be resumed from any folder
+        made["data"] = os.path.abspath(made["data"])
     return made
 
 
@@ -188,7 +218,3 @@ def parse_units(text: Any) -> tuple[int, ...]:
     """Return layer sizes from `128,64`, a number, or a list of numbers."""
     pieces = text if isinstance(text, list | tuple) else str(text).split(",")
     return tuple(coerce("units", p, int) for p in pieces)
-
-
-def _object(value: Any) -> bool:
-    return not isinstance(value, bool | int | float | str | None)

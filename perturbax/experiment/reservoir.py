@@ -14,8 +14,8 @@ from perturbax.network.network import Network
 from perturbax.network.passes import activity
 from perturbax.tasks.base import HeldOut, Task
 
-RIDGES = (1e-8, 1e-6, 1e-4, 1e-2)
-BATCHES, BATCH = 16, 64
+RIDGES = (1e-8, 1e-6, 1e-4, 1e-2)  # candidates, relative to the mean square of what is read
+BATCHES, BATCH = 16, 64  # training sequences that the readout is solved on: 16 batches of 64
 
 
 def solve(net: Network, task: Task, valid: HeldOut, key: Array) -> Network:
@@ -27,35 +27,52 @@ def solve(net: Network, task: Task, valid: HeldOut, key: Array) -> Network:
     kappa. Rows whose target is not asked for are left out. The ridge with the lowest validation loss is kept,
     where the task makes several readouts of one solution with the best of them. Jaeger 2001; Lukosevicius &
     Jaeger 2009.
+
+    Arguments:
+        net: the network, whose recurrent layers stay as they are.
+        task: the task, which draws training sequences.
+        valid: validation data, which choose the ridge.
+        key: for the training sequences.
     """
-    moments: Any = None
+    rows = 0
+    zz: Any = 0.0
+    zy: Any = 0.0
     for i in range(BATCHES):
         z, y, asked = (np.asarray(v) for v in _read(net, task, jr.fold_in(key, i)))
-        z, y = (v[asked].astype(np.float64) for v in (z, y))
-        more = np.array([len(z)]), z.T @ z, z.T @ y
-        moments = more if moments is None else tuple(map(np.add, moments, more))
-    rows, zz, zy = moments
-    solved = [np.linalg.solve(zz / rows + r * np.eye(len(zz)), zy / rows) for r in RIDGES]
-    fits = [_with_readout(net, made) for one in solved for made in task.readouts(one, zy[-1] / rows)]
-    losses = [float(evaluate_compiled(task, fit, valid.xs, valid.ys, valid.warmup)["loss"]) for fit in fits]
-    return fits[int(np.argmin(np.nan_to_num(losses, nan=np.inf)))]
+        z = z[asked].astype(np.float64)  # (rows, n + 1)
+        y = y[asked].astype(np.float64)  # (rows, n_out)
+        rows = rows + len(z)
+        zz = zz + z.T @ z  # (n + 1, n + 1)
+        zy = zy + z.T @ y  # (n + 1, n_out)
+    fitted = []
+    for ridge in RIDGES:
+        solution = np.linalg.solve(zz / rows + ridge * np.eye(len(zz)), zy / rows)  # (n + 1, n_out)
+        fitted += [_with_readout(net, readout) for readout in task.readouts(solution, zy[-1] / rows)]
+    losses = []
+    for candidate in fitted:
+        metrics = evaluate_compiled(task, candidate, valid.xs, valid.ys, valid.warmup)
+        losses.append(float(metrics["loss"]))
+    return fitted[int(np.argmin(np.nan_to_num(losses, nan=np.inf)))]
 
 
 @jax.jit
 def _read(net: Network, task: Task, key: Array) -> tuple[Array, Array, Array]:
+    """Return Z `(T, B, n + 1)`, targets `(T, B, n_out)` and which are asked for `(T, B)`; fresh sequences."""
     xs, ys = task.sample(key, BATCH)
     z, leak = activity(net, xs)[-1].z, net.layers[-1].filters()
     z = jnp.concatenate([z, jnp.full((*z.shape[:2], 1), 1 - leak, z.dtype)], 2)
 
-    def filtered(before: Array, now: Array) -> tuple[Array, Array]:
+    def leaky_step(before: Array, now: Array) -> tuple[Array, Array]:
         after = leak * before + now
         return after, after
 
-    return jax.lax.scan(filtered, jnp.zeros_like(z[0]), z)[1], ys, task.asked(ys)
+    return jax.lax.scan(leaky_step, jnp.zeros_like(z[0]), z)[1], ys, task.asked(ys)
 
 
 def _with_readout(net: Network, solution: np.ndarray) -> Network:
-    last: Any = net.layers[-1]
-    W, b = (jnp.asarray(s, last.W.dtype) for s in (solution[:-1], solution[-1] * (1 - last.filters())))
-    last = eqx.tree_at(lambda layer: (layer.W, layer.b), last, (W, b))
-    return net.like((*net.layers[:-1], last), net.decor)
+    """Return the network with W and b of its readout taken from a solution `(n + 1, n_out)`."""
+    readout: Any = net.layers[-1]
+    W = jnp.asarray(solution[:-1], readout.W.dtype)
+    b = jnp.asarray(solution[-1] * (1 - readout.filters()), readout.W.dtype)
+    readout = eqx.tree_at(lambda layer: (layer.W, layer.b), readout, (W, b))
+    return net.like((*net.layers[:-1], readout), net.decor)

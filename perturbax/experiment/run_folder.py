@@ -19,7 +19,10 @@ CHECKPOINT = re.compile(r"step-(\d+)\.npz")
 
 
 def to_json(value: Any) -> Any:
-    """Return the value as JSON knows it: numbers as Python's own, NaN and infinities as null."""
+    """Return a value in the types of JSON.
+
+    Numbers and arrays of one number become Python's own, NaN and infinities None, tuples lists, keys text.
+    """
     if isinstance(value, dict):
         return {str(k): to_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -36,7 +39,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file of a run folder."""
+    """Read a JSON file of a run folder.
+
+    Raises ArgumentError where it is missing, StoreError where it is damaged.
+    """
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
@@ -46,7 +52,10 @@ def read_json(path: Path) -> Any:
 
 
 def create(folder: Path, config: dict[str, Any]) -> None:
-    """Start a run folder; refuse one that holds anything already."""
+    """Start a run folder with its config.json.
+
+    Raises ArgumentError for a folder that holds anything already, StoreError for one that cannot be written.
+    """
     refuse_occupied(folder)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,14 +82,17 @@ def refuse_occupied(folder: Path) -> None:
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write named arrays (npz, no pickle)."""
+    """Write named arrays to one file, atomically: npz without pickle."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
     write(path, buffer.getvalue())
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read named arrays; every byte is checked against the file's checksums."""
+    """Read named arrays; every byte is checked against the file's checksums.
+
+    Raises StoreError for a file that is missing, damaged or cut short.
+    """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             if isinstance(arrays, np.ndarray):
@@ -93,7 +105,13 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def save_checkpoint(folder: Path, step: int, arrays: dict[str, np.ndarray]) -> None:
-    """Write the state after a step; older ones go only when it is safely there."""
+    """Write the state after a training step; older checkpoints go only when it is safely there.
+
+    Arguments:
+        folder: the run folder.
+        step: training steps done.
+        arrays: the state by name, with the times spent.
+    """
     kept = folder / "checkpoint" / f"step-{step:09d}.npz"
     with writing(kept):
         kept.parent.mkdir(exist_ok=True)
@@ -104,7 +122,7 @@ def save_checkpoint(folder: Path, step: int, arrays: dict[str, np.ndarray]) -> N
 
 
 def last_checkpoint(folder: Path) -> tuple[int, Path] | None:
-    """Return (step, file) of the newest complete checkpoint."""
+    """Return (training step, file) of the newest complete checkpoint; None where there is none."""
     files = (folder / "checkpoint").iterdir() if (folder / "checkpoint").is_dir() else ()
     found = [(int(m[1]), f) for f in files if (m := CHECKPOINT.fullmatch(f.name))]
     return max(found, default=None)
@@ -119,7 +137,10 @@ def log(folder: Path, line: dict[str, Any]) -> None:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return the complete lines of metrics.jsonl; a half-written last line does not count."""
+    """Return the complete lines of metrics.jsonl; a half-written last line does not count.
+
+    Raises StoreError for a file that cannot be read, or holds anything else.
+    """
     path, lines = folder / "metrics.jsonl", []
     try:
         texts = path.read_text().splitlines() if path.exists() else []
