@@ -23,6 +23,7 @@ GROUPS = {"rules": px.RULES, "cells": px.CELLS, "tasks": px.TASKS}
 CLASSES = [(room, cls) for room, group in GROUPS.items() for cls in group.values()]
 PLUGINS = {cls.__module__ for _, cls in CLASSES} | {f"perturbax.{r}.{cls.__name__}" for r, cls in CLASSES}
 NAMES_PLUGINS = (
+    "perturbax.cells.spiking",  # brings the leaky readout that belongs above it
     "perturbax.cells.stack",  # puts a readout on top
     "perturbax.experiment.build",
     "perturbax.experiment.resolve",
@@ -30,7 +31,6 @@ NAMES_PLUGINS = (
 )
 # Imports that are still to go: file, and the plug-in's file that it imports.
 KNOWN = {
-    ("perturbax.cells.spiking", "perturbax.cells.dense"),
     ("perturbax.rules.backprop.sltt", "perturbax.rules.backprop.one_step"),
     ("perturbax.rules.evolution.nres", "perturbax.rules.evolution.pes"),
     ("perturbax.rules.perturbation.published", "perturbax.rules.perturbation.weight"),

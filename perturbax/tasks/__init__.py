@@ -1,4 +1,8 @@
-"""Every task by name; a new one is one file and one line."""
+"""Tasks: problems to train on.
+
+The classes are used directly, `px.tasks.Copy(length=5).open(None)`; `TASKS` has them by name, as the command
+line does. A new task is one file with one class, and one line here.
+"""
 
 from perturbax.plugins import Registry
 from perturbax.tasks.adding import Adding

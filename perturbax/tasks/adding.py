@@ -7,11 +7,11 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from perturbax.fields import setting, whole
-from perturbax.tasks.base import Task
+from perturbax.tasks.base import FixedLength
 
 
-class Adding(Task):
-    """Adding problem: of `length` numbers two are marked; say their sum when the sequence ends.
+class Adding(FixedLength):
+    """Adding problem: of `length` numbers two are marked; report their sum when the sequence ends.
 
         input    (v_t, m_t)    v_t uniform in [0, 1], m_t is 1 at one step of each half, else 0
         target   sum_t m_t v_t at the last step; nothing is asked for before
@@ -29,22 +29,17 @@ class Adding(Task):
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 64, "passes": 9000, "lr": 3e-3}
 
     def __check_init__(self) -> None:
-        """Refuse sequences without room for two markers."""
+        """Check that two markers have room."""
         whole("length", self.length, 2)
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """Value and marker; the sum."""
+        """(n_in, n_out): value and marker in, the sum out."""
         return 2, 1
 
     @property
-    def steps(self) -> int:
-        """The length."""
-        return self.length
-
-    @property
     def asked_steps(self) -> int:
-        """The last step."""
+        """Steps whose answer is judged: the last one."""
         return 1
 
     @property
@@ -56,12 +51,11 @@ class Adding(Task):
         """Return sequences of random numbers with two random ones marked."""
         numbers, early, late = jr.split(key, 3)
         half = self.length // 2
-        v = jr.uniform(numbers, (self.length, batch))
-        first, second = (
-            jr.randint(early, (1, batch), 0, half),
-            jr.randint(late, (1, batch), half, self.length),
-        )
-        t = jnp.arange(self.length)[:, None]
-        m = ((t == first) | (t == second)).astype(v.dtype)
-        target = jnp.where(t == self.length - 1, jnp.sum(m * v, 0, keepdims=True), jnp.nan)
-        return jnp.stack([v, m], -1), target[..., None]
+        value = jr.uniform(numbers, (self.length, batch))  # (T, B)
+        first = jr.randint(early, (1, batch), 0, half)  # (1, B): a step of the first half
+        second = jr.randint(late, (1, batch), half, self.length)  # (1, B): a step of the second
+        t = jnp.arange(self.length)[:, None]  # (T, 1)
+        marker = ((t == first) | (t == second)).astype(value.dtype)  # (T, B)
+        total = jnp.sum(marker * value, 0, keepdims=True)  # (1, B)
+        target = jnp.where(t == self.length - 1, total, jnp.nan)  # (T, B)
+        return jnp.stack([value, marker], -1), target[..., None]

@@ -1,12 +1,10 @@
-"""The interface of every task: sequences to learn from, held-out ones to be judged by, and trivial
-baselines.
-"""
+"""The interface of every task: sequences to learn from, held-out ones to be judged by, and baselines."""
 
 import abc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -18,11 +16,19 @@ from jaxtyping import Array, Bool, Float
 from perturbax.errors import ArgumentError
 
 Metrics = dict[str, Any]
+Data = TypeVar("Data")
+
+HELD_OUT = 982451653  # seed of the sequences that are never trained on
+PARTS = ("train", "valid", "test")
 
 
 class HeldOut(NamedTuple):
-    """Sequences for evaluation: xs `(T, B, n_in)`, ys `(T, B, n_out)`; the first `warmup` steps are not
-    scored.
+    """Sequences for evaluation.
+
+    Attributes:
+        xs: inputs, `(T, B, n_in)`.
+        ys: targets, `(T, B, n_out)`.
+        warmup: first steps that warm the state up and are not scored.
     """
 
     xs: Array
@@ -31,7 +37,7 @@ class HeldOut(NamedTuple):
 
 
 class Task(eqx.Module):
-    """A problem to train on; its static fields are its settings.
+    """Base of all tasks: a problem to train on. Its static fields are its settings.
 
     A complete task:
 
@@ -44,26 +50,31 @@ class Task(eqx.Module):
                 return xs, xs
 
     Everything else has a default: fresh sequences as a stream, held-out sequences from keys of their own,
-    mean squared error, and the training mean as baseline.
+    mean squared error, and the training mean as baseline. A property `unit`, where there is one, labels the
+    outputs in figures.
 
     A target of NaN is not asked for: steps whose answer is not judged carry NaN in every entry of the target.
     A task with such steps says in `asked_steps` how many are left.
+
+    Class attributes: `held_out_sequences` (how many the default `held_out` draws), `papers` (keys of
+    perturbax.papers), `summary` (one line for `perturbax list tasks`), `loss_in` (what `loss` is measured in,
+    as figures name it), `settings` (run settings shipped for this task, below those a user names),
+    `cell_settings` (fields of a cell, by its name), `rule_settings` (run settings and fields of a rule, by
+    its name: the first entry, or the first of the mode that the user asks for).
     """
 
     held_out_sequences: ClassVar[int] = 256
     papers: ClassVar[tuple[str, ...]] = ()
     summary: ClassVar[str] = ""
-    loss_in: ClassVar[str] = "MSE"  # what `loss` is measured in, as figures name it
-    settings: ClassVar[dict[str, Any]] = {}  # run settings shipped for this task, below those a user names
-    cell_settings: ClassVar[dict[str, dict[str, Any]]] = {}  # fields of a cell, by its name
-    # The same by rule name, run settings and fields of the rule together: the first entry, or the first of
-    # the mode # that the user asks for.
+    loss_in: ClassVar[str] = "MSE"
+    settings: ClassVar[dict[str, Any]] = {}
+    cell_settings: ClassVar[dict[str, dict[str, Any]]] = {}
     rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {}
 
     @property
     @abc.abstractmethod
     def sizes(self) -> tuple[int, int]:
-        """(n_in, n_out)."""
+        """(n_in, n_out): inputs and outputs of a network for this task."""
 
     @property
     @abc.abstractmethod
@@ -76,23 +87,42 @@ class Task(eqx.Module):
         return self.steps
 
     def open(self, data: Path | None) -> "Task":
-        """Return the task ready to sample, its data read; the default takes no data."""
+        """Return the task ready to sample, with its data read or generated.
+
+        The default is for tasks that generate each batch.
+
+        Arguments:
+            data: file or folder that the user names, or None.
+
+        Raises ArgumentError where a file is named and the task takes none.
+        """
         if data is not None:
             raise ArgumentError(f"task {type(self).__name__} generates its data: it takes no --data")
         return self
 
     @abc.abstractmethod
     def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:
-        """Return a batch of training sequences (inputs, targets). Pure, traceable."""
+        """Return a batch of training sequences: (inputs, targets). Pure, traceable.
+
+        Arguments:
+            key: a JAX key, of which the batch is a function.
+            batch: number of sequences, B.
+        """
 
     def stream(self, key: Array, i: Array | int, batch: int) -> tuple[Array, Array]:
-        """Return piece i (T steps) of `batch` endless streams, for online learning. Pure, traceable."""
+        """Return piece i of endless streams for online learning: (inputs, targets). Pure, traceable.
+
+        Arguments:
+            key: a JAX key, of which the streams are a function.
+            i: number of the piece, from 0; each has T steps.
+            batch: number of streams side by side, B.
+        """
         return self.sample(jr.fold_in(key, i), batch)
 
     def held_out(self, part: str) -> HeldOut:
         """Return the sequences of part `valid` or `test`: the same for every seed, never trained on."""
-        key = jr.fold_in(jr.key(982451653), {"valid": 1, "test": 2}[part])
-        return HeldOut(*drawn(self, key, self.held_out_sequences))
+        key = held_out_key({"valid": 1, "test": 2}[part])
+        return HeldOut(*draw_batch(self, key, self.held_out_sequences))
 
     def seen(self) -> HeldOut | None:
         """Return sequences of the training data, about as many as of the test part.
@@ -102,14 +132,17 @@ class Task(eqx.Module):
         return None
 
     def asked(self, target: Float[Array, "*rows n_out"]) -> Bool[Array, "*rows"]:
-        """Return whether an answer is judged: a target of NaN is not."""
+        """Return whether an answer is asked for: a target of NaN is not."""
         return ~jnp.any(jnp.isnan(target), -1)
 
     def error(
         self, y: Float[Array, "*rows n_out"], target: Float[Array, "*rows n_out"]
     ) -> Float[Array, "*rows"]:
-        """Return what is wrong with each answer: the mean squared error over outputs. The targets are
-        numbers.
+        """Return the error of each answer: by default the mean squared error over outputs.
+
+        Arguments:
+            y: outputs.
+            target: targets, none of them NaN.
         """
         return jnp.mean((y - target) ** 2, -1)
 
@@ -118,25 +151,44 @@ class Task(eqx.Module):
 
         The mean over all steps, which training estimates, is then the mean over those asked for, the held-out
         `loss`.
+
+        Arguments:
+            y: outputs of one step.
+            target: targets of that step; NaN where no answer is asked for.
         """
         return self.judged(self.error, y, target) * (self.steps / self.asked_steps)
 
     def judged(self, measure: Callable[..., Array], y: Array, target: Array) -> Array:
-        """Return measure(y, target) of answers asked for, else 0; NaN enters neither value nor derivative."""
-        asked = self.asked(target)
-        return jnp.where(asked, measure(y, jnp.where(asked[..., None], target, 0)), 0)
+        """Return measure(y, target) of each answer asked for, else 0: no NaN in value or derivative.
+
+        Arguments:
+            measure: (outputs `(*rows, n_out)`, targets) -> `(*rows,)`.
+            y: outputs, `(*rows, n_out)`.
+            target: targets, `(*rows, n_out)`.
+        """
+        asked = self.asked(target)  # (*rows,)
+        numbers = jnp.where(asked[..., None], target, 0)  # (*rows, n_out)
+        return jnp.where(asked, measure(y, numbers), 0)
 
     def over_asked(self, measure: Callable[..., Array], y: Array, target: Array) -> Array:
-        """Return the mean of measure(y, target) over the answers asked for."""
+        """Return the mean of measure(y, target) over answers asked for, `()`; arguments as in `judged`."""
         return jnp.sum(self.judged(measure, y, target)) / jnp.maximum(jnp.sum(self.asked(target)), 1)
 
     def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
-        """Return `loss` and the task's own measures of held-out predictions. Traceable."""
+        """Return `loss` and the task's own measures of held-out predictions, by name. Traceable.
+
+        Arguments:
+            y: outputs.
+            target: targets.
+        """
         return {"loss": self.over_asked(self.error, y, target)}
 
     def readouts(self, solved: np.ndarray, mean: np.ndarray) -> list[np.ndarray]:
-        """Return readouts `(n + 1, n_out)`, bias last, to choose from: solved by least squares; mean: of
-        targets.
+        """Return the candidates for the readout of the reservoir baseline, `(n + 1, n_out)` each, bias last.
+
+        Arguments:
+            solved: the readout that least squares finds, `(n + 1, n_out)`.
+            mean: mean of the targets, `(n_out,)`.
         """
         return [solved]
 
@@ -149,29 +201,69 @@ class Task(eqx.Module):
         return y
 
     def says(self, y: Array) -> Array:
-        """Return outputs as a picture shows them beside targets in the task's own units."""
+        """Return outputs as a figure shows them beside targets in the task's own units."""
         return self.in_units(y)
 
     def scaling(self) -> dict[str, np.ndarray]:
-        """Return what it takes to use a trained network on new data; kept beside its weights."""
+        """Return what it takes to use a trained network on new data; it is kept beside the weights."""
         return {}
 
     def baselines(self) -> dict[str, Metrics]:
-        """Return the metrics, on the test part, of predictors that need no network."""
-        ys, test = drawn(self, jr.key(0), 4096)[1], self.held_out("test")
+        """Return the test metrics of predictors that need no network, by name; here of the mean target."""
+        ys, test = draw_batch(self, jr.key(0), 4096)[1], self.held_out("test")
         constant = jnp.broadcast_to(jnp.nanmean(ys, (0, 1)), test.ys.shape)
-        return {"mean": measured(self, constant[test.warmup :], test.ys[test.warmup :])}
+        return {"mean": measure(self, constant[test.warmup :], test.ys[test.warmup :])}
+
+
+class FixedLength(Task):
+    """Base of the tasks whose sequences have as many steps as the setting `length` says."""
+
+    length: eqx.AbstractVar[int]  # pyright: ignore[reportGeneralTypeIssues]
+
+    @property
+    def steps(self) -> int:
+        """The length."""
+        return self.length
 
 
 @partial(jax.jit, static_argnums=2)
-def drawn(task: Task, key: Array, batch: int) -> tuple[Array, Array]:
-    """Return task.sample(key, batch), compiled as one: step by step, every operation would be compiled
-    alone.
-    """
+def draw_batch(task: Task, key: Array, batch: int) -> tuple[Array, Array]:
+    """Return task.sample(key, batch), compiled as one program, not operation by operation."""
     return task.sample(key, batch)
 
 
 @jax.jit
-def measured(task: Task, y: Array, target: Array) -> Metrics:
-    """Return task.metrics(y, target), compiled as one."""
+def measure(task: Task, y: Array, target: Array) -> Metrics:
+    """Return task.metrics(y, target), compiled as one program."""
     return task.metrics(y, target)
+
+
+def held_out_key(n: int) -> Array:
+    """Return the key of fixed data number n, the same in every run."""
+    return jr.fold_in(jr.key(HELD_OUT), n)
+
+
+def require_data(task: Task, data: Data | None, what: str) -> Data:
+    """Return the data of a task that has been opened; ArgumentError for one that has not.
+
+    Arguments:
+        task: the task.
+        data: its data, None before `open`.
+        what: what the data are, as the error calls them: rows, trials, text.
+    """
+    if data is None:
+        raise ArgumentError(f"task {type(task).__name__} has no {what} yet: use the task that open() returns")
+    return data
+
+
+def split_in_order(n: int, valid: float, test: float) -> dict[str, tuple[int, int]]:
+    """Return (first, end) of the parts train, valid and test of n entries in order; end is excluded.
+
+    Arguments:
+        n: number of entries.
+        valid: fraction for validation.
+        test: fraction for testing.
+    """
+    n_valid, n_test = round(n * valid), round(n * test)
+    end_train, end_valid = n - n_valid - n_test, n - n_test
+    return {"train": (0, end_train), "valid": (end_train, end_valid), "test": (end_valid, n)}

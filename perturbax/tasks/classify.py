@@ -1,4 +1,4 @@
-"""What all classification tasks share: one-hot targets, cross-entropy, accuracy, and the best constant."""
+"""What all classification tasks share: one-hot targets, cross-entropy, accuracy, the best constant."""
 
 import abc
 from typing import ClassVar
@@ -9,15 +9,17 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from perturbax.tasks.base import Metrics, Task, drawn, measured
+from perturbax.tasks.base import Metrics, Task, draw_batch, measure
 
-GAINS = (0.3, 1.0, 3.0, 10.0, 30.0)
+GAINS = (0.3, 1.0, 3.0, 10.0, 30.0)  # of logits, in the reservoir's readouts
 
 
 class Classify(Task):
     """Base of the tasks that choose one of several classes.
 
-    target one-hot `(T, B, classes)`, NaN where no answer is asked for;      loss = -sum_k target_k log softmax(y)_k
+        loss = -sum_k target_k log softmax(y)_k
+
+    target is one-hot `(T, B, classes)`, NaN where no answer is asked for; outputs y are logits.
     """
 
     loss_in: ClassVar[str] = "nats"
@@ -39,20 +41,18 @@ class Classify(Task):
         return -jnp.sum(target * jax.nn.log_softmax(y), -1)
 
     def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
-        """Return `loss`, in nats, and `accuracy`: the share of answers asked for whose largest output is the
-        class.
-        """
+        """Return `loss`, in nats, and `accuracy`: the share of answers whose largest output is the class."""
         return {**super().metrics(y, target), "accuracy": self.over_asked(right, y, target)}
 
     def readouts(self, solved: np.ndarray, mean: np.ndarray) -> list[np.ndarray]:
-        """Return readouts whose logits are log(mean) + gain (y - mean) / mean^p, for several gains and p of 0
-        and 1/2.
+        """Return readouts whose logits are log(mean) + gain (y - mean) / mean^p, for several gains and two p.
 
-        y is what least squares says of the one-hot targets: probabilities if anything, and useless as logits.
+        y is the output of least squares on one-hot targets: about a probability, and useless as a logit.
         """
-        share = np.maximum(mean, 1e-6)
-        centred = solved - np.eye(len(solved))[:, -1:] * mean
-        shift = np.eye(len(solved))[:, -1:] * np.log(share)
+        share = np.maximum(mean, 1e-6)  # (classes,)
+        bias = np.eye(len(solved))[:, -1:]  # (n + 1, 1): 1 in the row of biases
+        centred = solved - bias * mean  # (n + 1, classes)
+        shift = bias * np.log(share)  # (n + 1, classes)
         return [shift + gain * centred / share**p for gain in GAINS for p in (0, 0.5)]
 
     def says(self, y: Array) -> Array:
@@ -60,25 +60,24 @@ class Classify(Task):
         return jax.nn.softmax(y)
 
     def baselines(self) -> dict[str, Metrics]:
-        """Return the test metrics of the training frequencies of the classes: always the most frequent
-        one.
-        """
-        return {"constant": self.at_frequencies(jnp.nanmean(drawn(self, jr.key(0), 4096)[1], (0, 1)))}
+        """Return the test metrics of the frequencies of the classes in training, at every step."""
+        ys = draw_batch(self, jr.key(0), 4096)[1]
+        return {"constant": self.at_frequencies(jnp.nanmean(ys, (0, 1)))}
 
     def at_frequencies(self, share: Array) -> Metrics:
         """Return the test metrics of predicting each class with a fixed probability `(classes,)`."""
         test = self.held_out("test")
         y = jnp.broadcast_to(jnp.log(jnp.maximum(share, 1e-6)), test.ys.shape)
-        return measured(self, y[test.warmup :], test.ys[test.warmup :])
+        return measure(self, y[test.warmup :], test.ys[test.warmup :])
 
     def answers(self, labels: Int[Array, " B"]) -> Float[Array, "T B n_out"]:
         """Return targets of sequences with one label each: asked for in the last `asked_steps` steps."""
-        one = jnp.broadcast_to(
-            jax.nn.one_hot(labels, self.classes), (self.asked_steps, len(labels), self.classes)
-        )
-        return jnp.pad(one, ((self.steps - self.asked_steps, 0), (0, 0), (0, 0)), constant_values=jnp.nan)
+        shape = self.asked_steps, len(labels), self.classes
+        asked = jnp.broadcast_to(jax.nn.one_hot(labels, self.classes), shape)
+        before = self.steps - self.asked_steps
+        return jnp.pad(asked, ((before, 0), (0, 0), (0, 0)), constant_values=jnp.nan)
 
 
 def right(y: Array, target: Array) -> Array:
-    """Return 1 where the largest output is that of the target, else 0."""
+    """Return 1 where the largest output is that of the target's class, else 0; `(*rows,)`."""
     return (jnp.argmax(y, -1) == jnp.argmax(target, -1)).astype(y.dtype)

@@ -8,21 +8,22 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from perturbax.fields import setting, whole
-from perturbax.tasks.base import HeldOut, Metrics, Task
+from perturbax.tasks.base import HeldOut, Metrics, Task, held_out_key
 
 TO_GO = {"credit": "to-go", "lr": 1e-3, "decorrelate": "hidden", "decor_lr": 1e-2}
 FEEDBACK = {"lr": 4e-3, "lags": 24, "gate": False, "penalty": 1e-2}
 
 
 class Copy(Task):
-    """Copying memory: see `length` symbols, wait `delay` blanks, then say the symbols while markers are
-    shown.
+    """Copying memory: see `length` symbols, wait `delay` blanks, then repeat the symbols.
 
-        input    s_1 ... s_L   0 ... 0   M ... M        one-hot, symbols + 2 entries: 0 blank, symbols + 1 marker
-        target   0   ... 0     0 ... 0   s_1 ... s_L    T = 2 length + delay
+        input    s_1 ... s_L   0 ... 0   M ... M
+        target   0   ... 0     0 ... 0   s_1 ... s_L      T = 2 length + delay
 
-    Hochreiter and Schmidhuber 1997; Arjovsky et al. 2016. Mean squared error, as in Garcia Fernandez et al.
-    2024, whose code trains on ONE sequence (fresh = false): that measures memorisation, not memory.
+    All one-hot with symbols + 2 entries: entry 0 is the blank, entry symbols + 1 the marker M,
+    shown while the symbols are repeated. Hochreiter and
+    Schmidhuber 1997; Arjovsky et al. 2016. Mean squared error, as in Garcia Fernandez et al. 2024, whose code
+    trains on ONE sequence (fresh = false): that measures memorisation, not memory.
 
     Attributes:
         length: number of symbols to remember, L.
@@ -46,19 +47,19 @@ class Copy(Task):
     }
 
     def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check the counts."""
         whole("length", self.length)
         whole("delay", self.delay, 0)
         whole("symbols", self.symbols, 2)
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """One entry per symbol, one for the blank, one for the marker."""
+        """(n_in, n_out): an entry per symbol, one for the blank, one for the marker."""
         return self.symbols + 2, self.symbols + 2
 
     @property
     def steps(self) -> int:
-        """2 length + delay."""
+        """Steps of a sequence: 2 length + delay."""
         return 2 * self.length + self.delay
 
     @property
@@ -70,22 +71,22 @@ class Copy(Task):
         """Return sequences of random symbols, or the one training sequence `batch` times."""
         if self.fresh:
             return self._sequences(key, batch)
-        xs, ys = self._sequences(_fixed(0), 1)
+        xs, ys = self._sequences(held_out_key(0), 1)
         return jnp.repeat(xs, batch, 1), jnp.repeat(ys, batch, 1)
 
     def held_out(self, part: str) -> HeldOut:
         """Return sequences that depend on the part only; a single one unless fresh."""
-        key = _fixed({"valid": 1, "test": 2}[part])
+        key = held_out_key({"valid": 1, "test": 2}[part])
         return HeldOut(*self._sequences(key, self.held_out_sequences if self.fresh else 1))
 
     def seen(self) -> HeldOut | None:
         """Return the one training sequence; None if fresh."""
-        return None if self.fresh else HeldOut(*self._sequences(_fixed(0), 1))
+        return None if self.fresh else HeldOut(*self._sequences(held_out_key(0), 1))
 
     def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
         """Return `loss`, `recall` and `error_bits`.
 
-        recall: share of the symbols to be said whose entry is the largest of the symbols' entries.
+        recall: share of the symbols to be repeated whose entry is the largest of the symbols' entries.
         error_bits: entries of a sequence on the wrong side of 0.5, mean over sequences.
         """
         asked = target[..., 0] < 0.5
@@ -97,26 +98,20 @@ class Copy(Task):
         }
 
     def baselines(self) -> dict[str, Metrics]:
-        """Return the test metrics of the best constant per step: the blank, then every symbol equally
-        likely.
-        """
+        """Return the test metrics of the best constant per step: the blank, then each symbol as likely."""
         test = self.held_out("test").ys
         blank, symbol = jnp.eye(self.symbols + 2)[0], jnp.full(self.symbols, 1 / self.symbols)
-        waiting = jnp.tile(blank, (self.length + self.delay, 1))
-        saying = jnp.tile(jnp.pad(symbol, 1), (self.length, 1))
-        constant = jnp.broadcast_to(jnp.concatenate([waiting, saying])[:, None], test.shape)
+        waiting = jnp.tile(blank, (self.length + self.delay, 1))  # (length + delay, symbols + 2)
+        repeating = jnp.tile(jnp.pad(symbol, 1), (self.length, 1))  # (length, symbols + 2)
+        constant = jnp.broadcast_to(jnp.concatenate([waiting, repeating])[:, None], test.shape)
         chance = {"recall": 1 / self.symbols}  # the largest of equal entries is anyone's
         return {"constant": {**self.metrics(constant, test), **chance}}
 
     def _sequences(self, key: Array, batch: int) -> tuple[Array, Array]:
-        symbols = jr.randint(key, (self.length, batch), 1, self.symbols + 1)
+        """Return sequences of random symbols: (inputs, targets), `(T, B, symbols + 2)` each."""
+        symbols = jr.randint(key, (self.length, batch), 1, self.symbols + 1)  # (length, B)
         blanks = jnp.zeros((self.delay, batch), symbols.dtype)
         markers = jnp.full_like(symbols, self.symbols + 1)
         inputs = jnp.concatenate([symbols, blanks, markers])
         targets = jnp.concatenate([jnp.zeros_like(symbols), blanks, symbols])
         return jax.nn.one_hot(inputs, self.symbols + 2), jax.nn.one_hot(targets, self.symbols + 2)
-
-
-def _fixed(n: int) -> Array:
-    """Return the key of fixed data number n."""
-    return jr.fold_in(jr.key(982451653), n)

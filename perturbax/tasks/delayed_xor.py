@@ -6,13 +6,12 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from perturbax.errors import ArgumentError
-from perturbax.fields import setting, whole
+from perturbax.fields import in_range, setting, whole
 from perturbax.tasks.classify import Classify
 
 
 class DelayedXor(Classify):
-    """Delayed exclusive or: see a bit, later another, and say after a delay whether they differ.
+    """Delayed exclusive or: see a bit, later another, and report after a delay whether they differ.
 
         input    b1  0 ... 0  b2  0 ... 0  0      bits as -1 or 1
                  0   0 ... 0  0   0 ... 0  1      go
@@ -35,37 +34,37 @@ class DelayedXor(Classify):
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 64, "passes": 6000, "lr": 3e-3}
 
     def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check the blanks and the noise."""
         whole("gap", self.gap, 0)
         whole("delay", self.delay, 0)
-        if not 0 <= self.noise < float("inf"):
-            raise ArgumentError(f"noise must be 0 or more, not {self.noise}")
+        in_range("noise", self.noise, 0)
 
     @property
     def classes(self) -> int:
-        """Equal or different."""
+        """Number of classes: equal or different."""
         return 2
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """Bit and go; two classes."""
+        """(n_in, n_out): bit and go in, one output per class."""
         return 2, self.classes
 
     @property
     def steps(self) -> int:
-        """Two bits, gap, delay, answer."""
+        """Steps of a sequence: two bits, gap, delay, answer."""
         return self.gap + self.delay + 3
 
     @property
     def asked_steps(self) -> int:
-        """The last step."""
+        """Steps whose answer is judged: the last one."""
         return 1
 
     def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:
         """Return sequences with two random bits."""
         choice, noise = jr.split(key)
         bits = jr.bernoulli(choice, 0.5, (2, batch))
-        said = self.noise * jr.normal(noise, (self.steps, batch))
-        said = said.at[jnp.array([0, self.gap + 1])].add(jnp.where(bits, 1.0, -1.0))
-        xs = jnp.stack([said, jnp.zeros_like(said).at[-1].set(1)], -1)
+        shown = self.noise * jr.normal(noise, (self.steps, batch))  # (T, B)
+        shown = shown.at[jnp.array([0, self.gap + 1])].add(jnp.where(bits, 1.0, -1.0))
+        go = jnp.zeros_like(shown).at[-1].set(1)  # (T, B)
+        xs = jnp.stack([shown, go], -1)  # (T, B, 2)
         return xs, self.answers((bits[0] ^ bits[1]).astype(int))

@@ -14,17 +14,16 @@ from perturbax.tasks.classify import Classify
 
 
 class Evidence(Classify):
-    """Evidence accumulation: cues come from the left or the right; when asked, say on which side there were
-    more.
+    """Evidence accumulation: cues come from the left or the right; when asked, report the side with more.
 
-        phase    cue, gap, cue, gap, ..., cue, gap        delay      recall        T = cues (cue + gap) + delay + recall
-        input    left or right is on during each cue      nothing    recall is on
-        target   not asked for                                       class 0: more on the left, 1: on the right
+        phase    cue, gap, cue, gap, ..., cue, gap      delay      recall
+        input    left or right is on in each cue        nothing    recall is on
+        target   not asked for                                     class 0: more on the left, 1: on the right
 
-    As a mouse runs down a corridor in Morcos and Harvey 2016; as in Bellec et al. 2020 with each cue on the
-    trial's preferred side with probability 0.7, and with inputs of four groups of neurons (left, right,
-    recall, background) that spike at random: with probability `rate` per step while their group is on, the
-    background at a tenth of it.
+    T = cues (cue + gap) + delay + recall. As a mouse runs down a corridor in Morcos and Harvey 2016; as in
+    Bellec et al. 2020 with each cue on the trial's preferred side with probability 0.7, and with inputs of
+    four groups of neurons (left, right, recall, background) that spike at random: with probability `rate` per
+    step while their group is on, the background at a tenth of it.
 
     Attributes:
         cues: number of cues; odd, so that there is an answer.
@@ -48,7 +47,7 @@ class Evidence(Classify):
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 64, "passes": 6000, "lr": 3e-3}
 
     def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check the counts and the rate; cues are odd, so that there is an answer."""
         for name, least in {"cues": 1, "cue": 1, "gap": 0, "delay": 0, "recall": 1, "neurons": 0}.items():
             whole(name, getattr(self, name), least)
         chance("rate", self.rate)
@@ -57,45 +56,49 @@ class Evidence(Classify):
 
     @property
     def classes(self) -> int:
-        """Left or right."""
+        """Number of classes: left or right."""
         return 2
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """Four groups of neurons, or three plain inputs; two classes."""
+        """(n_in, n_out): four groups of neurons, or three plain inputs; one output per class."""
         return 4 * self.neurons or 3, self.classes
 
     @property
     def steps(self) -> int:
-        """All phases."""
+        """Steps of a trial: all phases."""
         return self.cues * (self.cue + self.gap) + self.delay + self.recall
 
     @property
     def asked_steps(self) -> int:
-        """The recall phase."""
+        """Steps whose answer is judged: those of recall."""
         return self.recall
 
     def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:
         """Return trials: a preferred side each, cues that mostly keep to it, spikes."""
         side, cues, spikes = jr.split(key, 3)
-        right = jr.bernoulli(side, 0.5, (1, batch)) ^ jr.bernoulli(cues, 0.3, (self.cues, batch))
-        on = jnp.repeat(jnp.stack([~right, right], -1), self.cue + self.gap, 0)
-        shown = jnp.arange(len(on)) % (self.cue + self.gap) < self.cue
-        on = jnp.pad(on & shown[:, None, None], ((0, self.delay + self.recall), (0, 0), (0, 0)))
-        asked = jnp.broadcast_to(
-            jnp.arange(self.steps)[:, None, None] >= self.steps - self.recall, (*on.shape[:2], 1)
-        )
-        xs = jnp.concatenate([on, asked], -1).astype(jnp.result_type(float))
+        preferred = jr.bernoulli(side, 0.5, (1, batch))
+        right = preferred ^ jr.bernoulli(cues, 0.3, (self.cues, batch))  # (cues, B): a cue on the right
+        period = self.cue + self.gap
+        on = jnp.repeat(jnp.stack([~right, right], -1), period, 0)  # (cues * period, B, 2)
+        shown = jnp.arange(len(on)) % period < self.cue
+        on = jnp.pad(on & shown[:, None, None], ((0, self.delay + self.recall), (0, 0), (0, 0)))  # (T, B, 2)
+        recalls = jnp.arange(self.steps)[:, None, None] >= self.steps - self.recall
+        recalls = jnp.broadcast_to(recalls, (self.steps, batch, 1))
+        xs = jnp.concatenate([on, recalls], -1).astype(jnp.result_type(float))  # (T, B, 3)
         target = self.answers((right.sum(0) > self.cues // 2).astype(int))
         if self.neurons == 0:
             return xs, target
-        p = self.rate * jnp.concatenate([xs, jnp.full_like(xs[..., :1], 0.1)], -1)
-        fired = _bytes(spikes, (*p.shape, self.neurons)) < jnp.round(256 * p).astype(jnp.uint16)[..., None]
+        background = jnp.full_like(xs[..., :1], 0.1)
+        p = self.rate * jnp.concatenate([xs, background], -1)  # (T, B, 4): per group
+        threshold = jnp.round(256 * p).astype(jnp.uint16)[..., None]
+        fired = _random_bytes(spikes, (*p.shape, self.neurons)) < threshold  # (T, B, 4, neurons)
         return fired.reshape(*p.shape[:2], -1).astype(xs.dtype), target
 
 
-def _bytes(key: Array, shape: tuple[int, ...]) -> Array:
-    """Return random numbers from 0 to 255, four per word that is drawn: a quarter of the time."""
+def _random_bytes(key: Array, shape: tuple[int, ...]) -> Array:
+    """Return random whole numbers from 0 to 255, four from each word drawn: in a quarter of the time."""
     n = math.prod(shape)
-    words = jr.bits(key, (-(-n // 4),), jnp.uint32)
-    return jax.lax.bitcast_convert_type(words, jnp.uint8).ravel()[:n].reshape(shape).astype(jnp.uint16)
+    words = jr.bits(key, (math.ceil(n / 4),), jnp.uint32)
+    numbers = jax.lax.bitcast_convert_type(words, jnp.uint8).ravel()[:n]
+    return numbers.reshape(shape).astype(jnp.uint16)

@@ -8,11 +8,11 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from perturbax.fields import chance, setting, whole
-from perturbax.tasks.base import Metrics, Task
+from perturbax.tasks.base import FixedLength, Metrics
 
 
-class FlipFlop(Task):
-    """Flip-flop: every output says the sign of the last pulse on its own input, however long ago that was.
+class FlipFlop(FixedLength):
+    """Flip-flop: every output is the sign of the last pulse on its own input, however long ago that was.
 
         input    u_t in {-1, 0, 1}^bits,  a pulse with probability `rate`, of either sign;  u_0 has no zero
         target   y_t = u_s of the latest s <= t with u_s != 0, each bit for itself
@@ -34,20 +34,15 @@ class FlipFlop(Task):
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 6000, "lr": 3e-3}
 
     def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check the counts and the rate."""
         whole("bits", self.bits)
         whole("length", self.length)
         chance("rate", self.rate)
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """One input and one output per bit."""
+        """(n_in, n_out): an input and an output per bit."""
         return self.bits, self.bits
-
-    @property
-    def steps(self) -> int:
-        """The length."""
-        return self.length
 
     @property
     def unit(self) -> str:
@@ -57,12 +52,12 @@ class FlipFlop(Task):
     def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:
         """Return sequences of random pulses."""
         t = jnp.arange(self.length)[:, None, None]
-        word = jr.bits(
-            key, (self.length, batch, self.bits), jnp.uint32
-        )  # one bit is the sign, the others the time
-        pulse = ((word >> 1).astype(jnp.result_type(float)) < self.rate * 2.0**31) | (t == 0)
-        u = jnp.where(pulse, 1 - 2 * (word & 1).astype(jnp.result_type(float)), 0)
-        latest = jax.lax.cummax(jnp.where(pulse, t, 0))
+        word = jr.bits(key, (self.length, batch, self.bits), jnp.uint32)  # (T, B, bits)
+        chance_of_31_bits = (word >> 1).astype(jnp.result_type(float))
+        pulse = (chance_of_31_bits < self.rate * 2.0**31) | (t == 0)  # (T, B, bits)
+        sign = 1 - 2 * (word & 1).astype(jnp.result_type(float))  # from the bit that is left
+        u = jnp.where(pulse, sign, 0)
+        latest = jax.lax.cummax(jnp.where(pulse, t, 0))  # (T, B, bits): step of the last pulse
         return u, jnp.take_along_axis(u, latest, 0)
 
     def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:

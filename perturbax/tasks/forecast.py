@@ -1,8 +1,8 @@
-"""What all forecasts of a series share: the chronological split, windows, streams, scaling and baselines."""
+"""What all forecasts of a series share: the split by time, windows, streams, scaling and baselines."""
 
 import abc
 import dataclasses
-import itertools
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -14,16 +14,22 @@ from jaxtyping import Array, Float
 from perturbax.errors import ArgumentError, DataError
 from perturbax.fields import fractions, setting, whole
 from perturbax.tasks import linear
-from perturbax.tasks.base import HeldOut, Metrics, Task
+from perturbax.tasks.base import PARTS, HeldOut, Metrics, Task, require_data, split_in_order
 
-PARTS = ("train", "valid", "test")
 Opened = TypeVar("Opened", bound="Forecast")
 Scaling = dict[str, np.ndarray]
 
 
 class Scale(NamedTuple):
-    """Names, means and standard deviations of the training part, in own units; python floats, so always
-    exact.
+    """Means and standard deviations of the training part, in own units; Python floats, so always exact.
+
+    Attributes:
+        inputs: names of the input columns.
+        means: of each input column.
+        stds: standard deviation of each; 1 for a constant column.
+        target: name of the target column.
+        target_mean: its mean.
+        target_std: its standard deviation.
     """
 
     inputs: tuple[str, ...]
@@ -49,7 +55,7 @@ class Rows(eqx.Module):
 
 
 class Forecast(Task):
-    """Base of the tasks that read a series row by row and say the target column at another row.
+    """Base of the tasks that read a series row by row and predict the target column at another row.
 
         input  x_t = (row_t - mean) / std,      target  y_t = x^target_{t + shift}
 
@@ -79,33 +85,37 @@ class Forecast(Task):
     rows: Rows | None = eqx.field(default=None, metadata={"data": True})
 
     def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check the counts and the fractions."""
         for name, least in {"horizon": 1, "window": 1, "warmup": 0, "lags": 1}.items():
             whole(name, getattr(self, name), least)
         fractions("rows", self.valid, self.test)
 
-    @property
     @abc.abstractmethod
+    def open(self: Opened, data: Path | None) -> Opened:
+        """Return the task with its series in place.
+
+        Arguments:
+            data: file with the series, or None.
+        """
+
+    @property
     def shift(self) -> int:
-        """Rows from an input to its target; below zero the target is in the past."""
+        """Rows from an input to its target, here the horizon; below zero the target is in the past."""
+        return self.horizon
 
     @property
     def opened(self) -> Rows:
         """The series; ArgumentError before `open`."""
-        if self.rows is None:
-            raise ArgumentError(
-                f"task {type(self).__name__} has no rows yet: use the task that open() returns"
-            )
-        return self.rows
+        return require_data(self, self.rows, "rows")
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """(input columns, 1)."""
+        """(n_in, n_out): one input per input column, one output."""
         return self.opened.x.shape[1], 1
 
     @property
     def steps(self) -> int:
-        """The window."""
+        """Steps of a training sequence: the window."""
         return self.window
 
     @property
@@ -114,25 +124,27 @@ class Forecast(Task):
         return self.opened.scale.target
 
     def bounds(self, part: str) -> tuple[int, int]:
-        """Return (first, end): the rows that are inputs of part `train`, `valid` or `test`; end is
-        excluded.
-        """
-        first, end = self._cut(self.opened.x.shape[0])[part]
+        """Return (first, end): rows that are inputs of part `train`, `valid` or `test`; end is excluded."""
+        first, end = self._split(self.opened.x.shape[0])[part]
         return first - min(self.shift, 0), end - max(self.shift, 0)
 
     def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:
         """Return windows of the training part that begin at random rows."""
         first, end = self.bounds("train")
         starts = jr.randint(key, (1, batch), first, end - self.window + 1)
-        return self._read(starts + jnp.arange(self.window)[:, None])
+        rows = starts + jnp.arange(self.window)[:, None]  # (T, B)
+        return self._read(rows)
 
     def stream(self, key: Array, i: Array | int, batch: int) -> tuple[Array, Array]:
-        """Return the i-th consecutive window of `batch` streams that start equally spaced and wrap around."""
+        """Return the i-th consecutive window of `batch` streams through the training part.
+
+        They start equally spaced, and go on at the beginning of the part when they reach its end.
+        """
         first, end = self.bounds("train")
         length = end - first
-        starts = jnp.asarray(np.arange(batch)[None] * length // batch)
-        here = (jnp.asarray(i) % length) * self.window + jnp.arange(self.window)[:, None]
-        return self._read(first + (starts + here) % length)
+        starts = jnp.asarray(np.arange(batch)[None] * length // batch)  # (1, B)
+        steps = (jnp.asarray(i) % length) * self.window + jnp.arange(self.window)[:, None]  # (T, 1)
+        return self._read(first + (starts + steps) % length)
 
     def held_out(self, part: str) -> HeldOut:
         """Return part `valid` or `test` as one stream, up to `warmup` rows in front of it."""
@@ -143,16 +155,17 @@ class Forecast(Task):
     def seen(self) -> HeldOut:
         """Return the last rows of the training part as one stream, as long as that of the test part."""
         first, end = self.bounds("train")
-        test = self.bounds("test")
-        begin = max(first, end - (test[1] - test[0]))
-        start = max(first, begin - self.warmup)
-        return HeldOut(*self._read(jnp.arange(start, end)[:, None]), begin - start)
+        first_test, end_test = self.bounds("test")
+        first_scored = max(first, end - (end_test - first_test))
+        start = max(first, first_scored - self.warmup)
+        return HeldOut(*self._read(jnp.arange(start, end)[:, None]), first_scored - start)
 
     def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
-        """Return `loss`, `mse` in the target's own units squared, and `mse_scaled`, in training variances (=
-        loss).
+        """Return `loss`, `mse` in the target's own units squared, and `mse_scaled` in training variances.
+
+        `mse_scaled` is the loss.
         """
-        return self._measures(jnp.mean((y - target) ** 2))
+        return self._metrics_of(jnp.mean((y - target) ** 2))
 
     def in_units(self, y: Array) -> Array:
         """Return outputs or targets in the target's own units."""
@@ -171,55 +184,87 @@ class Forecast(Task):
         The linear model reads `lags` rows; it is fitted to the training rows, its ridge is the best on
         validation.
         """
-        x, y = (np.asarray(a, np.float64) for a in (self.opened.x, self.opened.y[:, 0]))
-        train, valid, test = (np.arange(*self.bounds(part)) for part in PARTS)
+        x = np.asarray(self.opened.x, np.float64)  # (N, n_in)
+        y = np.asarray(self.opened.y[:, 0], np.float64)  # (N,)
+        train, valid, test = (np.arange(*self.bounds(part)) for part in PARTS)  # row numbers
         fits = linear.fit(x, y, train[train >= self.lags - 1], self.shift, self.lags)
-        best = min(fits, key=lambda c: self._error(y, valid, linear.predict(x, valid, c, self.lags)))
+
+        def error_on_valid(coefficients: np.ndarray) -> float:
+            return self._error(y, valid, linear.predict(x, valid, coefficients, self.lags))
+
+        best = min(fits, key=error_on_valid)
         forecasts = {"mean": 0.0, "persistence": y[test], "linear": linear.predict(x, test, best, self.lags)}
-        return {name: self._measures(self._error(y, test, forecast)) for name, forecast in forecasts.items()}
+        return {
+            name: self._metrics_of(self._error(y, test, forecast)) for name, forecast in forecasts.items()
+        }
 
     def _error(self, y: np.ndarray, rows: np.ndarray, forecast: np.ndarray | float) -> float:
+        """Return the mean squared error, in variances, of forecasts `(rows,)` made at rows of y `(N,)`."""
         # Twelve digits: where an array lies in memory changes what linear algebra leaves in the last ones.
         return float(f"{np.mean((y[rows + self.shift] - forecast) ** 2):.12g}")
 
-    def _measures(self, error: Any) -> Metrics:
+    def _metrics_of(self, error: Any) -> Metrics:
+        """Return the metrics for a mean squared error in training variances."""
         return {"loss": error, "mse": error * self.opened.scale.target_std**2, "mse_scaled": error}
 
     def _read(self, rows: Array) -> tuple[Array, Array]:
         """Return inputs and targets at row numbers `(T, B)`."""
         return self.opened.x[rows], self.opened.y[rows + self.shift]
 
-    def _cut(self, n: int) -> dict[str, tuple[int, int]]:
-        """Return first row and end of each part of n rows."""
-        valid, test = round(n * self.valid), round(n * self.test)
-        edges = (0, n - valid - test, n - test, n)
-        return dict(zip(PARTS, itertools.pairwise(edges), strict=True))
+    def _split(self, n: int) -> dict[str, tuple[int, int]]:
+        """Return (first row, end) of each part of n rows."""
+        return split_in_order(n, self.valid, self.test)
 
-    def _with(
+    def _with_series(
         self: Opened, source: str, columns: dict[str, np.ndarray], inputs: tuple[str, ...], target: str
     ) -> Opened:
-        """Return the task with a series in place: columns by name, float64 `(N,)`, in own units."""
-        self._check_length(source, len(columns[target]))
-        end = self._cut(len(columns[target]))["train"][1]
-        moments = {name: _moments(column[:end]) for name, column in columns.items()}
-        means, stds = zip(*(moments[name] for name in inputs), strict=True)
-        scale = Scale(inputs, means, stds, target, *moments[target])
-        x = standardised(source, inputs, np.stack([columns[name] for name in inputs], 1), means, stds)
-        y = standardised(source, (target,), columns[target][:, None], *zip(moments[target], strict=True))
+        """Return the task with a series in place.
+
+        Arguments:
+            source: what errors call the series: its file, or the task.
+            columns: by name, float64 `(N,)`, in own units.
+            inputs: names of the columns that are read.
+            target: name of the column that is predicted.
+
+        Raises ArgumentError for too few rows, DataError for numbers too large to be scaled.
+        """
+        n = len(columns[target])
+        self._check_length(source, n)
+        end_of_training = self._split(n)["train"][1]
+        moments = {name: _moments(column[:end_of_training]) for name, column in columns.items()}
+        means = tuple(moments[name][0] for name in inputs)
+        stds = tuple(moments[name][1] for name in inputs)
+        target_mean, target_std = moments[target]
+        read = np.stack([columns[name] for name in inputs], 1)  # (N, n_in)
+        x = standardised(source, inputs, read, means, stds)
+        y = standardised(source, (target,), columns[target][:, None], (target_mean,), (target_std,))
+        scale = Scale(inputs, means, stds, target, target_mean, target_std)
         return dataclasses.replace(self, rows=Rows(jnp.asarray(x), jnp.asarray(y), scale))
 
     def _check_length(self, source: str, n: int) -> None:
+        """Raise ArgumentError where n rows leave a part too short."""
         least = {"train": max(self.window, self.lags), "valid": 1, "test": 1}
-        for part, (first, end) in self._cut(n).items():
-            if end - first < (need := least[part] + self.horizon):
+        for part, (first, end) in self._split(n).items():
+            need = least[part] + self.horizon
+            if end - first < need:
                 raise ArgumentError(
-                    f"{source}: {n} rows are too few: {end - first} of them are the {part} part, which needs {need} "
-                    f"(window {self.window}, lags {self.lags}, horizon {self.horizon})"
+                    f"{source}: {n} rows are too few: {end - first} of them are the {part} part, "
+                    f"which needs {need} (window {self.window}, lags {self.lags}, horizon {self.horizon})"
                 )
 
 
 def standardised(source: str, names: Any, values: np.ndarray, means: Any, stds: Any) -> np.ndarray:
-    """Return (values - means) / stds, float64 `(N, n)`; DataError where a number is out of all proportion."""
+    """Return (values - means) / stds, float64 `(N, n)`.
+
+    Arguments:
+        source: what errors call the data.
+        names: of the columns.
+        values: in own units, `(N, n)`.
+        means: of each column.
+        stds: of each column.
+
+    Raises DataError where a number is too large: its square would overflow in float32.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = (values - np.asarray(means)[None]) / np.asarray(stds)[None]
     usable = np.abs(scaled) < 1e15  # squares and sums of squares stay finite in float32
@@ -232,9 +277,7 @@ def standardised(source: str, names: Any, values: np.ndarray, means: Any, stds: 
 
 
 def _moments(column: np.ndarray) -> tuple[float, float]:
-    """Return mean and standard deviation, 1 where there is no deviation (not the rounding error of the
-    mean).
-    """
+    """Return mean and standard deviation of a column `(N,)`; 1 where it is constant, up to rounding."""
     with np.errstate(over="ignore", invalid="ignore"):
         mean, std = float(np.mean(column)), float(np.std(column))
     return mean, std if np.ptp(column) > 0 and std > 0 else 1.0

@@ -1,4 +1,4 @@
-"""Forecasts of a CSV file: which columns it reads and which it foretells."""
+"""Forecasts of a series in a CSV file: which columns they read and which they predict."""
 
 import csv
 import hashlib
@@ -29,44 +29,42 @@ class FromFile(Forecast):
     gaps: str = setting("refuse")
 
     def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check what is done about gaps, and that no column is read twice."""
         one_of("gaps", self.gaps, GAPS)
         names = _names(self.inputs)
         for i, name in enumerate(names):
             if name in names[:i]:
                 raise ArgumentError(f"inputs names the column {name!r} twice")
 
-    @property
-    def shift(self) -> int:
-        """The horizon."""
-        return self.horizon
-
     def open(self: Opened, data: Path | None) -> Opened:
         """Return the task with the file read.
+
+        Arguments:
+            data: the CSV file.
 
         Raises ArgumentError without a file, for a column that the file has not or that holds text, and for
         too few rows; DataError for content that cannot be used.
         """
         if data is None:
             raise ArgumentError(f"task {type(self).__name__.lower()} needs --data FILE.csv")
-        return _opened(self, Path(data), _state(Path(data)))
+        return _read_once(self, Path(data), _state_of(Path(data)))
 
     def read(self: Opened, table: Table) -> Opened:
-        """Return the task with its columns of a table."""
+        """Return the task with its columns of a table; raises as `open` does."""
         name = type(self).__name__.lower()
         numeric = {column: table.numeric(column) for column in table.cells}
+        numbers = tuple(column for column in numeric if numeric[column])
         if not self.target:
-            offer = ", ".join(column for column in numeric if numeric[column])
+            offer = ", ".join(numbers)
             raise ArgumentError(
                 f"task {name} needs --task.target COLUMN; {table.source} has {offer or 'no numbers'}"
             )
         for column in (self.target, *_names(self.inputs)):
             _check_column(table, numeric, column)
-        inputs = _names(self.inputs) or tuple(column for column in numeric if numeric[column])
-        columns = {
-            column: table.numbers(column, self.gaps) for column in dict.fromkeys((*inputs, self.target))
-        }
-        return self._with(table.source, columns, inputs, self.target)
+        inputs = _names(self.inputs) or numbers
+        read = dict.fromkeys((*inputs, self.target))  # each once, in order
+        columns = {column: table.numbers(column, self.gaps) for column in read}
+        return self._with_series(table.source, columns, inputs, self.target)
 
     def digest(self) -> str:
         """Return a hash of the numbers that are read."""
@@ -78,12 +76,12 @@ class FromFile(Forecast):
 
 
 @lru_cache(maxsize=4)
-def _opened(task: Opened, path: Path, state: tuple[int, ...]) -> Opened:
+def _read_once(task: Opened, path: Path, state: tuple[int, ...]) -> Opened:
     """Read a file once for all runs of a comparison; one that changed is another."""
     return task.read(read_table(path))
 
 
-def _state(path: Path) -> tuple[int, ...]:
+def _state_of(path: Path) -> tuple[int, ...]:
     """Return what changes with the content of a file; empty where there is none, which reading will say."""
     try:
         found = path.stat()
@@ -99,6 +97,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _check_column(table: Table, numeric: dict[str, bool], name: str) -> None:
+    """Raise ArgumentError for a column that the table has not, or that holds text."""
     if name not in numeric:
         raise unknown("column", name, numeric)
     if not numeric[name]:

@@ -1,5 +1,6 @@
 """Classification of images read piece by piece."""
 
+import abc
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,7 @@ from perturbax.tasks.labelled import Labelled
 
 
 class Images(Labelled):
-    """Base of the tasks that read an image in rows, pixels or at once, from the top left, and say what it
-    shows.
+    """Base of the tasks that read an image from the top left, in rows, pixels or at once, and name its class.
 
     Pixels are in [0, 1]. Sequential and permuted images: Le et al. 2015.
 
@@ -23,15 +23,28 @@ class Images(Labelled):
     permuted: bool = setting(False)
 
     def __check_init__(self) -> None:
-        """Refuse an unknown order."""
+        """Check the order."""
         one_of("order", self.order, ("rows", "pixels", "whole"))
 
+    @property
+    def classes(self) -> int:
+        """Ten: digits, or as many kinds of something else."""
+        return 10
+
+    @property
+    @abc.abstractmethod
+    def unit_of_input(self) -> float:
+        """Largest value of a stored pixel."""
+
     def in_order(self, images: Any) -> np.ndarray:
-        """Return images `(N, height, width)`, or `(N, height, width, colours)`, as sequences `(N, T,
-        n_in)`.
+        """Return images as sequences `(N, T, n_in)`, in the order of the settings.
+
+        Arguments:
+            images: `(N, height, width)`, or `(N, height, width, colours)`.
         """
         n, height = images.shape[:2]
-        flat = images.reshape(n, -1)
+        flat = images.reshape(n, -1)  # (N, pixels)
         if self.permuted:
             flat = flat[:, np.random.default_rng(0).permutation(flat.shape[1])]
-        return flat.reshape({"rows": (n, height, -1), "pixels": (n, -1, 1), "whole": (n, 1, -1)}[self.order])
+        shapes = {"rows": (n, height, -1), "pixels": (n, -1, 1), "whole": (n, 1, -1)}
+        return flat.reshape(shapes[self.order])

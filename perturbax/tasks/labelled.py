@@ -10,24 +10,27 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
-from perturbax.errors import ArgumentError
 from perturbax.fields import one_of, setting
-from perturbax.tasks.base import HeldOut, Metrics
+from perturbax.tasks.base import HeldOut, Metrics, require_data
 from perturbax.tasks.classify import Classify
 
 Opened = TypeVar("Opened", bound="Labelled")
 
 
 class Part(eqx.Module):
-    """Sequences and their labels; x is small integers where the file has them, to save memory."""
+    """Sequences and their labels.
+
+    Attributes:
+        x: `(N, T, n_in)`; small integers where the file has them, to save memory.
+        label: `(N,)`.
+    """
 
     x: Num[Array, "N T n_in"]
     label: Int[Array, " N"]
 
 
 class Labelled(Classify):
-    """Base of the tasks whose sequences are stored, in parts that do not overlap, with one label per
-    sequence.
+    """Base of the tasks whose sequences are stored with one label each, in parts that do not overlap.
 
     Attributes:
         ask: last (the answer is judged at the last step only) or half (at all steps of the second half).
@@ -38,26 +41,22 @@ class Labelled(Classify):
     parts: dict[str, Part] | None = eqx.field(default=None, metadata={"data": True})
 
     def __check_init__(self) -> None:
-        """Refuse an unknown way to ask."""
+        """Check when the answer is asked for."""
         one_of("ask", self.ask, ("last", "half"))
 
     @property
     def opened(self) -> dict[str, Part]:
         """The sequences by part; ArgumentError before `open`."""
-        if self.parts is None:
-            raise ArgumentError(
-                f"task {type(self).__name__} has no data yet: use the task that open() returns"
-            )
-        return self.parts
+        return require_data(self, self.parts, "data")
 
     @property
     def unit_of_input(self) -> float:
-        """What the stored values are divided by."""
+        """Number that the stored values are divided by."""
         return 1.0
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """(inputs per step, classes)."""
+        """(n_in, n_out): inputs per step of a stored sequence, one output per class."""
         return self.opened["train"].x.shape[2], self.classes
 
     @property
@@ -67,12 +66,13 @@ class Labelled(Classify):
 
     @property
     def asked_steps(self) -> int:
-        """1, or the second half."""
+        """Steps whose answer is judged: 1, or the second half."""
         return 1 if self.ask == "last" else (self.steps + 1) // 2
 
     def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:
         """Return sequences of the training part, each drawn from all of it."""
-        return self._read("train", jr.randint(key, (batch,), 0, len(self.opened["train"].label)))
+        rows = jr.randint(key, (batch,), 0, len(self.opened["train"].label))
+        return self._read("train", rows)
 
     def held_out(self, part: str) -> HeldOut:
         """Return all sequences of part `valid` or `test`."""
@@ -80,17 +80,13 @@ class Labelled(Classify):
 
     def seen(self) -> HeldOut:
         """Return sequences of the training part, as many as there are in the test part, evenly spaced."""
-        whole, test = (len(self.opened[part].label) for part in ("train", "test"))
-        count = min(whole, test)
-        # Files may be sorted by label.
-        return HeldOut(
-            *self._read("train", jnp.asarray(np.linspace(0, whole - 1, count).round().astype(int)))
-        )
+        all_of_them, test = (len(self.opened[part].label) for part in ("train", "test"))
+        count = min(all_of_them, test)
+        rows = np.linspace(0, all_of_them - 1, count).round().astype(int)  # files may be sorted by label
+        return HeldOut(*self._read("train", jnp.asarray(rows)))
 
     def baselines(self) -> dict[str, Metrics]:
-        """Return the test metrics of the training frequencies of the classes: always the most frequent
-        one.
-        """
+        """Return the test metrics of the frequencies of the classes in training, at every step."""
         counts = jnp.bincount(self.opened["train"].label, length=self.classes)
         return {"constant": self.at_frequencies(counts / counts.sum())}
 
@@ -102,11 +98,12 @@ class Labelled(Classify):
         return digest.hexdigest()[:16]
 
     def _read(self, part: str, rows: Array) -> tuple[Array, Array]:
+        """Return inputs `(T, B, n_in)` and targets of stored sequences by number `(B,)`."""
         stored = self.opened[part]
         xs = jnp.swapaxes(stored.x[rows], 0, 1).astype(jnp.result_type(float)) / self.unit_of_input
         return xs, self.answers(stored.label[rows])
 
-    def _with(self: Opened, parts: dict[str, tuple[Any, Any]]) -> Opened:
+    def _with_parts(self: Opened, parts: dict[str, tuple[Any, Any]]) -> Opened:
         """Return the task with sequences `(N, T, n_in)` and labels `(N,)` of each part in place."""
         made = {name: Part(jnp.asarray(x), jnp.asarray(label, int)) for name, (x, label) in parts.items()}
         return dataclasses.replace(self, parts=made)

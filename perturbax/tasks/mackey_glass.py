@@ -1,13 +1,12 @@
 """The Mackey-Glass delay equation."""
 
 import math
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from perturbax.fields import one_of, setting, whole
-from perturbax.tasks.forecast import Forecast
+from perturbax.tasks.generated_series import GeneratedSeries
 
 BETA, GAMMA, POWER = 0.2, 0.1, 10
 SUBSTEPS = 10  # Euler steps of 0.1 per sample
@@ -16,7 +15,7 @@ ONLINE = {"mode": "online", "every": 10, "credit": "window", "window": 20, "disc
 TO_GO = {"credit": "to-go", "discount": 0.95, "lr": 1e-3}
 
 
-class MackeyGlass(Forecast):
+class MackeyGlass(GeneratedSeries):
     """A chaotic series to forecast, or to recall (Mackey and Glass 1977).
 
         dv/dt = 0.2 v(t - tau) / (1 + v(t - tau)^10) - 0.1 v(t),      x_t = tanh(v_t - 1)
@@ -31,7 +30,6 @@ class MackeyGlass(Forecast):
         horizon: samples between input and target.
         direction: forecast (the target lies ahead) or recall (the target is a past input).
         tau: delay of the equation, in samples; chaotic from about 17.
-        length: samples of the series, after the washout.
         series_seed: seed of the series' random history; not the seed of a run.
     """
 
@@ -40,6 +38,7 @@ class MackeyGlass(Forecast):
     tau: int = setting(17)
     length: int = setting(5000)
     series_seed: int = setting(0)
+    source: ClassVar[str] = "mackey-glass"
     summary: ClassVar[str] = (
         "forecast (or recall) the chaotic Mackey-Glass series 15 samples ahead; generated"
     )
@@ -53,31 +52,36 @@ class MackeyGlass(Forecast):
     }
 
     def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check the direction and the delay."""
         one_of("direction", self.direction, ("forecast", "recall"))
         whole("tau", self.tau)
-        whole("length", self.length)
-        whole("series_seed", self.series_seed, 0)
 
     @property
     def shift(self) -> int:
-        """The horizon, backwards in recall."""
+        """Samples from an input to its target: the horizon, backwards in recall."""
         return self.horizon if self.direction == "forecast" else -self.horizon
 
-    def open(self, data: Path | None) -> "MackeyGlass":
-        """Return the task with its series generated; it takes no file."""
-        super().open(data)
-        column = generate(self.tau, self.length, self.series_seed)
-        return self._with("mackey-glass", {"x": column}, ("x",), "x")
+    def series(self) -> tuple[dict[str, np.ndarray], tuple[str, ...], str]:
+        """Return the one variable x, which is both input and target."""
+        return {"x": generate(self.tau, self.length, self.series_seed)}, ("x",), "x"
 
 
 def generate(tau: int, length: int, seed: int) -> np.ndarray:
-    """Return tanh(v - 1) for `length` samples after the washout, float64 `(length,)`."""
-    history = (1.2 + 0.2 * (np.random.default_rng(seed).random(tau * SUBSTEPS) - 0.5)).tolist()
-    v, past = 1.2, list(history)
-    for i in range(SUBSTEPS * (length + WASHOUT)):
-        delayed = past[i]
-        past.append(v)
+    """Return tanh(v - 1) after the washout, float64 `(length,)`.
+
+    Arguments:
+        tau: delay of the equation, in samples.
+        length: number of samples.
+        seed: of the random history.
+    """
+    start = 1.2
+    history = start + 0.2 * (np.random.default_rng(seed).random(tau * SUBSTEPS) - 0.5)  # (tau * SUBSTEPS,)
+    path = history.tolist()  # v at every Euler step, from time -tau on
+    v = start
+    for step in range(SUBSTEPS * (length + WASHOUT)):
+        delayed = path[step]
+        path.append(v)
         v += (BETA * delayed / (1 + delayed**POWER) - GAMMA * v) / SUBSTEPS
-    samples = [*past[len(history) :], v][SUBSTEPS::SUBSTEPS]
+    path.append(v)
+    samples = path[len(history) + SUBSTEPS :: SUBSTEPS]  # one per time unit, from time 1 on
     return np.array([math.tanh(v - 1) for v in samples[WASHOUT:]])

@@ -15,9 +15,10 @@ FILES = {"train": "train", "test": "t10k"}
 
 
 class Mnist(Images):
-    """Which digit is it: MNIST (or Fashion-MNIST), read row by row or pixel by pixel.
+    """Classify handwritten digits: MNIST (or Fashion-MNIST), read row by row or pixel by pixel.
 
-        input    a row (T = 28, 28 inputs) or a pixel (T = 784, 1 input)      target   the digit, asked for at the end
+        input    a row (T = 28, 28 inputs) or a pixel (T = 784, 1 input)
+        target   the digit, asked for at the end
 
     LeCun et al. 1998; sequential and permuted: Le et al. 2015. --data is a folder with the four IDX files
     train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, each as
@@ -36,21 +37,19 @@ class Mnist(Images):
     settings: ClassVar[dict[str, Any]] = {"units": 128, "batch": 64, "passes": 9000, "lr": 3e-3}
 
     def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check the number of validation images."""
         whole("valid", self.valid)
 
     @property
-    def classes(self) -> int:
-        """Ten."""
-        return 10
-
-    @property
     def unit_of_input(self) -> float:
-        """Pixels are stored from 0 to 255."""
+        """Largest value of a stored pixel: 255."""
         return 255.0
 
     def open(self, data: Path | None) -> "Mnist":
         """Return the task with its files read.
+
+        Arguments:
+            data: folder with the four IDX files, or an NPZ file.
 
         Raises ArgumentError without the folder or a file, DataError for files that do not hold images and
         labels.
@@ -61,17 +60,24 @@ class Mnist(Images):
             )
         if not Path(data).exists():
             raise ArgumentError(f"no such file: {data}")
-        (images, labels), test = (self._pair(Path(data), part) for part in ("train", "test"))
-        if images.shape[1:] != test[0].shape[1:]:
-            sizes = " and ".join("x".join(map(str, a.shape[1:])) for a in (images, test[0]))
+        images, labels = self._read_part(Path(data), "train")
+        test_images, test_labels = self._read_part(Path(data), "test")
+        if images.shape[1:] != test_images.shape[1:]:
+            sizes = " and ".join("x".join(map(str, a.shape[1:])) for a in (images, test_images))
             raise DataError(f"{data}: images for training and for testing are of different size, {sizes}")
         if self.valid >= len(images):
             raise ArgumentError(f"{data}: valid must be below the number of training images, {len(images)}")
         cut = len(images) - self.valid
-        parts = {"train": (images[:cut], labels[:cut]), "valid": (images[cut:], labels[cut:]), "test": test}
-        return self._with({part: (self.in_order(x), label) for part, (x, label) in parts.items()})
+        return self._with_parts(
+            {
+                "train": (self.in_order(images[:cut]), labels[:cut]),
+                "valid": (self.in_order(images[cut:]), labels[cut:]),
+                "test": (self.in_order(test_images), test_labels),
+            }
+        )
 
-    def _pair(self, folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    def _read_part(self, folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return images and labels `(N,)` of part `train` or `test`, checked."""
         if folder.is_file():
             images, labels = read_npz(folder, part)
         else:

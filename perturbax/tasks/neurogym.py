@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 import warnings
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,30 +16,33 @@ from jaxtyping import Array, Float, Int
 from perturbax.errors import ArgumentError
 from perturbax.fields import setting, whole
 from perturbax.plugins import import_optional
-from perturbax.tasks.base import HeldOut, Metrics
+from perturbax.tasks.base import HeldOut, Metrics, require_data
 from perturbax.tasks.classify import Classify, right
 
 SEEDS = {"train": 0, "valid": 10**6, "test": 2 * 10**6}
-ABREAST = 16  # environments per call
+ENVIRONMENTS = 16  # per call
 
 
 class Pool(eqx.Module):
-    """Sequences of trials: observations and the right actions."""
+    """Sequences of trials.
+
+    Attributes:
+        x: observations, `(T, N, n_in)`.
+        action: the right action at each step, `(T, N)`.
+    """
 
     x: Float[Array, "T N n_in"]
     action: Int[Array, "T N"]
 
 
 class NeuroGym(Classify):
-    """Any NeuroGym environment with discrete actions: say the right action at every step of trial after
-    trial.
+    """Any NeuroGym environment with discrete actions: choose the right action at every step.
 
-        input  the environment's observation,      target  its right action `gt` as class, asked for at every step
+        input  the environment's observation;   target  its right action `gt`, asked for at every step
 
-    Molano-Mazón et al. 2022. Trials come from the package's `Dataset`, drawn with fixed seeds when the task
-    is
-    opened: `pool` sequences for training, from which batches are drawn, a quarter as many for validation and
-    for testing.
+    Molano-Mazón et al. 2022. Trials follow each other in a sequence. They come from the package's `Dataset`,
+    drawn with fixed seeds when the task is opened: `pool` sequences for training, from which batches are
+    drawn, a quarter as many for validation and for testing.
 
     Attributes:
         env: name of the environment.
@@ -62,25 +66,23 @@ class NeuroGym(Classify):
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 6000, "lr": 3e-3}
 
     def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check the counts."""
         for name, least in {"dt": 0, "length": 1, "pool": 1}.items():
             whole(name, getattr(self, name), least)
 
     @property
     def opened(self) -> dict[str, Pool]:
         """The sequences by part; ArgumentError before `open`."""
-        if self.pools is None:
-            raise ArgumentError("task NeuroGym has no trials yet: use the task that open() returns")
-        return self.pools
+        return require_data(self, self.pools, "trials")
 
     @property
     def classes(self) -> int:
-        """The environment's actions."""
+        """Number of classes: the environment's actions."""
         return self.actions
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """(observation, actions)."""
+        """(n_in, n_out): entries of an observation, one output per action."""
         return self.opened["train"].x.shape[2], self.actions
 
     @property
@@ -89,17 +91,21 @@ class NeuroGym(Classify):
         return self.length
 
     def open(self, data: Path | None) -> "NeuroGym":
-        """Return the task with its trials drawn; ArgumentError without the package, or for an unusable
-        environment.
+        """Return the task with its trials drawn.
+
+        Arguments:
+            data: None.
+
+        Raises ArgumentError for a file, without the package, or for an environment that cannot be used.
         """
         super().open(data)
         package = import_optional("task neurogym", "neurogym", "neurogym")
-        counts = {part: self.pool if part == "train" else -(-self.pool // 4) for part in SEEDS}
+        counts = {part: self.pool if part == "train" else math.ceil(self.pool / 4) for part in SEEDS}
         actions, pools = 0, {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of gymnasium, about how NeuroGym uses it
             for part, seed in SEEDS.items():
-                actions, pools[part] = self._drawn(package, counts[part], seed)
+                actions, pools[part] = self._draw_pool(package, counts[part], seed)
         return dataclasses.replace(self, pools=pools, actions=actions)
 
     def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:
@@ -111,8 +117,7 @@ class NeuroGym(Classify):
         return HeldOut(*self._read(part, jnp.arange(self.opened[part].x.shape[1])))
 
     def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
-        """Return `loss`, `accuracy`, and `decisions`: the accuracy where the right action is another than the
-        first.
+        """Return `loss`, `accuracy`, and `decisions`: the accuracy where the right action is not the first.
 
         In NeuroGym the first action is to wait, which is right most of the time.
         """
@@ -125,16 +130,17 @@ class NeuroGym(Classify):
         return hashlib.sha256(b"".join(arrays)).hexdigest()[:16]
 
     def _read(self, part: str, rows: Array) -> tuple[Array, Array]:
+        """Return inputs `(T, B, n_in)` and one-hot targets of stored sequences by number `(B,)`."""
         pool = self.opened[part]
         return pool.x[:, rows], jnp.eye(self.actions)[pool.action[:, rows]]
 
-    def _drawn(self, package: Any, count: int, seed: int) -> tuple[int, Pool]:
-        """Return the number of actions, and sequences that depend on the seed only."""
+    def _draw_pool(self, package: Any, count: int, seed: int) -> tuple[int, Pool]:
+        """Return the number of actions, and `count` sequences that depend on the seed only."""
+        options = {"dt": self.dt} if self.dt else {}
         try:
             # With a cache of one batch each call draws anew, so that nothing precedes the seed.
-            own = {"dt": self.dt} if self.dt else {}
             data = package.Dataset(
-                self.env, env_kwargs=own, batch_size=ABREAST, seq_len=self.length, cache_len=1
+                self.env, env_kwargs=options, batch_size=ENVIRONMENTS, seq_len=self.length, cache_len=1
             )
             actions = getattr(data.env.action_space, "n", None)
             if actions is None:
@@ -142,12 +148,13 @@ class NeuroGym(Classify):
                     f"environment {self.env} has no discrete actions, which task neurogym needs"
                 )
             data.seed(seed)
-            batches = [[np.array(v) for v in data()] for _ in range(-(-count // ABREAST))]
+            batches = [[np.array(v) for v in data()] for _ in range(math.ceil(count / ENVIRONMENTS))]
         except ArgumentError:
             raise
         except Exception as error:  # whatever the environment does
             first = (str(error) or type(error).__name__).splitlines()[0]
             raise ArgumentError(f"environment {self.env} cannot be used: {first}") from error
-        xs, answers = (np.concatenate(v, 1)[:, :count] for v in zip(*batches, strict=True))
-        xs = jnp.asarray(xs.reshape(*xs.shape[:2], -1), jnp.result_type(float))
+        observations, answers = (np.concatenate(v, 1)[:, :count] for v in zip(*batches, strict=True))
+        flat = observations.reshape(*observations.shape[:2], -1)  # (T, N, n_in)
+        xs = jnp.asarray(flat, jnp.result_type(float))
         return int(actions), Pool(xs, jnp.asarray(answers, int))

@@ -8,19 +8,20 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from perturbax.fields import setting, whole
-from perturbax.tasks.base import HeldOut, Task
+from perturbax.tasks.base import FixedLength, HeldOut
 
 CYCLES = (1, 2, 3, 5)  # per sequence
 
 
-class Pattern(Task):
-    """Pattern generation: play a fixed sum of sinusoids on each output, again and again.
+class Pattern(FixedLength):
+    """Pattern generation: produce a fixed sum of sinusoids on each output, again and again.
 
-        input    groups that are 1 one after another, T / clock steps each (a clock); or a constant 1 without a clock
-        target   y_t = c sum_k a_k sin(2 pi f_k t / T + phi_k),  f = 1, 2, 3, 5,  a_k in [0.5, 2],  largest |y_t| = 1
+        input    `clock` inputs that are 1 in turn, T / clock steps each; without a clock a constant 1
+        target   y_t = c sum_k a_k sin(2 pi f_k t / T + phi_k),   f = 1, 2, 3, 5
 
-    As in Bellec et al. 2020; after Nicola and Clopath 2017. Amplitudes and phases are drawn once, from
-    `pattern_seed`. There is nothing to generalise to: validation and test are the pattern itself.
+    a_k lies in [0.5, 2], and c makes the largest |y_t| 1. As in Bellec et al. 2020; after Nicola and Clopath
+    2017. Amplitudes and phases are drawn once, from `pattern_seed`. There is nothing to generalise to:
+    validation and test are the pattern itself.
 
     Attributes:
         outputs: number of outputs.
@@ -38,24 +39,16 @@ class Pattern(Task):
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 16, "passes": 6000, "lr": 3e-3}
 
     def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
-        for name, least in {
-            "outputs": 1,
-            "length": 2 * max(CYCLES) + 1,
-            "clock": 0,
-            "pattern_seed": 0,
-        }.items():
-            whole(name, getattr(self, name), least)
+        """Check the counts; the fastest sinusoid needs more than two steps a cycle."""
+        whole("outputs", self.outputs)
+        whole("length", self.length, 2 * max(CYCLES) + 1)
+        whole("clock", self.clock, 0)
+        whole("pattern_seed", self.pattern_seed, 0)
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """The clock, or one constant; the outputs."""
+        """(n_in, n_out): the clock, or one constant; the outputs."""
         return max(self.clock, 1), self.outputs
-
-    @property
-    def steps(self) -> int:
-        """The length."""
-        return self.length
 
     @property
     def unit(self) -> str:
@@ -65,14 +58,16 @@ class Pattern(Task):
     def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:
         """Return the pattern `batch` times; the key changes nothing."""
         n, t = max(self.clock, 1), np.arange(self.length)
-        clock = np.eye(n)[t * n // self.length]
+        clock = np.eye(n)[t * n // self.length]  # (T, n_in)
         rng = np.random.default_rng(self.pattern_seed)
-        size = rng.uniform(0.5, 2, (self.outputs, len(CYCLES)))
-        phase = rng.uniform(0, 2 * np.pi, size.shape)
-        waves = np.sin(2 * np.pi * np.array(CYCLES) * (t / self.length)[:, None, None] + phase)
-        played = np.sum(size * waves, -1)
-        played /= np.abs(played).max(0)
-        xs, ys = (jnp.repeat(jnp.asarray(v)[:, None], batch, 1) for v in (clock, played))
+        amplitude = rng.uniform(0.5, 2, (self.outputs, len(CYCLES)))
+        phase = rng.uniform(0, 2 * np.pi, amplitude.shape)
+        angle = 2 * np.pi * np.array(CYCLES) * (t / self.length)[:, None, None]
+        waves = np.sin(angle + phase)  # (T, n_out, cycles)
+        pattern = np.sum(amplitude * waves, -1)  # (T, n_out)
+        pattern /= np.abs(pattern).max(0)
+        xs = jnp.repeat(jnp.asarray(clock)[:, None], batch, 1)  # (T, B, n_in)
+        ys = jnp.repeat(jnp.asarray(pattern)[:, None], batch, 1)  # (T, B, n_out)
         return xs, ys
 
     def held_out(self, part: str) -> HeldOut:

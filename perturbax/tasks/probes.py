@@ -8,11 +8,11 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from perturbax.fields import setting, whole
-from perturbax.tasks.base import Metrics, Task, measured
+from perturbax.tasks.base import FixedLength, Metrics, measure
 
 
-class Probe(Task):
-    """Base of the probes: random inputs, and an answer computed from them and from those of the piece before.
+class Probe(FixedLength):
+    """Base of the probes: random signs as inputs, and an answer computed from these and from earlier ones.
 
     `solved` is the test loss below which a probe counts as solved: a tenth (context: a quarter) of what the
     best constant reaches at length 8, or, in probe-bias, an output of zero.
@@ -27,33 +27,33 @@ class Probe(Task):
     settings: ClassVar[dict[str, Any]] = {"units": 32, "batch": 32, "steps": 1000, "lr": 1e-2}
 
     def __check_init__(self) -> None:
-        """Refuse lengths in which the longest lag has no place."""
+        """Check that the longest lag has room."""
         whole("length", self.length, 4)
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """(n_in, n_out)."""
+        """(n_in, n_out): the class's `shape`."""
         return self.shape
-
-    @property
-    def steps(self) -> int:
-        """The length."""
-        return self.length
 
     @property
     def unit(self) -> str:
         """Label of the outputs in figures."""
         return "output"
 
-    @abc.abstractmethod
     def inputs(self, key: Array, batch: int) -> Float[Array, "T B n_in"]:
-        """Return the inputs of a batch."""
+        """Return the inputs of a batch: here one input, -1 or 1."""
+        return jr.rademacher(key, (self.length, batch, 1), jnp.result_type(float))
 
     @abc.abstractmethod
     def answer(
         self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]
     ) -> Float[Array, "T B n_out"]:
-        """Return the targets. before: the T steps that came before, zeros at the start."""
+        """Return the targets.
+
+        Arguments:
+            xs: inputs.
+            before: inputs of the T steps that came before, zeros at the start.
+        """
 
     def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:
         """Return sequences that start from nothing."""
@@ -70,40 +70,36 @@ class Probe(Task):
     def baselines(self) -> dict[str, Metrics]:
         """Return the test metrics of an output of zero and of the training mean."""
         ys = self.held_out("test").ys
-        return {"zero": measured(self, jnp.zeros_like(ys), ys), **super().baselines()}
+        return {"zero": measure(self, jnp.zeros_like(ys), ys), **super().baselines()}
 
 
 class Bias(Probe):
-    """A constant, of nothing: y_t = (0.8, -0.4) while x_t = 0. Only a bias can do it."""
+    """A constant without input: y_t = (0.8, -0.4) while x_t = 0. Only a bias can do it."""
 
     shape: ClassVar[tuple[int, int]] = (1, 2)
     solved: ClassVar[float] = 0.1 * (0.8**2 + 0.4**2) / 2
     summary: ClassVar[str] = "probe: a constant output without input; only a bias can do it"
 
     def inputs(self, key: Array, batch: int) -> Float[Array, "T B n_in"]:
-        """Zeros."""
+        """Return zeros."""
         return jnp.zeros((self.length, batch, 1))
 
     def answer(
         self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]
     ) -> Float[Array, "T B n_out"]:
-        """(0.8, -0.4)."""
+        """Return (0.8, -0.4) at every step."""
         return jnp.broadcast_to(jnp.array([[[0.8, -0.4]]]), (*xs.shape[:2], 2))
 
 
 class Now(Probe):
-    """The input of this step: y_t = x_t, which is -1 or 1. No memory needed."""
+    """The input of this step: y_t = x_t, which is -1 or 1. Needs no memory."""
 
     summary: ClassVar[str] = "probe: repeat the input of this step; needs no memory"
-
-    def inputs(self, key: Array, batch: int) -> Float[Array, "T B n_in"]:
-        """Signs."""
-        return _signs(key, self.length, batch)
 
     def answer(
         self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]
     ) -> Float[Array, "T B n_out"]:
-        """x_t."""
+        """Return the inputs."""
         return xs
 
 
@@ -113,14 +109,10 @@ class Lag1(Probe):
     solved: ClassVar[float] = 0.1 * 7 / 8
     summary: ClassVar[str] = "probe: repeat the input of the step before; needs recurrence"
 
-    def inputs(self, key: Array, batch: int) -> Float[Array, "T B n_in"]:
-        """Signs."""
-        return _signs(key, self.length, batch)
-
     def answer(
         self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]
     ) -> Float[Array, "T B n_out"]:
-        """x_{t-1}."""
+        """Return the inputs of the step before."""
         return _lagged(xs, before, 1)
 
 
@@ -130,14 +122,10 @@ class Lag3(Probe):
     solved: ClassVar[float] = 0.1 * 5 / 8
     summary: ClassVar[str] = "probe: repeat the input of three steps before; needs memory that lasts"
 
-    def inputs(self, key: Array, batch: int) -> Float[Array, "T B n_in"]:
-        """Signs."""
-        return _signs(key, self.length, batch)
-
     def answer(
         self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]
     ) -> Float[Array, "T B n_out"]:
-        """x_{t-3}."""
+        """Return the inputs of three steps before."""
         return _lagged(xs, before, 3)
 
 
@@ -152,22 +140,19 @@ class Context(Probe):
     summary: ClassVar[str] = "probe: a bit times the bit of the context; needs a nonlinear unit"
 
     def inputs(self, key: Array, batch: int) -> Float[Array, "T B n_in"]:
-        """Bits x_t, and c held over the sequence."""
+        """Return bits x_t, and a bit c that holds for the sequence, 0 or 1 each."""
         bits, cue = jr.split(key)
-        x = jr.bernoulli(bits, 0.5, (self.length, batch, 1))
-        c = jnp.broadcast_to(jr.bernoulli(cue, 0.5, (1, batch, 1)), x.shape)
+        x = jr.bernoulli(bits, 0.5, (self.length, batch, 1))  # (T, B, 1)
+        c = jnp.broadcast_to(jr.bernoulli(cue, 0.5, (1, batch, 1)), x.shape)  # (T, B, 1)
         return jnp.concatenate([x, c], -1).astype(jnp.result_type(float))
 
     def answer(
         self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]
     ) -> Float[Array, "T B n_out"]:
-        """x_t c."""
+        """Return x_t c."""
         return xs[..., :1] * xs[..., 1:]
 
 
-def _signs(key: Array, steps: int, batch: int) -> Array:
-    return jr.rademacher(key, (steps, batch, 1), jnp.result_type(float))
-
-
 def _lagged(xs: Array, before: Array, lag: int) -> Array:
+    """Return the inputs of `lag` steps earlier, of which the first come from the T steps before."""
     return jnp.concatenate([before[-lag:], xs])[: xs.shape[0]]

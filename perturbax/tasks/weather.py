@@ -16,7 +16,7 @@ INPUTS = (
     "StationPressure",
     "Altimeter",
 )
-DECOR = {"decorrelate": "hidden+input"}  # the nine readings say much the same
+DECOR = {"decorrelate": "hidden+input"}  # the nine readings are correlated
 ONLINE = {
     "mode": "online",
     "every": 10,

@@ -9,8 +9,13 @@ from perturbax.errors import DataError
 
 
 def read_npz(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return (images `(N, height, width)` or with channels, labels `(N,)`) from `x_PART` and `y_PART` of a
-    file.
+    """Return (images, labels) from the arrays `x_PART` and `y_PART` of a file.
+
+    Images are `(N, height, width)`, or with colours as a fourth axis, labels `(N,)`.
+
+    Arguments:
+        path: the NPZ file.
+        part: `train` or `test`.
 
     Raises DataError for a file that is no NPZ file, lacks an array, or holds anything but unsigned bytes of
     that shape.
