@@ -129,6 +129,10 @@ NAMES = {
     "store.plain": "experiment.run_folder.to_json",
     "store.rewind": "experiment.run_folder.drop_metrics_after",
     "study.command.run": "cli.reproduce.work_through",
+    "task.drawn": "tasks.base.draw_batch",
+    "task.measured": "tasks.base.measure",
+    "tasks.neurogym.ABREAST": "tasks.neurogym.ENVIRONMENTS",
+    "tasks.text.PARTS": "tasks.base.PARTS",
 }
 """Names of 0.1.0 that are called otherwise now, or that left a module which is still there."""
 

@@ -5,7 +5,7 @@ import hashlib
 import math
 import warnings
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -15,12 +15,16 @@ from jaxtyping import Array, Float, Int
 
 from perturbax.errors import ArgumentError
 from perturbax.fields import setting, whole
+from perturbax.moved import old_names
 from perturbax.plugins import import_optional
 from perturbax.tasks.base import HeldOut, Metrics, require_data
 from perturbax.tasks.classify import Classify, right
 
 SEEDS = {"train": 0, "valid": 10**6, "test": 2 * 10**6}
 ENVIRONMENTS = 16  # per call
+
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)
 
 
 class Pool(eqx.Module):
