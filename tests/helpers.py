@@ -12,6 +12,7 @@ import jax.random as jr
 import numpy as np
 
 import perturbax as px
+from perturbax.cells.stack import stack as stack_layers
 from perturbax.learning.noise import Recorded
 
 # --- tiny networks, data, and averages over every sign of the noise
@@ -36,6 +37,11 @@ def network(cell, *, n_in=1, n=1, n_out=1, depth=1, seed=0, scale=0.8):
     ks = jr.split(keys[-1], len(leaves))
     leaves = [scale * jr.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(ks, leaves, strict=True)]
     return px.join(tree.unflatten(leaves), rest)
+
+
+def stack(cell, n_in=2, n=3, n_out=2, depth=1, key=0, **options):
+    """A stack of a cell, by its name, and its readout, with the weights that they start from."""
+    return px.Network(stack_layers(px.CELLS[cell], (n_in, n_out), (n,) * depth, jr.key(key), **options))
 
 
 def data(n_in=1, n_out=1, steps=T, batch=B, seed=1):

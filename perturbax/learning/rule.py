@@ -11,17 +11,6 @@ from perturbax.learning.sequence import Estimator, Learner, Loss, streamed
 from perturbax.network.layer import layer_label
 from perturbax.network.network import Network
 
-# What a rule may be told or may use, from least to most.
-USES = (
-    "score",
-    "own activity",
-    "forward weights",
-    "output error",
-    "stored sequence",
-    "derivatives",
-    "transposed weights",
-)
-
 
 class Rule(eqx.Module):
     """A learning rule; its fields are its hyperparameters.
@@ -35,7 +24,8 @@ class Rule(eqx.Module):
                 return carry, Estimate(loss, y, sites, None, Outer(sites, signal))
 
     A rule that needs whole sequences overrides `estimator` instead. The class variables say what the rule is:
-    its equation, the gradient it targets, what it uses (of `USES`), its passes and memory, and its sources.
+    its equation, the gradient it targets, what it uses (of `learning.facts.USES`), its passes and memory, and
+    its sources.
     """
 
     equation: ClassVar[str] = ""

@@ -10,10 +10,10 @@ from pathlib import PurePath
 from typing import Any
 
 from perturbax.errors import ArgumentError
+from perturbax.learning.facts import USES
 from perturbax.report.read import Run, number, strings, table
 
 HIGHER_IS_BETTER = ("recall", "accuracy")
-_USES = ("score", "own activity", "forward weights", "output error", "stored sequence", "derivatives")
 _NETWORK = ("cell", "cell_options", "units", "layers")
 _NOT_SETTINGS = ("seed", "logs")
 RESERVOIR = (
@@ -243,7 +243,8 @@ def _of_task(key: str) -> bool:
 
 
 def _demand(use: str) -> int:
-    return _USES.index(use) if use in _USES else len(_USES)
+    """Return the place of a piece of information in `USES`; behind all of them if it is not there."""
+    return USES.index(use) if use in USES else len(USES)
 
 
 def _order(variant: Variant) -> tuple[list[int], str, bool, str]:

@@ -10,8 +10,6 @@ from perturbax.report.compare import HIGHER_IS_BETTER, Section, Stat, Variant, f
 from perturbax.report.numbers import DASH, count, interval, memory, metric_name, rounded
 from perturbax.report.style import Look, swatch
 
-_USES = {"score": "the score alone", "output error": "the output error alone"}
-
 
 def results(section: Section, looks: Sequence[Look]) -> str:
     """Return the main table: variants grouped by what their rule uses, then what needs no recurrent
@@ -61,7 +59,7 @@ def words(uses: Sequence[str]) -> str:
     """Return what a rule uses as a phrase."""
     if not uses:
         return "not stated"
-    return _USES.get(uses[0], uses[0]) if len(uses) == 1 else f"{', '.join(uses[:-1])} and {uses[-1]}"
+    return f"the {uses[0]} alone" if len(uses) == 1 else f"{', '.join(uses[:-1])} and {uses[-1]}"
 
 
 def _best(section: Section) -> dict[str, float]:

@@ -1,15 +1,15 @@
 """The map of the rules: where they stand, what is measured, and the page of the docs."""
 
-import sys
 from pathlib import Path
 
+import compatibility
+import family
 import pytest
 
 from perturbax.analysis.taxonomy import place
 from perturbax.rules import RULES
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks"))
+PAGE = (Path(__file__).parents[2] / "docs" / "taxonomy.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -40,22 +40,25 @@ def test_places(rule, options, locality, causality):
 
 
 def test_the_docs_say_what_the_rules_say():
-    import family
+    assert family.section(PAGE, "family") == family.family()
 
-    page = (ROOT / "docs" / "taxonomy.md").read_text()
-    pairs = family.pairs()
-    assert family.family() in page
-    assert pairs in page
-    # Perturbation learns on every cell; what a pair does not apply for is a reason, not a crash.
-    head, _, *rows = (line.split(" | ") for line in pairs.split("\n\n")[0].splitlines())
-    cells = [cell.strip("| ") for cell in head[1:]]
-    no = {
-        row[0].strip("| `"): {c for c, yes in zip(cells, row[1:], strict=True) if "no" in yes} for row in rows
-    }
-    assert set(no) == set(RULES)
+
+REFUSALS = compatibility.read(family.section(PAGE, "pairs"))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_docs_say_on_which_cell_a_rule_learns(rule):
+    """By trying every cell: what a pair does not apply for is a reason, not a crash."""
+    assert REFUSALS[rule] == {cell: compatibility.refusal(rule, cell) for cell in compatibility.HIDDEN}
+
+
+def test_which_rule_learns_on_which_cell():
+    assert compatibility.written(REFUSALS) == family.section(PAGE, "pairs")
+    assert list(REFUSALS) == list(RULES)
+    no = {rule: {cell for cell, why in reasons.items() if why} for rule, reasons in REFUSALS.items()}
     for rule in ("weight", "node", "activity", "innovation", "evolution", "reward"):
         assert not no[rule]
-    assert no["sltt"] == no["ottt"] == set(cells) - {"lif", "alif"}
+    assert no["sltt"] == no["ottt"] == set(compatibility.HIDDEN) - {"lif", "alif"}
     assert no["mirror"] == {"lif", "alif", "binary"}
     assert no["feedback"] == {"lif", "alif", "binary", "lru"}
     assert no["rflo"] == {"gru", "mingru", "lstm", "lru", "alif", "binary"}

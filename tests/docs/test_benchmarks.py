@@ -1,19 +1,13 @@
 """What the benchmarks rest on: fair works, right ratios, and memory that a compiler can be held to."""
 
-import sys
-from pathlib import Path
-
+import cases
+import harness
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import memory
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-import cases
-import harness
-import memory
 import scaling
 
 import perturbax as px

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from helpers import stack
 
 import perturbax as px
-from perturbax.analysis.compatibility import tiny as stack
 from perturbax.rules import RULES
 
 pytestmark = pytest.mark.usefixtures("x64")

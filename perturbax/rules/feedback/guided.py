@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from perturbax.fields import one_of, setting
-from perturbax.learning.rule import USES
+from perturbax.learning.facts import USES
 from perturbax.network.network import Network
 from perturbax.rules.feedback.base import Guess, Guesses, Seen, gains, through
 from perturbax.rules.feedback.feedback import Feedback

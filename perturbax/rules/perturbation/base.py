@@ -15,8 +15,9 @@ from jaxtyping import Array, PyTree
 from perturbax.errors import ArgumentError
 from perturbax.fields import one_of, positive, setting
 from perturbax.learning.credit import Credit, Estimate, Outer
+from perturbax.learning.facts import USES
 from perturbax.learning.noise import Gaussian, Noise, Orthogonal, as_noise
-from perturbax.learning.rule import USES, Rule
+from perturbax.learning.rule import Rule
 from perturbax.network.network import Network, Site
 
 # Variance of a difference of noises, in sigma^2.

@@ -11,9 +11,9 @@ import jax.random as jr
 import numpy as np
 import optax
 import pytest
+from helpers import stack
 
 import perturbax as px
-from perturbax.analysis.compatibility import tiny as stack
 from perturbax.errors import LayerError
 from perturbax.learning.sequence import improve
 from perturbax.rules import RULES
