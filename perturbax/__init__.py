@@ -6,7 +6,7 @@ The public names are loaded on first use, so that `perturbax --help` does not wa
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from perturbax.moved import install
+from perturbax.moved import install, old_names
 
 if TYPE_CHECKING:
     from perturbax import cells as cells
@@ -96,7 +96,7 @@ install()
 def __getattr__(name: str) -> Any:
     """Import a public name, or one of the public modules, when it is first asked for."""
     if name not in _PLACES:
-        raise AttributeError(f"module 'perturbax' has no attribute {name!r}")
+        return old_names(__name__)(name)
     module, own = _PLACES[name]
     found = importlib.import_module(f"perturbax.{module}")
     return found if own is None else getattr(found, own)

@@ -35,6 +35,7 @@ MODULES = {
     "moments": ("analysis.moments",),
     "noise": ("learning.noise",),
     "optimiser": ("experiment.optimiser",),
+    "pairs": (),
     "perturbation": ("rules.perturbation.base",),
     "reservoir": ("experiment.reservoir",),
     "rule": ("learning.rule", "learning.estimator", "learning.facts"),
@@ -85,7 +86,7 @@ MODULES = {
     "tune": ("experiment.search", "cli.tune"),
     "unitwise": ("learning.traces",),
 }
-"""Modules of 0.1.0 that are no more, and the modules that have their names now, searched in this order."""
+"""Modules of 0.1.0 that are no more, and those that have their names now, searched in this order."""
 
 NAMES = {
     "auto.shares": "experiment.auto.curvature_shares",
@@ -136,14 +137,36 @@ NAMES = {
 """Names of 0.1.0 that are called otherwise now, or that left a module which is still there."""
 
 
+GONE = {
+    "build.make_network": "perturbax.experiment.build.Architecture.network",
+    "commands.compare_command": 'perturbax.cli.main(["compare", ...])',
+    "commands.list_command": 'perturbax.cli.main(["list", ...])',
+    "commands.predict_command": 'perturbax.cli.main(["predict", ...])',
+    "commands.report_command": 'perturbax.cli.main(["report", ...])',
+    "commands.run_command": 'perturbax.cli.main(["run", ...])',
+    "diagnose_command.diagnose_command": 'perturbax.cli.main(["diagnose", ...])',
+    "optimiser.make_optimiser": "perturbax.experiment.optimiser.OptimiserSettings.optimiser",
+    "optimiser.make_rate": "perturbax.experiment.optimiser.OptimiserSettings.rate",
+    "pairs.refusal": "benchmarks/compatibility.py",
+    "pairs.tiny": "benchmarks/compatibility.py",
+    "study.command.reproduce_command": 'perturbax.cli.main(["reproduce", ...])',
+    "taxonomy_command.taxonomy_command": 'perturbax.cli.main(["taxonomy", ...])',
+    "tune.tune_command": 'perturbax.cli.main(["tune", ...])',
+}
+"""Names of 0.1.0 that stand for nothing now, and what does their work."""
+
+
 def old_names(package: str) -> Callable[[str], Any]:
-    """Return the `__getattr__` of a module that is still there, for the names that have left it.
+    """Return the `__getattr__` of a module that is still there, for names and modules that have left it.
 
     Arguments:
         package: the full name of the module, its `__name__`.
     """
 
     def get(name: str) -> Any:
+        module = f"{package}.{name}"
+        if module.removeprefix("perturbax.") in MODULES:
+            return importlib.import_module(module)
         return _moved(package, name)
 
     return get
@@ -180,7 +203,7 @@ class _OldModule(Loader):
             _warn(module.__name__, new.__name__, stacklevel=3)
             sys.modules[module.__name__] = new
             return
-        module.__doc__ = f"Names that moved to {' and '.join('perturbax.' + new for new in MODULES[old])}."
+        module.__doc__ = f"Old names of what lies in {', '.join('perturbax.' + new for new in MODULES[old])}."
         module.__dict__["__getattr__"] = old_names(module.__name__)
 
 
@@ -197,6 +220,8 @@ def _moved(module: str, name: str) -> Any:
             value = vars(found)[own]
             _warn(f"{module}.{name}", f"{_home(value, found.__name__)}.{own}", stacklevel=4)
             return value
+    if f"{old}.{name}" in GONE:
+        raise AttributeError(f"{module}.{name} is gone: use {GONE[f'{old}.{name}']}")
     raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
 

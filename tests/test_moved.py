@@ -19,19 +19,13 @@ OLD = dict(
 )
 """Modules of 0.1.0 and the public names that each defined."""
 
-WITHOUT_SUCCESSOR = {
-    "perturbax.build": "make_network",
+CONSTANTS_GONE = {
     "perturbax.cli": "AGAIN CHOICES EPILOG EXPERIMENTS KEPT METAVARS",
-    "perturbax.commands": "LISTED RUN_NAMES compare_command list_command predict_command report_command "
-    "run_command",
-    "perturbax.diagnose_command": "diagnose_command",
-    "perturbax.optimiser": "make_optimiser make_rate",
-    "perturbax.pairs": "refusal tiny",
-    "perturbax.study.command": "STUDIES reproduce_command",
-    "perturbax.taxonomy_command": "ASKED SETTINGS taxonomy_command",
-    "perturbax.tune": "tune_command",
+    "perturbax.commands": "LISTED RUN_NAMES",
+    "perturbax.study.command": "STUDIES",
+    "perturbax.taxonomy_command": "ASKED SETTINGS",
 }
-"""Names that cannot be kept; CHANGELOG.md says so."""
+"""Texts and choices of the console that nothing stands for."""
 
 
 def defines(module, name):
@@ -57,10 +51,13 @@ def look_up(module, name):
 
 @pytest.mark.parametrize("module", OLD)
 def test_old_names_work_and_say_where_they_are(module):
-    gone = WITHOUT_SUCCESSOR.get(module, "").split()
     for name in OLD[module].split():
-        if name in gone:
-            with pytest.raises((AttributeError, ModuleNotFoundError)):
+        if name in CONSTANTS_GONE.get(module, "").split():
+            with pytest.raises(AttributeError):
+                look_up(module, name)
+            continue
+        if instead := moved.GONE.get(f"{module}.{name}".removeprefix("perturbax.")):
+            with pytest.raises(AttributeError, match=re.escape(f"{name} is gone: use {instead}")):
                 look_up(module, name)
             continue
         value, said = look_up(module, name)
@@ -79,9 +76,20 @@ def test_old_names_work_and_say_where_they_are(module):
 def test_every_line_of_the_table_is_needed():
     known = {module.removeprefix("perturbax.") for module in OLD}
     assert set(moved.MODULES) <= known
-    for name in moved.NAMES:
+    for name in {**moved.NAMES, **moved.GONE}:
         module, _, own = name.rpartition(".")
         assert own in OLD[f"perturbax.{module}"].split()
+
+
+def test_what_stands_in_for_a_name_that_went_is_there():
+    for instead in moved.GONE.values():
+        if (ROOT.parent / instead).is_file():
+            continue
+        module, *names = re.match(r"(perturbax(?:\.[a-z_]+)*)\.(\w+)(?:\.(\w+))?", instead).groups()
+        value = importlib.import_module(module)
+        for name in filter(None, names):
+            value = getattr(value, name)
+        assert callable(value)
 
 
 def test_each_way_of_asking_for_an_old_module():
@@ -99,6 +107,10 @@ def test_each_way_of_asking_for_an_old_module():
 
     with old("rules.guess.Guess"):
         assert perturbax.rules.guess.Guess
+    with old("rules.node.Node"):
+        assert px.rules.node.Node is px.rules.Node
+    with old("saved.load"):
+        assert px.saved.load is px.load
     with old("rules.feedback.Feedback"):
         from perturbax.rules.feedback import Feedback
     assert Feedback is px.RULES["feedback"]
@@ -204,6 +216,8 @@ def test_the_changelog_lists_what_moved():
     text = (ROOT.parent / "CHANGELOG.md").read_text().split("### Moved")[1].split("\n## ")[0]
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     for old, places in moved.MODULES.items():
+        if not places:
+            continue
         (row,) = (row for row in rows if row.startswith(f"| `{old}` |"))
         assert re.findall(r"`([\w.]+)`", row) == [old, *places]
     for old, new in moved.NAMES.items():
@@ -211,3 +225,5 @@ def test_the_changelog_lists_what_moved():
         home, _, own = new.rpartition(".")
         said = name if name == own else rf"{name} \(now {own}\)"
         assert any(re.match(rf"\| `{module}`: .*\b{said}.* \| `{home}` \|", row) for row in rows), old
+    for old, instead in moved.GONE.items():
+        assert f"| `{old}` | `{instead}` |" in rows

@@ -4,6 +4,8 @@ The classes are used directly, `px.cells.GRU(n_in, n, key=key)`; `CELLS` has the
 does. A new cell is one file with one class, and one line here.
 """
 
+from typing import TYPE_CHECKING
+
 from perturbax.cells.binary import Binary
 from perturbax.cells.dense import Dense, LeakyReadout, Readout
 from perturbax.cells.gru import GRU
@@ -13,8 +15,12 @@ from perturbax.cells.lru import LRU
 from perturbax.cells.lstm import LSTM
 from perturbax.cells.mingru import MinGRU
 from perturbax.cells.tanh import SparseTanh, Tanh
+from perturbax.moved import old_names
 from perturbax.network.layer import Layer
 from perturbax.plugins import Registry
+
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)
 
 CELLS: Registry[Layer] = Registry(
     "cell",

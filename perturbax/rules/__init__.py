@@ -1,6 +1,9 @@
 """Every learning rule by name; a new one is one file and one line."""
 
+from typing import TYPE_CHECKING
+
 from perturbax.learning.rule import Rule
+from perturbax.moved import old_names
 from perturbax.plugins import Registry
 from perturbax.rules.backprop.bptt import BPTT
 from perturbax.rules.backprop.dsf import DSF
@@ -31,6 +34,9 @@ from perturbax.rules.rtrl.rflo import RFLO
 from perturbax.rules.rtrl.rtrl import RTRL, ForwardSensitivity
 from perturbax.rules.rtrl.snap import SnAp
 from perturbax.rules.rtrl.uoro import UORO
+
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)
 
 RULES: Registry[Rule] = Registry(
     "rule",

@@ -4,6 +4,9 @@ The classes are used directly, `px.tasks.Copy(length=5).open(None)`; `TASKS` has
 line does. A new task is one file with one class, and one line here.
 """
 
+from typing import TYPE_CHECKING
+
+from perturbax.moved import old_names
 from perturbax.plugins import Registry
 from perturbax.tasks.adding import Adding
 from perturbax.tasks.base import Task
@@ -23,6 +26,9 @@ from perturbax.tasks.series import Series
 from perturbax.tasks.shd import Shd
 from perturbax.tasks.text import Text
 from perturbax.tasks.weather import Weather
+
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)
 
 TASKS: Registry[Task] = Registry(
     "task",
