@@ -12,7 +12,7 @@ from pathlib import Path
 from compatibility import refusals, written
 from harness import table
 
-from perturbax.analysis.taxonomy import LOCALITY, place
+from perturbax.analysis.taxonomy import LOCALITY, taxonomy_of
 from perturbax.report.taxonomy import figure, measured_rows
 from perturbax.rules import RULES
 
@@ -22,7 +22,7 @@ PAGE = ROOT / "docs" / "taxonomy.md"
 
 def family() -> str:
     """Return where every rule stands, from its class."""
-    places = {name: place(rule()) for name, rule in RULES.items()}
+    places = {name: taxonomy_of(rule()) for name, rule in RULES.items()}
     rows = [
         [f"`{name}`", p.locality, p.causality, p.target, p.cost, p.memory]
         for kind in LOCALITY
@@ -52,7 +52,7 @@ def main() -> None:
         data = json.loads((Path(sys.argv[1]) / "taxonomy.json").read_text())
         heads, rows = measured_rows(data)
         text = with_section(text, "measured", table(list(heads), [[f"`{row[0]}`", *row[1:]] for row in rows]))
-        svg = figure(data).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+        svg = figure(data).retaxonomy_of("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
         (ROOT / "docs" / "taxonomy.svg").write_text(svg)
         (ROOT / "benchmarks" / "results" / "taxonomy.json").write_text(json.dumps(data, indent=1) + "\n")
     PAGE.write_text(text)

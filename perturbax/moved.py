@@ -102,8 +102,10 @@ NAMES = {
     "cli.KINDS": "experiment.config.KINDS",
     "cli.Parser": "cli.arguments.Parser",
     "commands.KINDS": "experiment.config.KINDS",
-    "diagnose_command.BATCH": "analysis.along_training.FRESH",
+    "diagnose_command.BATCH": "analysis.along_training.DIAGNOSED_STEP",
     "diagnose_command.OWN": "cli.diagnose.BESIDE_RUN",
+    "diagnosis.Average": "analysis.diagnosis.AveragedEstimate",
+    "diagnosis.meter": "analysis.diagnosis.compile_diagnosis",
     "errors.one_of": "fields.one_of",
     "errors.positive": "fields.positive",
     "imports.imported": "plugins.import_object",
@@ -113,6 +115,7 @@ NAMES = {
     "layer.pulled": "network.layer.pull_back",
     "loop.Learner": "experiment.train_step.Training",
     "loop.judged": "experiment.train_step.evaluate_compiled",
+    "moments.reach": "analysis.moments.samples_needed",
     "rules.backprop.BPTT": "rules.backprop.bptt.BPTT",
     "rules.evolution.Evolution": "rules.evolution.evolution.Evolution",
     "rules.evolution.SHAPINGS": "rules.evolution.evolution.SHAPINGS",
@@ -133,6 +136,12 @@ NAMES = {
     "task.measured": "tasks.base.measure",
     "tasks.neurogym.ABREAST": "tasks.neurogym.ENVIRONMENTS",
     "tasks.text.PARTS": "tasks.base.PARTS",
+    "taxonomy.Place": "analysis.taxonomy.Taxonomy",
+    "taxonomy.Work": "analysis.taxonomy.CompiledRule",
+    "taxonomy.compiled": "analysis.taxonomy.compile_rule",
+    "taxonomy.measured": "analysis.taxonomy.measure_rules",
+    "taxonomy.place": "analysis.taxonomy.taxonomy_of",
+    "taxonomy.seconds": "analysis.taxonomy.median_seconds",
 }
 """Names of 0.1.0 that are called otherwise now, or that left a module which is still there."""
 

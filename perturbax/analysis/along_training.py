@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, PyTree
 
-from perturbax.analysis.diagnosis import TARGET, Cost, meter
+from perturbax.analysis.diagnosis import TARGET, Cost, compile_diagnosis
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.experiment import run_folder
 from perturbax.experiment.build import Parts, build
@@ -24,8 +24,8 @@ from perturbax.learning.rule import Rule, WholeSequence
 from perturbax.learning.sequence import Learner, Loss
 from perturbax.network.network import Network
 
-FRESH = 2**31 - 2  # training step whose batch is diagnosed: none that a run would reach
-TWICE = 2  # further draws of every point, which tell rules without noise
+DIAGNOSED_STEP = 2**31 - 2  # training step whose batch is diagnosed: none that a run would reach
+DETECTION_DRAWS = 2  # further draws of every point, which tell rules without noise
 
 
 class Point(NamedTuple):
@@ -44,7 +44,7 @@ class Point(NamedTuple):
     kept: PyTree
 
 
-class Plan(NamedTuple):
+class DiagnosisPlan(NamedTuple):
     """What is diagnosed, and where.
 
     Attributes:
@@ -86,7 +86,7 @@ class Beside(WholeSequence):
         return learn
 
 
-def along_training(experiment: Experiment, leading: Experiment | None = None) -> Plan:
+def along_training(experiment: Experiment, leading: Experiment | None = None) -> DiagnosisPlan:
     """Plan a diagnosis at the start, the middle and the end of a training run.
 
     Arguments:
@@ -116,10 +116,10 @@ def along_training(experiment: Experiment, leading: Experiment | None = None) ->
                 done = stop
             yield Point(name, stop, state.learner.net, _kept(trained, state.learner))
 
-    return Plan(parts, f"{path}, {steps} steps", len(stops), walk)
+    return DiagnosisPlan(parts, f"{path}, {steps} steps", len(stops), walk)
 
 
-def of_run(folder: Path, asked: Experiment) -> Plan:
+def of_run(folder: Path, asked: Experiment) -> DiagnosisPlan:
     """Plan a diagnosis at the network that a run has kept.
 
     Arguments:
@@ -149,10 +149,12 @@ def of_run(folder: Path, asked: Experiment) -> Plan:
         kept = _kept(parts, state.learner) if own_rule else asked_parts.rule.begin(state.best, xs[0])
         yield Point("kept network", int(state.best_step), state.best, kept)
 
-    return Plan(asked_parts, f"the run {folder.name}, by {own.rule}", 1, walk)
+    return DiagnosisPlan(asked_parts, f"the run {folder.name}, by {own.rule}", 1, walk)
 
 
-def diagnosed(plan: Plan, samples: Sequence[int], draws: int, report: Report) -> dict[str, Any]:
+def diagnose_points(
+    plan: DiagnosisPlan, samples: Sequence[int], draws: int, report: Report
+) -> dict[str, Any]:
     """Diagnose a rule at every point of a plan; all points share one batch, which no training step draws.
 
     Arguments:
@@ -164,7 +166,7 @@ def diagnosed(plan: Plan, samples: Sequence[int], draws: int, report: Report) ->
     Returns the content of diagnosis.json: plain values.
     """
     rule, task, e = plan.parts.rule, plan.parts.task, plan.parts.experiment
-    per_point = draws + TWICE
+    per_point = draws + DETECTION_DRAWS
     total = plan.points * per_point
     done = 0
 
@@ -173,9 +175,9 @@ def diagnosed(plan: Plan, samples: Sequence[int], draws: int, report: Report) ->
         done += 1
         report(min(done, total), total, math.nan)
 
-    measure = meter(rule, task.loss, samples, draws, tick)
+    measure = compile_diagnosis(rule, task.loss, samples, draws, tick)
     exact = jax.jit(bptt(task.loss))
-    data_key, key = jr.split(jr.fold_in(jr.PRNGKey(e.seed), FRESH))
+    data_key, key = jr.split(jr.fold_in(jr.PRNGKey(e.seed), DIAGNOSED_STEP))
     xs, ys = task.sample(data_key, e.batch)
     found = []
     for i, point in enumerate(plan.walk(xs)):

@@ -1,5 +1,5 @@
 """How far a rule's estimates are from the exact gradient: cosine, bias, variance, and what a good direction
-costs.
+costs in forward passes.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from perturbax.analysis.moments import ROUNDING, SURE, Moments, cosine_at, reach
+from perturbax.analysis.moments import ROUNDING, SURE, Moments, cosine_at, samples_needed
 from perturbax.errors import ArgumentError
 from perturbax.fields import positive
 from perturbax.learning.autodiff import bptt
@@ -28,15 +28,20 @@ LEAST = 4  # draws that a standard error takes
 
 
 class Cost(NamedTuple):
-    """Forward passes of an estimate from K samples: first + (K - 1) more."""
+    """Forward passes of an estimate from K samples: first + (K - 1) more.
+
+    Attributes:
+        first: passes of an estimate from one sample.
+        more: passes of each further sample.
+    """
 
     first: int
     more: int
 
     @classmethod
     def of(cls, rule: Rule) -> "Cost":
-        """Samples share the clean pass where the rule has one; a rule that takes no samples is run K
-        times.
+        """Return the cost of a rule: samples share the clean pass where it has one; a rule without a setting
+        for the number of samples is run K times.
         """
         one, two = (_sampled(rule, k) for k in (1, 2))
         if one is rule or two is rule:
@@ -44,13 +49,13 @@ class Cost(NamedTuple):
         return cls(first=one.passes(), more=two.passes() - one.passes())
 
     def passes(self, samples: int) -> int:
-        """Passes for that many samples."""
+        """Return the forward passes of an estimate from so many samples."""
         return self.first + (samples - 1) * self.more
 
 
 @dataclasses.dataclass(frozen=True)
-class Average:
-    """Estimates averaged over K samples, measured over independent draws.
+class AveragedEstimate:
+    """The mean of K single-sample estimates, measured over independent draws of the noise.
 
     Attributes:
         samples: K.
@@ -75,7 +80,10 @@ class Average:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """One array of weights, or all of them; squares are unbiased estimates (their own noise is subtracted).
+    """What was measured for one array of weights, or for all of them together.
+
+    x is the estimate from one sample, g the exact gradient. Squares are unbiased estimates: their own noise
+    is subtracted, so that they can be negative.
 
     Attributes:
         name: path of the array, or `all`.
@@ -110,7 +118,7 @@ class Group:
     reach: str
     reach_samples: int | None
     reach_passes: int | None
-    averages: tuple[Average, ...]
+    averages: tuple[AveragedEstimate, ...]
 
 
 def diagnose(
@@ -125,70 +133,113 @@ def diagnose(
     draws: int = 32,
     kept: PyTree = None,
 ) -> list[Group]:
-    """Measure a rule's estimates against the exact gradient (BPTT) on one batch: every weight array, then
-    all.
+    """Measure a rule's estimates against the exact gradient (BPTT) on one batch.
 
     An estimate from K samples is the mean of K independent ones of a single sample, which against one clean
     pass is what K samples give. The mean cosine of such estimates is predicted by
 
         cos(K) = <E x, g> / (|g| sqrt(|E x|^2 + V / K)),      V the variance of one sample.
 
-    Bias is measured at the largest K. xs `(T, B, n_in)`; kept is what the rule has learnt (by default nothing
-    yet). Raises ArgumentError for fewer than 4 draws, or no number of samples.
+    Arguments:
+        rule: the rule; where it has a setting for the number of samples, that is set to 1.
+        loss: (output `(B, n_out)`, target) -> loss per example `(B,)`.
+        net: the network.
+        xs: inputs `(T, B, n_in)`.
+        ys: targets, leaves `(T, B, ...)`.
+        key: random key of the noise.
+        samples: the numbers K; bias is measured at the largest.
+        draws: independent draws of every average.
+        kept: what the rule has learnt from earlier updates; by default nothing yet.
+
+    Returns a group for every array of weights, then one named `all`. Raises ArgumentError for fewer than 4
+    draws, no number of samples, or a number below 1.
     """
-    return meter(rule, loss, samples, draws)(
-        rule.begin(net, xs[0]) if kept is None else kept, net, xs, ys, key
-    )
+    measure = compile_diagnosis(rule, loss, samples, draws)
+    return measure(rule.begin(net, xs[0]) if kept is None else kept, net, xs, ys, key)
 
 
-def meter(
+def compile_diagnosis(
     rule: Rule, loss: Loss, samples: Sequence[int], draws: int, tick: Callable = lambda: None
-) -> Callable:
-    """Return measure(kept, net, xs, ys, key) -> groups, compiled once for all calls; tick() after every
-    draw.
+) -> Callable[..., list[Group]]:
+    """Return measure(kept, net, xs, ys, key) -> groups, compiled once for all its calls.
+
+    Arguments:
+        rule: the rule; where it has a setting for the number of samples, that is set to 1.
+        loss: (output `(B, n_out)`, target) -> loss per example `(B,)`.
+        samples: the numbers of estimates that are averaged; bias is measured at the largest.
+        draws: independent draws of every average.
+        tick: called after every draw.
+
+    Raises ArgumentError as `diagnose` does.
     """
     for k in samples:
         positive("samples", k)
     if not samples:
-        raise ArgumentError("samples names no number")
+        raise ArgumentError("samples names no number: give at least one, such as 1")
     if draws < LEAST:
         raise ArgumentError(f"draws must be {LEAST} or more, not {draws}")
-    samples, cost = sorted(set(samples)), Cost.of(rule)
-    learn, exact = _sampled(rule, 1).learner(loss), jax.jit(bptt(loss))
-
-    @jax.jit
-    def averages(kept: PyTree, net: Network, xs: Array, ys: Any, key: Array, upto: Array) -> Network:
-        """Average the first upto[0], upto[1], ... estimates: an axis of that length in front."""
-
-        def more(j: Array, total: Network) -> Network:
-            return jax.tree.map(jnp.add, total, learn(kept, net, xs, ys, jr.fold_in(key, j))[2])
-
-        def segment(total: Network, ends: tuple) -> tuple[Network, Network]:
-            total = jax.lax.fori_loop(ends[0], ends[1], more, total)
-            return total, jax.tree.map(lambda s: s / ends[1], total)
-
-        start = jnp.concatenate([jnp.zeros(1, upto.dtype), upto[:-1]])
-        return jax.lax.scan(segment, jax.tree.map(jnp.zeros_like, weights(net)), (start, upto))[1]
+    numbers, cost = sorted(set(samples)), Cost.of(rule)
+    average, exact = _averaging(rule, loss), jax.jit(bptt(loss))
 
     def measure(kept: PyTree, net: Network, xs: Array, ys: Any, key: Array) -> list[Group]:
-        def draw(i: int, upto: Sequence[int]) -> dict[str, np.ndarray]:
-            found = to_named_arrays(averages(kept, net, xs, ys, jr.fold_in(key, i), jnp.asarray(upto)))
+        def one_draw(i: int, counts: Sequence[int]) -> dict[str, np.ndarray]:
+            found = average(kept, net, xs, ys, jr.fold_in(key, i), jnp.asarray(counts))
+            arrays = to_named_arrays(found)  # leaves (len(counts), ...)
             tick()
-            return found
+            return arrays
 
-        g = to_named_arrays(exact(net, xs, ys)[1])
-        first, second = (draw(i, [1] * len(samples)) for i in (0, 1))
-        if all(np.array_equal(first[name], second[name]) for name in g):
-            rows = [first] * LEAST  # no noise: all draws are the same
+        gradient = to_named_arrays(exact(net, xs, ys)[1])
+        first, second = (one_draw(i, [1] * len(numbers)) for i in (0, 1))
+        if all(np.array_equal(first[name], second[name]) for name in gradient):
+            drawn = [first] * LEAST  # no noise: all draws are the same
         else:
-            rows = [draw(i, samples) for i in range(draws)]
-        every = {name: np.stack([r[name] for r in rows]).reshape(len(rows), len(samples), -1) for name in g}
-        parts = {n: [Moments.of(every[n][:, k], g[n].ravel()) for k in range(len(samples))] for n in g}
-        parts["all"] = [sum(of[1:], of[0]) for of in zip(*parts.values(), strict=True)]  # pyright: ignore
-        sizes = {name: leaf.size for name, leaf in g.items()} | {"all": sum(leaf.size for leaf in g.values())}
-        return [_group(name, sizes[name], samples, cost, moments) for name, moments in parts.items()]
+            drawn = [one_draw(i, numbers) for i in range(draws)]
+        moments = _moments(gradient, drawn, len(numbers))
+        sizes = {name: leaf.size for name, leaf in gradient.items()}
+        sizes["all"] = sum(sizes.values())
+        return [_group(name, sizes[name], numbers, cost, own) for name, own in moments.items()]
 
     return measure
+
+
+def _averaging(rule: Rule, loss: Loss) -> Callable[..., Network]:
+    """Return average(kept, net, xs, ys, key, counts `(k,)`) -> the means of the first counts[0], counts[1],
+    ... single-sample estimates: like the weights, with an axis of k in front. Counts must not decrease.
+    """
+    learn = _sampled(rule, 1).learner(loss)
+
+    @jax.jit
+    def average(kept: PyTree, net: Network, xs: Array, ys: Any, key: Array, counts: Array) -> Network:
+        def add_estimate(j: Array, total: Network) -> Network:
+            return jax.tree.map(jnp.add, total, learn(kept, net, xs, ys, jr.fold_in(key, j))[2])
+
+        def up_to(total: Network, ends: tuple) -> tuple[Network, Network]:
+            total = jax.lax.fori_loop(ends[0], ends[1], add_estimate, total)
+            return total, jax.tree.map(lambda s: s / ends[1], total)
+
+        starts = jnp.concatenate([jnp.zeros(1, counts.dtype), counts[:-1]])  # (k,)
+        nothing = jax.tree.map(jnp.zeros_like, weights(net))
+        return jax.lax.scan(up_to, nothing, (starts, counts))[1]
+
+    return average
+
+
+def _moments(
+    gradient: dict[str, np.ndarray], drawn: Sequence[dict[str, np.ndarray]], numbers: int
+) -> dict[str, list[Moments]]:
+    """Return the moments of every array and of `all`, one for each number of samples.
+
+    gradient: arrays by name; drawn: for every draw arrays by name, with the number of samples in front.
+    """
+    moments: dict[str, list[Moments]] = {}
+    for name, g in gradient.items():
+        estimates = np.stack([arrays[name] for arrays in drawn])  # (draws, numbers, ...)
+        flat = estimates.reshape(len(drawn), numbers, -1)
+        moments[name] = [Moments.of(flat[:, k], g.ravel()) for k in range(numbers)]
+    total, *others = moments.values()
+    for own in others:
+        total = [a + b for a, b in zip(total, own, strict=True)]
+    return moments | {"all": total}
 
 
 def _sampled(rule: Rule, samples: int) -> Any:
@@ -202,43 +253,49 @@ def _sampled(rule: Rule, samples: int) -> Any:
 
 
 def _group(name: str, size: int, samples: Sequence[int], cost: Cost, moments: Sequence[Moments]) -> Group:
-    best, g = moments[-1], moments[-1].g
+    """Return the statistics of one array of weights; bias from the averages over most samples."""
+    best = moments[-1]
+    g = best.g  # |g|^2: all below is in units of |g|
     if not g > 0:
         return _without_gradient(name, size, samples, cost)
-    square, error = (v / g for v in best.bias())
-    along, one = float(best.along.mean()) / g + 1, samples[-1] * best.variance / g
-    expected = max(square + 2 * along - 1, along**2)
-    margin, doubt = (v / g for v in best.margin(TARGET))
-    verdict, needed = reach(margin, doubt, one)
+    bias_squared, bias_squared_error = (value / g for value in best.bias())
+    along = float(best.along.mean()) / g + 1
+    variance = samples[-1] * best.variance / g  # of one sample
+    expected = max(bias_squared + 2 * along - 1, along**2)
+    margin, margin_error = (value / g for value in best.margin(TARGET))
+    reach, needed = samples_needed(margin, margin_error, variance)
+    averages = tuple(
+        _average(k, cost, own, cosine_at(along, expected, variance, k))
+        for k, own in zip(samples, moments, strict=True)
+    )
     return Group(
         name=name,
         size=size,
         gradient=math.sqrt(g),
-        bias=math.sqrt(max(0.0, square)),
-        bias_squared=square,
-        bias_squared_error=error,
-        biased=square > SURE * error + ROUNDING,
-        bias_bound=math.sqrt(max(0.0, square + SURE * error)),
+        bias=math.sqrt(max(0.0, bias_squared)),
+        bias_squared=bias_squared,
+        bias_squared_error=bias_squared_error,
+        biased=bias_squared > SURE * bias_squared_error + ROUNDING,
+        bias_bound=math.sqrt(max(0.0, bias_squared + SURE * bias_squared_error)),
         along=along,
         expected=expected,
-        variance=one,
-        reach=verdict,
+        variance=variance,
+        reach=reach,
         reach_samples=needed,
         reach_passes=None if needed is None else cost.passes(needed),
-        averages=tuple(
-            _average(k, cost, m, cosine_at(along, expected, one, k))
-            for k, m in zip(samples, moments, strict=True)
-        ),
+        averages=averages,
     )
 
 
-def _average(samples: int, cost: Cost, m: Moments, predicted: float) -> Average:
-    n, g = len(m.square), m.g
-    norms = np.sqrt(np.maximum(m.square + 2 * m.along + g, 0.0))
+def _average(samples: int, cost: Cost, moments: Moments, predicted: float) -> AveragedEstimate:
+    """Return the statistics of the mean of so many estimates, whose moments over N draws are given."""
+    n, g = len(moments.square), moments.g
+    projections = moments.along + g  # <x_i, g>, (N,)
+    norms = np.sqrt(np.maximum(moments.square + 2 * moments.along + g, 0.0))  # |x_i|, (N,)
     with np.errstate(invalid="ignore", divide="ignore"):
-        cosines = np.where(norms > 0, (m.along + g) / (norms * math.sqrt(g)), np.nan)
-    variance = m.variance / g
-    return Average(
+        cosines = np.where(norms > 0, projections / (norms * math.sqrt(g)), np.nan)  # (N,)
+    variance = moments.variance / g
+    return AveragedEstimate(
         samples=samples,
         passes=cost.passes(samples),
         cosine=float(cosines.mean()),
@@ -253,7 +310,7 @@ def _average(samples: int, cost: Cost, m: Moments, predicted: float) -> Average:
 def _without_gradient(name: str, size: int, samples: Sequence[int], cost: Cost) -> Group:
     """Return the group of weights whose exact gradient is zero: nothing can be said relative to it."""
     none = dict.fromkeys(("cosine", "cosine_error", "predicted", "variance", "norm", "snr"), math.nan)
-    averages = tuple(Average(samples=k, passes=cost.passes(k), **none) for k in samples)
+    averages = tuple(AveragedEstimate(samples=k, passes=cost.passes(k), **none) for k in samples)
     lost = dict.fromkeys(
         ("bias", "bias_squared", "bias_squared_error", "bias_bound", "along", "expected"), math.nan
     )

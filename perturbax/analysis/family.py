@@ -1,4 +1,4 @@
-"""Many rules measured on one network and one batch, after training by BPTT."""
+"""Many rules measured on one network and one batch, once BPTT has trained the network."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from perturbax.analysis.taxonomy import compiled, measured
+from perturbax.analysis.taxonomy import compile_rule, measure_rules
 from perturbax.errors import PerturbaxError
 from perturbax.experiment import run_folder
 from perturbax.experiment.build import Parts, build
@@ -19,7 +19,7 @@ from perturbax.experiment.run import Report
 from perturbax.learning.rule import check
 
 WATCHED = 64  # batches that rules which learn between updates see before they are measured
-FRESH = 2**31 - 3  # training step whose batches are measured: none that a run would reach
+MEASURED_STEP = 2**31 - 3  # training step whose batches are measured: none that a run would reach
 
 
 def measure_family(
@@ -45,13 +45,13 @@ def measure_family(
     lead = build(leading)
     net, xs, ys, batches, key = _trained(lead)
     total = 2 * len(members)
-    works, refused = [], []
+    compiled, refused = [], []
     for i, (label, experiment) in enumerate(members):
         report(i, total, math.nan)
         rule = build(experiment).rule
         try:
             check(rule, net)
-            works.append(compiled(label, rule, lead.task.loss, net, batches, key))
+            compiled.append(compile_rule(label, rule, lead.task.loss, net, batches, key))
         except PerturbaxError as error:
             if not skip:
                 raise
@@ -63,7 +63,7 @@ def measure_family(
         done += 1
         report(done, total, math.nan)
 
-    found = measured(works, lead.task.loss, net, (xs, ys), draws, key, tick)
+    found = measure_rules(compiled, lead.task.loss, net, (xs, ys), draws, key, tick)
     return run_folder.to_json({**describe(lead), "draws": draws, "rules": found, "refused": refused})
 
 
@@ -74,7 +74,7 @@ def _trained(lead: Parts) -> tuple:
     (state,), losses, _, _ = program.advance([state], lead.experiment.steps)
     if not jnp.isfinite(losses).all():
         raise PerturbaxError("the loss was no longer finite while the network was trained (try a lower --lr)")
-    key = jr.fold_in(jr.PRNGKey(lead.experiment.seed), FRESH)
+    key = jr.fold_in(jr.PRNGKey(lead.experiment.seed), MEASURED_STEP)
     sample = jax.jit(lambda key: lead.task.sample(key, lead.experiment.batch))
     batches = [sample(jr.fold_in(key, i)) for i in range(WATCHED + 1)]
     xs, ys = batches[-1]

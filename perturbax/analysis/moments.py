@@ -1,5 +1,7 @@
 """Statistics of noisy estimates of a known gradient: squared bias, variance, cosine, each free of its own
 noise.
+
+Notation: x_1 ... x_N are independent estimates of the exact gradient g, e_i = x_i - g their errors.
 """
 
 import math
@@ -12,72 +14,132 @@ ROUNDING = 1e-9  # squares relative to the gradient's that arithmetic alone can 
 
 
 class Moments(NamedTuple):
-    """What the statistics need of N estimates x_i around the exact gradient g: e_i = x_i - g; sums over
-    groups add.
+    """The inner products of N estimates with each other and with the gradient: all that statistics need.
+
+    Those of several arrays of weights add up to those of all arrays together.
+
+    Attributes:
+        square: |e_i|^2, `(N,)`.
+        shared: <e_i, sum_j e_j>, `(N,)`.
+        along: <e_i, g>, `(N,)`.
+        g: |g|^2.
     """
 
-    square: np.ndarray  # |e_i|^2
-    shared: np.ndarray  # e_i . sum_j e_j
-    along: np.ndarray  # e_i . g
-    g: float  # |g|^2
+    square: np.ndarray
+    shared: np.ndarray
+    along: np.ndarray
+    g: float
 
     @classmethod
-    def of(cls, x: np.ndarray, g: np.ndarray) -> "Moments":
-        """Of estimates `(N, size)` and the gradient `(size,)`."""
-        g = g.astype(np.float64)
-        e = x.astype(np.float64) - g
-        return cls(np.sum(e * e, 1), e @ e.sum(0), e @ g, float(g @ g))
+    def of(cls, estimates: np.ndarray, gradient: np.ndarray) -> "Moments":
+        """Compute them in double precision.
+
+        Arguments:
+            estimates: `(N, size)`.
+            gradient: `(size,)`.
+        """
+        g = gradient.astype(np.float64)
+        errors = estimates.astype(np.float64) - g  # (N, size)
+        return cls(
+            square=np.sum(errors * errors, 1),
+            shared=errors @ errors.sum(0),
+            along=errors @ g,
+            g=float(g @ g),
+        )
 
     def __add__(self, other: Any) -> "Moments":
         return Moments(*(a + b for a, b in zip(self, other, strict=True)))
 
     @property
     def variance(self) -> float:
-        """Trace of the covariance, unbiased; 0 for what rounding leaves."""
+        """Trace of the covariance of one estimate, unbiased; 0 where only rounding is left."""
         n = len(self.square)
-        found = float(self.square.sum() - self.shared.sum() / n) / (n - 1)
-        return found if found > 1e-12 * self.square.mean() else 0.0
+        variance = float(self.square.sum() - self.shared.sum() / n) / (n - 1)
+        return variance if variance > 1e-12 * self.square.mean() else 0.0
 
     def bias(self) -> tuple[float, float]:
-        """|E x - g|^2 as sum_{i != j} e_i . e_j / (N (N - 1)), which is unbiased, and its standard error."""
-        n, total, own = len(self.square), self.shared.sum(), self.square.sum()
-        without = (total - 2 * self.shared + self.square - (own - self.square)) / ((n - 1) * (n - 2))
-        return float((total - own) / (n * (n - 1))), _jackknife(without)
+        """Return |E x - g|^2 and its standard error.
+
+        The square is estimated without bias by sum_{i != j} <e_i, e_j> / (N (N - 1)); it can be negative.
+        """
+        n = len(self.square)
+        of_all_pairs, of_equal_pairs = self.shared.sum(), self.square.sum()
+        square = (of_all_pairs - of_equal_pairs) / (n * (n - 1))
+        # The same with estimate i left out, for every i: (N,)
+        others = of_all_pairs - 2 * self.shared + self.square
+        others_equal = of_equal_pairs - self.square
+        without_one = (others - others_equal) / ((n - 1) * (n - 2))
+        return float(square), _jackknife_error(without_one)
 
     def margin(self, cosine: float) -> tuple[float, float]:
-        """D = <E x, g>^2 / (cosine^2 |g|^2) - |E x|^2, unbiased, and its standard error.
+        """Return D = <E x, g>^2 / (cosine^2 |g|^2) - |E x|^2, unbiased, and its standard error.
 
-        The cosine of an average of K is above `cosine` when D > V / K.
+        The mean of K estimates has a larger cosine with g than `cosine` where D > variance / K.
         """
-        n, p = len(self.square), self.along + self.g
-        sign = math.copysign(1.0, p.sum())  # a direction that points away never gets there
+        n = len(self.square)
+        projections = self.along + self.g  # <x_i, g>, (N,)
+        sign = math.copysign(1.0, projections.sum())  # an estimate that points away never gets there
 
-        def at(total: Any, own: Any, e2: Any, ee: Any, n: int) -> Any:
+        def unbiased_margin(
+            projected: Any,
+            projected_squares: Any,
+            all_pairs: Any,
+            equal_pairs: Any,
+            n: int,
+        ) -> Any:
+            """D from the sums of <x_i, g>, <x_i, g>^2, <e_i, e_j> over all pairs, and over i = j."""
             pairs = n * (n - 1)
-            expected = (e2 - ee) / pairs + 2 * total / n - self.g
-            return sign * (total**2 - own) / pairs / (cosine**2 * self.g) - expected
+            # |E x|^2 = |E e|^2 + 2 <E x, g> - |g|^2
+            mean_square = (all_pairs - equal_pairs) / pairs + 2 * projected / n - self.g
+            return sign * (projected**2 - projected_squares) / pairs / (cosine**2 * self.g) - mean_square
 
-        # |E x|^2 = |E e|^2 + 2 <E x, g> - |g|^2
-        s = p.sum(), (p * p).sum(), self.shared.sum(), self.square.sum()
-        less = s[2] - 2 * self.shared + self.square
-        without = at(s[0] - p, s[1] - p * p, less, s[3] - self.square, n - 1)
-        return float(at(*s, n)), _jackknife(without)
+        total, total_of_squares = projections.sum(), (projections * projections).sum()
+        all_pairs, equal_pairs = self.shared.sum(), self.square.sum()
+        without_one = unbiased_margin(
+            total - projections,
+            total_of_squares - projections * projections,
+            all_pairs - 2 * self.shared + self.square,
+            equal_pairs - self.square,
+            n - 1,
+        )  # (N,)
+        margin = unbiased_margin(total, total_of_squares, all_pairs, equal_pairs, n)
+        return float(margin), _jackknife_error(np.asarray(without_one))
 
 
-def _jackknife(without: np.ndarray) -> float:
-    """Return the standard error of a statistic from its values with one draw left out each."""
-    n = len(without)
-    return float(np.sqrt((n - 1) / n * np.sum((without - without.mean()) ** 2)))
+def _jackknife_error(without_one: np.ndarray) -> float:
+    """Return the standard error of a statistic from its N values with one estimate left out each."""
+    n = len(without_one)
+    spread = np.sum((without_one - without_one.mean()) ** 2)
+    return float(np.sqrt((n - 1) / n * spread))
 
 
 def cosine_at(along: float, expected: float, variance: float, samples: int | float) -> float:
-    """Return the predicted cosine of an average of so many samples."""
+    """Return the predicted cosine between the mean of several estimates and the gradient g.
+
+    cos(K) = <E x, g> / (|g| sqrt(|E x|^2 + variance / K)), all in units of |g|.
+
+    Arguments:
+        along: <E x, g> / |g|^2.
+        expected: |E x|^2 / |g|^2.
+        variance: trace of the covariance of one estimate, over |g|^2.
+        samples: K.
+
+    Returns nan where the mean is zero.
+    """
     length = math.sqrt(max(0.0, expected + variance / samples))
     return along / length if length else math.nan
 
 
-def reach(margin: float, error: float, variance: float) -> tuple[str, int | None]:
-    """Return whether averaging reaches the target, and with how many samples."""
+def samples_needed(margin: float, error: float, variance: float) -> tuple[str, int | None]:
+    """Return whether averaging reaches a cosine, and how many estimates that takes.
+
+    Arguments:
+        margin: D of `Moments.margin` for that cosine, which K estimates reach where D > variance / K.
+        error: the standard error of D.
+        variance: trace of the covariance of one estimate, in the unit of D.
+
+    Returns ("yes", number), ("unsettled", at least so many) where D is not told from 0, or ("never", None).
+    """
     highest = margin + SURE * error
     if highest <= ROUNDING:
         return "never", None

@@ -50,7 +50,7 @@ def add_arguments(parser: Parser) -> None:
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     """Print the diagnosis; with --out, write diagnosis.json and diagnosis.html there."""
-    from perturbax.analysis.along_training import along_training, diagnosed, of_run
+    from perturbax.analysis.along_training import along_training, diagnose_points, of_run
     from perturbax.cli.progress import progress
     from perturbax.experiment.result import read_experiment
     from perturbax.experiment.run_folder import refuse_occupied
@@ -77,7 +77,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
             leading = experiment_from(Experiment(), given | {"rule": "bptt"}, settings | {"rule": {}})
         plan = along_training(experiment, leading)
     with progress(f"diagnose {plan.parts.experiment.rule}") as bar:
-        data = diagnosed(plan, samples, draws, bar)
+        data = diagnose_points(plan, samples, draws, bar)
     _print(data)
     if args.out is not None:
         print(f"diagnosis: {write_diagnosis(data, Path(args.out))}")

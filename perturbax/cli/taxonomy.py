@@ -107,7 +107,7 @@ def _print_family() -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from perturbax.analysis.taxonomy import CAUSALITY, LOCALITY, place
+    from perturbax.analysis.taxonomy import CAUSALITY, LOCALITY, taxonomy_of
     from perturbax.cli.output import console
     from perturbax.rules import RULES
 
@@ -116,7 +116,7 @@ def _print_family() -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     for head in ("rule", "a synapse knows", "speaks", "estimates", *("cost", "memory") * wide):
         table.add_column(head, no_wrap=head in ("rule", "speaks"))
-    places = {name: place(cls()) for name, cls in RULES.items()}
+    places = {name: taxonomy_of(cls()) for name, cls in RULES.items()}
     for locality in LOCALITY:
         for name, at in places.items():
             if at.locality == locality:

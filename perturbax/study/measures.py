@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.random as jr
 
-from perturbax.analysis.diagnosis import meter
+from perturbax.analysis.diagnosis import compile_diagnosis
 from perturbax.experiment.build import build
 from perturbax.experiment.config import Experiment
 from perturbax.experiment.program import Compiled
@@ -38,7 +38,10 @@ def alignment(task: str, label: str, steps: int) -> dict[str, Any]:
     state = compiled.start(0)
     data_key, key = jr.split(jr.fold_in(jr.PRNGKey(0), FAR))
     xs, ys = parts.task.sample(data_key, 32)
-    measure, exact = meter(parts.rule, parts.task.loss, (1,), DRAWS), jax.jit(bptt(parts.task.loss))
+    measure, exact = (
+        compile_diagnosis(parts.rule, parts.task.loss, (1,), DRAWS),
+        jax.jit(bptt(parts.task.loss)),
+    )
     points, at = [], 0
     for i in range(POINTS):
         stop = steps * i // (POINTS - 1)

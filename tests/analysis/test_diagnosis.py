@@ -11,7 +11,7 @@ import pytest
 
 import perturbax as px
 from perturbax.analysis.diagnosis import Cost
-from perturbax.analysis.moments import Moments, cosine_at, reach
+from perturbax.analysis.moments import Moments, cosine_at, samples_needed
 from perturbax.learning.rule import WholeSequence
 
 
@@ -83,11 +83,11 @@ def test_moments_of_groups_add_up_to_those_of_all_weights():
 
 
 def test_reach_knows_what_is_settled():
-    assert reach(2.0, 0.1, 10.0) == ("yes", 5)
-    assert reach(3.0, 0.0, 0.0) == ("yes", 1)
-    assert reach(-1.0, 0.2, 10.0) == ("never", None)
-    assert reach(0.0, 0.0, 0.0) == ("never", None)  # a rule that leaves weights alone
-    assert reach(0.2, 0.1, 10.0) == ("unsettled", 20)
+    assert samples_needed(2.0, 0.1, 10.0) == ("yes", 5)
+    assert samples_needed(3.0, 0.0, 0.0) == ("yes", 1)
+    assert samples_needed(-1.0, 0.2, 10.0) == ("never", None)
+    assert samples_needed(0.0, 0.0, 0.0) == ("never", None)  # a rule that leaves weights alone
+    assert samples_needed(0.2, 0.1, 10.0) == ("unsettled", 20)
 
 
 def test_a_scaled_noisy_gradient_shows_its_scale_and_its_noise(x64):

@@ -6,7 +6,7 @@ import compatibility
 import family
 import pytest
 
-from perturbax.analysis.taxonomy import place
+from perturbax.analysis.taxonomy import taxonomy_of
 from perturbax.rules import RULES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "taxonomy.md").read_text()
@@ -35,7 +35,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "taxonomy.md").read_text()
     ],
 )
 def test_places(rule, options, locality, causality):
-    where = place(RULES[rule](**options))
+    where = taxonomy_of(RULES[rule](**options))
     assert (where.locality, where.causality) == (locality, causality)
 
 

@@ -4,17 +4,17 @@ import json
 
 import pytest
 
-from perturbax.analysis.taxonomy import CAUSALITY, LOCALITY, place
+from perturbax.analysis.taxonomy import CAUSALITY, LOCALITY, taxonomy_of
 from perturbax.cli import main
 from perturbax.rules import RULES
 
 
-def test_every_rule_has_a_place(capsys):
+def test_every_rule_has_a_taxonomy_of(capsys):
     assert main(["taxonomy"]) == 0
     printed = capsys.readouterr().out
     for name, rule in RULES.items():
         assert name in printed
-        where = place(rule())
+        where = taxonomy_of(rule())
         assert where.locality in LOCALITY
         assert where.causality in CAUSALITY
         assert where.target
