@@ -1,4 +1,4 @@
-"""The networks, data and works that the benchmarks time."""
+"""The networks, data and programs that the benchmarks time."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ SIZES = (Size(1000, 1, 210), Size(500, 100, 210), Size(256, 64, 50))
 
 
 def _turn(W: jax.Array) -> jax.Array:
+    """Return weights `(presynaptic, ...)` as `(units, presynaptic)`."""
     return W.reshape(len(W), -1).T
 
 
@@ -103,28 +104,28 @@ def data(size: Size) -> tuple[jax.Array, jax.Array]:
 
 
 def estimating(estimator: Callable, net: px.Network, size: Size) -> Callable[[], Any]:
-    """Return a work: one call of the compiled estimator."""
+    """Return a program: one call of the compiled estimator."""
     xs, ys = data(size)
     run, key = jax.jit(estimator), jr.key(2)
     return lambda: run(net, xs, ys, key)
 
 
 def of_rule(rule: str, cell: str, size: Size, **options: Any) -> Callable[[], Any]:
-    """Return a work: one estimate by a rule."""
+    """Return a program: one estimate by a rule."""
     return estimating(
         px.value_and_estimate(px.RULES[rule](**options), mse), network(CELLS[cell][0], size.n), size
     )
 
 
 def of_bptt(cell: str, size: Size) -> dict[str, Callable[[], Any]]:
-    """Return two works: BPTT in either layout of the weights."""
+    """Return two programs: BPTT in either layout of the weights."""
     return {
         f"bptt {i}": estimating(px.bptt(mse), network(c, size.n), size) for i, c in enumerate(CELLS[cell])
     }
 
 
 def of_forward(cell: str, size: Size) -> dict[str, Callable[[], Any]]:
-    """Return two works: a pass and its mean loss, in either layout of the weights."""
+    """Return two programs: a pass and its mean loss, in either layout of the weights."""
 
     def score(net: px.Network, xs: jax.Array, ys: jax.Array, key: jax.Array) -> jax.Array:
         del key

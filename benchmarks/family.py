@@ -1,5 +1,5 @@
-"""The taxonomy of the rules as docs/taxonomy.md shows it: what each needs and gives, on which cells it learns,
-and what was measured.
+"""The taxonomy of the rules as docs/taxonomy.md shows it: what each needs and gives, on which cells it
+learns, and what was measured.
 
 perturbax taxonomy --out runs/taxonomy        # the measurements
 python benchmarks/family.py runs/taxonomy     # -> docs/taxonomy.md, .svg and benchmarks/results/taxonomy.json

@@ -1,4 +1,6 @@
-"""How the benchmarks time: works that alternate in one process, medians, and ratios taken round by round."""
+"""How the benchmarks time: programs that take turns in one process, medians, and ratios taken round by
+round.
+"""
 
 import json
 import random
@@ -13,42 +15,53 @@ import jax
 
 from perturbax.experiment.atomic import write
 from perturbax.experiment.machine import machine as this_machine
-from perturbax.study.page import table
+from perturbax.study.page import markdown_table as table
 
 __all__ = ["alternate", "machine", "medians", "ratios", "save", "table"]
 
-Work = Callable[[], Any]
+Program = Callable[[], Any]
+"""What is timed: it takes nothing, and returns arrays that are waited for."""
 
 
-def alternate(works: Mapping[str, Work], repeats: int = 7, at_least: float = 0.0) -> dict[str, list[float]]:
-    """Time every work once per round: -> seconds per call, one number per round.
+def alternate(
+    programs: Mapping[str, Program], repeats: int = 7, at_least: float = 0.0
+) -> dict[str, list[float]]:
+    """Time every program once per round.
 
-    Works run in turn, so that a slow minute of the machine hits all of them, and in another order each round,
-    since what ran just before leaves caches and threads warm or cold. Each is warmed up first (which compiles
-    it); a work shorter than `at_least` seconds is called that often per round that a round takes as long.
+    Programs run in turn, so that a slow minute of the machine hits all of them, and in another order each
+    round, since what ran just before leaves caches and threads warm or cold. Each is called once before,
+    which compiles it.
+
+    Arguments:
+        programs: by name.
+        repeats: how many rounds.
+        at_least: seconds; a shorter program is called that often per round that a round takes as long.
+
+    Returns the seconds per call in each round, by name.
     """
     counts = {}
-    for name, work in works.items():
-        jax.block_until_ready(work())
-        counts[name] = max(1, round(at_least / max(_timed(work, 1), 1e-9)))
-    taken: dict[str, list[float]] = {name: [] for name in works}
-    order, shuffle = list(works), random.Random(0).shuffle  # noqa: S311 - no secret
+    for name, program in programs.items():
+        jax.block_until_ready(program())
+        counts[name] = max(1, round(at_least / max(_timed(program, 1), 1e-9)))
+    taken: dict[str, list[float]] = {name: [] for name in programs}
+    order, shuffle = list(programs), random.Random(0).shuffle  # noqa: S311 - no secret
     for _ in range(repeats):
         shuffle(order)
         for name in order:
-            taken[name].append(_timed(works[name], counts[name]))
+            taken[name].append(_timed(programs[name], counts[name]))
     return taken
 
 
-def _timed(work: Work, count: int) -> float:
+def _timed(program: Program, count: int) -> float:
+    """Return the seconds of one call, mean over so many."""
     began = time.perf_counter()
     for _ in range(count):
-        jax.block_until_ready(work())
+        jax.block_until_ready(program())
     return (time.perf_counter() - began) / count
 
 
 def ratios(taken: Mapping[str, list[float]], reference: str) -> dict[str, float]:
-    """Return each work's median over rounds of its time over the reference's in the same round."""
+    """Return each program's median over rounds of its time over the reference's in the same round."""
     base = taken[reference]
     return {
         name: statistics.median(t / b for t, b in zip(times, base, strict=True))
@@ -57,7 +70,7 @@ def ratios(taken: Mapping[str, list[float]], reference: str) -> dict[str, float]
 
 
 def medians(taken: Mapping[str, list[float]]) -> dict[str, float]:
-    """Return each work's median time in seconds."""
+    """Return each program's median time in seconds."""
     return {name: statistics.median(times) for name, times in taken.items()}
 
 

@@ -1,7 +1,7 @@
 """How close perturbation comes to backpropagation through time, at equal forward passes and at equal seconds.
 
     python benchmarks/learning.py --out runs/learning --data WTH.csv            # everything
-    python benchmarks/learning.py --out runs/learning --tasks copy --seeds 1    # a part; what is finished is kept
+    python benchmarks/learning.py --out runs/learning --tasks copy --seeds 1    # a part; the rest is kept
 
 Settings are those that the tasks ship (`perturbax run --task TASK --rule RULE`), seeds are fresh: nothing was
 tuned on them, nor on test data. Writes OUT/learning.md, learning.json and learning.svg. Needs evosax 0.3.2
@@ -49,11 +49,11 @@ def experiment(task: str, rule: str, seed: int, data: str | None, **fields: Any)
     return px.Experiment(rule=rule, seed=seed, **{**TASKS[task], **own, **fields})
 
 
-def remembered(path: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What an earlier call wrote there, or the work's result, written."""
+def remembered(path: Path, program: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What an earlier call wrote there, or the program's result, written."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, json.dumps(work()).encode())
+        write(path, json.dumps(program()).encode())
     return json.loads(path.read_text())
 
 
@@ -65,7 +65,7 @@ def trained(e: px.Experiment) -> dict[str, Any]:
 
 
 def stepping(e: px.Experiment) -> tuple[Callable[[], Any], int]:
-    """Return a work that trains one chunk, and the steps of it."""
+    """Return a program that trains one chunk, and the steps of it."""
     compiled = Compiled(build(e))
     state = compiled.start(e.seed)
     compiled.prepare([state], compiled.length)
@@ -73,18 +73,18 @@ def stepping(e: px.Experiment) -> tuple[Callable[[], Any], int]:
 
 
 def evolving(e: px.Experiment, strategy: evolution.Strategy, passes: int) -> tuple[Callable[[], Any], int]:
-    """Return a work that evolves for one chunk, and the passes of it."""
+    """Return a program that evolves for one chunk, and the passes of it."""
     search = evolution.prepared(e, strategy, passes)
     keys = jr.split(search.key, search.per)
     return lambda: search.chunk(search.state, keys), search.per * strategy.population
 
 
-def budget_of(work: Callable[[], Any], size: int, bptt: px.Experiment) -> int:
+def budget_of(program: Callable[[], Any], size: int, bptt: px.Experiment) -> int:
     """Steps (or passes) that the seconds of BPTT's run allow: both timed in turn, a chunk with validation
     each.
     """
     theirs, steps = stepping(bptt)
-    share = ratios(alternate({"bptt": theirs, "other": work}, repeats=5), "bptt")["other"]
+    share = ratios(alternate({"bptt": theirs, "other": program}, repeats=5), "bptt")["other"]
     return max(1, round(build(bptt).experiment.steps / steps * size / share))
 
 
@@ -133,8 +133,10 @@ def evolved(task: str, seeds: int, args: argparse.Namespace, bptt: list, say: Ca
                     limit = remembered(out / f"{label}-pace.json", pace)["passes"]
                 for seed in range(seeds):
                     e = experiment(task, "bptt", seed, data)
-                    work = lambda e=e, s=strategy, n=limit: evolution.evolve(e, s, n)  # noqa: E731
-                    row.setdefault(budget, []).append(remembered(out / f"{label}-{budget}-{seed}.json", work))
+                    program = lambda e=e, s=strategy, n=limit: evolution.evolve(e, s, n)  # noqa: E731
+                    row.setdefault(budget, []).append(
+                        remembered(out / f"{label}-{budget}-{seed}.json", program)
+                    )
                 say(f"{task} {label} equal {budget}: {mean(losses(row[budget])):.3g}")
             rows[label] = row
     return rows

@@ -37,22 +37,22 @@ def growth(quick: bool = False) -> list[dict[str, Any]]:
     """Temporary memory in KiB, planned by the compiler, against the number of steps (tanh, n 256, B 1)."""
     n = 64 if quick else 256
     net, rows = cases.network(CELLS["tanh"][0], n), []
-    works = {
+    programs = {
         f"node, {k}": px.value_and_estimate(px.RULES["node"](**o), cases.mse) for k, o in CREDITS.items()
     }
     init, run = px.online(px.RULES["node"](**CREDITS["window 20"]), cases.mse, optax.adam(1e-3), 10)
-    works |= {"node, window 20, online every 10": run, "BPTT": px.bptt(cases.mse)}
-    for name, work in works.items():
+    programs |= {"node, window 20, online every 10": run, "BPTT": px.bptt(cases.mse)}
+    for name, program in programs.items():
         row: dict[str, Any] = {"what": name}
         for T in LENGTHS[:2] if quick else LENGTHS:
             shapes = [jax.ShapeDtypeStruct((T, 1, k), "float32") for k in (cases.INPUTS, cases.OUTPUTS)]
             first: Any = net
-            if work is run:
+            if program is run:
                 x, y = (jax.ShapeDtypeStruct(s.shape[1:], s.dtype) for s in shapes)
                 first = jax.eval_shape(init, net, x, y, jax.random.key(0))
                 row[f"T {T}"] = compiled_bytes(run, first, *shapes) / 1024
             else:
-                row[f"T {T}"] = compiled_bytes(work, first, *shapes, jax.random.key(0)) / 1024
+                row[f"T {T}"] = compiled_bytes(program, first, *shapes, jax.random.key(0)) / 1024
         rows.append(row)
     return rows
 

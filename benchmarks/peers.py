@@ -26,7 +26,7 @@ SIZES = ((Size(64, 32, 50), 64), (Size(256, 8, 50), 64), (Size(512, 1, 50), 256)
 
 
 def theirs(size: Size, population: int) -> Callable[[], Any]:
-    """Return a work: ask for a population, evaluate it, tell."""
+    """Return a program: ask for a population, evaluate it, tell."""
     net, (xs, ys) = cases.network(CELLS["tanh"][0], size.n), cases.data(size)
     some, rest = px.split(net)
     flat, unravel = ravel_pytree(some)
@@ -44,7 +44,7 @@ def theirs(size: Size, population: int) -> Callable[[], Any]:
 
 
 def ours(size: Size, population: int, **options: Any) -> Callable[[], Any]:
-    """Return a work: estimate, and let Adam step."""
+    """Return a program: estimate, and let Adam step."""
     net, (xs, ys) = cases.network(CELLS["tanh"][0], size.n), cases.data(size)
     estimate = px.value_and_estimate(px.RULES["evolution"](population=population, **options), cases.mse)
     optimiser = optax.adam(1e-3)
@@ -74,8 +74,8 @@ def main() -> None:
     heads = ["size", "population", "Open_ES ms", *variants]
     found = []
     for size, population in SIZES:
-        works = {name: ours(size, population, **options) for name, options in variants.items()}
-        taken = alternate({"Open_ES": theirs(size, population), **works}, 9)
+        programs = {name: ours(size, population, **options) for name, options in variants.items()}
+        taken = alternate({"Open_ES": theirs(size, population), **programs}, 9)
         by = ratios(taken, "Open_ES")
         values = (str(size), population, medians(taken)["Open_ES"] * 1e3, *(by[name] for name in variants))
         found.append(dict(zip(heads, values, strict=True)))

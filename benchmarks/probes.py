@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from statistics import median
 
-from family import PAGE, filled
+from family import PAGE, with_section
 from harness import machine, table
 
 from perturbax.cli import main as perturbax
@@ -23,7 +23,7 @@ SPIKING = ("sltt", "ottt")
 PUBLISHED = [rule for rule in RULES if rule.startswith("published")]
 OWN = {
     **dict.fromkeys(("node", "activity", "innovation", "iterative", "reward"), "credit=to-go"),
-    "ou": "steps=6000",  # one pass a step, and no clean one to compare it with: a step costs little, and says little
+    "ou": "steps=6000",  # one pass and no clean one to compare it with: a step costs little, and says little
     "published-weight": "lr=3e-4:steps=6000",
     **dict.fromkeys(("published-node", "published-activity"), "lr=3e-3:steps=6000"),
 }
@@ -87,7 +87,7 @@ def main() -> None:
         rows.append([f"`{rule}`", *shown, why])
     said = table(["rule", *(probe.removeprefix("probe-") for probe in PROBES), "what is missing"], rows)
     print(said)
-    PAGE.write_text(filled(PAGE.read_text(), "probes", said))
+    PAGE.write_text(with_section(PAGE.read_text(), "probes", said))
     write(out / "probes.json", json.dumps({"machine": machine(), "shares": found}, indent=1).encode())
 
 

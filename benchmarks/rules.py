@@ -44,12 +44,12 @@ PEERS = {
 
 
 def mse(y: jax.Array, target: jax.Array) -> jax.Array:
-    """Mean over outputs."""
+    """Return the squared error of each example, `(B,)`, mean over outputs."""
     return jnp.mean((y - target) ** 2, -1)
 
 
 def ours(n: int, rule: str, options: dict[str, Any]) -> Callable[[], Any]:
-    """Return a work: one estimate over T steps."""
+    """Return a program: one estimate over T steps."""
     a, b, c, d = jr.split(jr.key(n), 4)
     net = px.Network((px.cells.Tanh(INPUTS, n, key=a), px.cells.Readout(n, 1, key=b)))
     xs, ys = jr.normal(c, (T, B, INPUTS)), jr.normal(d, (T, B, 1))
@@ -58,7 +58,7 @@ def ours(n: int, rule: str, options: dict[str, Any]) -> Callable[[], Any]:
 
 
 def theirs(n: int, name: str, options: dict[str, Any]) -> Callable[[], Any]:
-    """Return a work: the same by braintrace's own driver of sequences, jitted by its own compiler."""
+    """Return a program: the same by braintrace's own driver of sequences, jitted by its own compiler."""
     import brainstate  # pyright: ignore[reportMissingImports]
     import braintrace  # pyright: ignore[reportMissingImports]
 
@@ -97,10 +97,10 @@ def main() -> None:
     peer = importlib.util.find_spec("braintrace") is not None
     found: dict[str, dict[str, Any]] = {name: {} for name in OURS}
     for n in sizes:
-        works = {name: ours(n, *what) for name, what in OURS.items()}
+        programs = {name: ours(n, *what) for name, what in OURS.items()}
         if peer:
-            works |= {f"braintrace {name}": theirs(n, *what) for name, what in PEERS.items()}
-        taken = medians(alternate(works, 3 if args.quick else 9, at_least=0.01 if args.quick else 0.05))
+            programs |= {f"braintrace {name}": theirs(n, *what) for name, what in PEERS.items()}
+        taken = medians(alternate(programs, 3 if args.quick else 9, at_least=0.01 if args.quick else 0.05))
         for name in OURS:
             found[name][f"n {n}"] = taken[name] / T * 1e6
             if peer and name in PEERS:

@@ -1,7 +1,7 @@
 """Time and memory against units, batch, length and samples, beside the floor that arithmetic and bandwidth
 set.
 
-    python benchmarks/scaling.py --out runs/scaling            # writes scaling.json, scaling.svg; about 10 minutes
+    python benchmarks/scaling.py --out runs/scaling            # -> scaling.json, scaling.svg; 10 minutes
     python benchmarks/scaling.py --out runs/scaling --quick    # a few points, under one minute
 
 The floor counts the products that an update cannot do without, 2 + K per step and example (clean, K noisy,
@@ -61,8 +61,8 @@ def measured(size: Size, K: int, gemm: float, sweep: float, repeats: int) -> dic
     """One point: milliseconds, share of the floor, and KiB of temporary memory."""
     net, (xs, ys), key = network(cases.CELLS["tanh"][0], size.n), cases.data(size), jr.key(0)
     node = px.value_and_estimate(px.RULES["node"](samples=K), cases.mse)
-    works = {"node": cases.of_rule("node", "tanh", size, samples=K), **cases.of_bptt("tanh", size)}
-    taken = medians(alternate(works, repeats, 0.02))
+    programs = {"node": cases.of_rule("node", "tanh", size, samples=K), **cases.of_bptt("tanh", size)}
+    taken = medians(alternate(programs, repeats, 0.02))
     least = floor(size, K, gemm, sweep)
     return {
         **size._asdict(),

@@ -36,7 +36,7 @@ Row = dict[str, Any]
 
 
 def fastest(taken: dict[str, list[float]], kind: str) -> str:
-    """Name the faster of the works of that kind."""
+    """Name the faster of the programs of that kind."""
     found = medians(taken)
     return min((name for name in taken if name.startswith(kind)), key=lambda name: found[name])
 
@@ -46,8 +46,10 @@ def update(sizes: list[Size], repeats: int, cells: list[str]) -> list[Row]:
     rows = []
     for cell in cells:
         for size in sizes:
-            works = of_bptt(cell, size) | of_forward(cell, size) | {r: of_rule(r, cell, size) for r in RULES}
-            taken = alternate(works, repeats, at_least=0.02)
+            programs = (
+                of_bptt(cell, size) | of_forward(cell, size) | {r: of_rule(r, cell, size) for r in RULES}
+            )
+            taken = alternate(programs, repeats, at_least=0.02)
             bptt, forward = fastest(taken, "bptt"), fastest(taken, "forward")
             found, by_bptt, by_forward = medians(taken), ratios(taken, bptt), ratios(taken, forward)
             rows.append(
@@ -67,9 +69,11 @@ def credit(sizes: list[Size], repeats: int) -> list[Row]:
     """Later losses, against the same rule with same-step credit."""
     rows = []
     for size in sizes:
-        works = {rule: of_rule(rule, "tanh", size) for rule in ("node", "activity")}
-        works |= {name: of_rule(rule, "tanh", size, **options) for name, (rule, options) in CREDITS.items()}
-        taken = alternate(works, repeats, at_least=0.02)
+        programs = {rule: of_rule(rule, "tanh", size) for rule in ("node", "activity")}
+        programs |= {
+            name: of_rule(rule, "tanh", size, **options) for name, (rule, options) in CREDITS.items()
+        }
+        taken = alternate(programs, repeats, at_least=0.02)
         against = {name: ratios(taken, rule)[name] for name, (rule, _) in CREDITS.items()}
         rows.append({"size": str(size), "same-step ms": medians(taken)["node"] * 1e3, **against})
     return rows
@@ -106,7 +110,7 @@ def abreast(repeats: int, quick: bool) -> list[Row]:
 
 
 def online(n: int, decor: str, every: int, steps: int) -> Callable[[], Any]:
-    """Return a work: that many online steps."""
+    """Return a program: that many online steps."""
     size = Size(n, 1, steps)
     net, (xs, ys) = cases.network(CELLS["tanh"][0], n, decor), cases.data(size)
     init, run = px.online(px.RULES["node"](), cases.mse, optax.sgd(1e-3), every, 1e-4)
@@ -120,8 +124,8 @@ def decorrelation(repeats: int, quick: bool) -> list[Row]:
     rows = []
     for every in (1,) if quick else (1, 10):
         n = 128 if quick else 1000
-        works = {decor: online(n, decor, every, 100) for decor in ("off", "hidden")}
-        taken = alternate(works, repeats)
+        programs = {decor: online(n, decor, every, 100) for decor in ("off", "hidden")}
+        taken = alternate(programs, repeats)
         rows.append(
             {
                 "n": n,

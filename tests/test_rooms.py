@@ -36,7 +36,6 @@ KNOWN = {
     ("perturbax.rules.perturbation.published", "perturbax.rules.perturbation.weight"),
     ("perturbax.rules.rtrl.kf_rtrl", "perturbax.rules.rtrl.uoro"),
     ("perturbax.rules.rtrl.rflo", "perturbax.rules.rtrl.e_prop"),
-    ("perturbax.study.findings", "perturbax.cells.Tanh"),
 }
 
 

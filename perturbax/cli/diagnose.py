@@ -100,7 +100,7 @@ def _print(data: dict[str, Any]) -> None:
     from rich.text import Text
 
     from perturbax.cli.output import console
-    from perturbax.report.diagnosis import HEADS, MEANING, place, rows, subject
+    from perturbax.report.diagnosis import HEADS, MEANING, point_label, subject, table_lines
 
     paper = console(100)
     facts = data["facts"]["rule"]
@@ -110,11 +110,11 @@ def _print(data: dict[str, Any]) -> None:
     )
     for point in data["points"]:
         table = Table(box=None, pad_edge=False, padding=(0, 1))
-        table.title, table.title_justify, table.title_style = place(point), "left", "bold"
+        table.title, table.title_justify, table.title_style = point_label(point), "left", "bold"
         for head in (*HEADS, f"passes to {data['target']:g}"):
             table.add_column(head, justify="left" if head == "weights" else "right", no_wrap=True)
         for group in point["groups"]:
-            for row in rows(group):
+            for row in table_lines(group):
                 table.add_row(*map(Text, row))
         paper.print()
         paper.print(table)

@@ -103,7 +103,7 @@ def _read_data(study: Any) -> None:
 def work_through(study: Any, out: Path) -> None:
     """Work on a study until all of it is done, with a bar, and a line for every job that is begun."""
     from perturbax.cli.progress import progress
-    from perturbax.study.work import work
+    from perturbax.study.work import complete_study
 
     begun: set[str] = set()
     with progress("reproduce") as bar:
@@ -115,7 +115,7 @@ def work_through(study: Any, out: Path) -> None:
                 print(f"[{done + 1}/{total}] {job.group}: {kind} {job.label}", flush=True)
             bar(done, total, loss)
 
-        work(study, out, note)
+        complete_study(study, out, note)
 
 
 def _submit(study: Any, out: Path, jobs: int) -> int:

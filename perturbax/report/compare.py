@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perturbax.errors import ArgumentError
 from perturbax.learning.facts import USES
-from perturbax.report.read import Run, number, strings, table
+from perturbax.moved import old_names
+from perturbax.report.read import Run, as_dict, as_number, as_strings
+
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)
 
 HIGHER_IS_BETTER = ("recall", "accuracy")
 _NETWORK = ("cell", "cell_options", "units", "layers")
@@ -68,8 +72,13 @@ class Stat:
 
 
 @dataclass(frozen=True)
-class Variant:
-    """All seeds of one setting, lowest seed first."""
+class VariantRuns:
+    """The runs of one variant: the same settings, one run for every seed.
+
+    Attributes:
+        label: name of the variant, different from those of all others in its section.
+        runs: lowest seed first.
+    """
 
     label: str
     runs: tuple[Run, ...]
@@ -87,7 +96,7 @@ class Variant:
     @property
     def uses(self) -> tuple[str, ...]:
         """What the rule uses, in order of how much that asks for."""
-        return tuple(sorted(strings(self.first.fact("rule", "uses", [])), key=_demand))
+        return tuple(sorted(as_strings(self.first.fact("rule", "uses", [])), key=_demand))
 
     @property
     def network(self) -> str:
@@ -105,7 +114,7 @@ class Section:
 
     task: str
     options: dict[str, Any]
-    variants: tuple[Variant, ...]
+    variants: tuple[VariantRuns, ...]
 
     @cached_property
     def metric(self) -> str:
@@ -117,7 +126,9 @@ class Section:
         """The further test metrics, in the order of the runs; each with those that are equal to it
         everywhere.
         """
-        keys = [key for v in self.variants for run in v.runs for key in table(table(run.result).get("test"))]
+        keys = [
+            key for v in self.variants for run in v.runs for key in as_dict(as_dict(run.result).get("test"))
+        ]
         same: dict[tuple[tuple[float, ...], ...], list[str]] = {}
         for key in dict.fromkeys(keys):
             stats = tuple(v.stat("test", key) for v in self.variants)
@@ -132,11 +143,11 @@ class Section:
         several = len({v.network for v in self.variants}) > 1
         seen: dict[str, dict[str, dict[int, list[float]]]] = {}
         for run in (run for v in self.variants for run in v.runs):
-            for name, metrics in table(table(run.result).get("baselines")).items():
+            for name, metrics in as_dict(as_dict(run.result).get("baselines")).items():
                 label = f"{name}, {_network(run)}" if name == RESERVOIR and several else name
-                for key, value in table(metrics).items():
+                for key, value in as_dict(metrics).items():
                     seen.setdefault(label, {}).setdefault(key, {}).setdefault(run.seed, []).append(
-                        number(value)
+                        as_number(value)
                     )
         return {
             name: {k: _over_seeds(v) for k, v in metrics.items()} for name, metrics in sorted(seen.items())
@@ -146,14 +157,14 @@ class Section:
     def unit(self) -> str:
         """The unit of what is predicted; empty when it has none."""
         return next(
-            (str(u) for v in self.variants if (u := table(v.first.config.get("facts")).get("unit"))), ""
+            (str(u) for v in self.variants if (u := as_dict(v.first.config.get("facts")).get("unit"))), ""
         )
 
-    def main(self, variant: Variant) -> Stat:
+    def main(self, variant: VariantRuns) -> Stat:
         """Summarise the metric that decides."""
         return variant.stat("test", self.metric)
 
-    def reference(self, rule: str, like: Variant) -> Variant | None:
+    def reference(self, rule: str, like: VariantRuns) -> VariantRuns | None:
         """Return the best variant of a rule on the same network, decorrelated alike where there is one."""
         found = [v for v in self.variants if v.rule == rule and v.network == like.network and self.main(v)]
         alike = [v for v in found if v.first.decorrelated == like.first.decorrelated]
@@ -171,17 +182,21 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten_settings(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested settings under dotted names."""
     out: dict[str, Any] = {}
     for key, value in settings.items():
-        out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        out |= (
+            flatten_settings(value, f"{prefix}{key}.")
+            if isinstance(value, dict)
+            else {f"{prefix}{key}": value}
+        )
     return out
 
 
-def settings(run: Run) -> dict[str, Any]:
+def variant_settings(run: Run) -> dict[str, Any]:
     """Return what makes a run the variant that it is: all but its seed and its place."""
-    return flat({key: value for key, value in run.experiment.items() if key not in _NOT_SETTINGS})
+    return flatten_settings({key: value for key, value in run.experiment.items() if key not in _NOT_SETTINGS})
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
@@ -196,30 +211,33 @@ def sections(runs: Sequence[Run]) -> list[Section]:
 
 def _task_options(run: Run) -> dict[str, Any]:
     """Return the options that make two tasks different; where a data file lies does not."""
-    options = {"data": run.experiment.get("data")} | table(run.experiment.get("task_options"))
+    options = {"data": run.experiment.get("data")} | as_dict(run.experiment.get("task_options"))
     named = {k: PurePath(v).name if k == "data" and isinstance(v, str) else v for k, v in options.items()}
     return {key: value for key, value in named.items() if key != "seed" and value is not None}
 
 
 def _network(run: Run) -> str:
+    """Return cell and units of a run in words: `tanh 64-64`."""
     units = run.experiment.get("units")
     sizes = "-".join(map(str, units)) if isinstance(units, list) else str(units or "")
     return f"{run.experiment.get('cell', '')} {sizes}".strip()
 
 
-def _variants(runs: list[Run]) -> tuple[Variant, ...]:
+def _variants(runs: list[Run]) -> tuple[VariantRuns, ...]:
+    """Group the runs of one task into variants, in the order of how much information their rules use."""
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        same = {k: v for k, v in settings(run).items() if not _of_task(k)}
+        same = {k: v for k, v in variant_settings(run).items() if not _of_task(k)}
         groups.setdefault((run.name, canonical(same)), []).append(run)
     made = []
     for (name, _), group in sorted(groups.items()):
         rivals = [other[0] for (n, _), other in groups.items() if n == name]
-        made.append(Variant(_label(name, group[0], rivals), _by_seed(group)))
+        made.append(VariantRuns(_label(name, group[0], rivals), _by_seed(group)))
     return tuple(sorted(made, key=_order))
 
 
 def _by_seed(runs: list[Run]) -> tuple[Run, ...]:
+    """Return the runs of one variant, lowest seed first. Raises ArgumentError where a seed comes twice."""
     ordered = sorted(runs, key=lambda run: run.seed)
     for one, two in pairwise(ordered):
         if one.seed == two.seed:
@@ -233,12 +251,13 @@ def _label(name: str, run: Run, rivals: list[Run]) -> str:
     """Return the name, with the settings that tell it from others of that name."""
     if len(rivals) == 1:
         return name
-    own, others = settings(run), [settings(r) for r in rivals]
+    own, others = variant_settings(run), [variant_settings(r) for r in rivals]
     keys = [k for k in own if not _of_task(k) and any(o.get(k) != own[k] for o in others)]
     return f"{name} ({', '.join(f'{key}={own[key]}' for key in keys)})" if keys else name
 
 
 def _of_task(key: str) -> bool:
+    """Whether a setting belongs to the task, not to the variant."""
     return key == "data" or key.startswith("task_options.")
 
 
@@ -247,14 +266,17 @@ def _demand(use: str) -> int:
     return USES.index(use) if use in USES else len(USES)
 
 
-def _order(variant: Variant) -> tuple[list[int], str, bool, str]:
+def _order(variant: VariantRuns) -> tuple[list[int], str, bool, str]:
+    """Return what variants are sorted by: what their rules use, most demanding first; then names."""
     family = variant.rule.removeprefix("published-")
     return [_demand(u) for u in reversed(variant.uses)], family, variant.rule != family, variant.label
 
 
 def _comparable(stats: tuple[Stat, ...]) -> tuple[tuple[float, ...], ...]:
+    """Return the values of several statistics, equal exactly when the statistics are."""
     return tuple(s.values for s in stats)
 
 
 def _over_seeds(values: dict[int, list[float]]) -> Stat:
+    """Summarise the mean of each seed; values by seed."""
     return Stat.of(Stat.of(group).mean for _, group in sorted(values.items()))

@@ -3,14 +3,18 @@ training.
 """
 
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from perturbax.analysis.moments import cosine_at
+from perturbax.moved import old_names
 from perturbax.report.axes import cut, log_ticks, plain_ticks
 from perturbax.report.style import INK, MUTED, Look, canvas, render, swatch
+
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#7570B3", "#66A61E")
 _MARKERS = "osD^vPXph8d<>"
@@ -18,7 +22,7 @@ _DASHES = ((), (5.0, 2.2), (1.5, 1.5), (7.0, 2.0, 1.5, 2.0))
 _BEYOND = 8  # how far past the last measurement the prediction is drawn
 
 
-def looks(data: dict[str, Any]) -> dict[str, Look]:
+def group_looks(data: dict[str, Any]) -> dict[str, Look]:
     """Return a look for every group of weights; all of them together in black."""
     names = [g["name"] for g in data["points"][0]["groups"] if g["name"] != "all"]
     made = {"all": Look(INK, (), "o", False)}
@@ -30,7 +34,7 @@ def looks(data: dict[str, Any]) -> dict[str, Look]:
 
 def legend(data: dict[str, Any]) -> str:
     """Return the names of the groups beside their looks, as HTML."""
-    items = "".join(f"<li>{swatch(look)}{escape(name)}</li>" for name, look in looks(data).items())
+    items = "".join(f"<li>{swatch(look)}{escape(name)}</li>" for name, look in group_looks(data).items())
     return f'<ul class="legend">{items}</ul>'
 
 
@@ -44,7 +48,7 @@ def panels(data: dict[str, Any]) -> list[str]:
             figure.subplots_adjust(0.125, 0.155, 0.97, 0.91)
             ax.axhline(data["target"], color=MUTED, linewidth=0.9, dashes=(1, 2), zorder=1.5)
             for group in reversed(point["groups"]):
-                _draw(ax, group, data["cost"], looks(data)[group["name"]])
+                _draw(ax, group, data["cost"], group_looks(data)[group["name"]])
             _axes(ax, data, 1.15 * low - 0.02)
             ax.set_title(cut(f"cosine, {point['name']} (step {point['step']})", 60))
             title = f"Cosine with the exact gradient against forward passes, {point['name']} of training"
@@ -65,6 +69,7 @@ def _draw(ax: Axes, group: dict[str, Any], cost: dict[str, int], look: Look) -> 
 
 
 def _axes(ax: Axes, data: dict[str, Any], low: float) -> None:
+    """Scale and label the axes; low: where the cosine axis begins."""
     averages = data["points"][0]["groups"][0]["averages"]
     first, last = averages[0]["passes"], averages[-1]["passes"]
     ax.set_xscale("log")

@@ -58,7 +58,8 @@ figcaption,.none{color:var(--muted);font-size:.86rem;max-width:60em}
 .two .panels{grid-template-columns:repeat(auto-fit,minmax(min(100%,430px),1fr))}
 .panel svg{display:block;width:100%;height:auto}
 .panel svg text{font-family:inherit!important}
-.legend{display:flex;flex-wrap:wrap;gap:.25em 1.5em;margin:0 0 .7em;padding:0;list-style:none;font-size:.86rem}
+.legend{display:flex;flex-wrap:wrap;gap:.25em 1.5em;margin:0 0 .7em;\
+padding:0;list-style:none;font-size:.86rem}
 .legend .swatch{margin:0 .5em -2px 0}
 .plain{padding-left:1.2em}
 .references li{margin:.35em 0}

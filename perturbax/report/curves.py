@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from perturbax.report.axes import REACH, cut, log_ticks, plain_ticks, spread
-from perturbax.report.compare import Section, Stat, Variant
+from perturbax.report.compare import Section, Stat, VariantRuns
 from perturbax.report.numbers import short
-from perturbax.report.read import Run, number
+from perturbax.report.read import Run, as_number
 from perturbax.report.style import MUTED, Look, canvas, render
 
 AXES = {"updates": "updates", "forward_passes": "forward passes", "seconds": "seconds"}
@@ -32,7 +32,7 @@ class Curve:
     ends: list[tuple[float, float]]  # where a seed diverged
 
 
-def curve(variant: Variant, axis: str) -> Curve:
+def curve(variant: VariantRuns, axis: str) -> Curve:
     """Average the seeds of a variant at each logged step where the loss is a number."""
     rows: dict[float, list[tuple[float, float]]] = {}
     ends = []
@@ -50,7 +50,8 @@ def curve(variant: Variant, axis: str) -> Curve:
 
 
 def _points(run: Run, axis: str) -> list[tuple[float, float, float]]:
-    rows = [tuple(number(m.get(key)) for key in ("step", axis, "valid_loss")) for m in run.metrics]
+    """Return (step, x, validation loss) of each logged step where all are numbers."""
+    rows = [tuple(as_number(m.get(key)) for key in ("step", axis, "valid_loss")) for m in run.metrics]
     usable = [(step, x, y) for step, x, y in rows if all(map(math.isfinite, (step, x, y)))]
     if run.status != "diverged" or not usable:
         return usable
@@ -77,6 +78,7 @@ def learning_curves(section: Section, looks: Sequence[Look], name: str) -> list[
 
 
 def _draw_curves(ax: Axes, curves: list[Curve], looks: Sequence[Look]) -> None:
+    """Draw mean curves with the band from lowest to highest seed, and scale the axes."""
     for i, (c, look) in enumerate(zip(curves, looks, strict=True)):
         every = max(1, c.x.size // 5)
         ax.fill_between(c.x, c.low, c.high, color=look.colour, alpha=0.14, linewidth=0)

@@ -1,12 +1,24 @@
-"""The frame of every page: one HTML file with its style sheet inside, nothing to download."""
+"""What every page has in common: its frame, its style sheet, the folder and the list of references."""
 
+from collections.abc import Iterable, Mapping
 from html import escape
+from pathlib import Path
+from typing import Any
 
+from perturbax.errors import StoreError
+from perturbax.experiment.atomic import write, writing
+from perturbax.experiment.run_folder import write_json
 from perturbax.report.css import CSS
 
 
 def document(kind: str, title: str, main: str) -> str:
-    """Return a page. kind: the words above the title; main: HTML, escaped already."""
+    """Return a page as one HTML file with its style sheet inside, nothing to download.
+
+    Arguments:
+        kind: the words above the title.
+        title: title of the page.
+        main: its content as HTML, escaped already.
+    """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -14,3 +26,38 @@ def document(kind: str, title: str, main: str) -> str:
         f'<header><p class="eyebrow">perturbax {escape(kind)}</p><h1>{escape(title)}</h1></header>\n'
         f"{main}\n</main>\n</body>\n</html>\n"
     )
+
+
+def references(items: Iterable[str]) -> str:
+    """Return a section of references; nothing where there are none. items: HTML, escaped already."""
+    listed = "".join(f"<li>{item}</li>" for item in items)
+    if not listed:
+        return ""
+    return f'<section class="references"><h2>References</h2><ol>{listed}</ol></section>'
+
+
+def network_phrase(experiment: Mapping[str, Any]) -> str:
+    """Return task and network of an experiment in words: `copy: tanh cell, 32 units, batch 8`."""
+    units = ", ".join(map(str, experiment["units"]))
+    return f"{experiment['task']}: {experiment['cell']} cell, {units} units, batch {experiment['batch']}"
+
+
+def write_measurement(folder: Path, name: str, data: dict[str, Any], texts: Mapping[str, str]) -> Path:
+    """Write what was measured, and what was drawn from it, into a folder, which is made where it is missing.
+
+    Arguments:
+        folder: the folder.
+        name: of all files, without ending.
+        data: content of the file that ends in `.json`, plain values.
+        texts: content of the others by ending, `html` among them.
+
+    Returns the path of the page. Raises StoreError where the folder is a file, or cannot be written.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            raise StoreError(f"{folder} is not a folder: name another one")
+    write_json(folder / f"{name}.json", data)
+    for ending, text in texts.items():
+        write(folder / f"{name}.{ending}", text.encode())
+    return folder / f"{name}.html"

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from perturbax.report.axes import REACH, cut, log_ticks, plain_ticks
-from perturbax.report.compare import Section, Stat, Variant
+from perturbax.report.compare import Section, Stat, VariantRuns
 from perturbax.report.numbers import metric_name, rounded
 from perturbax.report.read import Run
 from perturbax.report.style import INK, MUTED, TRUTH, Look, canvas, render
@@ -17,7 +17,7 @@ _GAP = "#ececec"  # where a map has no number
 _STEPS = 240  # of a prediction: what fits a panel and stays readable
 
 
-def predicted(variant: Variant) -> Run | None:
+def predicted(variant: VariantRuns) -> Run | None:
     """Return the run whose predictions are shown: the lowest seed that has any."""
     return next((run for run in variant.runs if run.predictions is not None), None)
 
@@ -27,13 +27,14 @@ def is_map(run: Run) -> bool:
     return run.predictions is not None and run.predictions[0].shape[1] > 1
 
 
-def prediction(section: Section, variant: Variant, look: Look, name: str) -> str | None:
+def prediction(section: Section, variant: VariantRuns, look: Look, name: str) -> str | None:
     """Draw a stretch of the test part for one variant; None when it saved no predictions."""
     run = predicted(variant)
     if run is None or run.predictions is None:
         return None
     truth, guess = (np.where(np.abs(a[:_STEPS]) < 1e100, a[:_STEPS], np.nan) for a in run.predictions)
-    heading = f"{cut(variant.label, 44)} · seed {run.seed} · {section.metric} {rounded(run.number('test', section.metric))}"
+    error = rounded(run.number("test", section.metric))
+    heading = f"{cut(variant.label, 44)} · seed {run.seed} · {section.metric} {error}"
     title = f"Prediction of {variant.label} beside the truth, test part, seed {run.seed}"
     with canvas(5.3, 1.75 if truth.shape[1] == 1 else 2.1) as (figure, ax):
         figure.text(0.075, 0.94, heading, color=INK, fontsize=8.5, va="center", weight="bold")
@@ -45,6 +46,7 @@ def prediction(section: Section, variant: Variant, look: Look, name: str) -> str
 
 
 def _draw_series(ax: Axes, truth: np.ndarray, guess: np.ndarray, look: Look) -> None:
+    """Draw one output against time: the truth thick and grey, the prediction thin and coloured."""
     ax.set_position((0.075, 0.2, 0.915, 0.66))
     ax.plot(truth, color=TRUTH, linewidth=3.2)
     ax.plot(guess, color=look.colour, linewidth=1.2)
@@ -155,7 +157,9 @@ def _final_axis(ax: Axes, stats: Sequence[Stat], lines: list[float]) -> None:
     plain_ticks(ax, "x", 8)
 
 
-def _label_columns(figure: Figure, ax: Axes, variants: Sequence[Variant], lines: dict[str, float]) -> None:
+def _label_columns(
+    figure: Figure, ax: Axes, variants: Sequence[VariantRuns], lines: dict[str, float]
+) -> None:
     """Draw vertical dashed lines, named above the axes on as many levels as keep the names apart."""
     wide = ax.get_position().width * figure.get_size_inches()[0] * 72
     taken: list[float] = []  # the right end of the last name on each level, in points
@@ -178,11 +182,12 @@ def _label_columns(figure: Figure, ax: Axes, variants: Sequence[Variant], lines:
         ax.text(x, 1 + above / tall, key, transform=ax.transAxes, ha="center", color=MUTED, fontsize=7.6)
 
 
-def _rows(variants: Sequence[Variant]) -> tuple[float, float]:
+def _rows(variants: Sequence[VariantRuns]) -> tuple[float, float]:
+    """Return width and height, in inches, of a figure with a row for each variant."""
     return 7.6, 0.62 + 0.27 * len(variants)
 
 
-def _row_axis(figure: Figure, ax: Axes, variants: Sequence[Variant]) -> None:
+def _row_axis(figure: Figure, ax: Axes, variants: Sequence[VariantRuns]) -> None:
     """Name the rows, the first at the top."""
     longest = max(len(v.label) for v in variants)
     width, height = figure.get_size_inches()

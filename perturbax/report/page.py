@@ -8,10 +8,10 @@ from pathlib import Path
 
 from perturbax.papers import CITATIONS
 from perturbax.report import figures, tables
-from perturbax.report.compare import Section, flat
+from perturbax.report.compare import Section, flatten_settings
 from perturbax.report.curves import learning_curves
-from perturbax.report.document import document
-from perturbax.report.read import Run, strings, table
+from perturbax.report.document import document, references
+from perturbax.report.read import Run, as_dict, as_strings
 from perturbax.report.style import TRUTH, Look, looks, swatch
 from perturbax.report.verdict import summary, verdicts
 
@@ -41,7 +41,7 @@ def _title(section: Section, extra: Sequence[str]) -> str:
     """Name the task, the cells and their sizes."""
     experiments = [v.first.experiment for v in section.variants]
     cells = dict.fromkeys(str(e["cell"]) for e in experiments if e.get("cell"))
-    sizes = dict.fromkeys(tables.setting(e["units"]) for e in experiments if e.get("units"))
+    sizes = dict.fromkeys(tables.setting_text(e["units"]) for e in experiments if e.get("units"))
     network = [f"{_and(list(cells))} cell{'s' if len(cells) > 1 else ''}"] if cells else []
     network += [f"{_and(list(sizes))} units"] if sizes else []
     named = f"{section.task} ({', '.join(extra)})" if extra else section.task
@@ -50,15 +50,18 @@ def _title(section: Section, extra: Sequence[str]) -> str:
 
 def _heading(section: Section, sections: Sequence[Section]) -> str:
     """Return a section's title, with the options that tell it from others of the same task."""
-    rivals = [flat(s.options) for s in sections if s.task == section.task and s is not section]
-    own = flat(section.options)
+    rivals = [flatten_settings(s.options) for s in sections if s.task == section.task and s is not section]
+    own = flatten_settings(section.options)
     extra = [
-        f"{k}={tables.setting(v)}" for k, v in own.items() if any(r.get(k) != v or k not in r for r in rivals)
+        f"{k}={tables.setting_text(v)}"
+        for k, v in own.items()
+        if any(r.get(k) != v or k not in r for r in rivals)
     ]
     return _title(section, extra)
 
 
 def _section(section: Section, name: str, level: int) -> str:
+    """Return all about one task as HTML; level: of its headings."""
     styles = looks(section.variants)
     h = f"h{level}"
     said = "".join(f"<li>{line}</li>" for line in verdicts(section))
@@ -67,7 +70,7 @@ def _section(section: Section, name: str, level: int) -> str:
         f'<p class="task">{about}</p>' if about else "",
         f'<p class="lead">{summary(section)}</p>',
         f'<div class="verdicts"><{h}>Verdicts</{h}><ul>{said}</ul></div>' if said else "",
-        f"<{h}>Results</{h}>{tables.results(section, styles)}",
+        f"<{h}>Results</{h}>{tables.results_table(section, styles)}",
         f"<{h}>Learning curves</{h}>{_curves(section, styles, name)}",
         f"<{h}>Predictions and truth</{h}>{_predictions(section, styles, name)}",
         f"<{h}>Correlation of hidden activity</{h}>{_correlation(section, styles, name)}",
@@ -78,11 +81,14 @@ def _section(section: Section, name: str, level: int) -> str:
 
 
 def _figure(drawings: Sequence[str], caption: str, kind: str = "", legend: str = "") -> str:
+    """Return drawings, inline SVG, as a figure with caption and legend."""
     shown = "".join(f'<div class="panel">{d}</div>' for d in drawings)
-    return f'<figure class="{kind}">{legend}<div class="panels">{shown}</div><figcaption>{caption}</figcaption></figure>'
+    panels = f'<div class="panels">{shown}</div>'
+    return f'<figure class="{kind}">{legend}{panels}<figcaption>{caption}</figcaption></figure>'
 
 
 def _curves(section: Section, styles: Sequence[Look], name: str) -> str:
+    """Return the learning curves with their legend, as HTML."""
     panels = learning_curves(section, styles, name)
     if not panels:
         return '<p class="none">No validation loss is logged yet.</p>'
@@ -90,14 +96,15 @@ def _curves(section: Section, styles: Sequence[Look], name: str) -> str:
         f"<li>{swatch(look)}{escape(v.label)}</li>" for v, look in zip(section.variants, styles, strict=True)
     )
     caption = (
-        "Mean over seeds; the band reaches from the lowest to the highest seed; × marks where a seed diverged, which "
-        "ends its part in the mean. Dashed lines: test loss of the baselines and of the frozen reservoir; an arrow "
-        "stands for one outside the panel."
+        "Mean over seeds; the band reaches from the lowest to the highest seed; × marks where a seed "
+        "diverged, which ends its part in the mean. Dashed lines: test loss of the baselines and of the "
+        "frozen reservoir; an arrow stands for one outside the panel."
     )
     return _figure(panels, caption, "three", f'<ul class="legend">{names}</ul>')
 
 
 def _predictions(section: Section, styles: Sequence[Look], name: str) -> str:
+    """Return the predictions beside the truth, and who saved none, as HTML."""
     drawn = [
         (v, figures.prediction(section, v, look, f"{name}-prediction-{i}"))
         for i, (v, look) in enumerate(zip(section.variants, styles, strict=True))
@@ -112,8 +119,9 @@ def _predictions(section: Section, styles: Sequence[Look], name: str) -> str:
     line = f'{line} stroke="{TRUTH}" stroke-width="5"/></svg>'
     key = f'<ul class="legend"><li>{line}truth</li><li>coloured: prediction</li></ul>'
     caption = (
-        "The first steps of the test part, short sequences end to end, for the lowest seed of each variant (not the "
-        "best one). Gaps in the truth: no answer is asked for; where that is nearly everywhere, it is left out."
+        "The first steps of the test part, short sequences end to end, for the lowest seed of each variant "
+        "(not the best one). Gaps in the truth: no answer is asked for; where that is nearly everywhere, it "
+        "is left out."
     )
     maps = any((run := figures.predicted(v)) and figures.is_map(run) for v in section.variants)
     if maps:
@@ -126,6 +134,7 @@ def _predictions(section: Section, styles: Sequence[Look], name: str) -> str:
 
 
 def _correlation(section: Section, styles: Sequence[Look], name: str) -> str:
+    """Return the figure of hidden correlation, as HTML."""
     drawing = figures.correlation(section, styles, f"{name}-correlation")
     if not drawing:
         return '<p class="none">No run has measured it.</p>'
@@ -134,6 +143,7 @@ def _correlation(section: Section, styles: Sequence[Look], name: str) -> str:
 
 
 def _final(section: Section, styles: Sequence[Look], name: str) -> str:
+    """Return the figure of final test values, as HTML."""
     drawing = figures.final(section, styles, f"{name}-final")
     if not drawing:
         return '<p class="none">No run has a test value.</p>'
@@ -142,9 +152,11 @@ def _final(section: Section, styles: Sequence[Look], name: str) -> str:
 
 
 def _details(section: Section) -> str:
+    """Return rules, cells and settings, as HTML."""
     rules = {(v.rule, v.uses, _fact(v.first, "rule", "target")): v.first for v in section.variants}
     rows = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td class="text"><code>{_fact(run, "rule", "equation")}</code></td>'
+        f'<tr><th scope="row">{escape(name)}</th>'
+        f'<td class="text"><code>{_fact(run, "rule", "equation")}</code></td>'
         + "".join(f'<td class="text">{_fact(run, "rule", key)}</td>' for key in ("target", "cost", "memory"))
         + "</tr>"
         for (name, _, _), run in rules.items()
@@ -168,12 +180,14 @@ def _details(section: Section) -> str:
 
 
 def _fact(run: Run, kind: str, key: str) -> str:
+    """Return what a run recorded about its rule, task or cell, escaped; a dash where it recorded nothing."""
     return escape(str(run.fact(kind, key))) or "\u2013"
 
 
 def _colophon(runs: Sequence[Run], folders: Sequence[Path], out: Path) -> str:
+    """Return versions, and the command that draws the page again, as HTML."""
     versions = sorted(
-        {", ".join(f"{k} {v}" for k, v in table(r.config.get("versions")).items()) for r in runs} - {""}
+        {", ".join(f"{k} {v}" for k, v in as_dict(r.config.get("versions")).items()) for r in runs} - {""}
     )
     listed = "".join(f"<li>{escape(line)}</li>" for line in versions) or "<li>not recorded</li>"
     here = out.resolve().parent
@@ -183,7 +197,8 @@ def _colophon(runs: Sequence[Run], folders: Sequence[Path], out: Path) -> str:
     )
     return (
         f'<section><h2>Versions and redrawing</h2><ul class="plain">{listed}</ul>'
-        "<p>This page is a function of the run folders alone. To draw it again, in the folder of this page:</p>"
+        "<p>This page is a function of the run folders alone. To draw it again, in the folder of this "
+        "page:</p>"
         f"<pre>{escape(command)}</pre></section>"
     )
 
@@ -196,18 +211,15 @@ def _references(runs: Sequence[Run]) -> str:
         for kind in ("rule", "task", "cell", "decorrelation"):
             what = "decorrelation" if kind == "decorrelation" else str(experiment.get(kind))
             if kind != "decorrelation" or run.decorrelated:
-                for key in strings(run.fact(kind, "papers", [])):
+                for key in as_strings(run.fact(kind, "papers", [])):
                     used.setdefault(key, {})[what] = None
-    if not used:
-        return ""
-    items = sorted((CITATIONS.get(key, key), sorted(names)) for key, names in used.items())
-    listed = "".join(
-        f'<li>{escape(text)} <span class="for">{escape(", ".join(names))}</span></li>'
-        for text, names in items
+    cited = sorted((CITATIONS.get(key, key), sorted(names)) for key, names in used.items())
+    return references(
+        f'{escape(text)} <span class="for">{escape(", ".join(names))}</span>' for text, names in cited
     )
-    return f'<section class="references"><h2>References</h2><ol>{listed}</ol></section>'
 
 
 def _and(items: Sequence[str]) -> str:
+    """Return items as one phrase, each once."""
     items = list(dict.fromkeys(items))
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

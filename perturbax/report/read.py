@@ -7,11 +7,15 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from perturbax.errors import ArgumentError, StoreError
+from perturbax.moved import old_names
+
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _OFF = (None, "", "off", "none", False)
@@ -35,7 +39,7 @@ class Run:
     @property
     def seed(self) -> int:
         """The seed; 0 when none is stored."""
-        value = number(self.experiment.get("seed"))
+        value = as_number(self.experiment.get("seed"))
         return int(value) if math.isfinite(value) else 0
 
     @property
@@ -56,30 +60,30 @@ class Run:
 
     def fact(self, kind: str, key: str, default: Any = "") -> Any:
         """Return what the run's own config says about its rule, task, cell or decorrelation."""
-        value = table(table(self.config.get("facts")).get(kind)).get(key)
+        value = as_dict(as_dict(self.config.get("facts")).get(kind)).get(key)
         return default if value is None else value
 
     def number(self, *path: str) -> float:
         """Return a number of the result by its path, such as ("test", "loss"); nan when it is not there."""
         value: Any = self.result
         for key in path:
-            value = table(value).get(key)
-        return number(value)
+            value = as_dict(value).get(key)
+        return as_number(value)
 
     @property
     def updates(self) -> float:
         """Updates made until the last logged step; nan when nothing is logged."""
         return next(
-            (n for m in reversed(self.metrics) if math.isfinite(n := number(m.get("updates")))), math.nan
+            (n for m in reversed(self.metrics) if math.isfinite(n := as_number(m.get("updates")))), math.nan
         )
 
     @property
     def last_step(self) -> float:
         """The last logged step; nan when nothing is logged."""
-        return number(self.metrics[-1].get("step")) if self.metrics else math.nan
+        return as_number(self.metrics[-1].get("step")) if self.metrics else math.nan
 
 
-def number(value: Any) -> float:
+def as_number(value: Any) -> float:
     """Return a stored value as a float: nan for anything that is not a number, infinite or 0 beyond a
     googol.
     """
@@ -90,12 +94,12 @@ def number(value: Any) -> float:
     return 0.0 if abs(value) < 1e-100 else float(value)
 
 
-def table(value: Any) -> dict[str, Any]:
+def as_dict(value: Any) -> dict[str, Any]:
     """Return the value if it is a dict, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
-def strings(value: Any) -> list[str]:
+def as_strings(value: Any) -> list[str]:
     """Return a stored list of strings; a lone string counts as one."""
     if isinstance(value, str):
         return [value] if value else []
@@ -114,6 +118,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def _read_run(folder: Path) -> Run:
+    """Read one run folder."""
     if not (folder / "config.json").is_file():
         raise ArgumentError(f"{folder} is not a run folder: it has no config.json")
     config = _read_object(folder / "config.json")
@@ -131,6 +136,7 @@ def _read_run(folder: Path) -> Run:
 
 
 def _read_text(path: Path) -> str:
+    """Read a text file. Raises StoreError, with the line, where it is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -141,6 +147,7 @@ def _read_text(path: Path) -> str:
 
 
 def _parse(path: Path, text: str, line: int = 1) -> dict[str, Any]:
+    """Return a JSON object; line: where it begins in the file, for the error."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
@@ -162,6 +169,7 @@ def _printable(value: Any) -> Any:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object."""
     return _parse(path, _read_text(path))
 
 
@@ -181,6 +189,7 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Read truth and prediction, `(T, n_out)` each; None where the file is missing."""
     if not path.exists():
         return None
     try:
@@ -197,4 +206,5 @@ def _read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _one_line(error: Exception) -> str:
+    """Return the text of an error on one line."""
     return " ".join(str(error).split()) or type(error).__name__

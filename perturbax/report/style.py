@@ -16,10 +16,10 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from perturbax.report.compare import Variant, canonical, settings
+from perturbax.report.compare import VariantRuns, canonical, variant_settings
 
 INK, MUTED, RULE, TRUTH = "#1f2328", "#59636e", "#d8dee4", "#a3abb3"
-_FAMILY = {  # the colours of Okabe and Ito
+LOOK_OF_RULE = {
     "weight": ("#E69F00", "^"),
     "node": ("#0072B2", "o"),
     "activity": ("#D55E00", "s"),
@@ -31,6 +31,10 @@ _FAMILY = {  # the colours of Okabe and Ito
     "feedback": ("#7570B3", "h"),
     "iterative": ("#66A61E", "<"),
 }
+"""Colour (of Okabe and Ito, where they last) and marker of the rules that are compared most often: they look
+alike in all reports. Any other rule, a user's own too, gets both from its name: see `_rule_look`.
+"""
+
 _SPARE = ("#56B4E9", "#8C564B", "#7570B3", "#66A61E", "#A6761D", "#B8860B", "#4B6A88")
 _MARKERS = "oPhd<>8"
 _SHADES = (0.0, 0.42, -0.4, 0.62, -0.6)
@@ -81,7 +85,14 @@ _SETTINGS: Any = {
 
 @dataclass(frozen=True)
 class Look:
-    """The look of one variant; a hollow marker means decorrelated."""
+    """The look of one variant in figures and tables.
+
+    Attributes:
+        colour: as `#rrggbb`.
+        dash: lengths of dashes and gaps in line widths; empty for a solid line.
+        marker: one of matplotlib's.
+        hollow: whether the marker is not filled: the variant decorrelates.
+    """
 
     colour: str
     dash: tuple[float, ...]
@@ -105,26 +116,29 @@ class Look:
         }
 
 
-def looks(variants: Sequence[Variant]) -> list[Look]:
+def looks(variants: Sequence[VariantRuns]) -> list[Look]:
     """Return a look for each variant: a family shares a colour, its members differ in shade and dash."""
     members: dict[str, list[str]] = {}
     made = []
     for variant in variants:
         family = variant.rule.removeprefix("published-")
-        alike = {k: v for k, v in settings(variant.first).items() if not k.startswith("decor")}
+        alike = {k: v for k, v in variant_settings(variant.first).items() if not k.startswith("decor")}
         own = members.setdefault(family, [])
         if (kind := canonical(alike)) not in own:
             own.append(kind)
         i, hollow = own.index(kind), variant.first.decorrelated
-        colour, marker = _family(family)
+        colour, marker = _rule_look(family)
         dashes = _DECORRELATED if hollow else _PLAIN
         made.append(Look(_shade(colour, _SHADES[i % len(_SHADES)]), dashes[i % len(dashes)], marker, hollow))
     return made
 
 
-def _family(name: str) -> tuple[str, str]:
-    digest = hashlib.sha256(name.encode()).digest()
-    return _FAMILY.get(name) or (_SPARE[digest[0] % len(_SPARE)], _MARKERS[digest[1] % len(_MARKERS)])
+def _rule_look(rule: str) -> tuple[str, str]:
+    """Return colour and marker of a rule: of `LOOK_OF_RULE`, else always the same ones for the same name."""
+    if rule in LOOK_OF_RULE:
+        return LOOK_OF_RULE[rule]
+    digest = hashlib.sha256(rule.encode()).digest()
+    return _SPARE[digest[0] % len(_SPARE)], _MARKERS[digest[1] % len(_MARKERS)]
 
 
 def _shade(colour: str, amount: float) -> str:

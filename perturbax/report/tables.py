@@ -4,14 +4,25 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from perturbax.report.compare import HIGHER_IS_BETTER, Section, Stat, Variant, flat, settings
+from perturbax.moved import old_names
+from perturbax.report.compare import (
+    HIGHER_IS_BETTER,
+    Section,
+    Stat,
+    VariantRuns,
+    flatten_settings,
+    variant_settings,
+)
 from perturbax.report.numbers import DASH, count, interval, memory, metric_name, rounded
 from perturbax.report.style import Look, swatch
 
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)
 
-def results(section: Section, looks: Sequence[Look]) -> str:
+
+def results_table(section: Section, looks: Sequence[Look]) -> str:
     """Return the main table: variants grouped by what their rule uses, then what needs no recurrent
     training.
     """
@@ -27,7 +38,9 @@ def results(section: Section, looks: Sequence[Look]) -> str:
     groups: dict[tuple[str, ...], list[str]] = {}
     for variant, look in zip(section.variants, looks, strict=True):
         groups.setdefault(variant.uses, []).append(_row(section, variant, look, best))
-    body = "".join(_group(f"Uses {words(uses)}", rows, len(heads)) for uses, rows in groups.items())
+    body = "".join(
+        _group(f"Uses {information_phrase(uses)}", rows, len(heads)) for uses, rows in groups.items()
+    )
     lines = [_baseline_row(section, name) for name in section.baselines]
     if lines:
         body += _group("Baselines: no recurrent training", lines, len(heads), "baseline")
@@ -37,8 +50,8 @@ def results(section: Section, looks: Sequence[Look]) -> str:
     )
     caption = (
         "Test values: mean over seeds ± half width of the 95% t interval; the best of each column in bold. "
-        "Seeds: those with a test value, of those run. Updates, passes, seconds and memory are means over seeds."
-        f"{unit}"
+        "Seeds: those with a test value, of those run. Updates, passes, seconds and memory are means over "
+        f"seeds.{unit}"
     )
     return (
         f'<div class="scroll"><table class="results"><caption><span>{escape(caption)}</span></caption>'
@@ -47,15 +60,17 @@ def results(section: Section, looks: Sequence[Look]) -> str:
 
 
 def _text_column(head: str) -> str:
+    """Return the attribute of a column that holds text."""
     return ' class="text"' if head in ("variant and target of its rule", "status") else ""
 
 
 def _group(title: str, rows: Iterable[str], columns: int, kind: str = "") -> str:
+    """Return rows under a common heading, as HTML; columns: the number of them."""
     head = f'<tr class="group"><th scope="rowgroup" colspan="{columns}">{escape(title)}</th></tr>'
     return f'<tbody class="{kind}">{head}{"".join(rows)}</tbody>'
 
 
-def words(uses: Sequence[str]) -> str:
+def information_phrase(uses: Sequence[str]) -> str:
     """Return what a rule uses as a phrase."""
     if not uses:
         return "not stated"
@@ -74,7 +89,8 @@ def _best(section: Section) -> dict[str, float]:
     return best
 
 
-def _row(section: Section, variant: Variant, look: Look, best: dict[str, float]) -> str:
+def _row(section: Section, variant: VariantRuns, look: Look, best: dict[str, float]) -> str:
+    """Return a variant as a row of numbers, and a row with the target of its rule."""
     bptt = section.reference("bptt", variant)
     own, theirs = section.main(variant).mean, section.main(bptt).mean if bptt else math.nan
     ratio = own / theirs if theirs else math.nan
@@ -90,7 +106,8 @@ def _row(section: Section, variant: Variant, look: Look, best: dict[str, float])
     return f'<tr>{name}{"".join(cells)}<td class="text">{_status(variant)}</td></tr>{target}'
 
 
-def _costs(variant: Variant) -> list[str]:
+def _costs(variant: VariantRuns) -> list[str]:
+    """Return updates, forward passes, seconds and memory of a variant as text."""
     compiled, ran = variant.stat("compile_seconds"), variant.stat("seconds")
     seconds = rounded(ran.mean) + (f" + {rounded(compiled.mean)}" if compiled else "")
     updates = Stat.of(run.updates for run in variant.runs)
@@ -98,7 +115,8 @@ def _costs(variant: Variant) -> list[str]:
     return [count(updates.mean), count(passes.mean), seconds, memory(variant.stat("peak_memory_bytes").mean)]
 
 
-def _status(variant: Variant) -> str:
+def _status(variant: VariantRuns) -> str:
+    """Return how the runs of a variant ended, as HTML."""
     states = Counter(run.status for run in variant.runs)
     if len(states) == 1:
         state = next(iter(states))
@@ -111,16 +129,19 @@ def _status(variant: Variant) -> str:
 
 
 def _value(stat: Stat, key: str, best: dict[str, float]) -> str:
+    """Return a statistic as a cell, bold where it is the best of its column."""
     text = interval(stat)
     return _cell(text, strong=bool(stat) and stat.mean == best.get(key))
 
 
 def _cell(content: Any, strong: bool = False) -> str:
+    """Return a cell of an HTML table."""
     text = escape(str(content)).replace(" ± ", "&nbsp;±&nbsp;")
     return f"<td><strong>{text}</strong></td>" if strong else f"<td>{text}</td>"
 
 
 def _baseline_row(section: Section, name: str) -> str:
+    """Return a baseline as a row."""
     stats = section.baselines[name]
 
     def shown(key: str) -> str:
@@ -133,24 +154,32 @@ def _baseline_row(section: Section, name: str) -> str:
 
 def shared_settings(section: Section) -> str:
     """Return the settings that are the same in every run."""
-    own = [settings(v.first) for v in section.variants]
+    own = [variant_settings(v.first) for v in section.variants]
     shared = {key: value for key, value in own[0].items() if all(key in o and o[key] == value for o in own)}
-    rows = "".join(
-        f'<tr><th scope="row">{escape(flag(key))}</th><td class="text">{escape(setting(value))}</td></tr>'
-        for key, value in sorted(shared.items())
-    )
-    return f'<div class="scroll"><table class="settings"><caption>Shared by all runs</caption>{rows}</table></div>'
+    table = f'<table class="settings"><caption>Shared by all runs</caption>{settings_rows(shared)}</table>'
+    return f'<div class="scroll">{table}</div>'
+
+
+def settings_rows(settings: dict[str, Any]) -> str:
+    """Return settings, under the dotted names of `flatten_settings`, as rows of an HTML table."""
+    rows = []
+    for key, value in sorted(settings.items()):
+        name, text = escape(flag_name(key)), escape(setting_text(value))
+        rows.append(f'<tr><th scope="row">{name}</th><td class="text">{text}</td></tr>')
+    return "".join(rows)
 
 
 def differing_settings(section: Section) -> str:
     """Return the seeds of every variant and the settings in which variants differ."""
-    own = [settings(v.first) for v in section.variants]
+    own = [variant_settings(v.first) for v in section.variants]
     keys = sorted({key for o in own for key in o if any(key not in p or p[key] != o[key] for p in own)})
     rows = []
     for variant, mine in zip(section.variants, own, strict=True):
         seeds = ", ".join(str(run.seed) for run in variant.runs)
         chosen = " ".join(
-            f"<code>{escape(f'{flag(key)}={setting(mine[key])}')}</code>" for key in keys if key in mine
+            f"<code>{escape(f'{flag_name(key)}={setting_text(mine[key])}')}</code>"
+            for key in keys
+            if key in mine
         )
         cells = f'<td class="text">{seeds}</td><td class="text chosen">{chosen or DASH}</td>'
         rows.append(f'<tr><th scope="row">{escape(variant.label)}</th>{cells}</tr>')
@@ -161,12 +190,12 @@ def differing_settings(section: Section) -> str:
     )
 
 
-def flag(key: str) -> str:
+def flag_name(key: str) -> str:
     """Return a setting's name as on the command line: rule_options.sigma is rule.sigma there."""
     return key.replace("_options.", ".", 1)
 
 
-def setting(value: Any) -> str:
+def setting_text(value: Any) -> str:
     """Return a setting as a person would type it."""
     if value is None or value == {} or value == "":
         return DASH
@@ -175,9 +204,9 @@ def setting(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list):
-        return ", ".join(map(setting, value))
+        return ", ".join(map(setting_text, value))
     return (
-        ", ".join(f"{k}={setting(v)}" for k, v in flat(value).items())
+        ", ".join(f"{k}={setting_text(v)}" for k, v in flatten_settings(value).items())
         if isinstance(value, dict)
         else str(value)
     )

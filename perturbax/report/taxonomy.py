@@ -1,17 +1,19 @@
-"""The map of the rules as a page: a grid, a figure, a table. Depends on taxonomy.json alone."""
+"""The taxonomy of the rules as a page: a grid, a figure, a table.
+
+All depends on the content of taxonomy.json alone, as `analysis.family.measure_family` returns it.
+"""
 
 import math
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
+
 from perturbax.analysis.taxonomy import CAUSALITY, LOCALITY
-from perturbax.errors import StoreError
-from perturbax.experiment.atomic import write, writing
-from perturbax.experiment.run_folder import write_json
 from perturbax.report.axes import log_ticks, plain_ticks
-from perturbax.report.diagnosis import bias, number
-from perturbax.report.document import document
+from perturbax.report.diagnosis import bias_text, number_or_dash
+from perturbax.report.document import document, network_phrase, write_measurement
 from perturbax.report.numbers import memory, rounded
 from perturbax.report.style import INK, MUTED, canvas, render
 
@@ -26,14 +28,20 @@ HEADS = (
     "x forward",
     "memory",
 )
-COLOURS = dict(zip(LOCALITY, ("#E69F00", "#0072B2", "#009E73", "#000000"), strict=True))  # Okabe and Ito
+COLOURS = dict(zip(LOCALITY, ("#E69F00", "#0072B2", "#009E73", "#000000"), strict=True))
+"""Colour of each locality class (Okabe and Ito)."""
+
 MARKERS = dict(zip(CAUSALITY, ("o", "s", "^"), strict=True))
+"""Marker by when updates are available."""
+
 MEANING = (
-    "Single estimates against the exact gradient, all weights together, on one network and batch, over {draws} draws "
-    "of the noise. Cosine: mean over draws. Bias: |E x - g| / |g| ± one standard error, or what it stays below at "
-    "three. Variance: trace of the covariance over |g|². Time: median of one estimate over the steps of its sequence, "
-    "and in forward passes. Memory: what the compiler counts for one estimate."
+    "Single estimates against the exact gradient, all weights together, on one network and batch, over "
+    "{draws} draws of the noise. Cosine: mean over draws. Bias: |E x - g| / |g| ± one standard error, or "
+    "what it stays below at three. Variance: trace of the covariance over |g|². Time: median of one estimate "
+    "over the steps of its sequence, and in forward passes. Memory: what the compiler counts for one "
+    "estimate."
 )
+"""What the columns mean; `draws` of the data is filled in."""
 
 
 def measured_rows(data: dict[str, Any]) -> tuple[tuple[str, ...], list[list[str]]]:
@@ -43,9 +51,9 @@ def measured_rows(data: dict[str, Any]) -> tuple[tuple[str, ...], list[list[str]
             row["name"],
             row["locality"],
             row["causality"],
-            number(row["cosine"]),
-            bias(row),
-            number(row["variance"]),
+            number_or_dash(row["cosine"]),
+            bias_text(row),
+            number_or_dash(row["variance"]),
             rounded(row["seconds_per_step"] * 1e6),
             rounded(row["forwards"]),
             memory(float(row["bytes"])),
@@ -62,17 +70,16 @@ def ordered(data: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def write_taxonomy(data: dict[str, Any], folder: Path) -> Path:
-    """Write taxonomy.json, taxonomy.svg and taxonomy.html into a folder and return the page's path."""
-    drawn, html = figure(data), page(data)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        if not folder.is_dir():
-            raise StoreError(f"{folder} is not a folder")
-    write_json(folder / "taxonomy.json", data)
-    space = '<svg xmlns="http://www.w3.org/2000/svg" '
-    write(folder / "taxonomy.svg", drawn.replace("<svg ", space, 1).encode())
-    write(folder / "taxonomy.html", html.encode())
-    return folder / "taxonomy.html"
+    """Write taxonomy.json, taxonomy.svg and taxonomy.html into a folder and return the page's path.
+
+    Arguments:
+        data: content of taxonomy.json.
+        folder: made where it is missing.
+
+    Raises StoreError where the folder is a file, or cannot be written.
+    """
+    drawing = figure(data).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    return write_measurement(folder, "taxonomy", data, {"svg": drawing, "html": page(data)})
 
 
 def figure(data: dict[str, Any]) -> str:
@@ -94,29 +101,18 @@ def figure(data: dict[str, Any]) -> str:
         ax.set_ylabel("cosine of one estimate with the exact gradient")
         _label(ax, rows)
         for i, (kind, colour) in enumerate(COLOURS.items()):
-            ax.text(
-                0.985,
-                0.30 - 0.045 * i,
-                f"● {kind}",
-                color=colour,
-                transform=ax.transAxes,
-                ha="right",
-                fontsize=8,
-            )
-        for i, (kind, marker) in enumerate(zip(CAUSALITY, ("●", "■", "▲"), strict=True)):
-            ax.text(
-                0.885,
-                0.30 - 0.045 * i,
-                f"{marker} {kind}",
-                color=MUTED,
-                transform=ax.transAxes,
-                ha="right",
-                fontsize=8,
-            )
+            _key(ax, 0.985, i, f"● {kind}", colour)
+        for i, (kind, shape) in enumerate(zip(CAUSALITY, "●■▲", strict=True)):
+            _key(ax, 0.885, i, f"{shape} {kind}", MUTED)
         return render(drawing, "taxonomy", "Cosine with the exact gradient against time, every rule")
 
 
-def _label(ax: Any, rows: list[dict[str, Any]]) -> None:
+def _key(ax: Axes, right: float, line: int, text: str, colour: str) -> None:
+    """Write one line of the key, so far from the top of it; right: where it ends, in shares of the axes."""
+    ax.text(right, 0.30 - 0.045 * line, text, color=colour, transform=ax.transAxes, ha="right", fontsize=8)
+
+
+def _label(ax: Axes, rows: list[dict[str, Any]]) -> None:
     """Write names beside markers, moved up or down until none lies on another."""
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     wide, tall = 0.0085, 0.036  # of a letter and a line, in shares of the axes
@@ -153,10 +149,10 @@ def _label(ax: Any, rows: list[dict[str, Any]]) -> None:
 def page(data: dict[str, Any]) -> str:
     """Return the page as HTML."""
     title = "The family of recurrent learning rules"
-    e = data["experiment"]
+    experiment = data["experiment"]
     about = (
-        f"Measured on {e['task']}: {e['cell']} cell, {', '.join(map(str, e['units']))} units, batch {e['batch']}, "
-        f"after {e['steps']} steps of training by the exact gradient, seed {e['seed']}."
+        f"Measured on {network_phrase(experiment)}, after {experiment['steps']} steps of training by the "
+        f"exact gradient, seed {experiment['seed']}."
     )
     heads, lines = measured_rows(data)
     header = "".join(f'<th scope="col"{_text(i)}>{escape(h)}</th>' for i, h in enumerate(heads))
@@ -180,6 +176,7 @@ def page(data: dict[str, Any]) -> str:
 
 
 def _text(i: int) -> str:
+    """Return the attribute of a cell of column i: the first three are text, the others numbers."""
     return ' class="text"' if i < 3 else ""
 
 

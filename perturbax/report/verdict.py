@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from html import escape
 from itertools import combinations
 
-from perturbax.report.compare import RESERVOIR, Section, Stat, Variant, better
+from perturbax.report.compare import RESERVOIR, Section, Stat, VariantRuns, better
 from perturbax.report.numbers import count, interval, metric_name, rounded
-from perturbax.report.tables import words
+from perturbax.report.tables import information_phrase
 
 CLOSE = 1.1  # ratio of two means below which they count as equal, where their intervals overlap too
 
@@ -25,8 +25,8 @@ def summary(section: Section) -> str:
     measure = escape(metric_name(section.metric))
     unit = f" {escape(section.unit)}²" if section.metric == "mse" and section.unit else ""
     parts = [
-        f"On held-out test data {bold(best)} does best, with a {measure} of {interval(section.main(best))}{unit}"
-        f"{_seeds(section, best)}{_times_bptt(section, best)}."
+        f"On held-out test data {bold(best)} does best, with a {measure} of "
+        f"{interval(section.main(best))}{unit}{_seeds(section, best)}{_times_bptt(section, best)}."
     ]
     free = next((v for v in ranked if gradient_free(v)), None)
     if free and free is not best:
@@ -60,7 +60,8 @@ def verdicts(section: Section) -> list[str]:
         said = [line for v in trained if (line := _frozen_verdict(section, v))]
     else:
         said = [
-            "No frozen reservoir is in this comparison, so it cannot show whether any rule has trained the recurrence; "
+            "No frozen reservoir is in this comparison, so it cannot show whether any rule has trained the "
+            "recurrence; "
             "run the rule <code>frozen</code> beside the others."
         ]
     linear = linear_baseline(section)
@@ -73,12 +74,12 @@ def verdicts(section: Section) -> list[str]:
     return _uninformative(section) + said + [line for v in section.variants if (line := _mishaps(v))]
 
 
-def bold(variant: Variant) -> str:
+def bold(variant: VariantRuns) -> str:
     """Return a variant's label for a sentence."""
     return f'<b class="rule">{escape(variant.label)}</b>'
 
 
-def gradient_free(variant: Variant) -> bool:
+def gradient_free(variant: VariantRuns) -> bool:
     """Whether the rule learns from scores alone, without output errors or derivatives."""
     return "score" in variant.uses and not {"derivatives", "transposed weights", "output error"} & set(
         variant.uses
@@ -98,16 +99,17 @@ def baseline(section: Section, name: str) -> Stat:
     return section.baselines.get(name, {}).get(section.metric, Stat.of(()))
 
 
-def beats(section: Section, variant: Variant, other: Stat) -> bool:
+def beats(section: Section, variant: VariantRuns, other: Stat) -> bool:
     """Whether a variant's mean is strictly better than another mean."""
     return better(section.metric, section.main(variant).mean, other.mean)
 
 
-def _trained(section: Section) -> list[Variant]:
+def _trained(section: Section) -> list[VariantRuns]:
+    """Return the variants whose recurrent weights are trained."""
     return [v for v in section.variants if v.rule != "frozen"]
 
 
-def _alike(section: Section) -> list[Variant]:
+def _alike(section: Section) -> list[VariantRuns]:
     """Return the trained variants, best first, if the task does not tell them apart; else none.
 
     That is: several rules, the worst mean less than 1.1 times the best, and no two intervals apart; a single
@@ -144,7 +146,7 @@ def _uninformative(section: Section) -> list[str]:
     return [f"{said}."]
 
 
-def _told(section: Section, named: Sequence[Variant]) -> list[str]:
+def _told(section: Section, named: Sequence[VariantRuns]) -> list[str]:
     """Say what the rules that were just compared were told, unless all were told the same."""
     every = [r for v in named for rule in ("bptt", "frozen") if (r := section.reference(rule, v))]
     groups: dict[tuple[str, ...], dict[str, None]] = {}
@@ -152,11 +154,14 @@ def _told(section: Section, named: Sequence[Variant]) -> list[str]:
         groups.setdefault(variant.uses, {})[bold(variant)] = None
     if len(groups) < 2:
         return []
-    listed = "; ".join(f"{_listed(list(labels))}: {escape(words(uses))}" for uses, labels in groups.items())
+    listed = "; ".join(
+        f"{_listed(list(labels))}: {escape(information_phrase(uses))}" for uses, labels in groups.items()
+    )
     return [f"They were not told the same. {listed}."]
 
 
-def _frozen_verdict(section: Section, variant: Variant) -> str | None:
+def _frozen_verdict(section: Section, variant: VariantRuns) -> str | None:
+    """Return a sentence where a variant does not beat a frozen reservoir of its own network, or has none."""
     own, frozen, solved = (
         section.main(variant),
         section.reference("frozen", variant),
@@ -166,26 +171,29 @@ def _frozen_verdict(section: Section, variant: Variant) -> str | None:
         return None
     if frozen is None and not solved:
         return f"{bold(variant)} has no frozen reservoir of its own network to be compared with."
-    failed = f"{bold(variant)} has not trained the recurrence: its test {escape(section.metric)} of {rounded(own.mean)}"
+    error = f"test {escape(section.metric)} of {rounded(own.mean)}"
+    failed = f"{bold(variant)} has not trained the recurrence: its {error}"
     if frozen and not beats(section, variant, section.main(frozen)):
         named = "" if frozen.label == "frozen" else f" ({bold(frozen)})"
         return f"{failed} does not beat the frozen reservoir's {rounded(section.main(frozen).mean)}{named}."
     if not solved or beats(section, variant, solved):
         return None
     if frozen is None:
-        return f"{failed} does not beat the {rounded(solved.mean)} of its own untrained reservoir with a solved readout."
+        reservoir = "its own untrained reservoir with a solved readout"
+        return f"{failed} does not beat the {rounded(solved.mean)} of {reservoir}."
     return (
         f"{bold(variant)} beats the frozen run but not its own untrained reservoir with a solved readout: "
         f"test {escape(section.metric)} {rounded(own.mean)} against {rounded(solved.mean)}."
     )
 
 
-def _solved(section: Section, variant: Variant) -> Stat:
+def _solved(section: Section, variant: VariantRuns) -> Stat:
     """Summarise the variant's own networks with untrained recurrence and a readout solved in closed form."""
     return variant.stat("baselines", RESERVOIR, section.metric)
 
 
-def _linear_verdict(section: Section, variant: Variant, linear: str) -> str | None:
+def _linear_verdict(section: Section, variant: VariantRuns, linear: str) -> str | None:
+    """Return a sentence where a variant does not beat the linear model of that name."""
     own, other = section.main(variant), baseline(section, linear)
     if not own or beats(section, variant, other):
         return None
@@ -195,7 +203,7 @@ def _linear_verdict(section: Section, variant: Variant, linear: str) -> str | No
     )
 
 
-def _mishaps(variant: Variant) -> str | None:
+def _mishaps(variant: VariantRuns) -> str | None:
     """Name the seeds that diverged, were interrupted, are still running or left no test value."""
     notes = []
     for run in variant.runs:
@@ -218,10 +226,11 @@ def _mishaps(variant: Variant) -> str | None:
 
 
 def _after(steps: float) -> str:
+    """Return how many steps a run made, as a phrase."""
     return f" after {count(steps)} steps" if math.isfinite(steps) else ""
 
 
-def _against_frozen(section: Section, ranked: Sequence[Variant]) -> list[str]:
+def _against_frozen(section: Section, ranked: Sequence[VariantRuns]) -> list[str]:
     """Say which trained variants beat the frozen reservoir of their own network, and for which it is not
     settled.
     """
@@ -244,7 +253,8 @@ def _against_frozen(section: Section, ranked: Sequence[Variant]) -> list[str]:
     return [f"{said}.", f"For {names} that is not settled: {each} with the reservoir's."]
 
 
-def _frozen_value(section: Section, variant: Variant) -> Stat:
+def _frozen_value(section: Section, variant: VariantRuns) -> Stat:
+    """Summarise the frozen runs of the same network, else its own reservoir with a solved readout."""
     frozen = section.reference("frozen", variant)
     return section.main(frozen) if frozen else _solved(section, variant)
 
@@ -255,13 +265,15 @@ def _overlap(one: Stat, two: Stat) -> bool:
     return len(halves) == 2 and abs(one.mean - two.mean) < sum(halves)
 
 
-def _seeds(section: Section, variant: Variant) -> str:
+def _seeds(section: Section, variant: VariantRuns) -> str:
+    """Return how many seeds a mean is of, as a phrase in brackets."""
     n, of = len(section.main(variant).values), len(variant.runs)
     counted = f"{n} seeds" if n == of else f"{n} of {of} seeds"
     return f" (mean of {counted} and 95% interval)" if n > 1 else f" ({'one seed' if of == 1 else counted})"
 
 
-def _times_bptt(section: Section, variant: Variant) -> str:
+def _times_bptt(section: Section, variant: VariantRuns) -> str:
+    """Return how many times the error of BPTT a variant has, as a phrase; nothing without BPTT."""
     bptt = section.reference("bptt", variant)
     if bptt is None or bptt is variant or not section.main(bptt).mean:
         return ""

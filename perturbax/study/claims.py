@@ -58,6 +58,7 @@ def _place() -> str:
 
 
 def _read(path: Path) -> str | None:
+    """Return the text of a claim; None where there is none."""
     try:
         return path.read_text()
     except OSError:
@@ -94,6 +95,7 @@ def _gone(path: Path) -> bool:
 
 
 def _alive(pid: int) -> bool:
+    """Whether a process of this machine is running."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

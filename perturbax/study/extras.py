@@ -5,22 +5,18 @@ feed-forward.
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perturbax.experiment.config import Experiment
 from perturbax.experiment.variants import of_variant, parse_variant
+from perturbax.moved import old_names
 from perturbax.study.findings import FINDINGS
 from perturbax.study.jobs import Job, Measure, Train, Tune, searched
 from perturbax.study.measures import alignment
+from perturbax.study.protocol import FAIR_RUN
 
-SAME: dict[str, Any] = {
-    "mode": "sequence",
-    "optimiser": "adam",
-    "schedule": "cosine",
-    "clip": 1.0,
-    "decorrelate": "off",
-}
-"""What all runs of the fair protocol have in common."""
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)
 
 
 class Sizes(NamedTuple):
@@ -106,7 +102,7 @@ def further(
     """
     size, few = SIZES[budget], tuple(seeds[:3])
     tuned = {(job.group, job.label): job for job in searches}
-    common: dict[str, Any] = {**SAME, "batch": size.batch, "logs": 10, "passes": size.passes}
+    common: dict[str, Any] = {**FAIR_RUN, "batch": size.batch, "logs": 10, "passes": size.passes}
     mackey, copy = Experiment(task="mackey-glass", **common), Experiment(task="copy", **common)
 
     def train(group: str, label: str, base: Experiment, like: str, **changes: Any) -> Train:
@@ -158,7 +154,7 @@ def _feed_forward(name: str, task: dict[str, Any], size: Sizes, seeds: Sequence[
         batch=100,
         logs=20,
         passes=size.dense_passes,
-        **SAME,
+        **FAIR_RUN,
     )
     plain = [label for label in DENSE if "+decor" not in label]
     decorrelated = [label for label in DENSE if "+decor" in label]

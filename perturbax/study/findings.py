@@ -1,10 +1,13 @@
-"""Seven statements about the published rules, each measured on a network small enough to average the noise
-out.
+"""Seven statements about the published rules (Garcia Fernandez et al. 2024), each measured on a network small
+enough to average the noise out.
+
+The networks are those of the public code: one tanh layer and a linear readout, no biases. W0 are the weights
+of the input, R the recurrent ones, W1 those of the readout; N is the number of all units, inputs included.
 """
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -13,7 +16,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from perturbax.cells import Tanh
+from perturbax.cells import CELLS
 from perturbax.cells.stack import stack
 from perturbax.experiment.build import build
 from perturbax.experiment.config import Experiment
@@ -21,122 +24,159 @@ from perturbax.experiment.program import Compiled
 from perturbax.experiment.train_step import evaluate_compiled
 from perturbax.learning.estimator import value_and_estimate
 from perturbax.learning.rule import Rule
+from perturbax.moved import old_names
 from perturbax.network.network import Network
 from perturbax.network.passes import forward
 from perturbax.rules import RULES
+from perturbax.study.protocol import PUBLIC_CELL, PUBLIC_RUN
 
-STEPS, INPUTS = 20, 2
-PLAIN = {"bias": False, "init": "xavier"}  # the cells of the public code
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)
+
+STEPS = 20  # of a sequence, where nothing else is said
+INPUTS = 2
 NAMES = ("W0", "R", "W1")
 
 
 def mse(y: Array, target: Array) -> Array:
-    """Mean over outputs."""
+    """Return the squared error of each example, `(B,)`, mean over outputs; y and target `(B, n_out)`."""
     return jnp.mean((y - target) ** 2, -1)
 
 
 def problem(n: int, batch: int, steps: int = STEPS, seed: int = 0) -> tuple[Network, Array, Array]:
-    """Return a network without biases (Xavier-normal weights) and random data."""
-    key, a, b = jr.split(jr.key(seed), 3)
-    net = Network(stack(Tanh, (INPUTS, 1), (n,), key, **PLAIN))
-    return net, jr.normal(a, (steps, batch, INPUTS)), jr.normal(b, (steps, batch, 1))
+    """Return a network with random (Xavier-normal) weights, inputs and targets.
+
+    Arguments:
+        n: hidden units.
+        batch: B, sequences.
+        steps: T, time steps.
+        seed: of weights and data.
+
+    Returns (network, xs `(T, B, 2)`, ys `(T, B, 1)`).
+    """
+    net_key, input_key, target_key = jr.split(jr.key(seed), 3)
+    net = Network(stack(CELLS["tanh"], (INPUTS, 1), (n,), net_key, **PUBLIC_CELL))
+    xs = jr.normal(input_key, (steps, batch, INPUTS))
+    return net, xs, jr.normal(target_key, (steps, batch, 1))
 
 
 def arrays(tree: PyTree) -> dict[str, Array]:
-    """Return W0, R and W1 of a tree like the network's weights."""
+    """Return W0, R and W1 of a tree like the network's weights, by name."""
     return dict(zip(NAMES, jax.tree.leaves(tree), strict=True))
 
 
 def estimator(rule: Rule, draws: int) -> Callable[[Network, Array, Array], dict[str, Array]]:
-    """Return (net, xs, ys) -> independent estimates, `(draws, ...)` for each array; compiled once for one
-    shape.
+    """Return (net, xs, ys) -> independent estimates by a rule, compiled once for one shape.
+
+    Arguments:
+        rule: a rule that keeps nothing between updates.
+        draws: how many estimates.
+
+    The estimates have shape `(draws, ...)` for each array.
     """
     estimate = value_and_estimate(rule, mse)
 
     @eqx.filter_jit
-    def many(net: Network, xs: Array, ys: Array, keys: Array) -> PyTree:
+    def all_draws(net: Network, xs: Array, ys: Array, keys: Array) -> PyTree:
         return jax.lax.map(lambda key: estimate(net, xs, ys, key)[1], keys, batch_size=64)
 
-    return lambda net, xs, ys: arrays(many(net, xs, ys, jr.split(jr.key(1), draws)))
+    return lambda net, xs, ys: arrays(all_draws(net, xs, ys, jr.split(jr.key(1), draws)))
 
 
 def exact(net: Network, xs: Array, ys: Array, rule: str = "bptt") -> dict[str, Array]:
-    """Return the gradient through time, or that of another exact rule."""
+    """Return the gradient through time (BPTT), or that of another rule without noise, by array."""
     return arrays(_compiled(rule)(net, xs, ys, jr.key(0))[1])
 
 
 @lru_cache
 def _compiled(rule: str) -> Callable[..., Any]:
+    """Return the estimator of a rule; compiled programs of one function object are used again."""
     return value_and_estimate(RULES[rule](), mse)
 
 
 def cosine(a: Array, b: Array) -> float:
-    """Return the cosine of two arrays."""
+    """Return <a, b> / (|a| |b|) of two arrays of one shape."""
     return float(jnp.vdot(a, b) / jnp.sqrt(jnp.vdot(a, a) * jnp.vdot(b, b)))
 
 
 def flat(tree: dict[str, Array]) -> Array:
-    """Return all arrays end to end."""
+    """Return W0, R and W1 end to end, as one vector."""
     return jnp.concatenate([tree[k].ravel() for k in NAMES])
 
 
 def along(a: Array, b: Array) -> float:
-    """Return <a, b> / |b|^2: 1 where a estimates b."""
+    """Return <a, b> / |b|^2 of two arrays of one shape: 1 where a is an unbiased estimate of b."""
     return float(jnp.vdot(a, b) / jnp.vdot(b, b))
 
 
 def one_step_is_not_bptt(n: int) -> dict[str, Any]:
-    """Cosine of the published backpropagation, cut at every step, with the gradient through time."""
+    """Measure the cosine of the published backpropagation, cut at every step, with the gradient through time;
+    n: hidden units.
+    """
     net, xs, ys = problem(n, 8)
-    cut, whole = exact(net, xs, ys, "one-step"), exact(net, xs, ys)
-    return {"cosine": {name: cosine(cut[name], whole[name]) for name in NAMES}}
+    cut, through_time = exact(net, xs, ys, "one-step"), exact(net, xs, ys)
+    return {"cosine": {name: cosine(cut[name], through_time[name]) for name in NAMES}}
 
 
 def scaled_by_sigma(n: int, draws: int) -> dict[str, Any]:
-    """What published node and weight perturbation estimate, in gradients cut at every step; node: 1 if
-    unbiased.
+    """Measure what published node and weight perturbation estimate, in gradients cut at every step.
+
+    An unbiased estimate gives 1, as this library's `node` does; the published rules give sigma.
+
+    Arguments:
+        n: hidden units.
+        draws: estimates that are averaged.
     """
     net, xs, ys = problem(n, 1, 4)
-    want = exact(net, xs, ys, "one-step")
+    gradient = exact(net, xs, ys, "one-step")
     found = {}
     for name in ("published-node", "published-weight", "node"):
         rule: Any = RULES[name]()
         mean = {k: v.mean(0) for k, v in estimator(rule, draws)(net, xs, ys).items()}
-        found[name] = {"sigma": float(rule.sigma), **{k: along(mean[k], want[k]) for k in NAMES}}
+        found[name] = {"sigma": float(rule.sigma), **{k: along(mean[k], gradient[k]) for k in NAMES}}
     return {"along": found}
 
 
 def scaled_by_layer(n: int, draws: int) -> dict[str, Any]:
-    """What published activity perturbation estimates in one step: sqrt(N) / n_layer of the gradient, by
-    layer.
+    """Measure what published activity perturbation estimates in one step, in units of the gradient, by layer.
+
+    Predicted is sqrt(N) / n for a layer of n units.
+
+    Arguments:
+        n: hidden units.
+        draws: estimates that are averaged.
     """
     net, xs, ys = problem(n, 1, 1)
-    want = exact(net, xs, ys)
+    gradient = exact(net, xs, ys)
     mean = {k: v.mean(0) for k, v in estimator(RULES["published-activity"](), draws)(net, xs, ys).items()}
     total = (INPUTS + n + 1) ** 0.5
     return {
-        "along": {k: along(mean[k], want[k]) for k in ("W0", "W1")},
+        "along": {k: along(mean[k], gradient[k]) for k in ("W0", "W1")},
         "predicted": {"W0": total / n, "W1": total},
         "units": n,
     }
 
 
 def reservoir_in_disguise(units: int, epochs: int, lr: float) -> dict[str, Any]:
-    """Mackey-Glass recall, published activity perturbation: how far R moves, and the same run with R and W0
-    frozen.
+    """Train by published activity perturbation on Mackey-Glass, online: how far the weights move, and how
+    well the same run does with R and W0 frozen.
+
+    Arguments:
+        units: hidden units.
+        epochs: passes over the training rows.
+        lr: learning rate.
+
+    Returns for both runs the test error, the last training loss, and |change| / |start| of each array.
     """
     common: dict[str, Any] = {
+        **PUBLIC_RUN,
         "task": "mackey-glass",
         "task_options": {"direction": "recall"},
         "units": (units,),
         "batch": 1,
-        "cell_options": PLAIN,
-        "schedule": "constant",
-        "clip": 0.0,
+        "cell_options": PUBLIC_CELL,
         "mode": "online",
-        "every": 1,
         "logs": 1,
-        "decorrelate": "off",
         "optimiser": "sgd",
         "steps": 35 * epochs,
     }
@@ -164,25 +204,32 @@ def reservoir_in_disguise(units: int, epochs: int, lr: float) -> dict[str, Any]:
 
 
 def matrices(net: Network) -> PyTree:
-    """Return W0, R and W1, whatever biases there are."""
+    """Return W0, R and W1 of a network of one recurrent layer and a readout, whatever biases there are."""
     below: Any = net.layers[0]
     above: Any = net.layers[-1]
     return [below.W, below.U, above.W]
 
 
 def direction(n: int, draws: int, networks: int) -> dict[str, Any]:
-    """Cosine of mean estimates, all weights together, with the gradient cut at every step and through time.
+    """Measure the cosine of mean estimates, all weights together, with two gradients and with themselves.
 
-    Mean over networks, each on data of its own.
+    The gradients are cut at every step, and through time; `with half the draws` tells whether the mean of so
+    many estimates has settled.
+
+    Arguments:
+        n: hidden units.
+        draws: estimates that are averaged.
+        networks: how many, each on data of its own, to take the mean over.
     """
     problems = [problem(n, 1, 4, seed) for seed in range(networks)]
     exactly = [(flat(exact(*one, "one-step")), flat(exact(*one))) for one in problems]
-    made: dict[str, Any] = RULES
+    node: Any = RULES["node"]
+    innovation: Any = RULES["innovation"]
     rules = {
         "published-activity": RULES["published-activity"](),
-        "node, same step": RULES["node"](),
-        "node, to-go": made["node"](credit="to-go"),
-        "innovation, to-go": made["innovation"](credit="to-go"),
+        "node, same step": node(),
+        "node, to-go": node(credit="to-go"),
+        "innovation, to-go": innovation(credit="to-go"),
     }
     found = {}
     for name, rule in rules.items():
@@ -197,8 +244,11 @@ def direction(n: int, draws: int, networks: int) -> dict[str, Any]:
 
 
 def memorising(units: int, updates: int) -> dict[str, Any]:
-    """Copy with one fixed sequence, published backpropagation: recall of the training sequence, and of
-    another.
+    """Train by published backpropagation to copy one fixed sequence: recall of that sequence, and of others.
+
+    Arguments:
+        units: hidden units.
+        updates: how many are made.
     """
     e = Experiment(
         task="copy",
@@ -206,15 +256,13 @@ def memorising(units: int, updates: int) -> dict[str, Any]:
         rule="one-step",
         units=(units,),
         batch=1,
-        cell_options=PLAIN,
+        cell_options=PUBLIC_CELL,
         optimiser="adam",
-        schedule="constant",
-        clip=0.0,
         mode="sequence",
         lr=1e-3,
         steps=updates,
         logs=1,
-        decorrelate="off",
+        **PUBLIC_RUN,
     )
     compiled = Compiled(build(e))
     (state,), _, _, _ = compiled.advance([compiled.start(42)], updates)
@@ -229,8 +277,13 @@ def memorising(units: int, updates: int) -> dict[str, Any]:
 
 
 def shared_difference(n: int, draws: int) -> dict[str, Any]:
-    """Variance of single estimates by batch size, over that at batch 1: one difference for the batch, or one
-    each.
+    """Measure the variance of single estimates at several batch sizes, over that at batch 1.
+
+    `published-node` has one loss difference for the whole batch, `node` one for each example.
+
+    Arguments:
+        n: hidden units.
+        draws: estimates whose variance is taken.
     """
     found: dict[str, dict[str, float]] = {"published-node": {}, "node": {}}
     for name, by_batch in found.items():
@@ -252,3 +305,4 @@ FINDINGS: dict[str, tuple[Callable[..., dict[str, Any]], dict[str, Any]]] = {
     "6-memorising": (memorising, {"units": 500, "updates": 150}),
     "7-batch": (shared_difference, {"n": 16, "draws": 1000}),
 }
+"""By name: the measurement and its settings."""

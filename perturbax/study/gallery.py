@@ -1,6 +1,7 @@
 """The figures of a study, as SVG and PNG, drawn from its results alone: one look per rule throughout."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ from matplotlib.axes import Axes
 
 from perturbax.experiment.atomic import writing
 from perturbax.report.axes import log_ticks
-from perturbax.report.compare import Section, Stat, Variant
+from perturbax.report.compare import Section, Stat, VariantRuns
 from perturbax.report.curves import curve, label_lines
 from perturbax.report.style import MUTED
 from perturbax.study.panels import Series, bars, grid, lines
-from perturbax.study.results import Results, finished, gap, loss_in, per_update, plain
+from perturbax.study.results import Results, base_label, finished, generalisation_gap, loss_in, per_update
 
 
 def draw(results: Results, folder: Path) -> dict[str, str]:
@@ -23,17 +24,24 @@ def draw(results: Results, folder: Path) -> dict[str, str]:
     return {name: made for name, figure in FIGURES.items() if (made := figure(results, folder / name))}
 
 
-def _of(results: Results, prefix: str) -> list[str]:
+def _groups(results: Results, prefix: str) -> list[str]:
+    """Return the groups of a study that have runs and whose name begins so."""
     return [g for g in results.sections if g.startswith(prefix)]
 
 
 def per_task(
     protocol: str, caption: str, panel: Callable[[Axes, Results, Section], None]
 ) -> Callable[[Results, Path], str]:
-    """Return a figure with a panel for each task of a protocol."""
+    """Return a figure with a panel for each task of a protocol.
+
+    Arguments:
+        protocol: `published`, `fair` or `feed-forward`.
+        caption: of the figure; `{}` stands for the protocol.
+        panel: draws the panel of one task.
+    """
 
     def figure(results: Results, path: Path) -> str:
-        found = {g.split("/")[1]: results.sections[g] for g in _of(results, f"{protocol}/")}
+        found = {g.split("/")[1]: results.sections[g] for g in _groups(results, f"{protocol}/")}
         if not found:
             return ""
         with grid(results, list(found), {v.label for s in found.values() for v in s.variants}, path) as axes:
@@ -84,55 +92,64 @@ def accuracy(ax: Axes, results: Results, section: Section) -> None:
 
 
 FALLS = (
-    "Validation loss against forward passes, {} protocol; means and 95% t intervals over seeds. A curve that leaves at "
-    "the top has become worse than any rule was when first measured."
+    "Validation loss against forward passes, {} protocol; means and 95% t intervals over seeds. A curve that "
+    "leaves at the top has become worse than any rule was when first measured."
 )
 ENDS = "Test loss with 95% t intervals over seeds, best rule first, {} protocol; dashed: baselines."
 
 
-def _by(results: Results, prefix: str, value: Callable[[Variant], Stat]) -> Series:
-    """Return a value of every label against the number in the name of its group."""
+def _by_number(results: Results, prefix: str, value: Callable[[VariantRuns], Stat]) -> Series:
+    """Return a value of every label against the number in the name of its group, as 64 in `scaling/64`."""
     series: Series = {}
-    for group in sorted(_of(results, prefix), key=lambda g: float(g.split("/")[1])):
+    for group in sorted(_groups(results, prefix), key=lambda g: float(g.split("/")[1])):
         for v in results.sections[group].variants:
-            series.setdefault(plain(v.label), []).append((float(group.split("/")[1]), value(v)))
+            series.setdefault(base_label(v.label), []).append((float(group.split("/")[1]), value(v)))
     return series
 
 
 def scaling(results: Results, path: Path) -> str:
     """Loss, time and memory against units."""
-    found = _of(results, "scaling/")
+    found = _groups(results, "scaling/")
     if not found:
         return ""
     loss = f"test loss{loss_in(results.sections[found[0]].task)}"
-    quantities: dict[str, Callable[[Variant], Stat]] = {
+    quantities: dict[str, Callable[[VariantRuns], Stat]] = {
         loss: lambda v: v.stat("test", "loss"),
         "ms per update": per_update,
         "MB while training": lambda v: Stat.of(r.number("peak_memory_bytes") / 1e6 for r in v.runs),
     }
-    labels = _by(results, "scaling/", quantities[loss])
+    labels = _by_number(results, "scaling/", quantities[loss])
     with grid(results, list(quantities), labels, path) as axes:
         for ax, (name, value) in zip(axes, quantities.items(), strict=True):
-            lines(ax, results, _by(results, "scaling/", value))
+            lines(ax, results, _by_number(results, "scaling/", value))
             ax.set_xlabel("units")
             ax.set_ylabel(name)
     return (
-        "Test loss, time and memory against the number of units: Mackey-Glass forecast, equal forward passes, a search "
-        "over learning rates at every size."
+        "Test loss, time and memory against the number of units: Mackey-Glass forecast, equal forward "
+        "passes, a search over learning rates at every size."
     )
 
 
 def length(results: Results, path: Path) -> str:
     """Recall against sequence length."""
-    series = _by(results, "length/", lambda v: v.stat("test", "recall"))
+    series = _by_number(results, "length/", lambda v: v.stat("test", "recall"))
     if not series:
         return ""
-    with grid(results, ["copy memory"], series, path) as (ax,):
+    with _one_panel(results, "copy memory", series, path, "symbols, and blanks", "test recall") as ax:
         lines(ax, results, series, ylog=False)
         ax.axhline(1 / 8, color=MUTED, linewidth=0.8, dashes=(3, 2.5))
-        ax.set_xlabel("symbols, and blanks")
-        ax.set_ylabel("test recall")
     return "Recall against the number of symbols (and of blanks); dashed: chance."
+
+
+@contextmanager
+def _one_panel(
+    results: Results, title: str, series: Series, path: Path, xlabel: str, ylabel: str
+) -> Iterator[Axes]:
+    """Yield the only panel of a figure, with the labels of its axes."""
+    with grid(results, [title], series, path) as (ax,):
+        ax.set_xlabel(xlabel)
+        ax.set_ylabel(ylabel)
+        yield ax
 
 
 def _tried(candidates: Sequence[dict[str, Any]]) -> list[tuple[float | int, Stat]]:
@@ -155,11 +172,11 @@ def sensitivity(results: Results, path: Path) -> str:
         sigma: Series = {}
         for v in section.variants:
             x = float(v.label.rpartition("sigma=")[2])
-            sigma.setdefault(plain(v.label), []).append((x, v.stat("test", "loss")))
+            sigma.setdefault(base_label(v.label), []).append((x, v.stat("test", "loss")))
         ordered = {k: sorted(v, key=lambda p: p[0]) for k, v in sigma.items()}
         panels[f"sigma, {section.task}"] = ("sigma", f"test loss{loss_in(section.task)}", ordered)
     shown = {
-        k: (x, y, {n: p for n, p in s.items() if plain(n) in results.looks})
+        k: (x, y, {n: p for n, p in s.items() if base_label(n) in results.looks})
         for k, (x, y, s) in panels.items()
     }
     if not shown:
@@ -170,21 +187,21 @@ def sensitivity(results: Results, path: Path) -> str:
             ax.set_xlabel(x)
             ax.set_ylabel(y)
     return (
-        "Sensitivity: validation loss of the short searches against learning rate (with decorrelation, at the best of "
-        "its rates), test loss against sigma."
+        "Sensitivity: validation loss of the short searches against learning rate (with decorrelation, at "
+        "the best of its rates), test loss against sigma."
     )
 
 
 def ambient(results: Results, path: Path) -> str:
     """Loss against noise that no rule is told of."""
-    series = _by(results, "ambient/", lambda v: v.stat("test", "loss"))
+    series = _by_number(results, "ambient/", lambda v: v.stat("test", "loss"))
     if not series:
         return ""
-    section = results.sections[_of(results, "ambient/")[0]]
-    with grid(results, [section.task], series, path) as (ax,):
+    section = results.sections[_groups(results, "ambient/")[0]]
+    noise = "standard deviation of the network's own noise"
+    loss = f"test loss{loss_in(section.task)}"
+    with _one_panel(results, section.task, series, path, noise, loss) as ax:
         lines(ax, results, series, xlog=False)
-        ax.set_xlabel("standard deviation of the network's own noise")
-        ax.set_ylabel(f"test loss{loss_in(section.task)}")
     return (
         "Test loss after learning under noise of the network's own, which no rule sees (innovation knows its "
         "variance); judged without it, sigma 0.01."
@@ -200,7 +217,7 @@ def alignment(results: Results, path: Path) -> str:
             (p["step"], Stat((p["cosine"],), p["cosine"], 2 * p["cosine_error"])) for p in one["points"]
         ]
         series.setdefault(one["settings"]["task"], {})[one["settings"]["label"]] = points
-    series = {t: {n: p for n, p in s.items() if plain(n) in results.looks} for t, s in series.items()}
+    series = {t: {n: p for n, p in s.items() if base_label(n) in results.looks} for t, s in series.items()}
     if not series:
         return ""
     with grid(results, list(series), {n for s in series.values() for n in s}, path) as axes:
@@ -213,7 +230,7 @@ def alignment(results: Results, path: Path) -> str:
 
 def ratios(results: Results, path: Path) -> str:
     """Generalisation gap and correlation with and without decorrelation."""
-    groups = _of(results, "fair/")
+    groups = _groups(results, "fair/")
     if not groups:
         return ""
     labels = {v.label for g in groups for v in results.sections[g].variants}
@@ -224,7 +241,7 @@ def ratios(results: Results, path: Path) -> str:
         for i, group in enumerate(groups):
             for j, v in enumerate(results.sections[group].variants):
                 x = i + 0.8 * j / len(results.sections[group].variants)
-                lines(left, results, {v.label: [(x, gap(v))]}, xlog=False)
+                lines(left, results, {v.label: [(x, generalisation_gap(v))]}, xlog=False)
                 lines(
                     right, results, {v.label: [(x, v.stat("correlation", "after"))]}, xlog=False, ylog=False
                 )
@@ -232,8 +249,8 @@ def ratios(results: Results, path: Path) -> str:
             ax.set_xticks([i + 0.4 for i in range(len(groups))], [g.split("/")[1] for g in groups])
             ax.set_ylabel(name)
     return (
-        "Test loss over the loss on training data (over the last training loss where all data are fresh), and "
-        "correlation after training (hollow: decorrelated)."
+        "Test loss over the loss on training data (over the last training loss where all data are fresh), "
+        "and correlation after training (hollow: decorrelated)."
     )
 
 

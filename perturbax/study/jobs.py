@@ -54,7 +54,7 @@ class Job(abc.ABC):
         return True
 
     @abc.abstractmethod
-    def work(self, root: Path, report: Report) -> None:
+    def run(self, root: Path, report: Report) -> None:
         """Do what is missing of it."""
 
     @abc.abstractmethod
@@ -89,7 +89,7 @@ class Tune(Job):
         """Whether the file is there."""
         return self.path(root).exists()
 
-    def work(self, root: Path, report: Report) -> None:
+    def run(self, root: Path, report: Report) -> None:
         """Search, and write what was found and what it cost."""
         began = time.perf_counter()
         compiled = _compiled(self.experiment)
@@ -130,6 +130,7 @@ class Tune(Job):
 
 
 def _tried(t: Trial) -> dict[str, Any]:
+    """Return a candidate of a search as plain values."""
     return {"lr": t.lr, **({"decor_lr": t.decor_lr} if t.decor_lr else {}), "loss": t.loss}
 
 
@@ -140,6 +141,7 @@ def _compiled(e: Resolved) -> Compiled:
 
 @lru_cache(maxsize=2)
 def _lately(text: str) -> Compiled:
+    """Return the compiled program of an experiment, given as JSON; the last two are kept."""
     return Compiled(build(Experiment(**typed_fields(json.loads(text)))))
 
 
@@ -188,7 +190,7 @@ class Train(Job):
         """Whether the search has ended."""
         return self.tuned is None or self.tuned.done(root)
 
-    def work(self, root: Path, report: Report) -> None:
+    def run(self, root: Path, report: Report) -> None:
         """Train what is missing, go on with what was stopped."""
         e = self.experiment
         if self.tuned:
@@ -250,7 +252,7 @@ class Measure(Job):
         """Whether the file is there."""
         return self.path(root).exists()
 
-    def work(self, root: Path, report: Report) -> None:
+    def run(self, root: Path, report: Report) -> None:
         """Measure and write."""
         found = self.measure(**self.settings)
         _keep(self.path(root), {"measured": self.measure.__name__, "settings": self.settings, **found})

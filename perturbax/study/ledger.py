@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable
 from statistics import linear_regression, median
 from typing import NamedTuple
 
-from perturbax.report.compare import Section, Stat, Variant
+from perturbax.report.compare import Section, Stat, VariantRuns
 from perturbax.report.numbers import rounded
-from perturbax.study.results import Results, halfway, lowest_by, reached
+from perturbax.study.results import Results, halfway_loss, lowest_by, spent_until
 
 HOLDS, PARTLY, FAILS = "holds", "holds only against one-step BP", "does not hold"
 WIDE, OPEN = "not decided by these seeds", "not measured"
@@ -55,25 +55,25 @@ def _whole(results: Results, group: str) -> Section:
     return dataclasses.replace(section, variants=tuple(v for v in section.variants if len(v.runs) == seeds))
 
 
-def variant(section: Section, *labels: str) -> Variant | None:
+def variant(section: Section, *labels: str) -> VariantRuns | None:
     """Return the best of the variants with these labels, by validation loss; one that diverged comes last."""
     found = [v for v in section.variants if v.label in labels]
     return min(found, key=lambda v: (math.isinf(loss(v).mean), _validation(v)), default=None)
 
 
-def _validation(one: Variant) -> float:
+def _validation(one: VariantRuns) -> float:
     """Return the mean over seeds of the lowest validation loss."""
     lowest = [lowest_by(run, "step", math.inf) for run in one.runs]
     return sum(lowest) / len(lowest)
 
 
-def loss(one: Variant) -> Stat:
+def loss(one: VariantRuns) -> Stat:
     """Return the test loss; infinite where any seed diverged, or has none that is finite."""
     lost = any(run.status == "diverged" or not math.isfinite(run.number("test", "loss")) for run in one.runs)
     return Stat((), math.inf, math.nan) if lost else one.stat("test", "loss")
 
 
-def said(one: Variant) -> str:
+def said(one: VariantRuns) -> str:
     """Return a name, its mean test loss and the interval."""
     stat = loss(one)
     if math.isinf(stat.mean):
@@ -82,7 +82,7 @@ def said(one: Variant) -> str:
     return f"{one.label} {rounded(stat.mean)}{half}"
 
 
-def _logarithms(one: Variant, two: Variant) -> dict[int, float]:
+def _logarithms(one: VariantRuns, two: VariantRuns) -> dict[int, float]:
     """Return the logarithm of the ratio of the losses of two variants, by seed."""
     mine, its = ({r.seed: max(r.number("test", "loss"), LEAST) for r in v.runs} for v in (one, two))
     return {seed: math.log(mine[seed] / its[seed]) for seed in sorted(mine.keys() & its.keys())}
@@ -98,7 +98,7 @@ class Ratio(NamedTuple):
     high: float
 
     @classmethod
-    def of(cls, one: Variant, two: Variant) -> "Ratio":
+    def of(cls, one: VariantRuns, two: VariantRuns) -> "Ratio":
         """Compare two variants, seed by seed."""
         for v, value in ((one, math.inf), (two, 0.0)):
             if math.isinf(loss(v).mean):
@@ -135,7 +135,7 @@ class Ratio(NamedTuple):
         return f"{rounded(self.mean)} ({rounded(self.low)} to {rounded(self.high)})"
 
 
-def _compared(section: Section) -> tuple[Variant, Variant, Variant] | None:
+def _compared(section: Section) -> tuple[VariantRuns, VariantRuns, VariantRuns] | None:
     """Return ANP, one-step BP and BPTT, each the better of plain and decorrelated."""
     found = [variant(section, name, f"{name}+decor") for name in ("published-activity", "one-step", "bptt")]
     ours, cut, whole = found
@@ -143,6 +143,7 @@ def _compared(section: Section) -> tuple[Variant, Variant, Variant] | None:
 
 
 def _as_good(section: Section) -> tuple[str, str]:
+    """Judge whether ANP does as well as BPTT: (numbers, verdict)."""
     if not (named := _compared(section)):
         return "", OPEN
     ours, cut, whole = named
@@ -162,9 +163,9 @@ def _as_fast(section: Section) -> tuple[str, str]:
     ours, cut, whole = named
     found = []
     for reference in (whole, cut):
-        level = halfway([reference])
+        level = halfway_loss([reference])
         mine, its = (
-            median(reached(run, "forward_passes", level) for run in v.runs) for v in (ours, reference)
+            median(spent_until(run, "forward_passes", level) for run in v.runs) for v in (ours, reference)
         )
         found.append((mine, its, level))
     texts = [
@@ -176,10 +177,13 @@ def _as_fast(section: Section) -> tuple[str, str]:
 
 
 def _passes(value: float) -> str:
+    """Return a number of passes as text."""
     return f"{value:,.0f}" if math.isfinite(value) else "never"
 
 
 def _beats(one: tuple[str, ...], others: tuple[str, ...]) -> Callable[[Section], tuple[str, str]]:
+    """Return the judge of whether the best of some labels is better than each of others."""
+
     def judge(section: Section) -> tuple[str, str]:
         ours, named = variant(section, *one), [v for other in others if (v := variant(section, other))]
         if not ours or len(named) < len(others):
@@ -237,7 +241,7 @@ def _scaling(results: Results) -> list[Claim]:
     units.
     """
     sizes = sorted(int(g.split("/")[1]) for g in results.sections if g.startswith("scaling/"))
-    pairs: dict[int, tuple[Variant, Variant]] = {}
+    pairs: dict[int, tuple[VariantRuns, VariantRuns]] = {}
     for n in sizes:
         section = _whole(results, f"scaling/{n}")
         ours = variant(section, "published-activity", "published-activity+decor")

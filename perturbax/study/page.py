@@ -4,25 +4,37 @@ import math
 import shlex
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perturbax.experiment import run_folder
 from perturbax.experiment.atomic import write
 from perturbax.experiment.options import options
-from perturbax.report.compare import Section, Stat, Variant
+from perturbax.moved import old_names
+from perturbax.report.compare import Section, Stat, VariantRuns
 from perturbax.report.numbers import DASH, count, interval, rounded
 from perturbax.rules import RULES
 from perturbax.study.gallery import draw
 from perturbax.study.ledger import Claim, ledger
-from perturbax.study.results import Results, gap, halfway, loss_in, lowest_by, per_update, reached
+from perturbax.study.results import (
+    Results,
+    generalisation_gap,
+    halfway_loss,
+    loss_in,
+    lowest_by,
+    per_update,
+    spent_until,
+)
+
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)
 
 SOLVED = 0.95  # recall
 MEANING = (
-    "Test loss: mean and half width of the 95 % t interval over the seeds that did not diverge (NMSE: mean squared "
-    "error over the variance of the training targets). lr: the best of the search on validation data (* at the edge "
-    "of the list, a better one may lie beyond), decorrelation lr likewise; search: its forward passes. Training "
-    "recall and accuracy: of the same networks on data they were trained with. At equal seconds: lowest validation "
-    "loss within the time that BPTT took for its whole run."
+    "Test loss: mean and half width of the 95 % t interval over the seeds that did not diverge (NMSE: mean "
+    "squared error over the variance of the training targets). lr: the best of the search on validation data "
+    "(* at the edge of the list, a better one may lie beyond), decorrelation lr likewise; search: its "
+    "forward passes. Training recall and accuracy: of the same networks on data they were trained with. At "
+    "equal seconds: lowest validation loss within the time that BPTT took for its whole run."
 )
 
 
@@ -51,10 +63,12 @@ def write_page(root: Path) -> Path:
 
 
 def _tabled(group: str) -> bool:
+    """Whether a group belongs to the comparison of rules, not to the further experiments."""
     return group.split("/")[0] in ("published", "fair", "feed-forward")
 
 
 def _head(results: Results, command: str) -> str:
+    """Return title, the meaning of the columns, command, versions and notes."""
     runs = sum(len(v.runs) for s in results.sections.values() for v in s.variants)
     versions = "; ".join(
         ", ".join(f"{k} {v}" for k, v in one.items()) for one in results.described("versions")
@@ -65,9 +79,9 @@ def _head(results: Results, command: str) -> str:
     )
     notes = "\n".join(f"- {note}" for note in results.plan.get("notes", ()))
     about = (
-        f"from {runs} finished runs. Repeated on one machine it gives the same numbers, times apart; finished runs are "
-        f"kept, and figures and tables are drawn from the results alone. Every run has a folder, and "
-        f"`perturbax run --config RUN/config.json --out FOLDER` does it again, alone. Versions: "
+        f"from {runs} finished runs. Repeated on one machine it gives the same numbers, times apart; "
+        "finished runs are kept, and figures and tables are drawn from the results alone. Every run has a "
+        "folder, and `perturbax run --config RUN/config.json --out FOLDER` does it again, alone. Versions: "
         f"{versions or 'none yet'}. Machine: {machines or 'unknown'}."
     )
     parts = [f"# {results.plan['title']}", MEANING, "Written by", f"    {command}", about, notes]
@@ -75,10 +89,11 @@ def _head(results: Results, command: str) -> str:
 
 
 def _figure(name: str, caption: str) -> str:
+    """Return a figure with its caption, in Markdown."""
     return f"![{caption}](figures/{name}.svg)\n\n*{caption}*"
 
 
-def table(heads: list[str], rows: list[list[str]]) -> str:
+def markdown_table(heads: list[str], rows: list[list[str]]) -> str:
     """Return a table in Markdown."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines)
@@ -119,13 +134,19 @@ def _group(results: Results, group: str) -> str:
         known = [interval(own[k]) if k in own else DASH for k in ("loss", *metrics)]
         rows.append([name, *known, *[""] * (len(heads) - len(known) - 1)])
     about = f"{_settings(section)}; {results.seeds(group)} seeds.{_shipped(section)}"
-    parts = [f"### {group}", about, table(heads, rows)]
-    return "\n\n".join(parts + ([costs(section)] if _tabled(group) else []))
+    parts = [f"### {group}", about, markdown_table(heads, rows)]
+    return "\n\n".join(parts + ([costs_table(section)] if _tabled(group) else []))
 
 
 def _row(
-    v: Variant, metrics: list[str], seen: list[str], limit: float, search: dict[str, Any] | None, own: bool
+    v: VariantRuns,
+    metrics: list[str],
+    seen: list[str],
+    limit: float,
+    search: dict[str, Any] | None,
+    own: bool,
 ) -> list[str]:
+    """Return a variant as cells of the table; own: whether decorrelation rates were searched."""
     e = v.first.experiment
     diverged = sum(run.status == "diverged" for run in v.runs)
     decor = [_rate(e, "decor_lr", search) if search and "decor_lr" in search["best"] else ""] * own
@@ -154,9 +175,9 @@ def _rate(e: dict[str, Any], name: str, search: dict[str, Any] | None) -> str:
     return f"{e[name]:g}{'*' * (e[name] in tried and e[name] in (min(tried), max(tried)))}"
 
 
-def costs(section: Section) -> str:
+def costs_table(section: Section) -> str:
     """What each rule spends until it reaches a level, per update, and what its training leaves behind."""
-    level = halfway([v for v in section.variants if v.rule == "bptt"])
+    level = halfway_loss([v for v in section.variants if v.rule == "bptt"])
     heads = [
         "rule",
         f"updates to {rounded(level)}",
@@ -171,13 +192,13 @@ def costs(section: Section) -> str:
     rows = []
     for v in section.variants:
         spent = [
-            median(reached(run, axis, level) for run in v.runs)
+            median(spent_until(run, axis, level) for run in v.runs)
             for axis in ("updates", "forward_passes", "seconds")
         ]
         numbers = [
             per_update(v).mean,
             v.stat("peak_memory_bytes").mean / 1e6,
-            gap(v).mean,
+            generalisation_gap(v).mean,
             v.stat("correlation", "before").mean,
             v.stat("correlation", "after").mean,
         ]
@@ -186,7 +207,8 @@ def costs(section: Section) -> str:
             for say, x in zip((count, count, rounded), spent, strict=True)
         ]
         rows.append([f"`{v.label}`", *texts, *(rounded(x, 2) for x in numbers)])
-    return f"Median over seeds until the validation loss is {rounded(level)}; means otherwise.\n\n{table(heads, rows)}"
+    about = f"Median over seeds until the validation loss is {rounded(level)}; means otherwise."
+    return f"{about}\n\n{markdown_table(heads, rows)}"
 
 
 def _solved(results: Results) -> str:
@@ -201,7 +223,8 @@ def _solved(results: Results) -> str:
     if not longest:
         return ""
     rows = [[f"`{label}`", str(n) if n else "none"] for label, n in longest.items()]
-    return f"### Solved length\n\n{table(['rule', f'most symbols recalled to {SOLVED:.0%} with every seed'], rows)}"
+    heads = ["rule", f"most symbols recalled to {SOLVED:.0%} with every seed"]
+    return f"### Solved length\n\n{markdown_table(heads, rows)}"
 
 
 def _shipped(section: Section) -> str:
@@ -221,14 +244,17 @@ def _shipped(section: Section) -> str:
 
 
 def _settings(section: Section) -> str:
+    """Return task, network and batch of a group on one line."""
     e = section.variants[0].first.experiment
     options = ", ".join(f"{k}={v}" for k, v in section.options.items() if k != "data")
     units = "-".join(map(str, e["units"]))
     modes = {str(v.first.experiment["mode"]) for v in section.variants}
-    return f"{section.task} ({options}); {e['cell']} {units}, batch {e['batch']}, {' or '.join(sorted(modes))} mode"
+    network = f"{e['cell']} {units}, batch {e['batch']}"
+    return f"{section.task} ({options}); {network}, {' or '.join(sorted(modes))} mode"
 
 
 def _findings(results: Results) -> str:
+    """Return the measurements about the published rules as a list."""
     found = results.measured("findings") if "findings" in results.groups("measure") else {}
     if not found:
         return ""
@@ -258,23 +284,30 @@ def _verdicts(claims: list[Claim]) -> str:
         names = dict.fromkeys(claim for claim, task in found if task in tasks)
         rows = [[name, *(found.get((name, task), DASH) for task in tasks)] for name in names]
         if rows:
-            parts.append(table([protocol, *(task.split("/")[1] for task in tasks)], rows))
+            parts.append(markdown_table([protocol, *(task.split("/")[1] for task in tasks)], rows))
     return "\n\n".join(
         ["## Verdicts", "Rules and numbers behind them: the ledger at the end.", *parts] if parts else []
     )
 
 
 def _ledger(claims: list[Claim], command: str) -> str:
+    """Return the claims with numbers and verdicts as a table."""
     rows = [[c.claim, c.condition, c.numbers or DASH, f"**{c.verdict}**"] for c in claims]
     if not rows:
         return ""
     return (
-        "## Ledger of claims\n\nThe tables of the paper itself are not known to us: its claims are taken from its "
-        "abstract. ANP is `published-activity`. Rules are compared by the ratio of their test losses, seed by seed: "
-        "geometric mean and 95 % t interval. One is better than another where the whole interval lies below 1, and "
-        "not worse where it reaches down to 1 and ends below 1.5; a claim to be better is refuted where the interval "
-        "reaches 1 and begins above 1 / 1.5. A wider interval decides nothing; a rule with a seed that diverged is "
-        "worse. Alike in speed means within a factor of 1.5, alike in scaling that the interval of the growth ends "
+        "## Ledger of claims\n\nThe tables of the paper itself are not known to us: its claims are taken "
+        "from its "
+        "abstract. ANP is `published-activity`. Rules are compared by the ratio of their test losses, seed "
+        "by seed: "
+        "geometric mean and 95 % t interval. One is better than another where the whole interval lies below "
+        "1, and "
+        "not worse where it reaches down to 1 and ends below 1.5; a claim to be better is refuted where the "
+        "interval "
+        "reaches 1 and begins above 1 / 1.5. A wider interval decides nothing; a rule with a seed that "
+        "diverged is "
+        "worse. Alike in speed means within a factor of 1.5, alike in scaling that the interval of the "
+        "growth ends "
         "below 1.5. Of several forms of a rule that with the lowest validation loss counts. "
-        f"Every row by `{command}`.\n\n" + table(["claim", "condition", "numbers", "verdict"], rows)
+        f"Every row by `{command}`.\n\n" + markdown_table(["claim", "condition", "numbers", "verdict"], rows)
     )

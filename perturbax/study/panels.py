@@ -19,7 +19,7 @@ from perturbax.experiment.atomic import write
 from perturbax.report.axes import log_ticks
 from perturbax.report.compare import Stat
 from perturbax.report.style import INK, Look, canvas
-from perturbax.study.results import Results, plain
+from perturbax.study.results import Results, base_label
 
 WIDE, TALL = 3.3, 2.5  # inches of a panel
 CROWDED = 6  # more labels than this overlap on a logarithmic axis
@@ -36,7 +36,7 @@ def grid(
     """
     columns = min(most, len(titles))
     rows = -(-len(titles) // columns)
-    shown = sorted({plain(label) for label in labels})
+    shown = sorted({base_label(label) for label in labels})
     abreast = 2 if any(len(label) > LONG for label in shown) else 3
     legend = 0.25 + 0.19 * -(-len(shown) // abreast)
     width, height = max(WIDE * columns, 6.6), TALL * rows + legend
@@ -66,6 +66,7 @@ def grid(
 
 
 def _save(figure: Figure, path: Path) -> None:
+    """Save a figure as SVG and PNG: without dates, the same bytes for the same figure."""
     for canvas_of, ending, options in (
         (FigureCanvasSVG, "svg", {"metadata": {"Date": None, "Creator": None}}),
         (FigureCanvasAgg, "png", {"metadata": {"Software": None}}),

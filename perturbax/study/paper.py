@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
 from perturbax.fields import one_of
-from perturbax.study.extras import SAME, further
-from perturbax.study.findings import PLAIN
+from perturbax.study.extras import further
 from perturbax.study.jobs import Job, Study, Tune, searched
+from perturbax.study.protocol import FAIR_RUN, PUBLIC_CELL, PUBLIC_RUN
 
 PROTOCOLS = ("published", "fair")
 SEEDS = (42, 101, 300, 482, 708)  # of the public code
@@ -120,6 +120,7 @@ def _files(data: Path | None) -> tuple[dict[str, Path], tuple[str, ...]]:
 
 
 def _has_digits() -> bool:
+    """Whether the package that ships the digits is installed."""
     return importlib.util.find_spec("sklearn") is not None
 
 
@@ -131,14 +132,11 @@ def _published(size: Budget, files: dict[str, Path]) -> list[Job]:
     same rows, an update for each.
     """
     common: dict[str, Any] = {
+        **PUBLIC_RUN,
         "units": (size.units,),
-        "cell_options": PLAIN,
+        "cell_options": PUBLIC_CELL,
         "batch": 1,
-        "schedule": "constant",
-        "clip": 0.0,
-        "decorrelate": "off",
         "mode": "sequence",
-        "every": 1,
         "logs": size.logs,
     }
     streams: dict[str, dict[str, Any]] = {
@@ -156,7 +154,7 @@ def _published(size: Budget, files: dict[str, Path]) -> list[Job]:
             "data": str(files["weather"]),
             "task_options": options,
             "steps": 320,
-            "cell_options": {**PLAIN, "gain": 1.0},
+            "cell_options": {**PUBLIC_CELL, "gain": 1.0},
         }
     streamed = (*ACTIVITY, "one-step", "one-step+decor", "frozen", "node:credit=window")
     backwards = ("bptt", "bptt+decor", "mirror")
@@ -187,6 +185,7 @@ def _public(group: str, e: Experiment) -> list[Job]:
 
 
 def _psmnist(files: dict[str, Path]) -> dict[str, Any]:
+    """Return the fields of permuted sequential MNIST."""
     return {
         "task": "mnist",
         "data": str(files["mnist"]),
@@ -213,7 +212,7 @@ def _fair(size: Budget, files: dict[str, Path]) -> list[Job]:
     passes.
     """
     common: dict[str, Any] = {
-        **SAME,
+        **FAIR_RUN,
         "units": (size.fair_units,),
         "passes": size.passes,
         "batch": size.batch,

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perturbax.errors import StoreError
 from perturbax.experiment import run_folder
-from perturbax.report.compare import Section, Stat, Variant, sections
-from perturbax.report.read import Run, number, read_runs
+from perturbax.moved import old_names
+from perturbax.report.compare import Section, Stat, VariantRuns, sections
+from perturbax.report.read import Run, as_number, read_runs
 from perturbax.report.style import Look, looks
 from perturbax.tasks import TASKS
+
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,16 +71,16 @@ class Results:
     @cached_property
     def looks(self) -> dict[str, Look]:
         """One look for every label, the same in all figures."""
-        first: dict[str, Variant] = {}
+        first: dict[str, VariantRuns] = {}
         for section in self.sections.values():
             for variant in section.variants:
-                first.setdefault(plain(variant.label), variant)
+                first.setdefault(base_label(variant.label), variant)
         labels = sorted(first)
         return dict(zip(labels, looks([first[label] for label in labels]), strict=True))
 
     def look(self, label: str) -> Look:
         """Return the look of a label."""
-        return self.looks[plain(label)]
+        return self.looks[base_label(label)]
 
     def described(self, key: str) -> list[dict[str, str]]:
         """Return the different `versions` or `machine` entries of all runs."""
@@ -93,7 +97,7 @@ def _judged(run: Run) -> Run:
     return dataclasses.replace(run, result={**(run.result or {}), "test": {}, "train": {}})
 
 
-def plain(label: str) -> str:
+def base_label(label: str) -> str:
     """Return a label without the settings in which runs of one rule differ within an experiment."""
     head, *settings = label.split(":")
     return ":".join([head, *(s for s in settings if not s.startswith(("sigma=", "ambient=", "samples=")))])
@@ -104,7 +108,7 @@ def loss_in(task: str) -> str:
     return f" ({TASKS[task].loss_in})" if task in TASKS else ""
 
 
-def finished(variants: Iterable[Variant]) -> list[Variant]:
+def finished(variants: Iterable[VariantRuns]) -> list[VariantRuns]:
     """Return the variants with at least one run that did not diverge."""
     return [v for v in variants if v.stat("test", "loss")]
 
@@ -113,41 +117,41 @@ def lowest_by(run: Run, axis: str, limit: float) -> float:
     """Return the lowest validation loss of a run within a limit of `seconds` or `forward_passes`; nan for
     none.
     """
-    rows = [number(m.get("valid_loss")) for m in run.metrics if number(m.get(axis)) <= limit]
+    rows = [as_number(m.get("valid_loss")) for m in run.metrics if as_number(m.get(axis)) <= limit]
     return min((loss for loss in rows if math.isfinite(loss)), default=math.nan)
 
 
-def reached(run: Run, axis: str, level: float) -> float:
+def spent_until(run: Run, axis: str, level: float) -> float:
     """Return what a run had spent when its validation loss first fell to a level; infinite where it never
     did.
     """
-    spent = (number(m.get(axis)) for m in run.metrics if number(m.get("valid_loss")) <= level)
+    spent = (as_number(m.get(axis)) for m in run.metrics if as_number(m.get("valid_loss")) <= level)
     return next(spent, math.inf)
 
 
-def halfway(references: Sequence[Variant]) -> float:
+def halfway_loss(references: Sequence[VariantRuns]) -> float:
     """Return the validation loss halfway, in logarithm, from where references are first seen to their
     best.
     """
-    curves = [[number(m.get("valid_loss")) for m in run.metrics] for v in references for run in v.runs]
+    curves = [[as_number(m.get("valid_loss")) for m in run.metrics] for v in references for run in v.runs]
     seen = [losses for losses in curves if losses and all(math.isfinite(x) and x > 0 for x in losses)]
     return math.sqrt(median(x[0] for x in seen) * median(min(x) for x in seen)) if seen else math.nan
 
 
-def per_update(variant: Variant) -> Stat:
+def per_update(variant: VariantRuns) -> Stat:
     """Summarise milliseconds per update."""
     return Stat.of(
         1e3 * r.number("seconds") / r.number("updates") for r in variant.runs if r.number("updates")
     )
 
 
-def gap(variant: Variant) -> Stat:
+def generalisation_gap(variant: VariantRuns) -> Stat:
     """Summarise test loss over that on training data; over the loss of the last steps where all data are
     fresh.
     """
     ratios = []
     for run in variant.runs:
-        last = number(run.metrics[-1].get("loss")) if run.metrics else math.nan
+        last = as_number(run.metrics[-1].get("loss")) if run.metrics else math.nan
         seen = run.number("train", "loss")
         base = seen if math.isfinite(seen) else last
         ratios.append(run.number("test", "loss") / base if base > 0 else math.nan)

@@ -3,12 +3,17 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perturbax.errors import ArgumentError
 from perturbax.experiment import run_folder
 from perturbax.experiment.atomic import writing
+from perturbax.moved import old_names
 from perturbax.study.claims import claim
 from perturbax.study.jobs import Job, Study
+
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)
 
 WAIT = 5.0  # seconds between looks at what others are doing
 
@@ -34,7 +39,7 @@ def prepare(study: Study, root: Path) -> None:
     run_folder.write_json(path, study.plan)  # the same by whomever
 
 
-def work(study: Study, root: Path, note: Note) -> None:
+def complete_study(study: Study, root: Path, note: Note) -> None:
     """Do all jobs that are ready and unclaimed, until every one is done, by this worker or by others."""
     prepare(study, root)
     while left := [job for job in study.jobs if not job.done(root)]:
@@ -54,5 +59,5 @@ def _try(job: Job, study: Study, root: Path, note: Note) -> bool:
             note(job, count, len(study.jobs), loss, done, total)
 
         report(0, 1, float("nan"))
-        job.work(root, report)
+        job.run(root, report)
         return True

@@ -252,7 +252,8 @@ def test_verdicts_say_exactly_what_is_so(tmp_path, mse, trained, beats_linear):
         []
         if trained
         else [
-            f"node has not trained the recurrence: its test mse of {mse:.2f} does not beat the frozen reservoir's 1.00."
+            f"node has not trained the recurrence: its test mse of {mse:.2f} does not beat the frozen "
+            "reservoir's 1.00."
         ]
     )
     expected += (
@@ -281,7 +282,8 @@ def test_frozen_reference_has_the_same_network(tmp_path):
     make(tmp_path, "node", mse=1.0)
     make(tmp_path, "frozen", mse=0.5)
     assert verdicts(draw(tmp_path)) == [
-        "node has not trained the recurrence: its test mse of 1.00 does not beat the frozen reservoir's 0.500.",
+        "node has not trained the recurrence: its test mse of 1.00 does not beat the frozen reservoir's "
+        "0.500.",
         "node-gru has no frozen reservoir of its own network to be compared with.",
     ]
 
@@ -291,8 +293,8 @@ def test_frozen_reference_is_decorrelated_alike(tmp_path):
     make(tmp_path, "frozen", mse=1.0)
     make(tmp_path, "frozen", mse=0.7, decorrelate="hidden")
     assert verdicts(draw(tmp_path)) == [
-        "activity+decor has not trained the recurrence: its test mse of 0.800 does not beat the frozen reservoir's "
-        "0.700 (frozen+decor)."
+        "activity+decor has not trained the recurrence: its test mse of 0.800 does not beat the frozen "
+        "reservoir's 0.700 (frozen+decor)."
     ]
 
 
@@ -302,8 +304,8 @@ def test_solved_reservoir_stands_in_for_a_frozen_run(tmp_path):
     make(tmp_path, "activity", mse=0.7, result=own)
     html = draw(tmp_path)
     assert verdicts(html) == [
-        "activity has not trained the recurrence: its test mse of 0.700 does not beat the 0.600 of its own untrained "
-        "reservoir with a solved readout."
+        "activity has not trained the recurrence: its test mse of 0.700 does not beat the 0.600 of its own "
+        "untrained reservoir with a solved readout."
     ]
     assert '<b class="rule">node</b> beats the frozen reservoir' in html
     make(tmp_path, "frozen", mse=0.8, result=own)
@@ -332,7 +334,8 @@ def test_mishaps_are_named(tmp_path):
     html = draw(tmp_path)
     assert verdicts(html) == [
         "node diverged with seed 1 at step 1,280.",
-        "weight has no result yet for seed 4 (still running, or stopped without a word, logged up to step 4 of 4).",
+        "weight has no result yet for seed 4 (still running, or stopped without a word, logged up to step 4 "
+        "of 4).",
         "activity was interrupted with seed 0 after 3 steps.",
     ]
     assert row(html, "node")[1] == "1 of 2"
@@ -391,13 +394,13 @@ def test_summary(tmp_path):
     lead = re.search(r'<p class="lead">(.*?)</p>', draw(tmp_path))
     assert lead
     assert text(lead[1]) == (
-        "On held-out test data bptt does best, with a mean squared error of 0.210 ± 0.127 degree² (mean of 2 seeds and "
-        "95% interval). The best rule that needs no derivatives is activity: 0.510 ± 0.127, 2.43 times that of BPTT. "
-        "The best that is told the score alone is node: 0.950 ± 0.635, 4.52 times that of BPTT. "
-        "All trained variants beat the frozen reservoir on average over seeds. For activity and node that is not "
-        "settled: their intervals overlap with the reservoir's. They were not told the same. bptt: output error, "
-        "stored sequence, derivatives and transposed weights; activity: score and own activity; node: the score alone; "
-        "frozen: the output error alone."
+        "On held-out test data bptt does best, with a mean squared error of 0.210 ± 0.127 degree² (mean of 2 "
+        "seeds and 95% interval). The best rule that needs no derivatives is activity: 0.510 ± 0.127, 2.43 "
+        "times that of BPTT. The best that is told the score alone is node: 0.950 ± 0.635, 4.52 times that "
+        "of BPTT. All trained variants beat the frozen reservoir on average over seeds. For activity and "
+        "node that is not settled: their intervals overlap with the reservoir's. They were not told the "
+        "same. bptt: output error, stored sequence, derivatives and transposed weights; activity: score and "
+        "own activity; node: the score alone; frozen: the output error alone."
     )
 
 
@@ -459,7 +462,8 @@ def test_same_folders_same_bytes(tmp_path):
         pages.append((root / "report.html").read_bytes())
     code = (
         "import sys; from pathlib import Path; from perturbax.report import write_report;"
-        "root = Path(sys.argv[1]); write_report(sorted(p for p in root.iterdir() if p.is_dir()), root / 'report.html')"
+        "root = Path(sys.argv[1]); write_report(sorted(p for p in root.iterdir() if p.is_dir()), root / "
+        "'report.html')"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": str(Path(__file__).parents[2])}
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "two")], check=True, env=environment)
@@ -551,7 +555,8 @@ def test_settings_are_split_into_shared_and_differing(tmp_path):
     html = draw(tmp_path)
     differing = html[html.index("Differing between") : html.index("Shared by all")]
     assert text(differing) == (
-        "Differing between variants variant seeds settings node 1, 3 rule=node rule.sigma=0.5 frozen 0 rule=frozen"
+        "Differing between variants variant seeds settings node 1, 3 rule=node rule.sigma=0.5 frozen 0 "
+        "rule=frozen"
     )
     assert '<th scope="row">lr</th><td class="text">0.001</td>' in html[html.index("Shared by all") :]
 

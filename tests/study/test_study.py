@@ -26,7 +26,7 @@ from perturbax.study.gallery import convergence
 from perturbax.study.jobs import Job, Measure, Study, searched
 from perturbax.study.ledger import FAILS, HOLDS, OPEN, PARTLY, WIDE, ledger
 from perturbax.study.page import write_page
-from perturbax.study.results import Results, gap, halfway, lowest_by, reached
+from perturbax.study.results import Results, generalisation_gap, halfway_loss, lowest_by, spent_until
 
 DEAD = 2**22 + 1  # above the largest process number
 
@@ -145,7 +145,7 @@ class Note(Job):
     def ready(self, root):
         return self.after is None or self.after.done(root)
 
-    def work(self, root, report):
+    def run(self, root, report):
         if self.fails:
             raise KeyboardInterrupt
         report(1, 1, 0.0)
@@ -168,10 +168,10 @@ def test_finished_jobs_are_neither_lost_nor_repeated(tmp_path, monkeypatch):
     second = Note("g", "b", after=first)
     stopped = Study("s", "do s", (second, first, Note("g", "c", fails=True)))
     with pytest.raises(KeyboardInterrupt):
-        work.work(stopped, root, quiet)
+        work.complete_study(stopped, root, quiet)
     again = Study("s", "do s", (second, first, Note("g", "c")))
-    work.work(again, root, quiet)
-    work.work(again, root, quiet)
+    work.complete_study(again, root, quiet)
+    work.complete_study(again, root, quiet)
     assert (root / "log").read_text().split() == ["a", "b", "c"]  # b waited for a
     assert not list((root / "claims").iterdir())
 
@@ -183,7 +183,7 @@ def test_workers_share_the_work(tmp_path, monkeypatch):
 
     def worker():
         gate.wait()  # all find an empty folder
-        work.work(study, tmp_path / "s", quiet)
+        work.complete_study(study, tmp_path / "s", quiet)
 
     threads = [threading.Thread(target=worker) for _ in range(4)]
     for t in threads:
@@ -236,7 +236,7 @@ def small():
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     root = tmp_path_factory.mktemp("studies") / "one"
-    work.work(small(), root, quiet)
+    work.complete_study(small(), root, quiet)
     return root, write_page(root).read_text()
 
 
@@ -251,7 +251,7 @@ def numbers(root):
 def test_a_study_repeated_gives_the_same_numbers(done, tmp_path):
     root, page = done
     again = tmp_path / "two"
-    work.work(small(), again, quiet)
+    work.complete_study(small(), again, quiet)
     assert numbers(again) == numbers(root)
     assert len(numbers(root)) == 2 * len(LABELS)
     assert numbers(root)["bptt-s42"][0] != numbers(root)["bptt-s101"][0]  # a changed seed changes them
@@ -295,7 +295,7 @@ def test_only_what_is_missing_is_done_again(done):
     for path in sorted(lost.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     lost.rmdir()
-    work.work(small(), root, quiet)
+    work.complete_study(small(), root, quiet)
     after = {p: p.stat().st_mtime_ns for p in root.glob("fair/copy/*/result.json")}
     assert {p for p in after if after[p] != before[p]} == {lost / "result.json"}
     now = json.loads((lost / "result.json").read_text())["test"]
@@ -514,9 +514,9 @@ def test_what_a_run_had_spent(tmp_path):
     assert lowest_by(run, "seconds", 1.0) == 2.0
     assert lowest_by(run, "forward_passes", 1e9) == 1.0
     assert lowest_by(run, "seconds", 0.1) != lowest_by(run, "seconds", 0.1)  # nan: nothing that early
-    assert reached(run, "forward_passes", 2.5) == 20
-    assert reached(run, "forward_passes", 0.5) == float("inf")
-    assert halfway(Results.of(tmp_path).sections["fair/copy"].variants) == pytest.approx(3**0.5)
+    assert spent_until(run, "forward_passes", 2.5) == 20
+    assert spent_until(run, "forward_passes", 0.5) == float("inf")
+    assert halfway_loss(Results.of(tmp_path).sections["fair/copy"].variants) == pytest.approx(3**0.5)
 
 
 def test_a_rule_that_fails_does_not_flatten_the_others(tmp_path):
@@ -534,13 +534,13 @@ def test_the_gap_is_to_training_data_where_they_are_not_fresh(tmp_path):
     judged(tmp_path, {"bptt": (3.0,)})
     path = tmp_path / "fair/copy/bptt-s0/result.json"
     assert (
-        gap(Results.of(tmp_path).sections["fair/copy"].variants[0]).mean == 3.0
+        generalisation_gap(Results.of(tmp_path).sections["fair/copy"].variants[0]).mean == 3.0
     )  # over the last training loss
     result = json.loads(path.read_text())
     path.write_text(
         json.dumps(result | {"train": {"loss": 2.0, "recall": 0.5}, "test": {"loss": 3.0, "recall": 0.25}})
     )
-    assert gap(Results.of(tmp_path).sections["fair/copy"].variants[0]).mean == 1.5
+    assert generalisation_gap(Results.of(tmp_path).sections["fair/copy"].variants[0]).mean == 1.5
     lines = write_page(tmp_path).read_text().splitlines()
     heads, row = (next(x for x in lines if x.startswith(s)).split(" | ") for s in ("| rule |", "| `bptt` |"))
     assert dict(zip(heads, row, strict=True))["training recall"] == "0.500 ± –"
@@ -589,10 +589,10 @@ def test_a_run_with_relative_data_goes_on(tmp_path, monkeypatch):
         decorrelate="off",
     )
     study = Study("s", "do s", tuple(searched("fair/series", e, ["one-step"], (1, 2), (1e-2,))))
-    work.work(study, tmp_path / "s", quiet)
+    work.complete_study(study, tmp_path / "s", quiet)
     (tmp_path / "s/fair/series/one-step-s2/result.json").unlink()
     (tmp_path / "s/fair/series/one-step-s2/weights").unlink()
-    work.work(study, tmp_path / "s", quiet)
+    work.complete_study(study, tmp_path / "s", quiet)
     assert (tmp_path / "s/fair/series/one-step-s2/result.json").exists()
 
 
@@ -642,7 +642,7 @@ from test_study import Note, Study, counted
 root = Path(sys.argv[1])
 work.WAIT = 0.01
 (root.parent / "began").touch()
-work.work(counted(), root, lambda *_: None)
+work.complete_study(counted(), root, lambda *_: None)
 """
 
 
@@ -650,7 +650,7 @@ work.work(counted(), root, lambda *_: None)
 class Slow(Note):
     """Says which process did it, on how many cores, and waits for the other process to have begun."""
 
-    def work(self, root, report):
+    def run(self, root, report):
         for _ in range(3000):
             if (root.parent / "began").exists():
                 break
