@@ -147,6 +147,8 @@ def test_an_old_path_as_setting():
     sys.modules.pop("perturbax.noise", None)
     with pytest.warns(DeprecationWarning, match=r"perturbax\.noise is now perturbax\.learning\.noise"):
         assert import_object("noise", "perturbax.noise:Gaussian") is Gaussian
+    with pytest.warns(DeprecationWarning, match=r"perturbax\.rules\.node\.Node is now"):
+        assert import_object("rule", "perturbax.rules.node:Node") is px.rules.Node
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert px.noise.Gaussian is Gaussian
