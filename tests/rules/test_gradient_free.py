@@ -23,8 +23,7 @@ from perturbax.rules.perturbation.helpers import mean_loss
 pytestmark = pytest.mark.usefixtures("x64")
 
 SIGMA = 1e-5
-# Run once each: compiling is most of the time.
-compiled = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+compiled = jax.jit
 NETS = {
     "tanh": (px.cells.Tanh, {"n": 2}),
     "gru": (px.cells.GRU, {}),
