@@ -2,15 +2,26 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
+TESTS ?=
+PYTEST := -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test test-newest lint types bench clean
 
 demo: $(VENV)/.run  ## train six rules on a forecasting task, then write runs/demo/report.html
 	$(BIN)/perturbax compare --task mackey-glass --rules node,activity,activity+decor,one-step,bptt,frozen \
 		--seeds 3 --steps 3000 --out $(DEMO)
 
-test: $(VENV)/.dev  ## run all tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+test: $(VENV)/.dev  ## run all tests, or some: make test TESTS=tests/cells
+	$(BIN)/python $(PYTEST) $(TESTS)
+
+# The same tests with the newest version of everything, on Python 3.13 or else 3.12, in an environment of its own.
+# Another interpreter: make test-newest PYTHON=python3.14
+NEWEST := .venv-newest
+NEWEST_PYTHON = $(or $(filter-out python3,$(PYTHON)),$(shell .ci/newest-python))
+test-newest: $(NEWEST)/.test
+	@$(NEWEST)/bin/python -c 'import sys; from importlib.metadata import version; \
+		print("Python", sys.version.split()[0], *(f"{p} {version(p)}" for p in "jax equinox optax numpy jaxtyping".split()))'
+	$(NEWEST)/bin/python $(PYTEST) $(TESTS)
 
 bench: $(VENV)/.run  ## time updates against BPTT (QUICK=1: under one minute, for a look)
 	JAX_PLATFORMS=cpu $(BIN)/python benchmarks/step.py $(if $(QUICK),--quick) --out runs/step.json
@@ -22,7 +33,7 @@ types: $(VENV)/.dev
 	$(BIN)/pyright
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(NEWEST)
 
 # Installed once; again when the pinned versions or the package's own metadata change.
 $(VENV)/.run: constraints.txt pyproject.toml
@@ -33,4 +44,13 @@ $(VENV)/.run: constraints.txt pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
+	touch $@
+
+# Without constraints: whatever is newest on the day it is made.
+$(NEWEST)/.test: pyproject.toml
+	@test -n "$(NEWEST_PYTHON)" || \
+		{ echo "test-newest: found no Python 3.13 or 3.12; name one: make test-newest PYTHON=/path/to/python" >&2; exit 1; }
+	rm -rf $(NEWEST)
+	$(NEWEST_PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	touch $@

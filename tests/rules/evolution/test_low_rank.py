@@ -8,7 +8,7 @@ import pytest
 from jaxtyping import Array
 
 import perturbax as px
-from perturbax.rules import evolution
+from perturbax.rules.evolution import evolution
 from perturbax.rules.evolution.low_rank import reads
 
 CELLS = [cell for name, cell in px.CELLS.items() if name != "readout"]
