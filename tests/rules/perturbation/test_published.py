@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
+import helpers
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -79,7 +80,7 @@ def sequence(rule, net, x, y, lr, lr_decor):
     """Decorrelate from a clean pass, then update once; estimates are averages over time, hence lr T."""
     loss = mse(px.forward(net, x), y).mean()
     net = px.decorrelate(net, x, lr_decor)
-    _, grads = px.value_and_estimate(rule, mse)(net, x, y, jr.key(0))
+    _, grads = helpers.fresh(rule, mse)(net, x, y, jr.key(0))
     some, rest = px.split(net)
     moved = jax.tree.map(lambda w, g: w - lr * len(x) * g, some, grads)
     return loss, px.join(moved, rest)
