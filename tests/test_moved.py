@@ -64,8 +64,8 @@ def test_old_names_work_and_say_where_they_are(module):
         if not said:
             assert module.removeprefix("perturbax.") not in moved.MODULES
             continue
-        old, new = re.match(r"(\S+) is now (\S+);", said[0]).groups()
-        if module == "perturbax.noise":
+        old, new = re.match(r"(\S+) is now (\S+);", said[-1]).groups()
+        if old == "perturbax.noise":
             old, new = f"{old}.{name}", f"{new}.{name}"
         assert old == f"{module}.{name}"
         home, _, own = new.rpartition(".")
