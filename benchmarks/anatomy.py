@@ -13,7 +13,7 @@ from cases import CELLS, SIZES, Size
 from harness import alternate, medians, table
 
 import perturbax as px
-from perturbax.learning.sequence import keys_of
+from perturbax.learning.blocks import step_keys
 
 
 def products(size: Size, rows: int) -> Any:
@@ -36,8 +36,8 @@ def draws(size: Size) -> Any:
     xs = cases.data(size)[0]
 
     def run(key: jax.Array) -> Any:
-        carry = rule.recall(rule.init(net, size.B, key), rule.begin(net, xs[0]))
-        return rule.draw(net, carry, xs, keys_of(key, 0, size.T))[1]
+        carry = rule.init_sequence(net, rule.init_state(net, xs[0], key), xs[0], key)
+        return rule.draw(net, carry, xs, step_keys(key, 0, size.T))[1]
 
     go = jax.jit(run)
     return lambda: go(jr.key(0))

@@ -16,7 +16,7 @@ from harness import table
 from perturbax.cells import CELLS
 from perturbax.cells.stack import stack
 from perturbax.errors import LayerError
-from perturbax.learning.rule import Rule, check
+from perturbax.learning.rule import SequenceRule, StepRule, check_derivatives
 from perturbax.network.network import Network
 from perturbax.rules import RULES
 
@@ -39,13 +39,12 @@ def refusal(rule: str, cell: str) -> str:
     data = jax.ShapeDtypeStruct((2, 1, 2), jnp.result_type(float))  # (T, B, n_in) and (T, B, n_out)
     now = jax.ShapeDtypeStruct(data.shape[1:], data.dtype)
     key = jax.eval_shape(lambda: jr.key(0))
-    step_by_step = type(made).learner is Rule.learner and type(made).estimator is Rule.estimator
     try:
-        check(made, net)
-        if step_by_step:
+        check_derivatives(made, net)
+        if isinstance(made, StepRule):
             jax.eval_shape(lambda *args: _first_step(made, *args), net, now, now, key)
         else:
-            jax.eval_shape(made.estimator(_mse), net, data, data, key)
+            jax.eval_shape(lambda *args: _first_update(made, *args), net, data, data, key)
     except LayerError as error:
         return re.sub(r"^layer 0 \(\w+\):? |^\w+: ", "", str(error))  # the column says which layer
     return ""
@@ -62,9 +61,14 @@ def _mse(y: jax.Array, target: jax.Array) -> jax.Array:
     return jnp.mean((y - target) ** 2, -1)
 
 
-def _first_step(rule: Any, net: Network, x: jax.Array, target: jax.Array, key: jax.Array) -> Any:
+def _first_update(rule: SequenceRule, net: Network, xs: jax.Array, ys: jax.Array, key: jax.Array) -> Any:
+    """Make the first update of a rule for whole sequences; xs `(T, B, n_in)`, ys `(T, B, n_out)`."""
+    return rule.update(rule.init_state(net, xs[0], key), net, xs, ys, _mse, key)
+
+
+def _first_step(rule: StepRule, net: Network, x: jax.Array, target: jax.Array, key: jax.Array) -> Any:
     """Make the first step of a rule as `learning/sequence.py` does; x `(B, n_in)`, target `(B, n_out)`."""
-    carry = rule.recall(rule.init(net, x.shape[0], key), rule.begin(net, x))
+    carry = rule.init_sequence(net, rule.init_state(net, x, key), x, key)
     carry, noise = rule.draw(net, carry, x[None], key[None])  # of a block of one step
     first_noise = jax.tree.map(lambda block: block[0], noise)
     return rule.step(net, carry, x, lambda y: _mse(y, target), first_noise)[0]

@@ -12,8 +12,9 @@ from cases import CELLS, Size
 from harness import table
 
 import perturbax as px
-from perturbax.learning.sequence import keys_of, walk
-from perturbax.rules.perturbation.base import NodePerturbation
+from perturbax.learning.blocks import step_keys
+from perturbax.learning.sequence import run_block
+from perturbax.rules.perturbation.node import Node
 
 SIGMAS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 1e-4, 1e-5)
 DTYPES = ("float64", "float32", "bfloat16")
@@ -21,10 +22,11 @@ DTYPES = ("float64", "float32", "bfloat16")
 
 def deltas(net: px.Network, xs: jax.Array, ys: jax.Array, sigma: float) -> jax.Array:
     """Return the loss differences of one pair of passes, `(T, B)`."""
-    rule: NodePerturbation = px.RULES["node"](sigma=sigma, credit="to-go")
-    carry = rule.recall(rule.init(net, xs.shape[1], jr.key(0)), rule.begin(net, xs[0]))
-    carry, noise = rule.draw(net, carry, xs, keys_of(jr.key(1), 0, len(xs)))
-    return walk(rule, cases.mse, net, carry, (xs, ys, noise))[1].delta[:, 0]
+    rule = Node(sigma=sigma, credit="to-go")
+    state = rule.init_state(net, xs[0], jr.key(0))
+    carry = rule.init_sequence(net, state, xs[0], jr.key(0))
+    carry, noise = rule.draw(net, carry, xs, step_keys(jr.key(1), 0, len(xs)))
+    return run_block(rule, cases.mse, net, carry, (xs, ys, noise))[1].delta[:, 0]
 
 
 def main() -> None:

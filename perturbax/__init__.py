@@ -25,15 +25,18 @@ if TYPE_CHECKING:
     from perturbax.learning.autodiff import bptt as bptt
     from perturbax.learning.autodiff import truncated_bptt as truncated_bptt
     from perturbax.learning.credit import Credit as Credit
-    from perturbax.learning.credit import Direct as Direct
-    from perturbax.learning.credit import Estimate as Estimate
-    from perturbax.learning.credit import Outer as Outer
+    from perturbax.learning.estimate import Direct as Direct
+    from perturbax.learning.estimate import Estimate as Estimate
+    from perturbax.learning.estimate import Outer as Outer
     from perturbax.learning.estimator import Learner as Learner
     from perturbax.learning.estimator import learner as learner
     from perturbax.learning.estimator import value_and_estimate as value_and_estimate
+    from perturbax.learning.facts import Facts as Facts
     from perturbax.learning.noise import Noise as Noise
     from perturbax.learning.online import online as online
     from perturbax.learning.rule import Rule as Rule
+    from perturbax.learning.rule import SequenceRule as SequenceRule
+    from perturbax.learning.rule import StepRule as StepRule
     from perturbax.network.decorrelation import add_decorrelation as add_decorrelation
     from perturbax.network.decorrelation import decorrelate as decorrelate
     from perturbax.network.layer import Fixed as Fixed
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from perturbax.network.passes import forward as forward
     from perturbax.rules import RULES as RULES
     from perturbax.rules.perturbation.node import Node as NodePerturbation  # noqa: F401
+    from perturbax.rules.perturbation.node_base import NodeRule as NodeRule
     from perturbax.tasks import TASKS as TASKS
     from perturbax.tasks.base import Task as Task
 
@@ -61,17 +65,20 @@ _HOME = {
     "experiment.run": ("resume", "run"),
     "fields": ("setting",),
     "learning.autodiff": ("bptt", "truncated_bptt"),
-    "learning.credit": ("Credit", "Direct", "Estimate", "Outer"),
+    "learning.credit": ("Credit",),
+    "learning.estimate": ("Direct", "Estimate", "Outer"),
     "learning.estimator": ("Learner", "learner", "value_and_estimate"),
+    "learning.facts": ("Facts",),
     "learning.noise": ("Noise",),
     "learning.online": ("online",),
-    "learning.rule": ("Rule",),
+    "learning.rule": ("Rule", "SequenceRule", "StepRule"),
     "network.decorrelation": ("add_decorrelation", "decorrelate"),
     "network.layer": ("Fixed", "Layer", "apply_updates", "join", "split", "weights"),
     "network.network": ("Network", "Site"),
     "network.passes": ("forward",),
     "rules": ("RULES",),
     "rules.perturbation.node": ("Node as NodePerturbation",),
+    "rules.perturbation.node_base": ("NodeRule",),
     "tasks": ("TASKS",),
     "tasks.base": ("Task",),
 }

@@ -84,6 +84,11 @@ def fresh(rule, loss=mse):
     return estimate
 
 
+def first_carry(rule, net, x, key):
+    """What a step rule that has learnt nothing carries into its first step; x is one input `(B, n_in)`."""
+    return rule.init_sequence(net, rule.init_state(net, x, key), x, key)
+
+
 def averaged(make_rule, table, net, xs, ys, loss=mse):
     """The mean estimate over all patterns, each example alone: a batch of one has all of its own noise."""
 

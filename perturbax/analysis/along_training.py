@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +20,9 @@ from perturbax.experiment.program import Compiled
 from perturbax.experiment.result import describe, read_config, read_experiment
 from perturbax.experiment.run import Report
 from perturbax.learning.autodiff import bptt
-from perturbax.learning.rule import Rule, WholeSequence
-from perturbax.learning.sequence import Learner, Loss
+from perturbax.learning.estimator import learner
+from perturbax.learning.facts import USES, Facts
+from perturbax.learning.rule import Rule, SequenceRule, StepRule
 from perturbax.network.network import Network
 
 DIAGNOSED_STEP = 2**31 - 2  # training step whose batch is diagnosed: none that a run would reach
@@ -60,7 +61,7 @@ class DiagnosisPlan(NamedTuple):
     walk: Callable[[Array], Iterator[Point]]
 
 
-class Beside(WholeSequence):
+class Beside(SequenceRule):
     """The exact gradient (BPTT) trains the network while a rule watches: it learns what it keeps between
     updates, such as feedback weights, but changes no weight.
 
@@ -70,20 +71,18 @@ class Beside(WholeSequence):
 
     rule: Rule
 
-    def begin(self, net: Network, x: Array) -> PyTree:
-        """The initial state of the rule that watches."""
-        return self.rule.begin(net, x)
+    facts: ClassVar[Facts] = Facts(target="full gradient, exact", uses=USES)
 
-    def learner(self, loss: Loss) -> Learner:
-        """The new state of the rule that watches; loss and gradient of BPTT."""
-        watch, exact = self.rule.learner(loss), bptt(loss)
+    def init_state(self, net: Network, x: Array, key: Array) -> PyTree:
+        """Return what the rule that watches knows at first."""
+        return self.rule.init_state(net, x, key)
 
-        def learn(kept: PyTree, net: Network, xs: Array, ys: Any, key: Array) -> tuple:
-            new_kept = watch(kept, net, xs, ys, key)[0]
-            value, grads = exact(net, xs, ys)
-            return new_kept, value, grads
-
-        return learn
+    def update(
+        self, state: PyTree, net: Network, xs: Array, ys: Any, loss: Any, key: Array
+    ) -> tuple[PyTree, Array, Network]:
+        """Return the new state of the rule that watches; loss and gradient of BPTT."""
+        state, _, _ = learner(self.rule, loss).update(state, net, xs, ys, key)
+        return state, *bptt(loss)(net, xs, ys)
 
 
 def along_training(experiment: Experiment, leading: Experiment | None = None) -> DiagnosisPlan:
@@ -146,7 +145,11 @@ def of_run(folder: Path, asked: Experiment) -> DiagnosisPlan:
     own_rule = (e.rule, e.rule_options) == (own.rule, own.rule_options)
 
     def walk(xs: Array) -> Iterator[Point]:
-        kept = _kept(parts, state.learner) if own_rule else asked_parts.rule.begin(state.best, xs[0])
+        kept = (
+            _kept(parts, state.learner)
+            if own_rule
+            else asked_parts.rule.init_state(state.best, xs[0], jr.key(0))
+        )
         yield Point("kept network", int(state.best_step), state.best, kept)
 
     return DiagnosisPlan(asked_parts, f"the run {folder.name}, by {own.rule}", 1, walk)
@@ -199,6 +202,9 @@ def diagnose_points(
     )
 
 
-def _kept(parts: Parts, learner: Any) -> PyTree:
+def _kept(parts: Parts, training: Any) -> PyTree:
     """Return what the rule has learnt: carried from sequence to sequence, or along the stream."""
-    return parts.rule.keep(learner.carry) if parts.experiment.mode == "online" else learner.kept
+    rule = parts.rule
+    if parts.experiment.mode == "online" and isinstance(rule, StepRule):
+        return rule.final_state(training.carry)
+    return training.kept

@@ -17,6 +17,7 @@ from perturbax.analysis.moments import ROUNDING, SURE, Moments, cosine_at, sampl
 from perturbax.errors import ArgumentError
 from perturbax.fields import positive
 from perturbax.learning.autodiff import bptt
+from perturbax.learning.estimator import learner
 from perturbax.learning.rule import Rule
 from perturbax.learning.sequence import Loss
 from perturbax.network.arrays import to_named_arrays
@@ -45,8 +46,10 @@ class Cost(NamedTuple):
         """
         one, two = (_sampled(rule, k) for k in (1, 2))
         if one is rule or two is rule:
-            return cls(first=rule.passes(), more=rule.passes())
-        return cls(first=one.passes(), more=two.passes() - one.passes())
+            passes = rule.described().passes
+            return cls(first=passes, more=passes)
+        first = one.described().passes
+        return cls(first=first, more=two.described().passes - first)
 
     def passes(self, samples: int) -> int:
         """Return the forward passes of an estimate from so many samples."""
@@ -155,7 +158,8 @@ def diagnose(
     draws, no number of samples, or a number below 1.
     """
     measure = compile_diagnosis(rule, loss, samples, draws)
-    return measure(rule.begin(net, xs[0]) if kept is None else kept, net, xs, ys, key)
+    start = rule.init_state(net, xs[0], key) if kept is None else kept
+    return measure(start, net, xs, ys, key)
 
 
 def compile_diagnosis(
@@ -206,7 +210,7 @@ def _averaging(rule: Rule, loss: Loss) -> Callable[..., Network]:
     """Return average(kept, net, xs, ys, key, counts `(k,)`) -> the means of the first counts[0], counts[1],
     ... single-sample estimates: like the weights, with an axis of k in front. Counts must not decrease.
     """
-    learn = _sampled(rule, 1).learner(loss)
+    learn = learner(_sampled(rule, 1), loss).update
 
     @jax.jit
     def average(kept: PyTree, net: Network, xs: Array, ys: Any, key: Array, counts: Array) -> Network:

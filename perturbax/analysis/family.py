@@ -16,7 +16,7 @@ from perturbax.experiment.config import Experiment
 from perturbax.experiment.program import Compiled
 from perturbax.experiment.result import describe
 from perturbax.experiment.run import Report
-from perturbax.learning.rule import check
+from perturbax.learning.rule import check_derivatives
 
 WATCHED = 64  # batches that rules which learn between updates see before they are measured
 MEASURED_STEP = 2**31 - 3  # training step whose batches are measured: none that a run would reach
@@ -50,7 +50,7 @@ def measure_family(
         report(i, total, math.nan)
         rule = build(experiment).rule
         try:
-            check(rule, net)
+            check_derivatives(rule, net)
             compiled.append(compile_rule(label, rule, lead.task.loss, net, batches, key))
         except PerturbaxError as error:
             if not skip:

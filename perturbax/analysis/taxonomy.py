@@ -12,6 +12,7 @@ import jax.random as jr
 from jaxtyping import Array, PyTree
 
 from perturbax.analysis.diagnosis import compile_diagnosis
+from perturbax.learning.estimator import learner
 from perturbax.learning.rule import Rule
 from perturbax.learning.sequence import Loss
 from perturbax.network.network import Network
@@ -56,16 +57,17 @@ class Taxonomy(NamedTuple):
 
 def taxonomy_of(rule: Rule) -> Taxonomy:
     """Return the taxonomy of a rule with its present settings."""
-    told = rule.told()
-    if rule.knows():
-        locality = rule.knows()
+    about = rule.described()
+    told = about.uses
+    if about.locality:
+        locality = about.locality
     elif "transposed weights" in told:
         locality = "network" if "stored sequence" in told else "layer"
     else:
         locality = "neuron" if set(told) - {"score", "stored sequence"} else "synapse"
     offline = "backwards" if "stored sequence" in told else "at the end"
-    causality = offline if rule.needs_sequence() else "online"
-    return Taxonomy(locality, causality, rule.aim(), rule.cost, rule.memory)
+    causality = offline if about.offline else "online"
+    return Taxonomy(locality, causality, about.target, about.cost, about.memory)
 
 
 class CompiledRule(NamedTuple):
@@ -101,8 +103,9 @@ def compile_rule(
         batches: (xs `(T, B, n_in)`, ys) each, all of one shape.
         key: random key of the noise.
     """
-    learn = jax.jit(rule.learner(loss))
-    kept = rule.begin(net, batches[0][0][0])
+    init, update = learner(rule, loss)
+    learn = jax.jit(update)
+    kept = init(net, batches[0][0][0], key)
     if jax.tree.leaves(kept):
         for i, (xs, ys) in enumerate(batches[:-1]):
             kept = learn(kept, net, xs, ys, jr.fold_in(key, i))[0]

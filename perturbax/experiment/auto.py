@@ -19,7 +19,8 @@ from jaxtyping import Array
 
 from perturbax.errors import ArgumentError
 from perturbax.experiment.options import unmeasured
-from perturbax.learning.credit import nothing
+from perturbax.learning.estimate import no_gradient
+from perturbax.learning.estimator import first_estimate
 from perturbax.learning.rule import Rule
 from perturbax.learning.sequence import Loss
 from perturbax.network.network import Network
@@ -63,12 +64,12 @@ def measure(
         one = dataclasses.replace(rule, samples=1) if "samples" in wanted else rule
         facts["sigma"] = best_sigma(one, loss, net, xs, ys, noise_keys)
         rule = dataclasses.replace(rule, sigma=facts["sigma"]["value"])
-        spent += 2 * (len(GRID) + 1) * BATCHES * one.passes()
+        spent += 2 * (len(GRID) + 1) * BATCHES * one.described().passes
     if "samples" in wanted:
         one = dataclasses.replace(rule, samples=1)
         facts["samples"] = enough_samples(one, loss, net, xs, ys, noise_keys)
         rule = dataclasses.replace(rule, samples=facts["samples"]["value"])
-        spent += DRAWS * BATCHES * one.passes()
+        spent += DRAWS * BATCHES * one.described().passes
     values = {name: facts[name]["value"] for name in wanted}
     return rule, {**rule_options, **values}, facts | {"passes": spent}
 
@@ -153,7 +154,7 @@ def curvature_shares(
                 bias = 16 / 9 * _squared_norms(change)
                 return even, (bias, _squared_norms(odd), _squared_norms(half))
 
-            return jax.lax.scan(next_sigma, nothing(net), grid)[1]
+            return jax.lax.scan(next_sigma, no_gradient(net), grid)[1]
 
         return jax.lax.map(of_batch, (xs, ys, keys))
 
@@ -199,10 +200,10 @@ def enough_samples(
             xs, ys, key = batch
 
             def add_draw(total: Network, key: Array) -> tuple[Network, Array]:
-                g = rule.estimator(loss)(net, xs, ys, key)[1]
+                g = first_estimate(rule, loss)(net, xs, ys, key)[1]
                 return jax.tree.map(jnp.add, total, g), _squared_norms(g).sum()
 
-            total, squares = jax.lax.scan(add_draw, nothing(net), jr.split(key, DRAWS))
+            total, squares = jax.lax.scan(add_draw, no_gradient(net), jr.split(key, DRAWS))
             return _squared_norms(total).sum() / DRAWS**2, squares.mean()
 
         return jax.lax.map(of_batch, (xs, ys, keys))
@@ -230,7 +231,7 @@ def _estimate_at(
 ) -> Network:
     """Return the gradient estimate of a rule at another sigma, which may be traced and negative."""
     at_sigma = eqx.tree_at(lambda r: r.sigma, rule, sigma)
-    return at_sigma.estimator(loss)(net, xs, ys, key)[1]
+    return first_estimate(at_sigma, loss)(net, xs, ys, key)[1]
 
 
 def _squared_norms(grads: Network) -> Array:

@@ -18,7 +18,7 @@ from perturbax.experiment.optimiser import OptimiserSettings
 from perturbax.experiment.options import find, provisional, unmeasured
 from perturbax.experiment.resolve import KNOWN, passes_per_step, resolve, with_measured
 from perturbax.experiment.train_step import Hyperparameters, Setup
-from perturbax.learning.rule import Rule, check
+from perturbax.learning.rule import Rule, check_derivatives
 from perturbax.network.decorrelation import add_decorrelation
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
@@ -148,7 +148,7 @@ def build(experiment: Experiment | Resolved) -> Parts:
         optimiser=settings.optimiser(e.lr),
         decor_rate=settings.rate(e.decor_lr),
     )
-    check(rule, jax.eval_shape(make_network, jr.PRNGKey(0)))
+    check_derivatives(rule, jax.eval_shape(make_network, jr.PRNGKey(0)))
     _check_optimiser(e.optimiser, setup.optimiser, make_network)
     return Parts(e, setup, found)
 
@@ -163,14 +163,14 @@ def _lr_scale(rule: Rule, task: Task, mode: str, optimiser: str) -> int:
 
     It is T for rules whose source sums estimates over time, where this package averages them.
     """
-    return task.steps if rule.summed and mode == "sequence" and optimiser == "sgd" else 1
+    return task.steps if rule.facts.summed and mode == "sequence" and optimiser == "sgd" else 1
 
 
 def _updates_per_step(mode: str, every: int, rule: Rule, steps: int) -> int:
     """Return the updates per training step: one per batch, or online one per `every` steps of a sequence."""
     if mode == "sequence":
         return 1
-    if reason := rule.needs_sequence():
+    if reason := rule.described().offline:
         raise ArgumentError(reason)
     if steps % every:
         divisors = [k for k in range(1, steps + 1) if steps % k == 0]

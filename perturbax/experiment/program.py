@@ -75,6 +75,10 @@ class Compiled:
 
         Raises StoreError for arrays of another network.
         """
+        if not jax.tree.leaves(
+            getattr(first.learner, "kept", None)
+        ):  # version 0.1.0 kept zeros, for their shapes
+            arrays = {name: a for name, a in arrays.items() if not name.startswith("learner.kept")}
         found = from_named_arrays(first._replace(hyperparameters=None), arrays, path)
         return found._replace(hyperparameters=first.hyperparameters)
 

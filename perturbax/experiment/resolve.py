@@ -37,7 +37,7 @@ def resolve(given: Experiment | Resolved) -> Resolved:
     task, rule = classes["task"], classes["rule"]
     shipped = _shipped_settings(task, rule, typed.rule, typed.mode, typed.rule_options)
     named = {name: getattr(typed, name) for name in RUN_SETTINGS if getattr(typed, name) is not None}
-    settings = _overlay(DEFAULTS, task.settings, rule.settings, shipped, named)
+    settings = _overlay(DEFAULTS, task.settings, rule.facts.run_settings, shipped, named)
     defaults = {
         "task": {},
         "rule": {name: value for name, value in shipped.items() if name not in FIELDS},
@@ -80,7 +80,7 @@ def with_measured(e: Resolved, rule: Rule, rule_options: Options) -> Resolved:
 
 def passes_per_step(rule: Rule, decorrelate: str, mode: str) -> int:
     """Return forward passes per training step; decorrelating a sequence takes a clean pass of its own."""
-    return rule.passes() + (decorrelate != "off" and mode == "sequence")
+    return rule.described().passes + (decorrelate != "off" and mode == "sequence")
 
 
 def affordable_steps(budget: int, cost: int) -> int:
@@ -132,7 +132,7 @@ def _can_learn(rule: Any, rule_options: Options, mode: str) -> bool:
         made = rule(**provisional(rule, settings_of("rule", rule, rule_options)))
     except ArgumentError:
         return False
-    return mode == "sequence" or not made.needs_sequence()
+    return mode == "sequence" or not made.described().offline
 
 
 def _steps(settings: dict[str, Any], rule: Any, rule_options: Options) -> dict[str, int]:

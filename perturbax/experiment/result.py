@@ -57,12 +57,11 @@ def describe(parts: Parts, name: str | None = None, side_by_side: int = 1) -> di
 
     Raises PerturbaxError for settings that are objects and cannot be saved.
     """
-    e, task, rule = parts.experiment, parts.task, parts.rule
+    e, task, about = parts.experiment, parts.task, parts.rule.described()
     cell: Any = find("cell", e.cell, CELLS)
     label = e.rule + ("" if e.decorrelate == "off" else "+decor")
     facts = {
-        "rule": {k: getattr(rule, k) for k in ("equation", "cost", "memory", "papers")}
-        | {"target": rule.aim(), "uses": rule.told()},
+        "rule": {k: getattr(about, k) for k in ("equation", "cost", "memory", "papers", "target", "uses")},
         "task": {"summary": task.summary, "papers": task.papers},
         "cell": {k: getattr(cell, k, "") for k in ("equation", "papers")},
         "decorrelation": None if e.decorrelate == "off" else {"papers": ["ahmad2023", "garcia2024"]},

@@ -15,9 +15,10 @@ import optax
 from jaxtyping import Array, PyTree
 
 from perturbax.experiment.optimiser import OptimiserSettings
+from perturbax.learning.estimator import learner
 from perturbax.learning.online import online
 from perturbax.learning.rule import Rule
-from perturbax.learning.sequence import improve
+from perturbax.learning.sequence import apply_estimate
 from perturbax.network.decorrelation import decorrelate
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
@@ -135,14 +136,14 @@ def start(setup: Setup, seed: Array | int, hyperparameters: Hyperparameters | No
     if setup.mode == "online":
         xs, ys = setup.task.stream(key, 0, setup.batch)
         init, _ = _online(setup)
-        learner = init(net, xs[0], ys[0], learner_key)
+        training = init(net, xs[0], ys[0], learner_key)
     else:
         some: Any = weights(net)
         xs = jax.eval_shape(lambda: setup.task.sample(key, setup.batch))[0]
-        kept = setup.rule.begin(net, jnp.zeros(xs.shape[1:], xs.dtype))
-        learner = Training(net, setup.optimiser.init(some), kept)
+        kept = setup.rule.init_state(net, jnp.zeros(xs.shape[1:], xs.dtype), learner_key)
+        training = Training(net, setup.optimiser.init(some), kept)
     worst = jnp.asarray(jnp.inf, jnp.result_type(float))
-    return State(learner, key, jnp.zeros((), int), net, worst, jnp.zeros((), int), hyperparameters)
+    return State(training, key, jnp.zeros((), int), net, worst, jnp.zeros((), int), hyperparameters)
 
 
 def _online(setup: Setup) -> tuple[Callable, Callable]:
@@ -155,16 +156,17 @@ def _step(setup: Setup, task: Task, state: State) -> tuple[State, Array]:
     if setup.mode == "online":
         xs, ys = task.stream(state.key, state.step, setup.batch)
         _, run = _online(setup)
-        learner, losses = run(state.learner, xs, ys)
+        training, losses = run(state.learner, xs, ys)
         loss = losses.mean()
     else:
         data_key, noise_key = jr.split(jr.fold_in(state.key, state.step))
         xs, ys = task.sample(data_key, setup.batch)
         net = decorrelate(state.learner.net, xs, setup.decor_rate(state.step))
-        kept, loss, grads = setup.rule.learner(task.loss)(state.learner.kept, net, xs, ys, noise_key)
-        net, opt = improve(net, setup.optimiser, state.learner.opt, grads, setup.rule)
-        learner = Training(net, opt, kept)
-    return state._replace(learner=learner, step=state.step + 1), loss
+        update = learner(setup.rule, task.loss).update
+        kept, loss, grads = update(state.learner.kept, net, xs, ys, noise_key)
+        net, opt = apply_estimate(net, setup.optimiser, state.learner.opt, grads, setup.rule)
+        training = Training(net, opt, kept)
+    return state._replace(learner=training, step=state.step + 1), loss
 
 
 def evaluate(task: Task, net: Network, held_out: HeldOut) -> dict[str, Array]:

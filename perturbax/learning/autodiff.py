@@ -1,25 +1,24 @@
-"""The exact references: backpropagation through time, whole and truncated, with the signature of every
-estimator.
-"""
+"""The exact references: backpropagation through time, whole and truncated, as estimators."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from perturbax.errors import ArgumentError
+from perturbax.learning.checks import check_loss, check_sequence
 from perturbax.learning.sequence import Estimator, Loss
 from perturbax.network.layer import join, split
 from perturbax.network.network import Network
 
 
-def _exact(total: Any) -> Estimator:
-    """Return the estimator whose loss is total(net, xs, ys) and whose gradients are autodiff's."""
+def _differentiated(total: Any, loss: Loss) -> Estimator:
+    """Return the estimator whose loss is total(net, xs, ys), and whose gradients are those of autodiff."""
 
-    def estimate(
-        net: Network, xs: Float[Array, "T B n_in"], ys: Any, key: Array | None = None
-    ) -> tuple[Array, Network]:
+    def estimate(net: Any, xs: Any, ys: Any, key: Array | None = None) -> tuple[Array, Network]:
+        check_sequence(net, xs, ys)
+        check_loss(loss, net, *jax.tree.map(lambda s: s[0], (xs, ys)))
         some, rest = split(net)
         return jax.value_and_grad(lambda some: total(join(some, rest), xs, ys))(some)
 
@@ -27,8 +26,10 @@ def _exact(total: Any) -> Estimator:
 
 
 def bptt(loss: Loss) -> Estimator:
-    """Return the gradient of mean_{t,b} loss, by backpropagation through time (Werbos 1990); the key is
-    unused.
+    """Return the estimator (net, xs, ys, key=None) -> (loss, grads) of the exact gradient of mean_{t,b} loss.
+
+    Backpropagation through time, by reverse-mode differentiation (Werbos 1990); the key is not used. Shapes,
+    and what loss must return, are those of `px.learner`; raises ArgumentError where they do not fit.
     """
     return truncated_bptt(loss, None)
 
@@ -57,7 +58,7 @@ def _windows(loss: Loss, steps: int | None) -> Estimator:
 
         return jax.lax.scan(body, net.start(xs.shape[1]), (xs, ys, jnp.arange(len(xs))))[1].mean()
 
-    return _exact(total)
+    return _differentiated(total, loss)
 
 
 def _rolling(loss: Loss, steps: int) -> Estimator:
@@ -81,4 +82,4 @@ def _rolling(loss: Loss, steps: int) -> Estimator:
 
         return jax.lax.map(at, jnp.arange(len(xs))).mean()
 
-    return _exact(total)
+    return _differentiated(total, loss)

@@ -61,8 +61,8 @@ def check_sequence(net: Any, xs: Any, ys: PyTree) -> None:
     for leaf in leaves:
         if getattr(leaf, "shape", ())[:2] != xs.shape[:2]:
             raise ArgumentError(
-                f"xs has T = {xs.shape[0]} steps of B = {xs.shape[1]} examples: ys must start with (T, B), too; "
-                f"got {_what(leaf)}"
+                f"xs has T = {xs.shape[0]} steps of B = {xs.shape[1]} examples: "
+                f"ys must start with (T, B), too; got {_what(leaf)}"
             )
 
 
@@ -78,8 +78,9 @@ def check_loss(loss: Callable, net: Network, x: Any, target: PyTree) -> None:
     if hasattr(target, "dtype") and jnp.issubdtype(target.dtype, jnp.inexact):
         if target.shape != y.shape and _stretches(target.shape, y.shape):
             raise ArgumentError(
-                f"outputs have shape (B, n_out) = {y.shape} at every step, targets {target.shape}, which broadcasting "
-                "would stretch: give ys the shape (T, B, n_out) of the outputs (or hand them over as a tuple)"
+                f"outputs have shape (B, n_out) = {y.shape} at every step, targets {target.shape}, which "
+                "broadcasting would stretch: give ys the shape "
+                "(T, B, n_out) of the outputs (or hand them over as a tuple)"
             )
         _check_float("ys", net, target)
     try:
@@ -87,12 +88,13 @@ def check_loss(loss: Callable, net: Network, x: Any, target: PyTree) -> None:
     except (TypeError, ValueError) as error:
         shapes = ", ".join(_what(leaf) for leaf in jax.tree.leaves(target))
         raise ArgumentError(
-            f"loss(y, target) failed for outputs {_what(y)} and targets {shapes}: {str(error).splitlines()[0]}"
+            f"loss(y, target) failed for outputs {_what(y)} and targets {shapes}: "
+            f"{str(error).splitlines()[0]}"
         ) from error
     if getattr(value, "shape", None) != y.shape[:1]:
         raise ArgumentError(
-            f"loss must return one number per example, shape (B,) = {y.shape[:1]}; it returned {_what(value)}: "
-            f"{PER_EXAMPLE}"
+            f"loss must return one number per example, shape (B,) = {y.shape[:1]}; "
+            f"it returned {_what(value)}: {PER_EXAMPLE}"
         )
     if not jnp.issubdtype(value.dtype, jnp.floating):
         raise ArgumentError(f"loss must return floating-point numbers; it returned {_what(value)}")

@@ -1,114 +1,39 @@
 """Which loss differences a signal is paired with: same step, a window of later steps, or all of them."""
 
+import abc
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
+from perturbax.learning.estimate import Outer
+from perturbax.learning.trees import tree_add
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
 
 
 class Credit(NamedTuple):
-    """The signal of step t is multiplied by sum_{k < window} discount^k delta_{t+k}; window None: to the end.
+    """The signal of step t is multiplied with sum_{k < window} discount^k delta_{t+k}.
 
-    form: how that is computed. "held": signals wait for their deltas. "replay": deltas of the whole sequence
-    first, then signals once more from the same noise. "trace": signals decay in a trace of the weights
-    (window None).
+    Attributes:
+        window: number of deltas, the present one included; None: all until the end.
+        discount: weight of a delta k steps later is discount^k.
+        form: how that is computed. "held" buffers signals until their window of deltas is complete; "replay"
+            runs the sequence twice; "trace" decays signals in eligibility traces (window None); "summed" is
+            for rules whose parts are `Both`: gradients of their own at every step, added as they come.
+        block: most steps to multiply out at once; 0: as many as are fast.
     """
 
     window: int | None = 1
     discount: Any = 1.0
     form: str = "held"
-
-
-class Outer(NamedTuple):
-    """Signals and sites of a block of steps, not multiplied out yet.
-
-    sites: leaves `(b, B, ...)`; signal: leaves `(b, K, B, ...)`, one per layer.
-    """
-
-    sites: PyTree
-    signal: PyTree
-
-    def settle(self, net: Network, c: Float[Array, "b K B"] | None) -> Network:
-        """Sum c signal (x) presynaptic activity over steps, samples and batch in one product."""
-
-        def mix(s: Array) -> Array:
-            if c is None:
-                return s.sum(1)
-            return jnp.sum(c.reshape(*c.shape, *[1] * (s.ndim - 3)) * s, 1)
-
-        rows = jax.tree.map(lambda s: s.reshape(-1, *s.shape[2:]), (self.sites, tuple(map(mix, self.signal))))
-        return net.credit(*rows)
-
-    def paired(self, delta: Float[Array, "K B"]) -> "Outer":
-        """Pair a single step with its own delta, samples averaged: nothing of K is kept. Signal `(1, B,
-        ...)`.
-        """
-
-        def mean(s: Array) -> Array:
-            return jnp.mean(delta.reshape(*delta.shape, *[1] * (s.ndim - 2)) * s, 0, keepdims=True)
-
-        return Outer(self.sites, tuple(map(mean, self.signal)))
-
-    def traced(self, net: Network, decay: Float[Array, " b"]) -> PyTree:
-        """Sum decay_t signal_t (x) presynaptic activity over steps only: leaves `(K, B, ...)` of the
-        weights.
-        """
-
-        def one(signal: PyTree, sites: PyTree) -> Network:
-            return net.credit(
-                sites, jax.tree.map(lambda s: decay.reshape(-1, *[1] * (s.ndim - 1)) * s, signal)
-            )
-
-        return jax.vmap(jax.vmap(one, in_axes=(1, 1)), in_axes=(1, None))(self.signal, self.sites)
-
-
-class Direct(NamedTuple):
-    """Gradients or weight noise of a block of steps, shaped like the weights: leaves `(b, K, ...)`."""
-
-    grads: PyTree
-
-    def settle(self, net: Network, c: Float[Array, "b K B"] | None) -> Network:
-        """Sum c times grads over steps and samples."""
-        del net
-        if c is None:
-            return jax.tree.map(lambda g: g.sum((0, 1)), self.grads)
-        return jax.tree.map(lambda g: jnp.tensordot(c.sum(-1), g, 2), self.grads)
-
-
-class Both(NamedTuple):
-    """Signals of this step, and gradients of its own that a rule carries forward: leaves of direct like the
-    weights.
-    """
-
-    outer: Outer
-    direct: PyTree
-
-    def settle(self, net: Network, c: None) -> Network:
-        """Add them; direct was summed over steps as it came."""
-        return jax.tree.map(jnp.add, self.outer.settle(net, c), self.direct)
-
-
-class Estimate(NamedTuple):
-    """What a rule says of one step.
-
-    loss `(B,)` and y `(B, n_out)` of the clean pass (of the mean noisy pass where there is no clean one);
-    sites as in `Network.step`; delta `(K, B)`, or None where parts already are gradients; parts: `Outer`,
-    `Direct` or `Both`.
-    """
-
-    loss: Array
-    y: Array
-    sites: PyTree
-    delta: Array | None
-    parts: Any
+    block: int = 0
 
 
 def to_go(delta: Array, discount: Any) -> Array:
-    """Return c_t = delta_t + discount c_{t+1}, time in front."""
+    """Return c_t = delta_t + discount c_{t+1}, `(T, ...)`, time in front."""
 
     def back(later: Array, now: Array) -> tuple[Array, Array]:
         total = now + discount * later
@@ -118,11 +43,12 @@ def to_go(delta: Array, discount: Any) -> Array:
 
 
 def windowed(delta: Array, rows: int, credit: Credit) -> Array:
-    """Return the first `rows` of c_t = sum_{k < window} discount^k delta_{t+k} as one product with a banded
+    """Return the first `rows` of c_t = sum_{k < window} discount^k delta_{t+k}: a product with a banded
     matrix.
     """
-    lag = jnp.arange(len(delta))[None] - jnp.arange(rows)[:, None]
-    inside = (lag >= 0) & (lag < (len(delta) if credit.window is None else credit.window))
+    window = len(delta) if credit.window is None else credit.window
+    lag = jnp.arange(len(delta))[None] - jnp.arange(rows)[:, None]  # (rows, steps)
+    inside = (lag >= 0) & (lag < window)
     power = jnp.asarray(credit.discount, delta.dtype) ** jnp.maximum(lag, 0).astype(delta.dtype)
     return jnp.tensordot(jnp.where(inside, power, 0), delta, 1)
 
@@ -135,15 +61,44 @@ class Ring(NamedTuple):
     written: Array
 
 
-def pairing(credit: Credit, b: int, steps: int | None) -> "Pairing | Trace":
-    """Return what pairs signals with deltas over a sequence of that many steps (None: a stream), in blocks of
-    b.
+class Pairing(abc.ABC):
+    """What pairs the signals of a stream of blocks with their deltas.
+
+    `empty` makes what is carried from block to block, `push` adds a block and returns the gradients that are
+    now complete, `flush` returns what still waits when the sequence ends.
     """
-    return Trace(credit.discount) if credit.form == "trace" else Pairing.over(credit, b, steps)
+
+    @property
+    def holds(self) -> bool:
+        """Whether blocks wait for later ones, so that the last block must be filled up to full length."""
+        return False
+
+    @abc.abstractmethod
+    def empty(self, net: Network, parts: PyTree, delta: Any) -> Any:
+        """Return what is carried before the first block; parts and delta of a block give the shapes."""
+
+    @abc.abstractmethod
+    def push(self, net: Network, ring: Any, parts: Any, delta: Array | None) -> tuple[Any, Network]:
+        """Add a block: -> (what is carried, gradients)."""
+
+    @abc.abstractmethod
+    def flush(self, net: Network, ring: Any, grads: Network) -> Network:
+        """Return grads and what still waits."""
 
 
-class Pairing(NamedTuple):
-    """Pairs signals with deltas over blocks of b steps: hold the last m blocks, settle the oldest.
+def pairing_of(credit: Credit, steps_per_block: int, steps: int | None) -> Pairing:
+    """Return the pairing for a sequence of that many steps (None: a stream without end)."""
+    if credit.form == "trace":
+        return TracePairing(credit.discount)
+    window = min(w for w in (credit.window, steps) if w is not None)
+    one_block = steps is not None and steps_per_block >= steps
+    blocks = 1 if one_block or window == 1 else -(-(window - 1) // steps_per_block) + 1
+    return HeldPairing(credit._replace(window=window), steps_per_block, blocks)
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldPairing(Pairing):
+    """Holds the last m blocks of b steps each, and settles the oldest.
 
     One block is enough for same-step credit, and for any credit when the block is the whole sequence.
     """
@@ -152,17 +107,13 @@ class Pairing(NamedTuple):
     b: int
     m: int
 
-    @classmethod
-    def over(cls, credit: Credit, b: int, steps: int | None) -> "Pairing":
-        """For a sequence of that many steps (None: a stream without end), seen in blocks of b."""
-        window = min(w for w in (credit.window, steps) if w is not None)
-        whole = steps is not None and b >= steps
-        return cls(
-            Credit(window, credit.discount), b, 1 if whole or window == 1 else -(-(window - 1) // b) + 1
-        )
+    @property
+    def holds(self) -> bool:
+        """Whether there is more than one block."""
+        return self.m > 1
 
     def empty(self, net: Network, parts: PyTree, delta: Any) -> Ring | tuple[()]:
-        """Return the ring before the first block; parts and delta give shapes."""
+        """Return a ring with room for m blocks; nothing where one is enough."""
         del net
         if self.m == 1:
             return ()
@@ -173,75 +124,76 @@ class Pairing(NamedTuple):
         return Ring(jax.tree.map(room, parts), room(delta), jnp.zeros((), int))
 
     def push(self, net: Network, ring: Any, parts: Any, delta: Array | None) -> tuple[Any, Network]:
-        """Add a block; return the gradients of the block whose window is now complete."""
-        if self.m == 1:
-            if delta is None or self.credit.window == 1:
-                return ring, parts.settle(net, delta)
-            everything = self.credit.window is None or self.credit.window >= len(delta)
-            c = to_go(delta, self.credit.discount) if everything else windowed(delta, len(delta), self.credit)
-            return ring, parts.settle(net, c)
+        """Add a block; the gradients are those of the block whose window is now complete."""
+        if not self.holds:
+            return ring, parts.settle(net, self._within_block(delta))
 
         def put(buffer: Array, block: Array) -> Array:
             return jax.lax.dynamic_update_index_in_dim(buffer, block, ring.written % self.m, 0)
 
-        # Written first, the oldest then read from the written buffer: the other order makes XLA copy the
+        # Written first, and the oldest then read from the written buffer: the other order makes XLA copy the
         # ring.
-        ring = Ring(
-            jax.tree.map(put, ring.parts, parts), put(ring.delta, jnp.asarray(delta)), ring.written + 1
-        )
+        parts_held = jax.tree.map(put, ring.parts, parts)
+        delta_held = put(ring.delta, jnp.asarray(delta))
+        ring = Ring(parts_held, delta_held, ring.written + 1)
         oldest = ring.written % self.m
-        deltas = jnp.roll(ring.delta, -oldest, 0)
-        c = windowed(deltas.reshape(-1, *deltas.shape[2:]), self.b, self.credit)
-        held = jax.tree.map(lambda s: jax.lax.dynamic_index_in_dim(s, oldest, keepdims=False), ring.parts)
-        return ring, held.settle(net, c)
+        in_order = jnp.roll(ring.delta, -oldest, 0)  # (m, b, K, B)
+        in_order = in_order.reshape(-1, *in_order.shape[2:])  # (m b, K, B)
+        complete = jax.tree.map(lambda s: jax.lax.dynamic_index_in_dim(s, oldest, keepdims=False), ring.parts)
+        return ring, complete.settle(net, windowed(in_order, self.b, self.credit))
+
+    def _within_block(self, delta: Array | None) -> Array | None:
+        """Return what the signals of a block are multiplied with where no later block matters."""
+        window = self.credit.window
+        if delta is None or window == 1:
+            return delta
+        if window is None or window >= len(delta):
+            return to_go(delta, self.credit.discount)
+        return windowed(delta, len(delta), self.credit)
 
     def flush(self, net: Network, ring: Any, grads: Network) -> Network:
         """At the end of a sequence, push empty blocks until every held block is settled."""
-        if self.m == 1:
+        if not self.holds:
             return grads
         parts, delta = jax.tree.map(lambda s: jnp.zeros(s.shape[1:], s.dtype), (ring.parts, ring.delta))
 
         def one(carry: tuple, _: None) -> tuple[tuple, None]:
             ring, grads = carry
             ring, more = self.push(net, ring, parts, delta)
-            return (ring, jax.tree.map(jnp.add, grads, more)), None
+            return (ring, tree_add(grads, more)), None
 
         return jax.lax.scan(one, (ring, grads), None, length=self.m - 1)[0][1]
 
 
-class Trace(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class TracePairing(Pairing):
     """Decaying eligibility traces, one per sample and example: G_t = discount G_{t-1} + signal_t (x)
     activity_t.
 
         dL/dw  ~  sum_t delta_t G_t
 
     The sum of to-go credit with the same discount, in another order: nothing waits, and memory is K x B x
-    weights. Has the methods of `Pairing`; inside a block signals meet deltas as there.
+    weights.
     """
 
     discount: Any
-    m: int = 1
 
     def empty(self, net: Network, parts: PyTree, delta: Any) -> Network:
-        """Return the traces before the first step."""
+        """Return traces of zero, leaves `(K, B, ...)` of the weights."""
         rows = delta.shape[1:]
         return jax.tree.map(lambda w: jnp.zeros((*rows, *w.shape), w.dtype), weights(net))
 
-    def push(self, net: Network, ring: Network, parts: Outer, delta: Array) -> tuple[Network, Network]:
-        """Add a block: -> (traces, the gradient that its deltas make)."""
+    def push(self, net: Network, ring: Network, parts: Outer, delta: Any) -> tuple[Network, Network]:
+        """Add a block: inside it signals meet their deltas at once, traces bring those of earlier blocks."""
         power = jnp.asarray(self.discount, delta.dtype) ** jnp.arange(len(delta) + 1, dtype=delta.dtype)
-        grads = parts.settle(net, to_go(delta, self.discount))
-        late = jnp.tensordot(power[1:], delta, 1)  # what the traces so far are worth in this block
-        grads = jax.tree.map(lambda g, G: g + jnp.tensordot(late, G, 2), grads, ring)
+        within = parts.settle(net, to_go(delta, self.discount))
+        worth_of_traces = jnp.tensordot(power[1:], delta, 1)  # (K, B)
+        from_before = jax.tree.map(lambda G: jnp.tensordot(worth_of_traces, G, 2), ring)
         fresh = parts.traced(net, power[:-1][::-1])
-        return jax.tree.map(lambda G, new: power[-1] * G + new, ring, fresh), grads
+        ring = jax.tree.map(lambda G, new: power[-1] * G + new, ring, fresh)
+        return ring, tree_add(within, from_before)
 
     def flush(self, net: Network, ring: Network, grads: Network) -> Network:
-        """Nothing waits."""
+        """Return grads: nothing waits."""
         del net, ring
         return grads
-
-
-def nothing(net: Network) -> Network:
-    """Return zero gradients."""
-    return jax.tree.map(jnp.zeros_like, weights(net))

@@ -1,6 +1,7 @@
 """The public door: from a rule and a loss to gradient estimates that optax takes."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -9,8 +10,8 @@ from jaxtyping import Array, PyTree
 
 from perturbax.errors import ArgumentError
 from perturbax.learning.checks import check_inputs, check_key, check_loss, check_network, check_sequence
-from perturbax.learning.rule import Rule
-from perturbax.learning.sequence import Estimator, Loss
+from perturbax.learning.rule import Rule, SequenceRule, StepRule
+from perturbax.learning.sequence import Estimator, Loss, over_sequence, visible_loss
 from perturbax.network.network import Network
 
 
@@ -18,9 +19,11 @@ class Learner(NamedTuple):
     """A rule at work, in the manner of an optax transformation: what it keeps between updates goes in and
     comes out.
 
-    init(net, x, key) -> state: what the rule knows before its first update; x `(B, n_in)` is one input
-    update(state, net, xs, ys, key) -> (state, loss, grads): xs `(T, B, n_in)`, ys `(T, B, ...)`, grads like
-    the weights of net
+    Attributes:
+        init: (net, x, key) -> state, what the rule knows before its first update; x `(B, n_in)` is one input,
+            for its shape.
+        update: (state, net, xs, ys, key) -> (state, loss, grads); xs `(T, B, n_in)`, ys leaves `(T, B, ...)`,
+            grads like `weights(net)`.
     """
 
     init: Callable[[Network, Array, Array], PyTree]
@@ -30,21 +33,31 @@ class Learner(NamedTuple):
 def learner(rule: Rule, loss: Loss) -> Learner:
     """Return (init, update) of any rule.
 
-    grads estimate the gradient of the loss averaged over T and B; `update` is compiled, and can be called
+        state = init(net, xs[0], key)
+        state, loss, grads = update(state, net, xs, ys, key)      # once per batch
+
+    grads estimate the gradient of the loss averaged over T and B. `update` is compiled, and can be called
     inside jax.jit, jax.vmap and eqx.filter_jit.
 
     Arguments:
         rule: any learning rule, `px.rules.Node(sigma=1e-3)` say.
-        loss: loss(y `(B, n_out)`, target) -> `(B,)`, one number per example and step.
+        loss: (y `(B, n_out)`, target) -> `(B,)`, one number per example; called step by step.
 
-    Raises ArgumentError, once per shape, for data, losses and keys that do not fit.
+    Raises ArgumentError, once per shape, for networks, data, losses and keys that do not fit.
     """
-    learn = rule.learner(loss)
+    if isinstance(rule, SequenceRule):
+        learn = partial(_whole_sequence, rule, visible_loss(rule, loss))
+    elif isinstance(rule, StepRule):
+        learn = over_sequence(rule, loss)
+    else:
+        raise ArgumentError(
+            f"{_name_of(rule)} is no learning rule: derive it from px.StepRule or px.SequenceRule"
+        )
 
     def init(net: Any, x: Any, key: Any) -> PyTree:
         check_inputs(net, x)
         check_key(key)
-        return rule.begin(net, x)
+        return rule.init_state(net, x, key)
 
     @eqx.filter_jit
     def update(state: PyTree, net: Any, xs: Any, ys: PyTree, key: Any) -> tuple[PyTree, Array, Network]:
@@ -56,25 +69,50 @@ def learner(rule: Rule, loss: Loss) -> Learner:
     return Learner(init, update)
 
 
+def _whole_sequence(
+    rule: SequenceRule, loss: Loss, state: PyTree, net: Network, xs: Array, ys: PyTree, key: Array
+) -> tuple[PyTree, Array, Network]:
+    return rule.update(state, net, xs, ys, loss, key)
+
+
 def value_and_estimate(rule: Rule, loss: Loss) -> Estimator:
     """Return the estimator (net, xs, ys, key) -> (loss, grads) of a rule that keeps nothing between updates.
 
-    Arguments, shapes and errors are those of `learner`; a rule that keeps something is refused.
+    Arguments, shapes and errors are those of `learner`. Raises ArgumentError for a rule that keeps something,
+    which would be lost here.
     """
+    if keeps := rule.described().keeps:
+        raise _loses(rule, keeps)
     init, update = learner(rule, loss)
 
     def estimate(net: Any, xs: Any, ys: Any, key: Any) -> tuple[Array, Network]:
         check_network(net)
-        if getattr(xs, "ndim", 0) == 3:  # update refuses anything else
+        state: PyTree = ()
+        if getattr(xs, "ndim", 0) == 3 and len(xs):  # update refuses anything else
             state = init(net, xs[0], key)
-            if jax.tree.leaves(state):
-                name = type(rule).__name__
-                raise ArgumentError(
-                    f"{name} keeps what it learns between updates: use px.learner(rule, loss), whose "
-                    "init and update hand it on"
-                )
-        else:
-            state = ()
+        if jax.tree.leaves(state):
+            raise _loses(rule, "what it learns")
         return update(state, net, xs, ys, key)[1:]
 
     return estimate
+
+
+def first_estimate(rule: Rule, loss: Loss) -> Estimator:
+    """Return the estimator (net, xs, ys, key) -> (loss, grads) of a rule that has learnt nothing yet."""
+    init, update = learner(rule, loss)
+
+    def estimate(net: Network, xs: Array, ys: Any, key: Array) -> tuple[Array, Network]:
+        return update(init(net, xs[0], key), net, xs, ys, key)[1:]
+
+    return estimate
+
+
+def _loses(rule: Rule, keeps: str) -> ArgumentError:
+    return ArgumentError(
+        f"{_name_of(rule)} keeps {keeps} between updates, which value_and_estimate would lose: use "
+        "px.learner(rule, loss), whose init and update hand it on"
+    )
+
+
+def _name_of(rule: Any) -> str:
+    return type(rule).__name__

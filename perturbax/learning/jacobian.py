@@ -115,7 +115,7 @@ def linearise(net: Network, state: PyTree, x: Array, score: Any) -> Linear:
     return Linear(after, y, sites, loss, pull, lambda v: run(v, still)[0], back, signal, flat.vector)
 
 
-def each(layer: Layer, site: Site, signal: Array) -> Layer:
+def per_example(layer: Layer, site: Site, signal: Array) -> Layer:
     """Return signal `(K, B, ...)` (x) presynaptic activity of every example apart: leaves `(B, K, ...)`."""
 
     def one(z: Array, r: Array, s: Array) -> Layer:

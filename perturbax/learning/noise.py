@@ -1,5 +1,6 @@
-"""Noise of unit variance, drawn outside the step from keys: a function of (key, t) alone, so it can be
-replayed.
+"""Noise of unit variance, drawn outside the step from keys.
+
+A function of (key, t) alone, it can be drawn again.
 """
 
 import abc
@@ -14,34 +15,44 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from perturbax.errors import ArgumentError
-from perturbax.fields import one_of, positive, setting
+from perturbax.fields import in_range, one_of, positive, setting
 from perturbax.plugins import import_object
 
 
 class Noise(eqx.Module):
-    """Where perturbations come from; write `sample`, or `init` and `draw` for noise that has a state.
+    """Where perturbations come from; write `Independent.sample`, or `init` and `draw` for noise that has a
+    state.
 
-    A noise whose draws cannot be had a second time (a device's own) says `replayable = False`.
+    Attributes:
+        replayable: whether the draws can be had a second time; a device's own noise says False.
+        bias: what the noise adds to the target of a rule, in words, if it is not white.
+        keeps: what the state of the noise holds from one sequence to the next, in words; empty if nothing.
     """
 
     replayable: ClassVar[bool] = True
-    bias: ClassVar[str] = ""  # what the noise makes of the gradient, if it is not white
+    bias: ClassVar[str] = ""
+    keeps: ClassVar[str] = ""
 
     def init(self, like: PyTree) -> PyTree:
-        """Return the state before the first step, for noise like `like` `(K, B, ...)`; () where there is
-        none.
+        """Return the state before the first step; () where there is none.
+
+        like: shapes of the noise of one step, leaves `(K, B, ...)`.
         """
         return ()
 
     @abc.abstractmethod
     def draw(self, state: PyTree, keys: Array, like: PyTree) -> tuple[PyTree, PyTree]:
-        """Return (state, xi) for len(keys) steps at once: xi like `like`, with the axis of the keys in
-        front.
+        """Return (state, xi) for len(keys) steps at once: leaves of xi are `(steps, K, B, ...)`.
+
+        Arguments:
+            state: the state of the noise.
+            keys: one key per step.
+            like: shapes of the noise of one step, leaves `(K, B, ...)`.
         """
 
     def spread(self, state: PyTree) -> list[Array] | None:
-        """Return what multiplies the noise of each layer, one factor per pre-activation; None for no such
-        thing.
+        """Return the scale of the noise of each layer, one factor per pre-activation; None where all are
+        1.
         """
         return None
 
@@ -60,7 +71,7 @@ class Independent(Noise):
         """
 
     def draw(self, state: PyTree, keys: Array, like: PyTree) -> tuple[PyTree, PyTree]:
-        """Draw every leaf from its own key."""
+        """Draw every leaf from a key of its own."""
         leaves, tree = jax.tree.flatten(like)
 
         def one(key: Array) -> PyTree:
@@ -76,7 +87,7 @@ class Gaussian(Independent):
     """xi ~ N(0, 1)."""
 
     def sample(self, key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Standard normal values."""
+        """Return standard normal values."""
         return jr.normal(key, shape, dtype)
 
 
@@ -135,11 +146,11 @@ class LowRank(Independent):
     rank: int = setting(1)
 
     def __check_init__(self) -> None:
-        """A rank is at least 1."""
+        """Check the rank."""
         positive("rank", self.rank)
 
     def sample(self, key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Multiply random sides."""
+        """Return products of random sides."""
         if len(shape) < 3:  # (samples, units): nothing to factorise
             return Rademacher().sample(key, shape, dtype)
         left, right = (
@@ -159,7 +170,7 @@ class Sampled(Independent):
     function: Callable = eqx.field(static=True)
 
     def sample(self, key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Call it."""
+        """Return what the function makes of key, shape and dtype."""
         return self.function(key, shape, dtype)
 
 
@@ -175,10 +186,11 @@ class Correlated(Noise):
     """
 
     bias: ClassVar[str] = ", biased by the memory of the noise"
+    keeps: ClassVar[str] = "the noise's last keys"
     steps: float = setting(3.0)
 
     def __check_init__(self) -> None:
-        """A time constant is above 0."""
+        """Check the time constant."""
         positive("steps", self.steps)
 
     @property
@@ -187,13 +199,12 @@ class Correlated(Noise):
         return max(1, round(3 * self.steps))
 
     def init(self, like: PyTree) -> PyTree:
-        """No noise before the first step."""
-        return jr.split(jr.PRNGKey(0), self.taps), jnp.zeros(
-            (), int
-        )  # raw keys: they are saved in checkpoints
+        """Return keys that stand for no noise before the first step, and step 0."""
+        raw_keys = jr.split(jr.PRNGKey(0), self.taps)  # raw, as they are saved in checkpoints
+        return raw_keys, jnp.zeros((), int)
 
     def draw(self, state: PyTree, keys: Array, like: PyTree) -> tuple[PyTree, PyTree]:
-        """Draw the past again, and filter."""
+        """Draw the last m steps again, and filter."""
         past, t = state
         if jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
             keys = jr.key_data(keys)
@@ -222,28 +233,28 @@ class Scaled(Noise):
         rate: how fast the running mean square follows.
     """
 
+    keeps: ClassVar[str] = "the scale of each unit's noise"
     rate: float = setting(0.01)
 
     def __check_init__(self) -> None:
-        """A rate lies in (0, 1]."""
-        if not 0 < self.rate <= 1:
-            raise ArgumentError(f"rate must be above 0 and at most 1, not {self.rate}")
+        """Check the rate."""
+        in_range("rate", self.rate, 0, 1, above=True)
 
     def init(self, like: PyTree) -> PyTree:
-        """Equal scales."""
+        """Return equal scales, one per unit."""
         return [jnp.ones(leaf.shape[2:], leaf.dtype) for leaf in like]
 
     def draw(self, state: PyTree, keys: Array, like: PyTree) -> tuple[PyTree, PyTree]:
-        """Signs; the scale comes on top."""
+        """Return signs; `spread` scales them."""
         return state, Rademacher().draw((), keys, like)[1]
 
     def spread(self, state: PyTree) -> list[Array]:
-        """Root mean square of each unit, against that of its layer."""
+        """Return the root mean square of each unit, against that of its layer."""
         floored = [square + 1e-2 * square.mean() + 1e-30 for square in state]
         return [jnp.sqrt(square / square.mean()) for square in floored]
 
     def adapt(self, state: PyTree, activity: list[Array]) -> PyTree:
-        """Follow the mean square."""
+        """Return the running mean square of each unit after a step."""
         return [s + self.rate * (jnp.mean(a * a, 0) - s) for s, a in zip(state, activity, strict=True)]
 
 
@@ -252,22 +263,28 @@ class Recorded(Noise):
     stays.
     """
 
+    keeps: ClassVar[str] = "the place in the record"
     table: PyTree
 
     def init(self, like: PyTree) -> PyTree:
-        """Start at t = 0."""
+        """Return t = 0."""
         return jnp.zeros((), int)
 
     def draw(self, state: PyTree, keys: Array, like: PyTree) -> tuple[PyTree, PyTree]:
-        """Read the next len(keys) rows."""
+        """Return the next len(keys) rows of the table."""
         at = state + jnp.arange(len(keys))
         return state + len(keys), jax.tree.map(lambda rows: jnp.take(rows, at, 0, mode="clip"), self.table)
 
 
-def plain(noise: Noise, rule: str) -> None:
-    """Raise ArgumentError for noise with a scale of its own per unit, or with a memory."""
+def check_white(noise: Noise, rule: str) -> None:
+    """Raise ArgumentError for noise with a scale of its own per unit, or with a memory; rule: as errors name
+    it.
+    """
     if noise.bias or noise.spread(noise.init([jnp.ones((1, 1, 1))])) is not None:
         raise ArgumentError(f"rule {rule} takes white noise of unit variance, not {type(noise).__name__}")
+
+
+plain = check_white  # its name in 0.1.0, for one release
 
 
 NOISES: dict[str, type[Noise]] = {

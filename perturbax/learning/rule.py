@@ -1,156 +1,204 @@
-"""The interface of every learning rule."""
+"""The interface of every learning rule: `StepRule` for rules that speak at every step, `SequenceRule` for the
+others.
 
+Both are used through `px.learner(rule, loss)`, which checks data and hands on what a rule keeps between
+updates.
+"""
+
+import abc
 from typing import Any, ClassVar
 
 import equinox as eqx
 from jaxtyping import Array, PyTree
 
 from perturbax.errors import LayerError
-from perturbax.learning.credit import Credit, Estimate
-from perturbax.learning.sequence import Estimator, Learner, Loss, streamed
+from perturbax.learning.credit import Credit
+from perturbax.learning.estimate import Estimate
+from perturbax.learning.facts import Facts
+from perturbax.learning.old_rules import understand
 from perturbax.network.layer import layer_label
 from perturbax.network.network import Network
 
 
 class Rule(eqx.Module):
-    """A learning rule; its fields are its hyperparameters.
+    """What all rules have in common; fields are hyperparameters. Derive from `StepRule` or `SequenceRule`.
 
-    A streaming rule says something at every step:
-
-        class OneStep(Rule):
-            def init(self, net, batch, key):                return net.start(batch)
-            def step(self, net, carry, x, score, noise):
-                ...                                         # run net.step, form one signal per pre-activation
-                return carry, Estimate(loss, y, sites, None, Outer(sites, signal))
-
-    A rule that needs whole sequences overrides `estimator` instead. The class variables say what the rule is:
-    its equation, the gradient it targets, what it uses (of `learning.facts.USES`), its passes and memory, and
-    its sources.
+    Attributes:
+        facts: equation, target, information used, cost, memory and sources of the rule in general.
     """
 
-    equation: ClassVar[str] = ""
-    target: ClassVar[str] = ""
-    uses: ClassVar[tuple[str, ...]] = ("score",)
-    cost: ClassVar[str] = ""
-    memory: ClassVar[str] = ""
-    papers: ClassVar[tuple[str, ...]] = ()
-    settings: ClassVar[dict[str, Any]] = {}  # run settings that belong to the rule, below those a user names
-    summed: ClassVar[bool] = (
-        False  # the source sums over time what is averaged here: sequence mode takes lr x T
-    )
-    locality: ClassVar[str] = (
-        ""  # what a synapse must know (`taxonomy.LOCALITY`), where `uses` does not say it
-    )
-    accrues: ClassVar[bool] = (
-        False  # parts are `Both`: gradients of its own at every step, summed as they come
-    )
-    block: ClassVar[int] = 0  # most steps to multiply out at once; 0: as many as are fast
+    facts: ClassVar[Facts] = Facts()
 
-    @property
-    def differentiates(self) -> bool:
-        """Whether the rule may take derivatives of the score."""
-        return "output error" in self.told() or "derivatives" in self.told()
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Understand, or refuse in one line, what a rule of version 0.1.0 says."""
+        super().__init_subclass__(**kwargs)
+        understand(cls)
 
-    def told(self) -> tuple[str, ...]:
-        """Return what these very settings use; `uses` speaks of the rule in general."""
-        return self.uses
+    def described(self) -> Facts:
+        """Return the facts under these very settings, where they say more than `facts`."""
+        return self.facts
 
-    def aim(self) -> str:
-        """Return what these very settings estimate; `target` speaks of the rule in general."""
-        return self.target
+    def init_state(self, net: Network, x: Array, key: Array) -> PyTree:
+        """Return what the rule knows before its first update, and keeps from one update to the next.
 
-    def knows(self) -> str:
-        """Return what a synapse must know under these very settings, where `uses` does not say it."""
-        return self.locality
-
-    def passes(self) -> int:
-        """Return the cost of one update in forward passes over its data; BPTT counts 3."""
-        return 3
-
-    def credit_over(self) -> Credit:
-        """Return which later deltas a signal is paired with."""
-        return Credit()
-
-    def needs_sequence(self) -> str:
-        """Return why the rule cannot learn online, or nothing."""
-        return ""
-
-    def hold(self, updates: Network, some: Network) -> Network:
-        """Have the last word on the optimiser's updates of the weights `some`; zero holds a weight still."""
-        return updates
-
-    def begin(self, net: Network, x: Array) -> PyTree:
-        """Return what the rule knows before its first sequence and keeps from one to the next; x `(B,
-        n_in)`.
+        Arguments:
+            net: the network that will be trained.
+            x: one input, `(B, n_in)`, for its shape and dtype.
+            key: a random key, for what is drawn once.
         """
         return ()
 
-    def recall(self, carry: PyTree, kept: PyTree) -> PyTree:
-        """Put what was kept into the carry of a new sequence."""
-        return carry
+    def modify_updates(self, updates: Network, some: Network) -> Network:
+        """Return the optimiser's updates as they are to be applied, with zeros where weights are frozen, say.
 
-    def keep(self, carry: PyTree) -> PyTree:
-        """Return what is kept of the carry at the end of a sequence."""
+        Arguments:
+            updates: what optax returned, like the weights of the network.
+            some: the weights before the update, in the same tree.
+        """
+        return updates
+
+
+class StepRule(Rule):
+    """A rule that contributes to the gradient at every step, and so can learn in constant memory, or online.
+
+    A complete rule that keeps a running average of the loss from update to update, and perturbs
+    pre-activations:
+
+        class Expected(px.StepRule):
+            sigma: float = 0.1
+
+            def init_state(self, net, x, key):
+                return jnp.zeros(())                              # the expected loss
+
+            def init_sequence(self, net, state, x, key):
+                return net.start(len(x)), state                   # what goes from step to step
+
+            def final_state(self, carry):
+                return carry[1]
+
+            def draw(self, net, carry, xs, keys):                 # noise for a block of steps
+                shapes = [site.a for site in net.sites_like(xs[0])]
+                draw_step = lambda key: [jr.normal(key, s.shape) for s in shapes]
+                return carry, jax.vmap(draw_step)(keys)
+
+            def step(self, net, carry, x, score, noise):
+                state, expected = carry
+                state, y, sites = net.step(state, x, [self.sigma * xi for xi in noise])
+                loss = score(y)                                   # (B,)
+                delta = (loss - expected)[None]                   # (K, B) with K = 1
+                signal = [xi[None] / self.sigma for xi in noise]  # (K, B, ...) per layer
+                expected = 0.98 * expected + 0.02 * loss.mean()
+                return (state, expected), px.Estimate(loss, y, sites, delta, px.Outer.of(sites, signal))
+
+    Only `step` must be written: a rule that keeps nothing and draws nothing carries the state of the network
+    alone.
+    """
+
+    def init_sequence(self, net: Network, state: PyTree, x: Array, key: Array) -> PyTree:
+        """Return the carry at the start of a sequence (online: of the stream); x is one input `(B, n_in)`.
+
+        state is what `init_state` or, after the last sequence, `final_state` returned.
+        """
+        return net.start(x.shape[0])
+
+    def final_state(self, carry: PyTree) -> PyTree:
+        """Return what is kept of the carry at the end of a sequence: the state of the next one."""
         return ()
 
-    def learner(self, loss: Loss) -> Learner:
-        """Return (kept, net, xs, ys, key) -> (kept, loss, grads)."""
-        if type(self).estimator is not Rule.estimator:  # a rule that wrote its own, for whole sequences
-            estimate = self.estimator(loss)
-            return lambda kept, net, xs, ys, key: (kept, *estimate(net, xs, ys, key))
-        return streamed(self, loss)
-
-    def estimator(self, loss: Loss) -> Estimator:
-        """Return (net, xs, ys, key) -> (loss, grads), by a rule that knows nothing yet."""
-        learn = self.learner(loss)
-        return lambda net, xs, ys, key: learn(self.begin(net, xs[0]), net, xs, ys, key)[1:]
-
-    def init(self, net: Network, batch: int, key: Array) -> PyTree:
-        """Return the carry at the start of a sequence."""
-        raise NotImplementedError
-
     def draw(self, net: Network, carry: PyTree, xs: Array, keys: Array) -> tuple[PyTree, PyTree]:
-        """Return (carry, noise) for the block of steps xs `(b, B, n_in)`; by default the keys themselves."""
+        """Return (carry, noise) for a block of steps: noise with the b steps in front, by default the keys
+        themselves.
+
+        Arguments:
+            net: the network.
+            carry: that of the block's first step.
+            xs: the inputs of the block, `(b, B, n_in)`.
+            keys: one key per step, `(b,)`.
+        """
         return carry, keys
 
+    @abc.abstractmethod
     def step(
         self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree
     ) -> tuple[PyTree, Estimate]:
-        """Make one step: deterministic given the noise. score: output -> loss per example."""
-        raise NotImplementedError
+        """Make one step, deterministic given the noise: -> (carry, estimate).
 
-    def rewind(self, carry: PyTree) -> PyTree:
-        """Return what `again` carries from step to step, at the start of the sequence."""
-        return carry
+        Arguments:
+            net: the network; its `step` runs it on a state and an input.
+            carry: what the step before returned.
+            x: inputs `(B, n_in)`.
+            score: output `(B, n_out)` -> loss per example `(B,)`; sealed for a rule that does not
+                differentiate.
+            noise: that of this step, from `draw`.
+        """
 
-    def again(
-        self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree
-    ) -> tuple[PyTree, Estimate]:
-        """Make the step once more for its sites and signals alone, under replay credit."""
-        return self.step(net, carry, x, score, noise)
+    def pairing(self) -> Credit:
+        """Return which later deltas the signals of a step are multiplied with; by default those of the same
+        step.
+        """
+        return Credit()
+
+    def second_pass(self) -> "StepRule":
+        """Return the rule that is run a second time, under the same noise, for sites and signals (replay
+        credit).
+        """
+        return self
 
 
-class WholeSequence(Rule):
-    """A rule that cannot speak before the sequence has ended: override `estimator`, or `learner` if it keeps
-    things.
+class SequenceRule(Rule):
+    """A rule that needs the whole sequence before it can say anything; it cannot learn online.
+
+    A complete rule, weight perturbation with one direction per sequence:
+
+        class Direction(px.SequenceRule):
+            sigma: float = 1e-3
+
+            def update(self, state, net, xs, ys, loss, key):
+                some, rest = px.split(net)                        # weights, and all else
+                leaves, tree = jax.tree.flatten(some)
+                keys = jr.split(key, len(leaves))
+                xi = tree.unflatten([jr.normal(k, w.shape) for k, w in zip(keys, leaves)])
+                moved = jax.tree.map(lambda w, e: w + self.sigma * e, some, xi)
+                mean = lambda some: jax.vmap(loss)(px.forward(px.join(some, rest), xs), ys).mean()
+                clean, noisy = mean(some), mean(moved)
+                return state, clean, jax.tree.map(lambda e: (noisy - clean) / self.sigma * e, xi)
     """
 
-    def learner(self, loss: Loss) -> Learner:
-        """The estimator, which keeps nothing."""
-        estimate = self.estimator(loss)
-        return lambda kept, net, xs, ys, key: (kept, *estimate(net, xs, ys, key))
+    @abc.abstractmethod
+    def update(
+        self, state: PyTree, net: Network, xs: Array, ys: PyTree, loss: Any, key: Array
+    ) -> tuple[PyTree, Array, Network]:
+        """Estimate the gradient over a sequence: -> (state, loss, grads).
 
-    def needs_sequence(self) -> str:
-        """Say so."""
-        return f"{type(self).__name__} needs whole sequences: it cannot learn online (use sequence mode)"
+        Arguments:
+            state: what `init_state`, or the last update, returned.
+            net: the network.
+            xs: inputs `(T, B, n_in)`.
+            ys: targets, leaves `(T, B, ...)`.
+            loss: (y `(B, n_out)`, target) -> `(B,)`; sealed for a rule that does not differentiate.
+            key: a random key.
+
+        The loss returned, and what grads (like the weights) estimate the gradient of, is averaged over T and
+        B.
+        """
+
+    def described(self) -> Facts:
+        """Return the facts; a rule for whole sequences cannot learn online."""
+        name = type(self).__name__
+        return self.facts.but(
+            offline=f"{name} needs whole sequences: it cannot learn online (use sequence mode)"
+        )
 
 
-def check(rule: Rule, net: Network) -> None:
+def check_derivatives(rule: Rule, net: Network) -> None:
     """Raise LayerError where a rule that differentiates neurons would find a derivative of zero
     everywhere.
     """
+    if "derivatives" not in rule.described().uses:
+        return
     for i, layer in enumerate(net.layers):
-        if "derivatives" in rule.told() and getattr(layer, "surrogate", "") == "none":
+        if getattr(layer, "surrogate", "") == "none":
             raise LayerError(
-                f"{layer_label(i, layer)} has no derivative: name a surrogate, or take a rule that needs none"
+                f"{layer_label(i, layer)} has no derivative: name a surrogate derivative, "
+                "or take a rule that needs none"
             )

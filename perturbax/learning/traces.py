@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from perturbax.errors import LayerError
-from perturbax.learning.jacobian import each
+from perturbax.learning.jacobian import per_example
 from perturbax.network.layer import Layer, advance_batch, layer_label, pull_back, weights
 from perturbax.network.network import Network, Site
 
@@ -189,7 +189,7 @@ class Traces(NamedTuple):
         room = lambda k: jax.tree.map(lambda w: jnp.zeros((batch, k, *w.shape), w.dtype), weights(layer))  # noqa: E731
         return cls(room(rows), room(late) if late else ())
 
-    def advanced(
+    def advance_batch(
         self, layer: Layer, site: Site, b: Block, q: Array, kappa: float
     ) -> tuple["Traces", PyTree, Array]:
         """Make a step: -> (traces, gradient through the traces, signal of this step); q dL/dy `(B, slots x Y,
@@ -198,9 +198,9 @@ class Traces(NamedTuple):
         eps' = J eps + Ja (x) presynaptic,   late' = kappa late + Jy eps + Jya (x) presynaptic
         gradient = q Jy eps,  signal = q Jya;  behind a leaky readout gradient = q late', signal = 0
         """
-        eps = _added(_mixed(b.J, self.eps), each(layer, site, b.Ja))
+        eps = _added(_mixed(b.J, self.eps), per_example(layer, site, b.Ja))
         if kappa:
-            passed = _added(_mixed(b.Jy, self.eps), each(layer, site, b.Jya))
+            passed = _added(_mixed(b.Jy, self.eps), per_example(layer, site, b.Jya))
             late = jax.tree.map(lambda old, new: kappa * old + new, self.late, passed)
             return Traces(eps, late), _weighted(q, late), jnp.zeros_like(site.a)
         past = jnp.sum(q[:, :, None] * b.Jy, 1)

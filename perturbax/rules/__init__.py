@@ -7,9 +7,11 @@ from perturbax.moved import old_names
 from perturbax.plugins import Registry
 from perturbax.rules.backprop.bptt import BPTT
 from perturbax.rules.backprop.dsf import DSF
+from perturbax.rules.backprop.frozen import Frozen
 from perturbax.rules.backprop.lra import LRA
-from perturbax.rules.backprop.one_step import Frozen, OneStep
-from perturbax.rules.backprop.sltt import OTTT, SLTT
+from perturbax.rules.backprop.one_step import OneStep
+from perturbax.rules.backprop.ottt import OTTT
+from perturbax.rules.backprop.sltt import SLTT
 from perturbax.rules.backprop.truncated import Truncated, TruncatedRolling
 from perturbax.rules.evolution.evolution import Evolution
 from perturbax.rules.evolution.nres import NRES

@@ -1,6 +1,7 @@
 """The diagnosis of estimates: its statistics against closed forms and enumeration, and its rules."""
 
 import itertools
+from typing import ClassVar
 
 import helpers
 import jax
@@ -12,29 +13,25 @@ import pytest
 import perturbax as px
 from perturbax.analysis.diagnosis import Cost
 from perturbax.analysis.moments import Moments, cosine_at, samples_needed
-from perturbax.learning.rule import WholeSequence
 
 
-class Noisy(WholeSequence):
+class Noisy(px.SequenceRule):
     """The exact gradient, scaled, with Gaussian noise in every weight."""
 
     scale: float = 1.0
     spread: float = 0.0
 
-    def estimator(self, loss):
-        exact = px.bptt(loss)
+    facts: ClassVar[px.Facts] = px.Facts(uses=("derivatives",))
 
-        def estimate(net, xs, ys, key):
-            value, g = exact(net, xs, ys)
-            leaves, tree = jax.tree.flatten(g)
-            keys = jr.split(key, len(leaves))
-            noisy = [
-                self.scale * v + self.spread * jr.normal(k, v.shape, v.dtype)
-                for k, v in zip(keys, leaves, strict=True)
-            ]
-            return value, tree.unflatten(noisy)
-
-        return estimate
+    def update(self, state, net, xs, ys, loss, key):
+        value, g = px.bptt(loss)(net, xs, ys)
+        leaves, tree = jax.tree.flatten(g)
+        keys = jr.split(key, len(leaves))
+        noisy = [
+            self.scale * v + self.spread * jr.normal(k, v.shape, v.dtype)
+            for k, v in zip(keys, leaves, strict=True)
+        ]
+        return state, value, tree.unflatten(noisy)
 
 
 def group(groups, name="all"):

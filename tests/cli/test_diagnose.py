@@ -35,27 +35,19 @@ KEEPS = """
 import jax
 import jax.numpy as jnp
 import perturbax as px
-from perturbax.learning.rule import WholeSequence
 
 
-class Counts(WholeSequence):
+class Counts(px.SequenceRule):
     '''The exact gradient times the number of updates that it has seen.'''
 
-    def begin(self, net, x):
+    def init_state(self, net, x, key):
         return jnp.ones(())
 
-    def learner(self, loss):
-        exact = px.bptt(loss)
+    def update(self, state, net, xs, ys, loss, key):
+        value, g = px.bptt(loss)(net, xs, ys)
+        return state + 1, value, jax.tree.map(lambda v: v * state, g)
 
-        def learn(kept, net, xs, ys, key):
-            value, g = exact(net, xs, ys)
-            return kept + 1, value, jax.tree.map(lambda v: v * kept, g)
-
-        return learn
-
-    def estimator(self, loss):
-        learn = self.learner(loss)
-        return lambda net, xs, ys, key: learn(self.begin(net, xs[0]), net, xs, ys, key)[1:]
+    facts = px.Facts(uses=("output error", "stored sequence", "derivatives", "transposed weights"))
 """
 
 

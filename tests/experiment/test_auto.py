@@ -88,7 +88,7 @@ def test_the_bias_is_that_of_the_estimate_itself(x64):
     @jax.jit
     def estimate(s):
         rule = eqx.tree_at(lambda r: r.sigma, RULE, s)
-        return rule.estimator(helpers.mse)(net, xs[0], ys[0], keys[0])[1]
+        return helpers.fresh(rule, helpers.mse)(net, xs[0], ys[0], keys[0])[1]
 
     def norms(grads):
         return (
@@ -129,7 +129,7 @@ def test_more_noise_takes_more_samples():
 def test_signal_to_noise_is_that_of_many_draws():
     """On the same batch 256 times, and from as many draws at once."""
     net, xs, ys, _ = case(batches=1)
-    draw = jax.jit(jax.vmap(lambda key: RULE.estimator(helpers.mse)(net, xs[0], ys[0], key)[1]))
+    draw = jax.jit(jax.vmap(lambda key: helpers.fresh(RULE, helpers.mse)(net, xs[0], ys[0], key)[1]))
     g = np.concatenate(
         [np.asarray(v).reshape(8192, -1) for v in jax.tree.leaves(draw(jr.split(jr.key(9), 8192)))], 1
     )

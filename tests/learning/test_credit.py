@@ -24,10 +24,10 @@ def estimate(rule, net, xs, ys, **options):
 @pytest.fixture
 def blocks(monkeypatch):
     """Several blocks, the last one ragged."""
-    import perturbax.learning.sequence as gradient
+    import perturbax.learning.blocks as blocks_of_steps
 
-    monkeypatch.setattr(gradient, "PACES", ((0, 8, 4),))
-    monkeypatch.setattr(gradient, "ROWS", 8 * helpers.B)
+    monkeypatch.setattr(blocks_of_steps, "PACES", ((0, 8, 4),))
+    monkeypatch.setattr(blocks_of_steps, "ROWS", 8 * helpers.B)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_replay_refuses_noise_that_cannot_be_drawn_again():
 
 @pytest.mark.parametrize(("rule", "passes"), [("node", 4), ("activity", 6)])
 def test_replay_is_paid_for(rule, passes):
-    assert px.RULES[rule](credit="replay", samples=2).passes() == passes
+    assert px.RULES[rule](credit="replay", samples=2).described().passes == passes
 
 
 def memory(credit, steps, **options):
@@ -156,8 +156,8 @@ def test_linearised_differences_live_where_the_loss_is_small():
 
 
 def test_linearised_differences_say_what_they_are_told():
-    assert px.RULES["node"](difference="linearised").told() == ("score", "output error")
-    assert px.RULES["node"]().told() == ("score",)
+    assert px.RULES["node"](difference="linearised").described().uses == ("score", "output error")
+    assert px.RULES["node"]().described().uses == ("score",)
 
 
 @pytest.mark.parametrize("rule", ["node", "innovation"])

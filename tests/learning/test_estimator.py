@@ -55,9 +55,9 @@ def test_what_a_rule_learns_is_kept_from_update_to_update():
 
 
 @pytest.mark.parametrize("name", ["feedback", "mirror", "reward", "ou"])
-def test_rules_that_keep_something_are_refused_where_it_would_be_lost(net, name):
+def test_rules_that_keep_something_are_refused_where_it_would_be_lost(name):
     with pytest.raises(ArgumentError, match=r"keeps .*px\.learner"):
-        px.value_and_estimate(px.RULES[name](), helpers.mse)(net, *sequence(net), jr.key(0))
+        px.value_and_estimate(px.RULES[name](), helpers.mse)
 
 
 def test_rules_that_keep_nothing_have_an_estimator(net):
@@ -72,11 +72,28 @@ def test_rules_that_keep_nothing_have_an_estimator(net):
 
 def test_a_rule_for_whole_sequences_runs(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "own_sequence_rule.py").write_text(
-        "import perturbax as px\nclass Own(px.Rule):\n    def estimator(self, loss):\n        return px.bptt(loss)\n"
+    (tmp_path / "own_exact_rule.py").write_text(
+        "import perturbax as px\n"
+        "class Own(px.SequenceRule):\n"
+        "    facts = px.Facts(uses=('derivatives',))\n"
+        "    def update(self, state, net, xs, ys, loss, key):\n"
+        "        return state, *px.bptt(loss)(net, xs, ys)\n"
     )
-    words = ["--rule", "own_sequence_rule:Own", "--task", "probe-now", "--steps", "4", "--units", "4"]
+    words = ["--rule", "own_exact_rule:Own", "--task", "probe-now", "--steps", "4", "--units", "4"]
     assert main(["run", *words, "--out", str(tmp_path / "r")]) == 0
+
+
+def test_what_is_no_rule_is_refused():
+    with pytest.raises(ArgumentError, match=r"px\.StepRule or px\.SequenceRule"):
+        px.learner(px.Rule(), helpers.mse)
+
+
+@pytest.mark.parametrize("name", px.RULES)
+def test_rules_say_whether_they_keep_something(net, name):
+    """`keeps` says in words what `init_state` returns; value_and_estimate takes rules that keep nothing."""
+    rule = px.RULES[name]()
+    state = rule.init_state(net, sequence(net)[0][0], jr.key(0))
+    assert bool(rule.described().keeps) == bool(jax.tree.leaves(state))
 
 
 WRONG = {

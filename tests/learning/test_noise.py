@@ -109,9 +109,9 @@ def test_scaled_noise_is_learnt_over_sequences():
     """What was learnt of the units is kept from one sequence to the next."""
     net, (xs, ys) = helpers.network(px.cells.Tanh, n=3), helpers.data()
     rule = px.RULES["node"](noise="scaled")
-    before = rule.begin(net, xs[0])
-    kept, _, _ = rule.learner(helpers.mse)(before, net, xs, ys, jr.key(0))
-    again, _, _ = rule.learner(helpers.mse)(kept, net, xs, ys, jr.key(0))
+    before = rule.init_state(net, xs[0], jr.key(0))
+    kept, _, _ = px.learner(rule, helpers.mse).update(before, net, xs, ys, jr.key(0))
+    again, _, _ = px.learner(rule, helpers.mse).update(kept, net, xs, ys, jr.key(0))
     assert (before[0] != kept[0]).all()
     assert (again[0] != kept[0]).all()
 
@@ -182,10 +182,10 @@ def test_what_cannot_be_right_is_refused(rule, options, words):
 
 def test_correlated_noise_says_that_it_is_biased():
     for credit in ("same-step", "to-go"):
-        assert "biased" in px.RULES["node"](noise="correlated", credit=credit).aim()
-        assert "biased" not in px.RULES["node"](credit=credit).aim()
-    assert "biased" in px.RULES["guided"](lam=0.5).aim()
-    assert px.RULES["weight"](hold_steps=1).aim() == "gradient cut at every step"
+        assert "biased" in px.RULES["node"](noise="correlated", credit=credit).described().target
+        assert "biased" not in px.RULES["node"](credit=credit).described().target
+    assert "biased" in px.RULES["guided"](lam=0.5).described().target
+    assert px.RULES["weight"](hold_steps=1).described().target == "gradient cut at every step"
 
 
 @pytest.mark.parametrize("kind", [Rademacher, Gaussian])

@@ -12,8 +12,7 @@ from jaxtyping import Array
 
 import perturbax as px
 from perturbax.errors import LayerError
-from perturbax.learning.credit import Credit, Pairing, to_go, windowed
-from perturbax.rules.perturbation.base import Perturbation
+from perturbax.learning.credit import Credit, pairing_of, to_go, windowed
 
 
 class Mine(px.Layer):
@@ -107,10 +106,7 @@ def test_dynamics_without_derivative_still_learn():
 
 
 def test_gradient_free_rules_cannot_differentiate_the_score():
-    class Cheat(Perturbation):
-        def init(self, net, batch, key):
-            return net.start(batch)
-
+    class Cheat(px.StepRule):
         def step(self, net, carry, x, score, noise):
             carry, y, sites = net.step(carry, x)
             jax.grad(lambda y: score(y).sum())(y)
@@ -145,18 +141,18 @@ def test_credit_weights():
 @pytest.mark.parametrize(("steps", "window"), [(64, 7), (67, 33), (40, 3), (33, 100)])
 def test_ring_of_blocks_equals_one_block(x64, steps, window, monkeypatch):
     """Window credit over many blocks, a ragged last one included, against the banded matrix."""
-    import perturbax.learning.sequence as gradient
+    import perturbax.learning.blocks as blocks_of_steps
 
     net, (xs, ys) = helpers.network(px.cells.GRU, n=3), helpers.data(steps=steps)
     make = lambda: px.RULES["node"](sigma=1e-3, credit="window", window=window, discount=0.95)
-    monkeypatch.setattr(gradient, "PACES", ((0, 8, 4),))
-    monkeypatch.setattr(gradient, "ROWS", 8 * helpers.B)
+    monkeypatch.setattr(blocks_of_steps, "PACES", ((0, 8, 4),))
+    monkeypatch.setattr(blocks_of_steps, "ROWS", 8 * helpers.B)
     many = helpers.fresh(make(), helpers.mse)(net, xs, ys, jr.key(0))
-    monkeypatch.setattr(gradient, "_block_length", lambda rule, most, T, B: T)
+    monkeypatch.setattr("perturbax.learning.sequence.steps_per_block", lambda rule, net, most, T, B: T)
     one = helpers.fresh(make(), helpers.mse)(net, xs, ys, jr.key(0))
     assert helpers.distance(many[1], one[1]) < 1e-10
     assert float(many[0]) == pytest.approx(float(one[0]), rel=1e-12)
-    assert Pairing.over(Credit(window), 8, steps).m > 1
+    assert pairing_of(Credit(window), 8, steps).holds
 
 
 def test_window_over_the_whole_sequence_is_to_go(x64):

@@ -16,7 +16,7 @@ import pytest
 import perturbax as px
 from perturbax.errors import ArgumentError
 from perturbax.learning.noise import Recorded
-from perturbax.rules.evolution.evolution import shape
+from perturbax.rules.evolution.evolution import shape_losses
 from perturbax.rules.evolution.pes import PES
 from perturbax.rules.perturbation.helpers import mean_loss
 
@@ -96,7 +96,9 @@ def mean(make, table, case, kept=lambda kept: kept):
 
     def one(table):
         rule = make(Recorded(table))
-        return rule.learner(helpers.mse)(kept(rule.begin(case.net, case.xs[0])), *case[:3], jr.key(0))[2]
+        return px.learner(rule, helpers.mse).update(
+            kept(rule.init_state(case.net, case.xs[0], jr.key(0))), *case[:3], jr.key(0)
+        )[2]
 
     return compiled(lambda table: jax.tree.map(lambda g: g.mean(0), jax.vmap(one)(table)))(table)
 
@@ -209,13 +211,13 @@ def test_the_estimate_of_a_population_is_the_mean_over_its_pairs():
 
 def test_shapings():
     losses = jnp.array([[3.0, 1.0], [2.0, 100.0], [2.0, 0.0]])
-    assert shape(losses, "none") is losses
-    z = shape(losses, "z-score")
+    assert shape_losses(losses, "none") is losses
+    z = shape_losses(losses, "z-score")
     assert abs(float(z.mean())) < 1e-12
     assert abs(float(z.std()) - 1) < 1e-12
-    np.testing.assert_allclose(shape(losses, "rank"), [[0.3, -0.3], [0, 0.5], [0, -0.5]], atol=1e-12)
-    assert not shape(jnp.ones((2, 2)), "z-score").any()
-    assert not shape(jnp.ones((2, 2)), "rank").any()
+    np.testing.assert_allclose(shape_losses(losses, "rank"), [[0.3, -0.3], [0, 0.5], [0, -0.5]], atol=1e-12)
+    assert not shape_losses(jnp.ones((2, 2)), "z-score").any()
+    assert not shape_losses(jnp.ones((2, 2)), "rank").any()
 
 
 @pytest.mark.parametrize("shaping", ["z-score", "rank"])
@@ -364,8 +366,10 @@ def test_the_average_loss_is_kept_from_sequence_to_sequence():
     net, xs, ys, *_ = case("gru")
     for name in ("reward", "ou"):
         rule = px.RULES[name](sigma=1e-3, rate=0.5)
-        learn = compiled(lambda kept, xs, rule=rule: rule.learner(helpers.mse)(kept, net, xs, ys, jr.key(0)))
-        kept, first, _ = learn(rule.begin(net, xs[0]), xs)
+        learn = compiled(
+            lambda kept, xs, rule=rule: px.learner(rule, helpers.mse).update(kept, net, xs, ys, jr.key(0))
+        )
+        kept, first, _ = learn(rule.init_state(net, xs[0], jr.key(0)), xs)
         again, _, grads = learn(kept, xs)
         assert float(kept[1].weight) == pytest.approx(1 - 0.5**STEPS)
         assert 0.5 * float(first) < float(kept[1].value) < 2 * float(first)
@@ -463,5 +467,5 @@ def test_costs_and_seals():
     for name, passes in costs.items():
         options = {"samples": 3} if name in ("forward", "pes", "nres") else {}
         rule = px.RULES[name](**options)
-        assert rule.passes() == passes
+        assert rule.described().passes == passes
         assert rule.differentiates == (name == "forward")

@@ -1,13 +1,16 @@
 """Backpropagation through time."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from jaxtyping import Array, PyTree
 
 from perturbax.learning.autodiff import bptt
-from perturbax.learning.rule import WholeSequence
-from perturbax.learning.sequence import Estimator, Loss
+from perturbax.learning.facts import Facts
+from perturbax.learning.rule import SequenceRule
+from perturbax.network.network import Network
 
 
-class BPTT(WholeSequence):
+class BPTT(SequenceRule):
     """Backpropagation through time: the exact gradient, by reverse-mode differentiation of the whole
     sequence.
 
@@ -16,13 +19,17 @@ class BPTT(WholeSequence):
     Werbos 1990.
     """
 
-    equation: ClassVar[str] = "dA = sum_t g_t z_t^T, g_t = dL_t/da_t + (da_{t+1}/da_t)^T g_{t+1}"
-    target: ClassVar[str] = "full gradient, exact"
-    uses: ClassVar[tuple[str, ...]] = ("output error", "stored sequence", "derivatives", "transposed weights")
-    cost: ClassVar[str] = "3 passes"
-    memory: ClassVar[str] = "T x B x units"
-    papers: ClassVar[tuple[str, ...]] = ("werbos1990",)
+    facts: ClassVar[Facts] = Facts(
+        equation="dA = sum_t g_t z_t^T, g_t = dL_t/da_t + (da_{t+1}/da_t)^T g_{t+1}",
+        target="full gradient, exact",
+        uses=("output error", "stored sequence", "derivatives", "transposed weights"),
+        cost="3 passes",
+        memory="T x B x units",
+        papers=("werbos1990",),
+    )
 
-    def estimator(self, loss: Loss) -> Estimator:
-        """The exact gradient."""
-        return bptt(loss)
+    def update(
+        self, state: PyTree, net: Network, xs: Array, ys: PyTree, loss: Any, key: Array
+    ) -> tuple[PyTree, Array, Network]:
+        """Return the exact gradient."""
+        return state, *bptt(loss)(net, xs, ys)

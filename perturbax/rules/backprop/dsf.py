@@ -6,19 +6,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from perturbax.errors import ArgumentError
-from perturbax.learning.credit import Outer
+from perturbax.fields import in_range
+from perturbax.learning.estimate import Outer, averaged
+from perturbax.learning.facts import Facts
 from perturbax.learning.jacobian import Errors, errors
-from perturbax.learning.rule import WholeSequence
-from perturbax.learning.sequence import Estimator, Loss, averaged, raised
+from perturbax.learning.rule import SequenceRule
 from perturbax.network.layer import advance_batch
 from perturbax.network.network import Network
 
 
-class DSF(WholeSequence):
+class DSF(SequenceRule):
     """Diagonal state feedback: the backward pass through time with a fixed diagonal in place of the Jacobian.
 
-        delta_t = q_t + decay delta_{t+1},   dL/da_t  ~  (dy_t/da_t)^T delta_t,   q_t = dL_t/dy_t within the step
+        delta_t = q_t + decay delta_{t+1},   dL/da_t ~ (dy_t/da_t)^T delta_t,   q_t = dL_t/dy_t in the step
 
     The recursion is linear and the same for all, so it runs parallel in T. decay 0 is one-step
     backpropagation of visible outputs; exact for a linear layer whose units only decay by themselves.
@@ -30,41 +30,39 @@ class DSF(WholeSequence):
 
     decay: Any = 0.9
 
-    equation: ClassVar[str] = "delta_t = q_t + decay delta_{t+1}, dA = (dy/da delta) z^T"
-    target: ClassVar[str] = "biased: the Jacobian through time is a constant times 1"
-    uses: ClassVar[tuple[str, ...]] = ("output error", "stored sequence", "derivatives", "transposed weights")
-    cost: ClassVar[str] = "3 passes, backward in parallel"
-    memory: ClassVar[str] = "T x B x units"
-    papers: ClassVar[tuple[str, ...]] = ("caillon2025",)
+    facts: ClassVar[Facts] = Facts(
+        equation="delta_t = q_t + decay delta_{t+1}, dA = (dy/da delta) z^T",
+        target="biased: the Jacobian through time is a constant times 1",
+        uses=("output error", "stored sequence", "derivatives", "transposed weights"),
+        cost="3 passes, backward in parallel",
+        memory="T x B x units",
+        papers=("caillon2025",),
+    )
 
     def __check_init__(self) -> None:
-        """Feedback must fade."""
-        if isinstance(self.decay, int | float) and not -1 < self.decay < 1:
-            raise ArgumentError(f"decay must lie between -1 and 1, not {self.decay}")
+        """Check that feedback fades."""
+        in_range("decay", self.decay, -1, 1, above=True, below=True)
 
-    def estimator(self, loss: Loss) -> Estimator:
-        """Run forth for errors within steps, then all of time at once."""
+    def update(
+        self, state: PyTree, net: Network, xs: Array, ys: PyTree, loss: Any, key: Array
+    ) -> tuple[PyTree, Array, Network]:
+        """Run forward for errors within steps, then send them back through all of time at once."""
 
-        def estimate(net: Network, xs: Array, ys: Any, key: Array) -> tuple[Array, Network]:
-            def forth(state: PyTree, now: tuple) -> tuple[PyTree, tuple[PyTree, Errors]]:
-                x, y = now
-                e = errors(net, state, x, lambda out: loss(raised(out), y))
-                return e.after, (state, e._replace(after=()))
+        def one_step(state: PyTree, now: tuple) -> tuple[PyTree, tuple[PyTree, Errors]]:
+            x, y = now
+            e = errors(net, state, x, lambda out: loss(out, y))
+            return e.after, (state, e._replace(after=()))
 
-            states, e = jax.lax.scan(forth, net.start(xs.shape[1]), (xs, ys))[1]
-            signal = []
-            for i, ((h, _), site, q) in enumerate(zip(states, e.sites, e.q, strict=True)):
-                last = (
-                    i == len(net.layers) - 1
-                )  # only a filter makes its own output act on later ones: that is known
-                decay = net.layers[i].filters() if last else self.decay
-                delta = _fed_back(q, jnp.asarray(decay, q.dtype))
-                signal.append(_behind(i, net, h, site.a, delta)[:, None])
-            rows = xs.shape[0] * xs.shape[1]
-            grads = Outer(tuple(s._replace(a=None) for s in e.sites), tuple(signal)).settle(net, None)
-            return e.loss.mean(), averaged(grads, rows, None)
-
-        return estimate
+        states, e = jax.lax.scan(one_step, net.start(xs.shape[1]), (xs, ys))[1]
+        signal = []
+        for i, ((h, _), site, q) in enumerate(zip(states, e.sites, e.q, strict=True)):
+            is_readout = i == len(net.layers) - 1  # only a filter makes its own output act on later ones
+            decay = net.layers[i].filters() if is_readout else self.decay
+            delta = _fed_back(q, jnp.asarray(decay, q.dtype))  # (T, B, n)
+            signal.append(_through_neurons(i, net, h, site.a, delta)[:, None])
+        steps_and_examples = xs.shape[0] * xs.shape[1]
+        grads = Outer.of(e.sites, signal).settle(net, None)
+        return state, e.loss.mean(), averaged(grads, steps_and_examples, None)
 
 
 def _fed_back(q: Array, decay: Array) -> Array:
@@ -77,7 +75,7 @@ def _fed_back(q: Array, decay: Array) -> Array:
     return jax.lax.associative_scan(both, (factor, q), reverse=True)[1]
 
 
-def _behind(i: int, net: Network, h: PyTree, a: Array, delta: Array) -> Array:
+def _through_neurons(i: int, net: Network, h: PyTree, a: Array, delta: Array) -> Array:
     """Return (dy/da)^T delta of a layer for all of time at once."""
 
     def outputs(a: Array) -> Array:

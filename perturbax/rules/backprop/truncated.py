@@ -1,14 +1,17 @@
 """Truncated backpropagation through time."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from jaxtyping import Array, PyTree
 
 from perturbax.fields import positive, setting
 from perturbax.learning.autodiff import truncated_bptt
-from perturbax.learning.rule import WholeSequence
-from perturbax.learning.sequence import Estimator, Loss
+from perturbax.learning.facts import Facts
+from perturbax.learning.rule import SequenceRule
+from perturbax.network.network import Network
 
 
-class Truncated(WholeSequence):
+class Truncated(SequenceRule):
     """Truncated BPTT in windows that do not overlap: errors stop where their window begins.
 
         dL_t/da_s for s in the window of t, else 0
@@ -21,23 +24,27 @@ class Truncated(WholeSequence):
 
     window: int = setting(10)
 
-    equation: ClassVar[str] = "as bptt, state constant at the start of every window"
-    target: ClassVar[str] = "gradient cut at the start of every window, exact"
-    uses: ClassVar[tuple[str, ...]] = ("output error", "stored sequence", "derivatives", "transposed weights")
-    cost: ClassVar[str] = "3 passes"
-    memory: ClassVar[str] = "T x B x units"
-    papers: ClassVar[tuple[str, ...]] = ("williams1990",)
+    facts: ClassVar[Facts] = Facts(
+        equation="as bptt, state constant at the start of every window",
+        target="gradient cut at the start of every window, exact",
+        uses=("output error", "stored sequence", "derivatives", "transposed weights"),
+        cost="3 passes",
+        memory="T x B x units",
+        papers=("williams1990",),
+    )
 
     def __check_init__(self) -> None:
-        """A window has steps."""
+        """Check the window."""
         positive("window", self.window)
 
-    def estimator(self, loss: Loss) -> Estimator:
-        """The gradient, cut."""
-        return truncated_bptt(loss, self.window)
+    def update(
+        self, state: PyTree, net: Network, xs: Array, ys: PyTree, loss: Any, key: Array
+    ) -> tuple[PyTree, Array, Network]:
+        """Return the gradient, cut at windows."""
+        return state, *truncated_bptt(loss, self.window)(net, xs, ys)
 
 
-class TruncatedRolling(WholeSequence):
+class TruncatedRolling(SequenceRule):
     """Truncated BPTT with a window that rolls along: every error crosses the same number of steps.
 
         dL_t/da_s for t - window < s <= t, else 0
@@ -50,21 +57,26 @@ class TruncatedRolling(WholeSequence):
 
     window: int = setting(10)
 
-    equation: ClassVar[str] = "as bptt, each L_t through its last window steps"
-    target: ClassVar[str] = "gradient of every loss through its last window steps, exact"
-    uses: ClassVar[tuple[str, ...]] = Truncated.uses
-    cost: ClassVar[str] = "3 window passes"
-    memory: ClassVar[str] = "T x B x units"
-    papers: ClassVar[tuple[str, ...]] = ("williams1990",)
+    facts: ClassVar[Facts] = Facts(
+        equation="as bptt, each L_t through its last window steps",
+        target="gradient of every loss through its last window steps, exact",
+        uses=("output error", "stored sequence", "derivatives", "transposed weights"),
+        cost="3 window passes",
+        memory="T x B x units",
+        papers=("williams1990",),
+        passes=30,
+    )
 
     def __check_init__(self) -> None:
-        """A window has steps."""
+        """Check the window."""
         positive("window", self.window)
 
-    def passes(self) -> int:
-        """The window is replayed for every step."""
-        return 3 * self.window
+    def described(self) -> Facts:
+        """Return the facts: the window is replayed for every step."""
+        return super().described().but(passes=3 * self.window)
 
-    def estimator(self, loss: Loss) -> Estimator:
-        """The gradient, cut."""
-        return truncated_bptt(loss, self.window, rolling=True)
+    def update(
+        self, state: PyTree, net: Network, xs: Array, ys: PyTree, loss: Any, key: Array
+    ) -> tuple[PyTree, Array, Network]:
+        """Return the gradient, cut at windows."""
+        return state, *truncated_bptt(loss, self.window, rolling=True)(net, xs, ys)

@@ -9,21 +9,25 @@ import jax.random as jr
 from jaxtyping import Array, Float, PyTree
 
 from perturbax.errors import ArgumentError
-from perturbax.fields import one_of, positive, setting
-from perturbax.learning.noise import Noise, Orthogonal, as_noise, plain
-from perturbax.learning.rule import WholeSequence
-from perturbax.learning.sequence import Estimator, Loss, sealed
-from perturbax.network.layer import join, split, weights
+from perturbax.fields import in_range, one_of, positive, setting
+from perturbax.learning.facts import Facts
+from perturbax.learning.noise import Noise, Orthogonal, as_noise, check_white
+from perturbax.learning.rule import SequenceRule
+from perturbax.network.layer import Layer, join, split, weights
 from perturbax.network.network import Network
-from perturbax.rules.evolution.low_rank import reads, shift
-from perturbax.rules.perturbation.base import resolved
-from perturbax.rules.perturbation.helpers import drawn, mean_loss
+from perturbax.rules.evolution.low_rank import matrix_inputs, shifted_layer
+from perturbax.rules.perturbation.helpers import check_resolution, draw_once, mean_loss
 
 SHAPINGS = ("none", "z-score", "rank")
+BIAS_OF_SHAPING = {
+    "none": "full gradient",
+    "z-score": "direction of the full gradient, in large populations",
+    "rank": "biased: ranks of losses",
+}
 
 
-class Evolution(WholeSequence):
-    """Evolution strategy: a population of perturbed networks in mirrored pairs, weighted by how they fared.
+class Evolution(SequenceRule):
+    """Evolution strategy: a population of perturbed networks in mirrored pairs, weighted by their losses.
 
         dL/dw  ~  (1 / P) sum_{j <= P} (s(L_j+) - s(L_j-)) / (2 sigma) xi_j,   L_j+- = L(w +- sigma xi_j)
         rank r    xi = sum_{i < r} u_i v_i^T / sqrt(r),   u, v random sides (biases: plain noise)
@@ -53,139 +57,143 @@ class Evolution(WholeSequence):
     abreast: int = setting(128)
     noise: Noise = eqx.field(converter=as_noise, default="rademacher")
 
-    equation: ClassVar[str] = "dW = sum_j (s(L_j+) - s(L_j-)) / (2 sigma P) u_j v_j^T"
-    target: ClassVar[str] = (
-        "shaping none: full gradient; z-score: its direction in large populations; rank: biased"
+    facts: ClassVar[Facts] = Facts(
+        equation="dW = sum_j (s(L_j+) - s(L_j-)) / (2 sigma P) u_j v_j^T",
+        target="shaping none: full gradient; z-score: its direction in large populations; rank: biased",
+        uses=("score",),
+        cost="population passes",
+        memory="population x units; rank 0: abreast x weights",
+        papers=("salimans2017", "sarkar2025"),
+        passes=32,
     )
-    uses: ClassVar[tuple[str, ...]] = ("score",)
-    cost: ClassVar[str] = "population passes"
-    memory: ClassVar[str] = "population x units; rank 0: abreast x weights"
-    papers: ClassVar[tuple[str, ...]] = ("salimans2017", "sarkar2025")
 
     def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check noise, population, rank and shaping."""
         positive("sigma", self.sigma)
         positive("abreast", self.abreast)
         one_of("shaping", self.shaping, SHAPINGS)
-        plain(self.noise, "evolution")
+        check_white(self.noise, "evolution")
         if isinstance(self.noise, Orthogonal):
-            raise ArgumentError("members are drawn one at a time: noise orthogonal across them cannot be had")
+            raise ArgumentError(
+                "members are drawn one at a time: noise cannot be orthogonal across them, take another"
+            )
         if self.population < 2 or self.population % 2:
             raise ArgumentError(f"population must be an even number of members, not {self.population}")
-        if self.rank < 0:
-            raise ArgumentError(f"rank must be 0 (noise in every weight) or more, not {self.rank}")
+        in_range("rank", self.rank, 0)
 
-    def aim(self) -> str:
-        """What shaping leaves."""
-        biased = {
-            "z-score": "direction of the full gradient, in large populations",
-            "rank": "biased: ranks of losses",
-        }
-        return biased.get(self.shaping, "full gradient")
+    def described(self) -> Facts:
+        """Return the facts: the bias that shaping leaves, and one pass per member."""
+        return super().described().but(target=BIAS_OF_SHAPING[self.shaping], passes=self.population)
 
-    def passes(self) -> int:
-        """One per member."""
-        return self.population
-
-    def estimator(self, loss: Loss) -> Estimator:
+    def update(
+        self, state: PyTree, net: Network, xs: Float[Array, "T B n_in"], ys: Any, loss: Any, key: Array
+    ) -> tuple[PyTree, Array, Network]:
         """Run the population, a few pairs at a time."""
-        score, pairs = sealed(loss), self.population // 2
+        some, _ = split(net)
+        check_resolution(self.sigma, some)
+        pairs = self.population // 2
+        inputs_of_matrices = self._inputs_of_matrices(net, xs[0])
+        both_signs = self.sigma * jnp.array([1.0, -1.0])
 
-        def estimate(
-            net: Network, xs: Float[Array, "T B n_in"], ys: Any, key: Array
-        ) -> tuple[Array, Network]:
-            some, _ = split(net)
-            resolved(self.sigma, some)
-            kinds = self._kinds(net, xs[0])
+        def losses_of_pair(member: PyTree) -> Array:  # (2,)
+            def one(step: Array) -> Array:
+                return mean_loss(self._moved(net, inputs_of_matrices, member, step), xs, ys, loss)
 
-            def fare(member: PyTree) -> Array:
-                def one(step: Array) -> Array:
-                    return mean_loss(self._moved(net, kinds, member, step), xs, ys, score)
+            return jax.vmap(one)(both_signs)
 
-                return jax.vmap(one)(self.sigma * jnp.array([1.0, -1.0]))
+        members = self._draw(some, key, pairs) if self.rank else jr.split(key, pairs)
+        losses = jax.lax.map(losses_of_pair, members, batch_size=min(self.abreast, pairs))  # (P, 2)
+        shaped = shape_losses(losses, self.shaping)
+        worth = (shaped[:, 0] - shaped[:, 1]) / (2 * self.sigma * pairs)
+        return state, losses.mean(), self._contract(some, members, worth)
 
-            members = self._members(some, key)
-            losses = jax.lax.map(fare, members, batch_size=min(self.abreast, pairs))
-            shaped = shape(losses, self.shaping)
-            grads = self._contract(some, members, (shaped[:, 0] - shaped[:, 1]) / (2 * self.sigma * pairs))
-            return losses.mean(), grads
-
-        return estimate
-
-    def _like(self, w: Array, rows: int) -> Any:
+    def _noise_shape(self, w: Array, rows: int) -> Any:
         """Return shapes of the noise of a weight: two sides, (pre) x (all the rest), or the weight's own."""
-
-        def room(*shape: int) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct((rows, *shape), w.dtype)
-
         if self.rank == 0 or w.ndim < 2:
-            return room(*w.shape)
-        return room(w.shape[0], self.rank), room(self.rank, w.size // w.shape[0])
+            return jax.ShapeDtypeStruct((rows, *w.shape), w.dtype)
+        pre, rest = w.shape[0], w.size // w.shape[0]
+        left = jax.ShapeDtypeStruct((rows, pre, self.rank), w.dtype)
+        right = jax.ShapeDtypeStruct((rows, self.rank, rest), w.dtype)
+        return left, right
 
     def _draw(self, some: Network, key: Array, rows: int) -> list[PyTree]:
-        like = [self._like(w, rows) for w in jax.tree.leaves(some)]
-        return drawn(self.noise, self.noise.init(like), key, like)[1]
+        """Draw the noise of every weight array, `rows` of each."""
+        shapes = [self._noise_shape(w, rows) for w in jax.tree.leaves(some)]
+        return draw_once(self.noise, self.noise.init(shapes), key, shapes)[1]
 
-    def _members(self, some: Network, key: Array) -> PyTree:
-        """Return what is kept of every direction: its sides, or its key."""
-        pairs = self.population // 2
-        return self._draw(some, key, pairs) if self.rank else jr.split(key, pairs)
+    def _inputs_of_matrices(self, net: Network, x: Array) -> list[tuple[str, ...] | None]:
+        """Return for each layer how low-rank noise can be applied without being multiplied out, or None."""
+        found = []
+        for layer, site in zip(net.layers, net.sites_like(x), strict=True):
+            z, r = (jax.ShapeDtypeStruct(s.shape[1:], s.dtype) for s in (site.z, site.r))  # of one example
+            found.append(matrix_inputs(layer, z, r) if self.rank else None)
+        return found
 
-    def _kinds(self, net: Network, x: Array) -> list[tuple[str, ...] | None]:
-        """Return for each layer how its low-rank noise can be applied without being multiplied out, or
-        None.
-        """
-        sites = jax.eval_shape(net.step, net.start(len(x)), x)[2]
-        one = [jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape[1:], s.dtype), (s.z, s.r)) for s in sites]
-        return [reads(layer, *zr) if self.rank else None for layer, zr in zip(net.layers, one, strict=True)]
-
-    def _moved(self, net: Network, kinds: list, member: PyTree, step: Array) -> Network:
+    def _moved(self, net: Network, inputs_of_matrices: list, member: PyTree, step: Array) -> Network:
         """Return the network with step times the member's direction added to its weights."""
-        layers, mine = [], iter(member if self.rank else self._draw(weights(net), member, 1))
-        for layer, kind in zip(net.layers, kinds, strict=True):
-            some, rest = split(layer)
-            leaves, tree = jax.tree.flatten(some)
-            noise = [next(mine) for _ in leaves]
-            if not self.rank:
-                noise = [e[0] for e in noise]
-            else:
-                noise = [
-                    e if w.ndim < 2 else (e[0], e[1] / self.rank**0.5)
-                    for w, e in zip(leaves, noise, strict=True)
-                ]
-            if kind is not None:
-                layers.append(shift(layer, kind, noise, step))
-                continue
-            full = [e[0] @ e[1] if isinstance(e, tuple) else e for e in noise]
-            moved = [w + step.astype(w.dtype) * e.reshape(w.shape) for w, e in zip(leaves, full, strict=True)]
-            layers.append(join(tree.unflatten(moved), rest))
+        noise = iter(member if self.rank else self._draw(weights(net), member, 1))
+        layers = []
+        for layer, inputs in zip(net.layers, inputs_of_matrices, strict=True):
+            arrays = jax.tree.leaves(split(layer)[0])
+            own = [self._direction(w, next(noise)) for w in arrays]
+            layers.append(
+                _plus_noise(layer, own, step) if inputs is None else shifted_layer(layer, inputs, own, step)
+            )
         return net.like(layers, net.decor)
 
-    def _contract(self, some: Network, members: PyTree, c: Float[Array, " P"]) -> Network:
-        """Return sum_j c_j xi_j: one product per weight from the sides, or one direction after the other."""
+    def _direction(self, w: Array, noise: PyTree) -> PyTree:
+        """Return the direction of one weight array: itself, or its two sides with 1 / sqrt(r) in the right
+        one.
+        """
+        if not self.rank:
+            return noise[0]  # drawn as the only row
+        if w.ndim < 2:
+            return noise
+        left, right = noise
+        return left, right / self.rank**0.5
+
+    def _contract(self, some: Network, members: PyTree, worth: Float[Array, " P"]) -> Network:
+        """Return sum_j worth_j xi_j: one product per weight from the sides, or one direction after the
+        other.
+        """
         leaves, tree = jax.tree.flatten(some)
         if not self.rank:
 
             def add(total: Network, now: tuple) -> tuple[Network, None]:
-                cj, key = now
+                worth_j, key = now
                 xi = tree.unflatten([e[0] for e in self._draw(some, key, 1)])
-                return jax.tree.map(lambda g, e: g + cj.astype(e.dtype) * e, total, xi), None
+                return jax.tree.map(lambda g, e: g + worth_j.astype(e.dtype) * e, total, xi), None
 
-            return jax.lax.scan(add, jax.tree.map(jnp.zeros_like, some), (c, members))[0]
+            return jax.lax.scan(add, jax.tree.map(jnp.zeros_like, some), (worth, members))[0]
 
-        def one(w: Array, e: PyTree) -> Array:
+        def one(w: Array, noise: PyTree) -> Array:
             if w.ndim < 2:
-                return jnp.tensordot(c.astype(w.dtype), e, 1)
-            u, v = e
-            mixed = jnp.einsum("pmr,prn->mn", c[:, None, None].astype(w.dtype) * u, v)
+                return jnp.tensordot(worth.astype(w.dtype), noise, 1)
+            left, right = noise  # (P, pre, r), (P, r, rest)
+            weighted = worth[:, None, None].astype(w.dtype) * left
+            mixed = jnp.einsum("pmr,prn->mn", weighted, right)
             return (mixed / self.rank**0.5).reshape(w.shape)
 
-        return tree.unflatten([one(w, e) for w, e in zip(leaves, members, strict=True)])
+        return tree.unflatten([one(w, noise) for w, noise in zip(leaves, members, strict=True)])
 
 
-def shape(losses: Float[Array, "P 2"], how: str) -> Float[Array, "P 2"]:
-    """Return what selection sees of the losses: themselves, standardised, or centred ranks (ties share
-    theirs).
+def _plus_noise(layer: Layer, noise: list, step: Array) -> Layer:
+    """Return the layer with step times noise added to its weights, low-rank noise multiplied out."""
+    some, rest = split(layer)
+    leaves, tree = jax.tree.flatten(some)
+    moved = []
+    for w, e in zip(leaves, noise, strict=True):
+        full = e[0] @ e[1] if isinstance(e, tuple) else e
+        moved.append(w + step.astype(w.dtype) * full.reshape(w.shape))
+    return join(tree.unflatten(moved), rest)
+
+
+def shape_losses(losses: Float[Array, "P 2"], how: str) -> Float[Array, "P 2"]:
+    """Return what selection sees of the losses.
+
+    Arguments:
+        losses: of both members of every pair.
+        how: none (the losses themselves), z-score (standardised), rank (centred ranks; ties share theirs).
     """
     if how == "none":
         return losses
@@ -194,6 +202,7 @@ def shape(losses: Float[Array, "P 2"], how: str) -> Float[Array, "P 2"]:
         return (losses - losses.mean()) / jnp.where(spread > 0, spread, 1)
     flat = losses.ravel()
     order = jnp.sort(flat)
-    below, upto = (jnp.searchsorted(order, flat, side=side) for side in ("left", "right"))
-    centred = (below + upto - 1) / (2 * (flat.size - 1)) - 0.5
+    smaller = jnp.searchsorted(order, flat, side="left")
+    smaller_or_equal = jnp.searchsorted(order, flat, side="right")
+    centred = (smaller + smaller_or_equal - 1) / (2 * (flat.size - 1)) - 0.5
     return centred.astype(losses.dtype).reshape(losses.shape)

@@ -39,7 +39,7 @@ class Shifted(Layer):
         return self.layer.advance(h, a)
 
 
-def reads(layer: Layer, z: Any, r: Any) -> tuple[str, ...] | None:
+def matrix_inputs(layer: Layer, z: Any, r: Any) -> tuple[str, ...] | None:
     """Return what each matrix contracts its first axis with, z, r or nothing (-); None where that cannot be
     said.
 
@@ -84,7 +84,7 @@ def _bilinear(some: PyTree, rest: Layer, ends: list, want: tuple[int, ...]) -> b
     return True
 
 
-def shift(layer: Layer, kinds: Sequence[str], noise: Sequence[Any], step: Array) -> Shifted:
+def shifted_layer(layer: Layer, kinds: Sequence[str], noise: Sequence[Any], step: Array) -> Shifted:
     """Return the layer with step times noise on its weights: (u `(pre, k)`, v `(k, m)`) of matrices, plain of
     others.
 

@@ -5,7 +5,8 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from perturbax.rules.evolution.pes import Unrolled
+from perturbax.learning.facts import Facts
+from perturbax.rules.evolution.base import Unrolled
 
 
 class NRES(Unrolled):
@@ -19,11 +20,15 @@ class NRES(Unrolled):
     `every` few steps, within the episode. States come from the weights of their time. Li et al. 2023.
     """
 
-    equation: ClassVar[str] = "dW = (L+ - L-) / (2 sigma) xi, one xi per episode"
-    target: ClassVar[str] = "full gradient of an episode, from truncated unrolls"
-    memory: ClassVar[str] = "K x weights, constant in T"
-    papers: ClassVar[tuple[str, ...]] = ("li2023", "vicol2021")
+    facts: ClassVar[Facts] = Facts(
+        equation="dW = (L+ - L-) / (2 sigma) xi, one xi per episode",
+        target="full gradient of an episode, from truncated unrolls",
+        cost="2 K passes",
+        memory="K x weights, constant in T",
+        papers=("li2023", "vicol2021"),
+        passes=2,
+    )
 
     def due(self, at: Array) -> Array:
-        """Never within an episode."""
+        """Return False: noise is not redrawn within an episode."""
         return jnp.zeros_like(at, bool)

@@ -7,33 +7,40 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from perturbax.fields import one_of, positive, setting
+from perturbax.learning.facts import Facts
 from perturbax.network.network import Network
-from perturbax.rules.feedback.base import Guess, Guesses, Seen, gains, through
+from perturbax.rules.feedback.base import Guesses, LearntFeedback, Observed
+from perturbax.rules.feedback.probe import measured_gains, through_gains
 
 FITS = ("outputs", "score")
+WELL_EXPLAINED = 0.95  # share of the outputs' variance above which nothing is left to correct
+FOLLOW = 0.1  # how fast the running mean of that share follows
 
 
 class Known(NamedTuple):
-    """Feedback M `(lags, units, n_out)` per hidden layer, and the share of the outputs' variance that it
-    explains.
+    """What feedback learns.
+
+    Attributes:
+        M: the map of each hidden layer, `(lags, n, n_out)`.
+        explained: running mean of the share of the outputs' variance that it explains.
     """
 
     M: list[Array]
     explained: Array
 
 
-class Feedback(Guess):
+class Feedback(LearntFeedback):
     """Lagged feedback: errors reach earlier pre-activations through a map fitted to what noise did to the
     outputs.
 
-        ghat_t = psi_t * sum_{l < L} G_{t,l} M_l e_{t+l},      e_t = dL_t/dy_t,   psi_t the measured gain of each unit
+        ghat_t = psi_t * sum_{l < L} G_{t,l} M_l e_{t+l},      e_t = dL_t/dy_t,  psi_t measured gains of units
         fit      r_s = do_s - sum_l G_{s-l,l} M_l^T (psi xi)_{s-l}
                  M_l <- M_l + rate sum_{s,b} G (psi xi)_{s-l} r_s^T / norm
-        gate     G_{t,l} = prod_{k=1..l} exp(log p_{t+k} - its mean over time),  p_t the mean gain of the layer
+        gate     G_{t,l} = prod_{k=1..l} exp(log p_{t+k} - its mean over time),  p_t mean gain of the layer
         g_t    = ghat_t + lam c_t xi_t + penalty y_t psi_t
 
     c is the correction by perturbation (see `guided`), dropped where the fit explains over 95 % of do; the
-    penalty is local and keeps activity where a linear map holds. fit = score uses scalar differences <e_s,
+    penalty is local and keeps activity where a linear map holds. fit_to = score uses scalar differences <e_s,
     do_s> in place of outputs. No derivative of the dynamics, no transposed weights. Biased as far as paths
     are not linear in lag.
 
@@ -51,99 +58,121 @@ class Feedback(Guess):
     fit_to: str = setting("outputs")
     penalty: float = 3e-3
 
-    equation: ClassVar[str] = "dA = g z^T, g_t = psi sum_l G M_l e_{t+l} + lam c_t xi_t, M learnt from noise"
-    target: ClassVar[str] = "biased: paths through time taken as linear in their lag"
-    uses: ClassVar[tuple[str, ...]] = ("score", "own activity", "output error", "stored sequence")
-    cost: ClassVar[str] = "1 + K passes, and a product of lags x outputs x units per step"
-    papers: ClassVar[tuple[str, ...]] = ("lansdell2020", "garcia2024")
+    facts: ClassVar[Facts] = Facts(
+        equation="dA = g z^T, g_t = psi sum_l G M_l e_{t+l} + lam c_t xi_t, M learnt from noise",
+        target="biased: paths through time taken as linear in their lag",
+        uses=("score", "own activity", "output error", "stored sequence"),
+        cost="1 + K passes, and a product of lags x outputs x units per step",
+        memory="T x B x units",
+        papers=("lansdell2020", "garcia2024"),
+        keeps="a map from output errors to units",
+        passes=2,
+    )
 
     def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check lags, rate and what is fitted to."""
         positive("lags", self.lags)
         positive("rate", self.rate)
         one_of("fit_to", self.fit_to, FITS)
 
-    def know(self, net: Network, x: Array) -> Known:
-        """No feedback yet: node perturbation."""
-        n_out = net.layers[-1].start()[1].shape[-1]
+    def init_knowledge(self, net: Network, x: Array) -> Known:
+        """Return a map of zero: the first update is node perturbation."""
+        n_out = net.layers[-1].width
         dtype = jnp.result_type(*jax.tree.leaves(net))
-        M = [jnp.zeros((self.lags, layer.start()[1].shape[-1], n_out), dtype) for layer in net.layers[:-1]]
+        M = [jnp.zeros((self.lags, layer.width, n_out), dtype) for layer in net.layers[:-1]]
         return Known(M, jnp.zeros((), dtype))
 
-    def weight(self, known: Known) -> Array:
-        """Nothing is left to correct where the fit is near exact."""
-        return jnp.where(known.explained > 0.95, 0.0, self.lam)
+    def correction_weight(self, known: Known) -> Array:
+        """Return lam; 0 where the fit is near exact."""
+        return jnp.where(known.explained > WELL_EXPLAINED, 0.0, self.lam)
 
-    def guess(self, net: Network, known: Known, seen: Seen) -> Guesses:
-        """One product per layer."""
-        found = []
-        for psi, M in zip(gains(net, seen), known.M, strict=True):
-            e = self.ahead(seen.error) * self.paths(psi)[..., None]
-            found.append(through(psi, jnp.einsum("tblo,lno->tbn", e, M)))
-        return found
+    def guess(self, net: Network, known: Known, seen: Observed) -> Guesses:
+        """Return psi sum_l G M_l e_{t+l}: one product per layer."""
+        guesses = []
+        later_errors = self.shifted_ahead(seen.error)  # (T, B, L, n_out)
+        for psi, M in zip(measured_gains(net, seen.before, seen.sites), known.M, strict=True):
+            gated = later_errors * self.path_strength(psi)[..., None]
+            worth = jnp.einsum("tblo,lno->tbn", gated, M)
+            guesses.append(through_gains(psi, worth))
+        return guesses
 
-    def fit(self, net: Network, known: Known, seen: Seen) -> Known:
-        """One step of normalised least mean squares on what the noise of this sequence did to the outputs."""
-        psi = gains(net, seen)
-        eta = [_per_unit(p[:, None] * noise) for p, noise in zip(psi, seen.noise, strict=False)]
-        paths = [self.paths(p)[:, None] for p in psi]  # (T, 1, B, L)
-        wanted = seen.drive[-1] - seen.noise[-1]  # the readout's own noise is not the hidden units' doing
-        told = sum(self._carried(h, G, M) for h, G, M in zip(eta, paths, known.M, strict=True))
+    def fit(self, net: Network, known: Known, seen: Observed) -> Known:
+        """Make one step of normalised least mean squares on what the noise of this sequence did to the
+        outputs.
+        """
+        gains = measured_gains(net, seen.before, seen.sites)
+        # What the noise moved each unit's output by, (T, K, B, n) per hidden layer.
+        moved = [_sum_gates(psi[:, None] * xi) for psi, xi in zip(gains, seen.noise, strict=False)]
+        strengths = [self.path_strength(psi)[:, None] for psi in gains]  # (T, 1, B, L)
+        # The readout's own noise is not the hidden units' doing.
+        shown = seen.drive[-1] - seen.noise[-1]  # (T, K, B, n_out)
+        predicted = sum(
+            self._predicted(eta, G, M) for eta, G, M in zip(moved, strengths, known.M, strict=True)
+        )
+        residual = shown - predicted
         if self.fit_to == "score":
-            error = jnp.broadcast_to(seen.error[:, None], wanted.shape)
+            error = jnp.broadcast_to(seen.error[:, None], shown.shape)
             power = jnp.mean(jnp.sum(error**2, -1))
-            miss = jnp.sum(error * (wanted - told), -1, keepdims=True)
-            left, whole, back = (
-                miss,
-                jnp.sum(error * wanted, -1),
-                miss * error / jnp.where(power > 0, power, jnp.inf),
-            )
+            missed = jnp.sum(error * residual, -1, keepdims=True)  # (T, K, B, 1)
+            unexplained, whole = missed, jnp.sum(error * shown, -1)
+            sent_back = missed * error / jnp.where(power > 0, power, jnp.inf)
         else:
-            left, whole, back = wanted - told, wanted, wanted - told
-        behind = self.ahead(back)  # (T, K, B, L, o)
-        M = [self._moved(M, h, G, behind) for M, h, G in zip(known.M, eta, paths, strict=True)]
+            unexplained, whole, sent_back = residual, shown, residual
+        later = self.shifted_ahead(sent_back)  # (T, K, B, L, n_out)
+        M = [self._corrected(M, eta, G, later) for M, eta, G in zip(known.M, moved, strengths, strict=True)]
         size = jnp.sum(whole**2)
-        share = jnp.where(size > 0, 1 - jnp.sum(left**2) / jnp.maximum(size, 1e-30), 0.0)
-        new = Known(M, known.explained + 0.1 * (share - known.explained))
+        share = jnp.where(size > 0, 1 - jnp.sum(unexplained**2) / jnp.maximum(size, 1e-30), 0.0)
+        fitted = Known(M, known.explained + FOLLOW * (share - known.explained))
         finite = jnp.isfinite(share) & jnp.all(jnp.stack([jnp.isfinite(m).all() for m in M]))
-        return jax.tree.map(lambda fresh, old: jnp.where(finite, fresh, old), new, known)
+        return jax.tree.map(lambda new, old: jnp.where(finite, new, old), fitted, known)
 
-    def paths(self, psi: Array) -> Array:
-        """Return G `(T, B, L)`: how strong the path from step t to t + l was, compared with the time's
-        mean.
+    def path_strength(self, psi: Array) -> Array:
+        """Return G `(T, B, L)`: how strong the path from step t to t + l was, compared with the time's mean.
+
+        psi: measured gains of a layer, `(T, B, ..., n)`.
         """
         T, B = psi.shape[:2]
         if not self.gate:
             return jnp.ones((T, B, self.lags), psi.dtype)
-        gain = jnp.log(jnp.maximum(psi.reshape(T, B, -1).mean(-1) + 1e-3, 1e-6))
-        along = jnp.cumsum(gain - gain.mean(0, keepdims=True), 0)
-        return jnp.exp(jnp.clip(self.ahead(along) - along[..., None], -3.0, 1.5))
+        mean_gain = psi.reshape(T, B, -1).mean(-1)
+        log_gain = jnp.log(jnp.maximum(mean_gain + 1e-3, 1e-6))
+        along = jnp.cumsum(log_gain - log_gain.mean(0, keepdims=True), 0)  # (T, B)
+        return jnp.exp(jnp.clip(self.shifted_ahead(along) - along[..., None], -3.0, 1.5))
 
-    def ahead(self, s: Array) -> Array:
+    def shifted_ahead(self, s: Array) -> Array:
         """Return s of steps t, ..., t + L - 1, zero behind the end: the axis of lags comes after the
         batch's.
         """
         at = jnp.arange(len(s))[:, None] + jnp.arange(self.lags)[None]
-        found = jnp.concatenate([s, jnp.zeros((self.lags, *s.shape[1:]), s.dtype)])[at]  # (T, L, ..., B[, o])
+        padded = jnp.concatenate([s, jnp.zeros((self.lags, *s.shape[1:]), s.dtype)])
+        found = padded[at]  # (T, L, ..., B[, o])
         return jnp.moveaxis(found, 1, s.ndim if s.ndim == 2 else s.ndim - 1)
 
-    def _carried(self, eta: Array, G: Array, M: Array) -> Array:
+    def _predicted(self, eta: Array, G: Array, M: Array) -> Array:
         """Return sum_l G_{s-l,l} M_l^T eta_{s-l}, `(T, K, B, n_out)`."""
         sent = jnp.einsum("tkbn,lno->ltkbo", eta, M) * jnp.moveaxis(G, -1, 0)[..., None]
-        late = [jnp.pad(s, [(lag, 0), *[(0, 0)] * 3])[: len(s)] for lag, s in enumerate(sent)]
-        return sum(late[1:], late[0])
+        total = sent[0]
+        for lag in range(1, len(sent)):
+            total = total + jnp.pad(sent[lag], [(lag, 0), *[(0, 0)] * 3])[: sent.shape[1]]
+        return total
 
-    def _moved(self, M: Array, eta: Array, G: Array, behind: Array) -> Array:
-        """Return M after the fit, each lag within its trust region."""
+    def _corrected(self, M: Array, eta: Array, G: Array, later: Array) -> Array:
+        """Return M after the step of the fit, each lag within its trust region."""
         T, K, B, n = eta.shape
         pairs = jnp.maximum(T - jnp.arange(self.lags), 0) * K * B
-        size = (pairs * jnp.mean(G**2, (0, 1, 2)) + self.lags * n) * jnp.mean(eta**2)
-        step = jnp.einsum("tkbn,tkblo->lno", eta, behind * G[..., None])
-        step = self.rate * step / jnp.where(size > 0, size, jnp.inf)[:, None, None]
-        length, most = (jnp.sqrt(jnp.sum(s**2, (1, 2), keepdims=True)) for s in (step, M))
-        return M + step * jnp.minimum(1.0, (0.5 * most + 0.1) / jnp.maximum(length, 1e-30))
+        size = (pairs * jnp.mean(G**2, (0, 1, 2)) + self.lags * n) * jnp.mean(eta**2)  # (L,)
+        gradient = jnp.einsum("tkbn,tkblo->lno", eta, later * G[..., None])
+        step = self.rate * gradient / jnp.where(size > 0, size, jnp.inf)[:, None, None]
+        length = _length_of_lags(step)
+        most = 0.5 * _length_of_lags(M) + 0.1
+        return M + step * jnp.minimum(1.0, most / jnp.maximum(length, 1e-30))
 
 
-def _per_unit(s: Array) -> Array:
+def _length_of_lags(M: Array) -> Array:
+    """Return the norm of each lag's matrix, `(L, 1, 1)`."""
+    return jnp.sqrt(jnp.sum(M**2, (1, 2), keepdims=True))
+
+
+def _sum_gates(s: Array) -> Array:
     """Sum over the entries (gates) of each unit: `(T, K, B, ..., n)` -> `(T, K, B, n)`."""
     return s.reshape(*s.shape[:3], -1, s.shape[-1]).sum(3)

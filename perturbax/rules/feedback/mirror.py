@@ -7,12 +7,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from perturbax.errors import ArgumentError
-from perturbax.fields import positive, setting
+from perturbax.fields import in_range, positive, setting
+from perturbax.learning.facts import Facts
 from perturbax.network.network import Network
-from perturbax.rules.feedback.base import Guess, Guesses, Seen, worth
+from perturbax.rules.feedback.base import Guesses, LearntFeedback, Observed
+from perturbax.rules.feedback.probe import pull_back_by_nudging
 
 
-class Mirror(Guess):
+class Mirror(LearntFeedback):
     """Recurrent feedback weights, learnt from what noise does one synapse on, drive a recursion back in time.
 
         da_t - xi_t = V^T dy,   dy = (dy_below_t, dy_own_{t-1})              what noise shows of the synapses
@@ -34,85 +36,91 @@ class Mirror(Guess):
     rate: float = 1.0
     fits: int = setting(20)
 
-    equation: ClassVar[str] = (
-        "dA = g z^T, g_t = psi (V_own g_{t+1} + V_above g_t + dL_t/dy_t), V learnt from noise"
-    )
-    target: ClassVar[str] = "full gradient, once V mirrors the weights"
-    uses: ClassVar[tuple[str, ...]] = ("score", "own activity", "output error", "stored sequence")
     fits_first: ClassVar[bool] = True
-    cost: ClassVar[str] = "2 + K passes (clean, K noisy, one back)"
-    locality: ClassVar[str] = "network"
-    papers: ClassVar[tuple[str, ...]] = ("akrout2019", "werbos1990")
+    facts: ClassVar[Facts] = Facts(
+        equation="dA = g z^T, g_t = psi (V_own g_{t+1} + V_above g_t + dL_t/dy_t), V learnt from noise",
+        target="full gradient, once V mirrors the weights",
+        uses=("score", "own activity", "output error", "stored sequence"),
+        cost="2 + K passes (clean, K noisy, one back)",
+        memory="T x B x units",
+        papers=("akrout2019", "werbos1990"),
+        locality="network",
+        keeps="a second set of weights, for the way back",
+        passes=3,
+    )
 
     def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check the fit, and that no discount is asked for."""
         positive("fits", self.fits)
-        if isinstance(self.rate, int | float) and not 0 < self.rate < 2:
-            raise ArgumentError(f"rate must lie between 0 and 2, not {self.rate}")
+        in_range("rate", self.rate, 0, 2, above=True, below=True)
         if isinstance(self.discount, int | float) and self.discount != 1:
             raise ArgumentError(
                 f"mirror goes back through all of time: it has no discount, {self.discount} was given"
             )
 
-    def passes(self) -> int:
-        """The recursion backwards costs as much as a pass forwards."""
-        return self.lanes + 1
+    def described(self) -> Facts:
+        """Return the facts: the recursion backwards costs as much as a pass forwards."""
+        return super().described().but(passes=self.rows + 1)
 
-    def know(self, net: Network, x: Array) -> PyTree:
-        """No feedback weights yet: one matrix per layer, from its inputs' units to its pre-activations."""
-        sites = jax.eval_shape(net.step, net.start(len(x)), x)[2]
-        widths = _widths(net)
-        below = [0, *widths[:-1]]
-        return [
-            jnp.zeros((b + n, site.a.size // len(x)), site.a.dtype)
-            for b, n, site in zip(below, widths, sites, strict=True)
-        ]
+    def init_knowledge(self, net: Network, x: Array) -> PyTree:
+        """Return feedback weights of zero: a matrix per layer, from its inputs' units to its
+        pre-activations.
+        """
+        known = []
+        below = 0
+        for layer, site in zip(net.layers, net.sites_like(x), strict=True):
+            known.append(jnp.zeros((below + layer.width, site.a.size // len(x)), site.a.dtype))
+            below = layer.width
+        return known
 
-    def guess(self, net: Network, known: PyTree, seen: Seen) -> Guesses:
+    def guess(self, net: Network, known: PyTree, seen: Observed) -> Guesses:
         """Run back in time, from the last layer to the first within each step."""
-        widths, batch = _widths(net), seen.error.shape[1]
+        widths, batch = [layer.width for layer in net.layers], seen.error.shape[1]
 
-        def body(carry: tuple, now: tuple) -> tuple[tuple, list[Array]]:
-            later, own = (
-                carry  # what the hidden states after this step, and its outputs as recurrent input, are worth
-            )
+        def one_step_back(carry: tuple, now: tuple) -> tuple[tuple, list[Array]]:
+            # What the hidden states after this step, and its outputs as recurrent input, are worth.
+            worth_of_hidden, worth_as_recurrent = carry
             before, sites, error = now
-            above, earlier, back, signals = error, [], [], []
+            from_above = error
+            hidden, recurrent, signals = [], [], []  # of this step, the last layer first
             for i in reversed(range(len(net.layers))):
                 layer, V = net.layers[i], known[i]
-                value = jax.vmap(lambda h, a, w, y, layer=layer: worth(layer, h, a, w, y))
-                h, a = value(before[i], sites[i].a, later[i], above + own[i])
-                sent = a.reshape(batch, -1) @ V.T
-                above, mine = sent[:, : len(V) - widths[i]], sent[:, len(V) - widths[i] :]
-                earlier, back, signals = [h, *earlier], [mine, *back], [a, *signals]
-            return (earlier, back), signals[:-1]
+                over_batch = jax.vmap(
+                    lambda h, a, later, y, layer=layer: pull_back_by_nudging(layer, h, a, later, y)
+                )
+                worth_of_output = from_above + worth_as_recurrent[i]
+                h, a = over_batch(before[i], sites[i].a, worth_of_hidden[i], worth_of_output)
+                sent = a.reshape(batch, -1) @ V.T  # (B, n_below + n)
+                below = len(V) - widths[i]
+                from_above = sent[:, :below]
+                hidden.append(h)
+                recurrent.append(sent[:, below:])
+                signals.append(a)
+            return (hidden[::-1], recurrent[::-1]), signals[::-1][:-1]
 
-        last = jax.tree.map(lambda s: jnp.zeros_like(s[0]), seen.before)
-        own = [jnp.zeros((batch, n), seen.error.dtype) for n in widths]
-        return jax.lax.scan(body, (last, own), (seen.before, seen.sites, seen.error), reverse=True)[1]
+        at_the_end = jax.tree.map(lambda s: jnp.zeros_like(s[0]), seen.before)
+        nothing_read = [jnp.zeros((batch, n), seen.error.dtype) for n in widths]
+        steps = seen.before, seen.sites, seen.error
+        return jax.lax.scan(one_step_back, (at_the_end, nothing_read), steps, reverse=True)[1]
 
-    def fit(self, net: Network, known: PyTree, seen: Seen) -> PyTree:
+    def fit(self, net: Network, known: PyTree, seen: Observed) -> PyTree:
         """Correct the feedback weights by what they got wrong."""
-        made = []
+        fitted = []
         for i, V in enumerate(known):
-            own = jnp.concatenate([jnp.zeros_like(seen.output[i][:1]), seen.output[i][:-1]])
-            x = own if i == 0 else jnp.concatenate([seen.output[i - 1], own], -1)
-            x = x.reshape(-1, x.shape[-1])
-            shown = (seen.drive[i] - seen.noise[i]).reshape(len(x), -1)
-            both, cross = x.T @ x, x.T @ shown
-            size = jnp.sum(jnp.abs(both), 1)[:, None]
+            output = seen.output[i]  # (T, K, B, n)
+            own_before = jnp.concatenate([jnp.zeros_like(output[:1]), output[:-1]])
+            read = own_before if i == 0 else jnp.concatenate([seen.output[i - 1], own_before], -1)
+            read = read.reshape(-1, read.shape[-1])  # (T K B, n_below + n)
+            shown = (seen.drive[i] - seen.noise[i]).reshape(len(read), -1)
+            inner, cross = read.T @ read, read.T @ shown
+            size = jnp.sum(jnp.abs(inner), 1)[:, None]
             share = self.rate / jnp.where(size > 0, size, jnp.inf)
 
-            def better(
-                _: Array, V: Array, both: Array = both, cross: Array = cross, share: Array = share
+            def one_fit(
+                _: Array, V: Array, inner: Array = inner, cross: Array = cross, share: Array = share
             ) -> Array:
-                return V + share * (cross - both @ V)
+                return V + share * (cross - inner @ V)
 
-            V = jax.lax.fori_loop(0, self.fits, better, V)
-            made.append(jnp.where(jnp.isfinite(V), V, known[i]))
-        return made
-
-
-def _widths(net: Network) -> list[int]:
-    """Visible units of each layer."""
-    return [layer.start()[1].shape[-1] for layer in net.layers]
+            V = jax.lax.fori_loop(0, self.fits, one_fit, V)
+            fitted.append(jnp.where(jnp.isfinite(V), V, known[i]))
+        return fitted

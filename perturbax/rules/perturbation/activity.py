@@ -6,11 +6,12 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from perturbax.learning.facts import Facts
 from perturbax.network.network import Network, Site
-from perturbax.rules.perturbation.base import NodePerturbation
+from perturbax.rules.perturbation.node_base import NodeRule
 
 
-class Activity(NodePerturbation):
+class Activity(NodeRule):
     """Activity-based node perturbation: the measured change of pre-activations stands in for the unknown
     noise.
 
@@ -21,19 +22,22 @@ class Activity(NodePerturbation):
     and the direction is biased. Dalm et al. 2023, eq. ANP; Garcia Fernandez et al. 2024 for the time domain.
     """
 
-    equation: ClassVar[str] = "dA = delta N da / ||da||^2 z^T"
-    target: ClassVar[str] = "biased: da carries noise from earlier steps and layers"
-    uses: ClassVar[tuple[str, ...]] = ("score", "own activity")
-    cost: ClassVar[str] = "1 + K passes"
-    memory: ClassVar[str] = "constant; to-go: T x B x units"
-    papers: ClassVar[tuple[str, ...]] = ("dalm2023", "garcia2024")
+    facts: ClassVar[Facts] = Facts(
+        equation="dA = delta N da / ||da||^2 z^T",
+        target="biased: da carries noise from earlier steps and layers",
+        uses=("score", "own activity"),
+        cost="1 + K passes",
+        memory="constant; to-go: T x B x units",
+        papers=("dalm2023", "garcia2024"),
+        passes=2,
+    )
 
     def signal(
         self, net: Network, sites: Sequence[Site], delta: Array, inject: Sequence[Array]
     ) -> tuple[Array, list[Array]]:
         """Return the activity difference over its mean square."""
-        da = [self.pair(site.a) for site in sites]
-        square = sum(jnp.sum(d * d, tuple(range(2, d.ndim))) for d in da)
+        da = [self.pair(site.a) for site in sites]  # (K, B, ...) per layer
+        square = sum(jnp.sum(d * d, tuple(range(2, d.ndim))) for d in da)  # (K, B)
         units = sum(d[0, 0].size for d in da)
         gain = units * delta / jnp.where(square > 0, square, jnp.inf)  # a silent network learns nothing
         return gain, da

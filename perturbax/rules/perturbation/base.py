@@ -1,43 +1,25 @@
-"""The shared anatomy of the perturbation rules: differences, credit, noise; and of those with noise in
-nodes.
+"""What the perturbation rules share: which losses noise is paired with, and passes that differ in their
+noise.
 """
 
-import abc
-from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 from jaxtyping import Array, PyTree
 
 from perturbax.errors import ArgumentError
-from perturbax.fields import one_of, positive, setting
-from perturbax.learning.credit import Credit, Estimate, Outer
-from perturbax.learning.facts import USES
-from perturbax.learning.noise import Gaussian, Noise, Orthogonal, as_noise
+from perturbax.fields import in_range, one_of, positive, setting
+from perturbax.learning.credit import Credit
+from perturbax.learning.facts import USES, Facts
+from perturbax.learning.noise import Noise, Orthogonal, as_noise
 from perturbax.learning.rule import Rule
-from perturbax.network.network import Network, Site
 
 # Variance of a difference of noises, in sigma^2.
 DIFFERENCES = {"one-sided": 1, "linearised": 1, "antithetic": 4, "noisy": 2}
 CREDITS = ("same-step", "window", "to-go", "replay", "trace")
 STATES = ("free", "restarted")
-
-
-def resolved(sigma: Any, like: PyTree) -> None:
-    """Raise ArgumentError where rounding would leave less than nine tenths of the noise; traced values pass.
-
-    A loss difference is off by about eps / sigma, measured for float32 and bfloat16
-    (benchmarks/precision.py).
-    """
-    for dtype in {leaf.dtype for leaf in jax.tree.leaves(like) if jnp.issubdtype(leaf.dtype, jnp.inexact)}:
-        least = 10 * float(jnp.finfo(dtype).eps)
-        if isinstance(sigma, int | float) and sigma < least:
-            raise ArgumentError(
-                f"sigma {sigma:g} drowns in the rounding of {dtype}: take at least {least:.2g}"
-            )
 
 
 class Credited(Rule):
@@ -58,34 +40,41 @@ class Credited(Rule):
     noise: Noise = eqx.field(converter=as_noise, default="rademacher")
 
     def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check window, credit and discount."""
         positive("window", self.window)
         one_of("credit", self.credit, CREDITS)
-        if isinstance(self.discount, int | float) and not 0 <= self.discount <= 1:
-            raise ArgumentError(f"discount must lie between 0 and 1, not {self.discount}")
+        in_range("discount", self.discount, 0, 1)
         if self.credit == "replay" and not self.noise.replayable:
+            kind = type(self.noise).__name__
             raise ArgumentError(
-                f"credit replay: {type(self.noise).__name__} noise cannot be drawn again (use to-go)"
+                f"credit replay draws its noise twice, which {kind} noise cannot do (use to-go)"
             )
 
-    def reach(self) -> str:
-        """Return which gradient an unbiased signal amounts to under this credit."""
+    def described(self) -> Facts:
+        """Return the facts: why credit to the end cannot be had online, and that noise may have a state."""
+        offline = ""
+        if self.credit in ("to-go", "replay"):
+            offline = (
+                f"credit {self.credit} needs the end of the sequence: "
+                "online, use credit window, trace or same-step"
+            )
+        return self.facts.but(offline=offline, keeps=self.noise.keeps)
+
+    def credited_target(self) -> str:
+        """Return the gradient that a signal without bias amounts to under this credit, in words."""
         if self.credit == "same-step":
             return "gradient cut at every step" + self.noise.bias
         part = f"gradient through {self.window} steps" if self.credit == "window" else "full gradient"
         part += self.noise.bias
+        if not isinstance(self.discount, int | float):  # traced: a number that a compiled program leaves open
+            return f"{part}, losses k steps later weighted by discount^k"
         return part if self.discount == 1 else f"{part}, losses k steps later weighted by {self.discount:g}^k"
 
-    def credit_over(self) -> Credit:
-        """Same step, window or to the end."""
+    def pairing(self) -> Credit:
+        """Return the window in steps: 1, `window`, or None for all later ones."""
+        windows = {"same-step": 1, "window": self.window}
         form = self.credit if self.credit in ("replay", "trace") else "held"
-        return Credit({"same-step": 1, "window": self.window}.get(self.credit), self.discount, form)
-
-    def needs_sequence(self) -> str:
-        """Credit to-go needs the end of the sequence."""
-        if self.credit in ("to-go", "replay"):
-            return f"credit {self.credit} needs the end of the sequence: online, use credit window, trace or same-step"
-        return ""
+        return Credit(windows.get(self.credit), self.discount, form)
 
 
 class Perturbation(Credited):
@@ -94,9 +83,9 @@ class Perturbation(Credited):
     Passes run as stacked rows, the same network under different noise, and are compared in pairs:
 
         one-sided     K noisy rows, each against one clean row             1 + K passes
-        linearised    the same, L(noisy) - L(clean) taken as <dL/dy, y_noisy - y_clean>: needs the output error
+        linearised    the same, L(noisy) - L(clean) as <dL/dy, y_noisy - y_clean>: needs the output error
         antithetic    K rows with noise +xi against K rows with -xi        2 K passes
-        noisy         K noisy rows against K other noisy rows              2 K passes (no clean pass is needed)
+        noisy         K noisy rows against K other noisy rows              2 K passes (no clean pass needed)
 
     All rows see the same data and differ in their noise only (common random numbers).
     Presynaptic activity is the clean row's, or the mean over all rows where there is no clean one (the same
@@ -108,7 +97,8 @@ class Perturbation(Credited):
         samples: K, the number of pairs of passes that are averaged; auto measures how many the noise asks
             for.
         difference: one-sided, linearised, antithetic or noisy (noisy against noisy).
-        noisy_state: free (noisy rows live their own lives) or restarted (from the clean state at every step).
+        noisy_state: free (noisy rows keep states of their own) or restarted (from the clean state at every
+            step).
     """
 
     sigma: float = 1e-3
@@ -117,7 +107,7 @@ class Perturbation(Credited):
     noisy_state: str = setting("free")
 
     def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check noise, samples and difference."""
         positive("sigma", self.sigma)
         positive("samples", self.samples)
         one_of("difference", self.difference, DIFFERENCES)
@@ -129,12 +119,16 @@ class Perturbation(Credited):
             )
         if self.difference == "noisy" and isinstance(self.noise, Orthogonal):
             raise ArgumentError(
-                "orthogonal samples share their signs: compare them with a clean pass, or antithetic"
+                "orthogonal samples share their signs, so they cannot be compared with each other: "
+                "take difference one-sided or antithetic"
             )
 
-    def passes(self) -> int:
-        """1 + K, or 2 K where there is no clean pass; twice that with replay."""
-        return self.lanes * (2 if self.credit == "replay" else 1)
+    def described(self) -> Facts:
+        """Return the facts: the number of passes, and that linearised differences need the output error."""
+        facts = super().described()
+        extra = {"output error"} if self.difference == "linearised" else set()
+        uses = tuple(use for use in USES if use in {*facts.uses, *extra})
+        return facts.but(uses=uses, passes=self.rows * (2 if self.credit == "replay" else 1))
 
     @property
     def clean(self) -> bool:
@@ -142,27 +136,24 @@ class Perturbation(Credited):
         return self.difference in ("one-sided", "linearised")
 
     @property
-    def lanes(self) -> int:
-        """Passes that run side by side."""
+    def rows(self) -> int:
+        """Number of passes that run side by side."""
         return 1 + self.samples if self.clean else 2 * self.samples
-
-    def told(self) -> tuple[str, ...]:
-        """Linearised differences need the output error."""
-        extra = {"output error"} if self.difference == "linearised" else set()
-        return tuple(u for u in USES if u in {*self.uses, *extra})
 
     @property
     def variance(self) -> Any:
         """Variance of the noise difference within a pair."""
         return DIFFERENCES[self.difference] * self.sigma**2
 
-    def like(self, shapes: PyTree) -> PyTree:
-        """Return the shapes of the noise to draw, K (or 2 K independent) rows in front of the given ones."""
+    def noise_shapes(self, shapes: PyTree) -> PyTree:
+        """Return the shapes of the noise to draw: K rows (or 2 K independent ones) in front of the given
+        shapes.
+        """
         drawn = self.samples * (2 if self.difference == "noisy" else 1)
         return jax.tree.map(lambda s: jax.ShapeDtypeStruct((drawn, *s.shape), s.dtype), shapes)
 
-    def rows(self, xi: PyTree) -> PyTree:
-        """Return the noise of all rows, in units of the injected quantity."""
+    def noise_of_rows(self, xi: PyTree) -> PyTree:
+        """Return the noise of all rows, `(rows, ...)`, in units of what it is added to; xi is as drawn."""
 
         def stack(e: Array) -> Array:
             if self.difference == "noisy":
@@ -174,17 +165,19 @@ class Perturbation(Credited):
         return jax.tree.map(stack, xi)
 
     def pair(self, rows: PyTree) -> PyTree:
-        """Return the differences within pairs, `(K, ...)`, of something that every row has."""
-        return jax.tree.map(
-            lambda s: s[1:] - s[:1] if self.clean else s[: self.samples] - s[self.samples :], rows
-        )
+        """Return the differences within pairs, `(K, ...)`, of something that every row has, `(rows, ...)`."""
+
+        def one(s: Array) -> Array:
+            return s[1:] - s[:1] if self.clean else s[: self.samples] - s[self.samples :]
+
+        return jax.tree.map(one, rows)
 
     def middle(self, rows: PyTree) -> PyTree:
         """Return the clean row, or the mean of all rows."""
         return jax.tree.map(lambda s: s[0] if self.clean else s.mean(0), rows)
 
-    def onward(self, states: PyTree) -> PyTree:
-        """Return the states that the next step starts from."""
+    def next_states(self, states: PyTree) -> PyTree:
+        """Return the states that the next step starts from: unchanged, or all reset to the clean row's."""
         if self.noisy_state == "free":
             return states
         return jax.tree.map(lambda s: jnp.broadcast_to(s[:1], s.shape), states)
@@ -192,95 +185,8 @@ class Perturbation(Credited):
     def compare(self, score: Any, y: Array) -> tuple[Array, Array]:
         """Return the loss `(B,)` and delta `(K, B)` of outputs `(rows, B, n_out)`."""
         if self.difference != "linearised":
-            loss = jax.vmap(score)(y)
+            loss = jax.vmap(score)(y)  # (rows, B)
             return self.middle(loss), self.pair(loss)
         loss, pull = jax.vjp(score, y[0])
-        return loss, jnp.sum(pull(jnp.ones_like(loss))[0][None] * self.pair(y), -1)
-
-
-class NodePerturbation(Perturbation):
-    """Base of the rules that inject noise into pre-activations; a rule is its `signal`.
-
-    Attributes:
-        ambient: standard deviation of Gaussian noise that the network has of its own while it learns, at
-            every step, in every row, the clean one too; no rule sees it but in what it measures (innovation
-            knows its variance).
-    """
-
-    ambient: float = setting(0.0)
-
-    def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
-        if self.ambient < 0:
-            raise ArgumentError(f"ambient must be 0 or more, not {self.ambient}")
-        if self.ambient and self.credit == "replay":
-            raise ArgumentError(
-                "credit replay runs the clean pass twice: with ambient noise it is another (use to-go)"
-            )
-
-    @property
-    def measured_variance(self) -> Any:
-        """Variance of all noise within a pair, whoever knows of it."""
-        return self.variance + 2 * self.ambient**2
-
-    @abc.abstractmethod
-    def signal(self, net: Network, sites: Sequence[Site], delta: Array, inject: Sequence[Array]) -> tuple:
-        """Return (delta `(K, B)`, signal `(K, B, ...)` per layer).
-
-        sites and inject (the noise) hold all rows; delta is the loss difference of each pair.
-        """
-
-    def begin(self, net: Network, x: Array) -> PyTree:
-        """The state of the noise."""
-        shapes = self._shapes(net, net.start(x.shape[0]), x)
-        resolved(self.sigma, shapes)
-        return self.noise.init(shapes)
-
-    def _shapes(self, net: Network, state: PyTree, x: Array) -> PyTree:
-        return self.like([site.a for site in jax.eval_shape(net.step, state, x)[2]])
-
-    def init(self, net: Network, batch: int, key: Array) -> PyTree:
-        """One state per row; the noise's is what was kept."""
-        return jax.tree.map(lambda s: jnp.broadcast_to(s, (self.lanes, *s.shape)), net.start(batch)), ()
-
-    def recall(self, carry: PyTree, kept: PyTree) -> PyTree:
-        """Noise goes on."""
-        return carry[0], kept
-
-    def keep(self, carry: PyTree) -> PyTree:
-        """The state of the noise."""
-        return carry[1]
-
-    def draw(self, net: Network, carry: PyTree, xs: Array, keys: Array) -> tuple[PyTree, PyTree]:
-        """Noise for every pre-activation of the block."""
-        states, left = carry
-        like = self._shapes(net, jax.tree.map(lambda s: s[0], states), xs[0])
-        left, xi = self.noise.draw(left, keys, like)
-        if not self.ambient:
-            return (states, left), xi
-        rows = jax.tree.map(lambda s: jax.ShapeDtypeStruct((self.lanes, *s.shape[1:]), s.dtype), like)
-        apart = jax.vmap(lambda key: jr.fold_in(key, len(like)))(
-            keys
-        )  # the noise's own keys are 0 to len - 1
-        return (states, left), (xi, Gaussian().draw((), apart, rows)[1])
-
-    def step(
-        self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree
-    ) -> tuple[PyTree, Estimate]:
-        """Step all rows at once, each weight read once."""
-        states, left = carry
-        noise, own = noise if self.ambient else (noise, None)
-        inject, spread = self.rows(noise), self.noise.spread(left)
-        inject = (
-            inject if spread is None else [i * s[None, None] for i, s in zip(inject, spread, strict=True)]
-        )
-        every = inject if own is None else [i + self.ambient * o for i, o in zip(inject, own, strict=True)]
-        states, y, sites = jax.vmap(net.step, in_axes=(0, None, 0))(states, x, every)
-        loss, delta = self.compare(score, y)
-        delta, signal = self.signal(net, sites, delta, inject)
-        if spread is not None:
-            signal = [g / s[None, None] ** 2 for g, s in zip(signal, spread, strict=True)]
-        middle = self.middle(sites)
-        left = self.noise.adapt(left, [site.a for site in middle])
-        parts = Outer(tuple(site._replace(a=None) for site in middle), tuple(signal))
-        return (self.onward(states), left), Estimate(loss, self.middle(y), middle, delta, parts)
+        error = pull(jnp.ones_like(loss))[0]  # (B, n_out)
+        return loss, jnp.sum(error[None] * self.pair(y), -1)

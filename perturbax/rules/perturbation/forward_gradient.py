@@ -8,31 +8,32 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from perturbax.fields import one_of, positive, setting
-from perturbax.learning.credit import Estimate, Outer
-from perturbax.learning.noise import Noise, as_noise, plain
-from perturbax.learning.sequence import Learner, Loss
+from perturbax.learning.credit import Credit
+from perturbax.learning.estimate import Direct, Estimate, Outer
+from perturbax.learning.facts import Facts
+from perturbax.learning.noise import Noise, as_noise, check_white
+from perturbax.learning.rule import StepRule
 from perturbax.network.layer import join, split
 from perturbax.network.network import Network
 from perturbax.rules.perturbation.base import Credited
-from perturbax.rules.perturbation.helpers import drawn, mean_loss, node_noise, weight_noise
+from perturbax.rules.perturbation.helpers import draw_once, node_noise_shapes, weight_noise_shapes
 
 TANGENTS = ("nodes", "weights")
 
 
-class Forward(Credited):
+class Forward(Credited, StepRule):
     """Forward gradient: the exact derivative of the loss along a random direction, times that direction.
 
-        weights    dL/dw    ~  <dL/dw, xi> xi                              one xi per sequence
-        nodes      dL/da_t  ~  xi_t sum_{k < window} discount^k dL_{t+k},  dL_t = sum_{s <= t} <dL_t/da_s, xi_s>
+        weights    dL/dw    ~  sum_t <dL_t/dw, xi> xi                      one xi per sequence
+        nodes      dL/da_t ~ xi_t sum_{k < window} discount^k dL_{t+k}, dL_t = sum_{s <= t} <dL_t/da_s, xi_s>
 
     <.,.> comes from one forward pass of differentiation (a Jacobian-vector product), nothing runs backwards.
-    Node or weight perturbation with sigma -> 0: unbiased without any sigma; nodes for the gradient within the
-    reach of their credit (to-go: the full one). Baydin et al. 2022; nodes: Ren et al. 2023, there layer by
-    layer.
+    Node or weight perturbation with sigma -> 0: unbiased without any sigma; nodes for the gradient that their
+    credit covers (to-go: the full one). Baydin et al. 2022; nodes: Ren et al. 2023, there layer by layer.
 
     Attributes:
-        tangents: nodes (a direction for every pre-activation, step and example) or weights (shared by the
-            batch).
+        tangents: nodes (a direction for every pre-activation, step and example) or weights (one per sequence,
+            shared by the batch).
         samples: K, the number of directions that are averaged.
         credit: of nodes: same-step, window, to-go, replay or trace, as in node.
         window: number of steps in window credit, the present one included.
@@ -46,96 +47,95 @@ class Forward(Credited):
     credit: str = setting("to-go")
     noise: Noise = eqx.field(converter=as_noise, default="rademacher")
 
-    equation: ClassVar[str] = "dA = dL xi z^T, dL = <dL/da, xi> by forward-mode differentiation"
-    target: ClassVar[str] = (
-        "weights, or nodes with credit to-go: full gradient; same-step: gradient cut at every step"
+    facts: ClassVar[Facts] = Facts(
+        equation="dA = dL xi z^T, dL = <dL/da, xi> by forward-mode differentiation",
+        target="weights, or nodes with credit to-go: full gradient; same-step: gradient cut at every step",
+        uses=("score", "derivatives"),
+        cost="1 + K passes",
+        memory="nodes: T x B x units; weights: K x weights",
+        papers=("baydin2022", "ren2023"),
+        passes=2,
     )
-    uses: ClassVar[tuple[str, ...]] = ("score", "derivatives")
-    cost: ClassVar[str] = "1 + K passes"
-    memory: ClassVar[str] = "nodes: T x B x units; weights: K x weights"
-    papers: ClassVar[tuple[str, ...]] = ("baydin2022", "ren2023")
 
     def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check tangents, samples and noise."""
         one_of("tangents", self.tangents, TANGENTS)
         positive("samples", self.samples)
-        plain(self.noise, "forward")
+        check_white(self.noise, "forward")
 
-    def aim(self) -> str:
-        """Unbiased within the reach of the credit."""
-        return "full gradient" if self.tangents == "weights" else self.reach()
-
-    def passes(self) -> int:
-        """A tangent costs about as much as a pass; replay makes everything twice."""
-        return (1 + self.samples) * (2 if self.tangents == "nodes" and self.credit == "replay" else 1)
-
-    def needs_sequence(self) -> str:
-        """Weight directions last for the sequence, and credit to-go needs its end."""
+    def described(self) -> Facts:
+        """Return the facts: a tangent costs about as much as a pass, replay makes everything twice."""
+        facts = super().described()
+        passes = 1 + self.samples
         if self.tangents == "weights":
-            return "forward gradients of weights keep one direction per sequence: online, use tangents nodes"
-        return super().needs_sequence()
+            offline = (
+                "forward gradients of weights keep one direction per sequence: online, use tangents nodes"
+            )
+            return facts.but(target="full gradient", passes=passes, offline=offline, keeps="")
+        twice = 2 if self.credit == "replay" else 1
+        return facts.but(target=self.credited_target(), passes=twice * passes)
 
-    def learner(self, loss: Loss) -> Learner:
-        """Differentiate the whole sequence along weights, or every step along nodes."""
+    def pairing(self) -> Credit:
+        """Return the credit; a direction of the weights meets the loss of every step, which it knows the
+        slope of.
+        """
+        return Credit(block=1) if self.tangents == "weights" else super().pairing()
+
+    def init_state(self, net: Network, x: Array, key: Array) -> PyTree:
+        """Return the state of the noise."""
+        if self.tangents == "weights":
+            return ()
+        return self.noise.init(node_noise_shapes(net, x, self.samples))
+
+    def init_sequence(self, net: Network, state: PyTree, x: Array, key: Array) -> PyTree:
+        """Return the state of the network, its tangents (none yet), and the state of the noise or the
+        directions.
+        """
+        start = net.start(x.shape[0])
+        moving = eqx.filter(start, eqx.is_inexact_array)
+        slopes = jax.tree.map(lambda s: jnp.zeros((self.samples, *s.shape), s.dtype), moving)
         if self.tangents == "nodes":
-            return super().learner(loss)
+            return start, slopes, state
+        shapes = weight_noise_shapes(net, self.samples)
+        return start, slopes, draw_once(self.noise, self.noise.init(shapes), key, shapes)[1]
 
-        def learn(
-            kept: PyTree, net: Network, xs: Array, ys: Any, key: Array
-        ) -> tuple[PyTree, Array, Network]:
-            some, rest = split(net)
-            like = weight_noise(net, self.samples)
-            xi = drawn(self.noise, self.noise.init(like), key, like)[1]
-
-            def along(e: Network) -> tuple[Array, Array]:
-                return jax.jvp(lambda some: mean_loss(join(some, rest), xs, ys, loss), (some,), (e,))
-
-            total, slope = jax.vmap(along, out_axes=(None, 0))(xi)
-            return kept, total, jax.tree.map(lambda e: jnp.tensordot(slope, e, 1) / self.samples, xi)
-
-        return learn
-
-    def begin(self, net: Network, x: Array) -> PyTree:
-        """The state of the noise."""
-        nodes = self.tangents == "nodes"
-        return self.noise.init(node_noise(net, net.start(x.shape[0]), x, self.samples)) if nodes else ()
-
-    def init(self, net: Network, batch: int, key: Array) -> PyTree:
-        """The state of the network, and no tangents yet."""
-        state = net.start(batch)
-        moving = eqx.filter(state, eqx.is_inexact_array)
-        return state, jax.tree.map(lambda s: jnp.zeros((self.samples, *s.shape), s.dtype), moving), ()
-
-    def recall(self, carry: PyTree, kept: PyTree) -> PyTree:
-        """Noise goes on."""
-        return *carry[:2], kept
-
-    def keep(self, carry: PyTree) -> PyTree:
-        """The state of the noise."""
-        return carry[2]
+    def final_state(self, carry: PyTree) -> PyTree:
+        """Return the state of the noise."""
+        return () if self.tangents == "weights" else carry[2]
 
     def draw(self, net: Network, carry: PyTree, xs: Array, keys: Array) -> tuple[PyTree, PyTree]:
-        """Directions for every pre-activation of the block."""
-        state, slopes, left = carry
-        left, xi = self.noise.draw(left, keys, node_noise(net, state, xs[0], self.samples))
-        return (state, slopes, left), xi
+        """Draw directions for every pre-activation of the block."""
+        if self.tangents == "weights":
+            return carry, keys
+        state, slopes, noise_state = carry
+        noise_state, xi = self.noise.draw(noise_state, keys, node_noise_shapes(net, xs[0], self.samples))
+        return (state, slopes, noise_state), xi
 
     def step(
         self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree
     ) -> tuple[PyTree, Estimate]:
-        """Carry the tangents of the state along with it."""
-        state, slopes, left = carry
+        """Carry the tangents of the state along with it, and read off the slope of the loss."""
+        state, slopes, kept = carry
         moving, still = eqx.partition(state, eqx.is_inexact_array)
+        some, rest = split(net)
+        nodes = self.tangents == "nodes"
 
-        def run(moving: PyTree, shift: list[Array]) -> tuple[tuple, tuple]:
-            after, y, sites = net.step(eqx.combine(moving, still), x, shift)
+        def run(moving: PyTree, varied: PyTree) -> tuple[tuple, tuple]:
+            """Step with what is varied, the noise in pre-activations or the weights: -> ((state, loss),
+            others).
+            """
+            state = eqx.combine(moving, still)
+            after, y, sites = net.step(state, x, varied) if nodes else join(varied, rest).step(state, x)
             moving, fixed = eqx.partition(after, eqx.is_inexact_array)
             return (moving, score(y)), (fixed, y, sites)
 
-        def along(slope: PyTree, xi: list[Array]) -> tuple[tuple, tuple, tuple]:
-            return jax.jvp(run, (moving, [jnp.zeros_like(e) for e in xi]), (slope, xi), has_aux=True)
+        direction = noise if nodes else kept  # leaves (K, ...)
+        base = [jnp.zeros(e.shape[1:], e.dtype) for e in noise] if nodes else some
 
-        primal, slope, aux = jax.vmap(along, out_axes=(None, 0, None))(slopes, noise)
-        (moving, loss), (slopes, delta), (fixed, y, sites) = primal, slope, aux
-        parts = Outer(tuple(site._replace(a=None) for site in sites), tuple(noise))
-        return (eqx.combine(moving, fixed), slopes, left), Estimate(loss, y, sites, delta, parts)
+        def along(slope: PyTree, xi: PyTree) -> tuple[tuple, tuple, tuple]:
+            return jax.jvp(run, (moving, base), (slope, xi), has_aux=True)
+
+        primal, slope, others = jax.vmap(along, out_axes=(None, 0, None))(slopes, direction)
+        (moving, loss), (slopes, delta), (fixed, y, sites) = primal, slope, others
+        parts = Outer.of(sites, noise) if nodes else Direct(kept)
+        return (eqx.combine(moving, fixed), slopes, kept), Estimate(loss, y, sites, delta, parts)

@@ -1,4 +1,4 @@
-"""What rules without a clean pass share: shapes of noise, shifted weights, whole-sequence losses, running
+"""What rules that perturb share: shapes of noise, shifted weights, losses of whole sequences, running
 averages.
 """
 
@@ -9,75 +9,91 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from perturbax.errors import ArgumentError
+from perturbax.learning.blocks import steps_per_turn
 from perturbax.learning.noise import Noise
-from perturbax.learning.sequence import Loss, raised, turn
+from perturbax.learning.sequence import Loss
 from perturbax.network.layer import join, split, weights
 from perturbax.network.network import Network
 
 
-def node_noise(net: Network, state: PyTree, x: Array, samples: int) -> list[jax.ShapeDtypeStruct]:
-    """Return shapes of noise for the pre-activations of one step, `(samples, B, ...)` per layer."""
-    sites = jax.eval_shape(net.step, state, x)[2]
-    return [jax.ShapeDtypeStruct((samples, *site.a.shape), site.a.dtype) for site in sites]
+def node_noise_shapes(net: Network, x: Array, samples: int) -> list[jax.ShapeDtypeStruct]:
+    """Return shapes of noise for the pre-activations of one step, `(samples, B, ...)` per layer; x `(B,
+    n_in)`.
+    """
+    return [jax.ShapeDtypeStruct((samples, *site.a.shape), site.a.dtype) for site in net.sites_like(x)]
 
 
-def weight_noise(net: Network, samples: int) -> Network:
+def weight_noise_shapes(net: Network, samples: int) -> Network:
     """Return shapes of noise for the weights, `(samples, ...)` each."""
     return jax.tree.map(lambda w: jax.ShapeDtypeStruct((samples, *w.shape), w.dtype), weights(net))
 
 
-def drawn(noise: Noise, left: PyTree, key: Array, like: PyTree) -> tuple[PyTree, PyTree]:
-    """Return (state, xi) after one draw like `like`."""
-    left, xi = noise.draw(left, key[None], like)
-    return left, jax.tree.map(lambda e: e[0], xi)
+def draw_once(noise: Noise, noise_state: PyTree, key: Array, like: PyTree) -> tuple[PyTree, PyTree]:
+    """Return (state of the noise, xi) after one draw of noise shaped like `like`."""
+    noise_state, xi = noise.draw(noise_state, key[None], like)
+    return noise_state, jax.tree.map(lambda e: e[0], xi)
 
 
-def shifted(net: Network, shift: Network) -> Network:
-    """Return the network with shift added to its weights."""
+def shift_weights(net: Network, shift: Network) -> Network:
+    """Return the network with shift, a tree like its weights, added to them."""
     some, rest = split(net)
     return join(jax.tree.map(jnp.add, some, shift), rest)
 
 
-def mean_loss(net: Network, xs: Float[Array, "T B n_in"], ys: Any, score: Loss) -> Array:
+def mean_loss(net: Network, xs: Float[Array, "T B n_in"], ys: Any, loss: Loss) -> Array:
     """Return the loss averaged over T and B, in memory that does not grow with T."""
 
-    def body(carry: tuple, now: tuple) -> tuple[tuple, None]:
+    def one_step(carry: tuple, now: tuple) -> tuple[tuple, None]:
         state, total = carry
-        state, out, _ = net.step(state, now[0])
-        return (state, total + score(raised(out), now[1]).mean()), None
+        x, target = now
+        state, y, _ = net.step(state, x)
+        return (state, total + loss(y, target).mean()), None
 
     state = net.start(xs.shape[1])
-    first = jax.tree.map(lambda s: s[0], (xs, ys))
-    dtype = jax.eval_shape(lambda x, y: score(raised(net.step(state, x)[1]), y), *first).dtype
-    total = jax.lax.scan(body, (state, jnp.zeros((), dtype)), (xs, ys), unroll=turn(net, len(xs)))[0][1]
+    first_x, first_target = jax.tree.map(lambda s: s[0], (xs, ys))
+    dtype = jax.eval_shape(lambda x, target: loss(net.step(state, x)[1], target), first_x, first_target).dtype
+    start = state, jnp.zeros((), dtype)
+    (_, total), _ = jax.lax.scan(one_step, start, (xs, ys), unroll=steps_per_turn(net, len(xs)))
     return total / len(xs)
 
 
-def rated(rate: Any) -> None:
-    """Raise ArgumentError for a rate of an average outside (0, 1]; traced values pass."""
-    if isinstance(rate, int | float) and not 0 < rate <= 1:
-        raise ArgumentError(f"rate must be above 0 and at most 1, not {rate}")
+def check_resolution(sigma: Any, like: PyTree) -> None:
+    """Raise ArgumentError where rounding would leave less than nine tenths of the noise; traced values pass.
+
+    A loss difference is off by about eps / sigma, measured for float32 and bfloat16
+    (benchmarks/precision.py).
+
+    Arguments:
+        sigma: standard deviation of the noise.
+        like: what the noise is added to.
+    """
+    for dtype in {leaf.dtype for leaf in jax.tree.leaves(like) if jnp.issubdtype(leaf.dtype, jnp.inexact)}:
+        least = 10 * float(jnp.finfo(dtype).eps)
+        if isinstance(sigma, int | float) and sigma < least:
+            raise ArgumentError(
+                f"sigma {sigma:g} is lost in the rounding of {dtype}: take at least {least:.2g}"
+            )
 
 
-class Average(NamedTuple):
-    """A running average that starts from nothing: of all it has seen at first, exponential later.
+class RunningAverage(NamedTuple):
+    """A running average that starts from nothing: of all values seen at first, exponential later.
 
-    total <- total + rate (x - total),   weight <- weight + rate (1 - weight),   value = total / weight, 0 at first
+    total <- total + rate (x - total),   weight <- weight + rate (1 - weight),   value = total / weight
     """
 
     total: Array
     weight: Array
 
     @classmethod
-    def empty(cls, dtype: Any) -> "Average":
-        """Nothing seen."""
+    def empty(cls, dtype: Any) -> "RunningAverage":
+        """Return the average of no values."""
         return cls(jnp.zeros((), dtype), jnp.zeros((), dtype))
 
     @property
     def value(self) -> Array:
-        """The average."""
+        """The average, 0 before the first value."""
         return self.total / jnp.where(self.weight > 0, self.weight, 1)
 
-    def seen(self, x: Array, rate: Any) -> "Average":
-        """See one more value."""
-        return Average(self.total + rate * (x - self.total), self.weight + rate * (1 - self.weight))
+    def with_value(self, x: Array, rate: Any) -> "RunningAverage":
+        """Return the average after one more value; rate in (0, 1] is its weight."""
+        return RunningAverage(self.total + rate * (x - self.total), self.weight + rate * (1 - self.weight))

@@ -8,11 +8,13 @@ from jaxtyping import Array, PyTree
 
 from perturbax.errors import ArgumentError
 from perturbax.fields import setting
+from perturbax.learning.facts import Facts
+from perturbax.learning.trees import expand_like
 from perturbax.network.network import Network, Site
-from perturbax.rules.perturbation.base import NodePerturbation
+from perturbax.rules.perturbation.node_base import NodeRule
 
 
-class Iterative(NodePerturbation):
+class Iterative(NodeRule):
     """Iterative node perturbation: each noisy pass perturbs one layer, which learns from what its own noise
     did.
 
@@ -25,26 +27,32 @@ class Iterative(NodePerturbation):
 
     samples: int = setting(2)
 
-    equation: ClassVar[str] = "dA_l = delta_l N_l da_l / ||da_l||^2 z^T, noise in layer l alone"
-    target: ClassVar[str] = "feed-forward: full gradient; in time biased: da carries noise from earlier steps"
-    uses: ClassVar[tuple[str, ...]] = ("score", "own activity")
-    cost: ClassVar[str] = "1 + K passes, K at least the number of layers"
-    memory: ClassVar[str] = "constant; to-go: T x B x units"
-    papers: ClassVar[tuple[str, ...]] = ("dalm2023",)
+    facts: ClassVar[Facts] = Facts(
+        equation="dA_l = delta_l N_l da_l / ||da_l||^2 z^T, noise in layer l alone",
+        target="feed-forward: full gradient; in time biased: da carries noise from earlier steps",
+        uses=("score", "own activity"),
+        cost="1 + K passes, K at least the number of layers",
+        memory="constant; to-go: T x B x units",
+        papers=("dalm2023",),
+        passes=3,
+    )
 
-    def begin(self, net: Network, x: Array) -> PyTree:
-        """Every layer needs a pass of its own."""
+    def init_state(self, net: Network, x: Array, key: Array) -> PyTree:
+        """Return the state of the noise; raises ArgumentError with fewer samples than layers."""
         if self.samples < len(net.layers):
             raise ArgumentError(
                 f"iterative perturbs one layer per pass: samples must be {len(net.layers)} or more"
             )
-        return super().begin(net, x)
+        return super().init_state(net, x, key)
 
-    def rows(self, xi: PyTree) -> PyTree:
-        """Noise in the layer whose turn it is."""
-        mine = self._turns(len(xi))
-        drawn = len(xi[0]) // self.samples  # once, or for both of a pair
-        return super().rows([e * _front(jnp.tile(m, drawn), e) for e, m in zip(xi, mine, strict=True)])
+    def noise_of_rows(self, xi: PyTree) -> PyTree:
+        """Return the noise of all rows, in each row only in the layer whose turn it is."""
+        draws = len(xi[0]) // self.samples  # one, or one for either row of a pair
+        masked = []
+        for e, mine in zip(xi, self._turns(len(xi)), strict=True):
+            in_turn = jnp.tile(mine, draws).astype(e.dtype)
+            masked.append(e * expand_like(in_turn, e))
+        return super().noise_of_rows(masked)
 
     def signal(
         self, net: Network, sites: Sequence[Site], delta: Array, inject: Sequence[Array]
@@ -52,20 +60,15 @@ class Iterative(NodePerturbation):
         """Return each layer's activity difference in its own passes, over its mean square."""
         signal = []
         for site, mine in zip(sites, self._turns(len(sites)), strict=True):
-            da = self.pair(site.a)
+            da = self.pair(site.a)  # (K, B, ...)
             square = jnp.sum(da * da, tuple(range(2, da.ndim)), keepdims=True)
+            units = da[0, 0].size
             share = self.samples / mine.sum()  # estimates are averaged over all passes
-            signal.append(
-                _front(mine, da) * share * da[0, 0].size * da / jnp.where(square > 0, square, jnp.inf)
-            )
+            mine = expand_like(mine.astype(da.dtype), da)
+            signal.append(mine * share * units * da / jnp.where(square > 0, square, jnp.inf))
         return delta, signal
 
     def _turns(self, layers: int) -> list[Array]:
         """Return for every layer which of the K pairs of passes are its own, 1 or 0, `(K,)`."""
         turn = jnp.arange(self.samples) % layers
         return [jnp.where(turn == layer, 1.0, 0.0) for layer in range(layers)]
-
-
-def _front(values: Array, like: Array) -> Array:
-    """Return values `(K,)` for products with an array of any rank, `(K, ...)`."""
-    return values.reshape(-1, *[1] * (like.ndim - 1)).astype(like.dtype)

@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from perturbax.learning.credit import Estimate, Outer
+from perturbax.learning.estimate import Estimate, Outer
+from perturbax.learning.facts import Facts
+from perturbax.learning.rule import StepRule
 from perturbax.network.network import Network, Site
-from perturbax.rules.perturbation.base import NodePerturbation
+from perturbax.rules.perturbation.node_base import NodeRule
 
 
-class Node(NodePerturbation):
+class Node(NodeRule):
     """Node perturbation: the injected noise, weighted by the change of loss that came with it.
 
         dL/da_t  ~  xi_t / sigma * sum_{k < window} discount^k delta_{t+k},      delta = L(noisy) - L(clean)
@@ -22,16 +24,29 @@ class Node(NodePerturbation):
     NP.
     """
 
-    equation: ClassVar[str] = "dA = (delta / sigma) xi z^T"
-    target: ClassVar[str] = "same-step: gradient cut at every step; to-go: full gradient; between: discounted"
-    uses: ClassVar[tuple[str, ...]] = ("score",)
-    cost: ClassVar[str] = "1 + K passes"
-    memory: ClassVar[str] = "constant; to-go: T x B x units"
-    papers: ClassVar[tuple[str, ...]] = ("flower1992", "fiete2006", "dalm2023")
+    facts: ClassVar[Facts] = Facts(
+        equation="dA = (delta / sigma) xi z^T",
+        target="same-step: gradient cut at every step; to-go: full gradient; between: discounted",
+        uses=("score",),
+        cost="1 + K passes",
+        memory="constant; to-go: T x B x units",
+        papers=("flower1992", "fiete2006", "dalm2023"),
+        passes=2,
+    )
 
-    def aim(self) -> str:
-        """Unbiased within the reach of its credit."""
-        return self.reach()
+    def described(self) -> Facts:
+        """Return the facts: without bias for what its credit covers; replay takes one more clean pass
+        only.
+        """
+        facts = super().described()
+        if not self._has_own_signal:
+            return facts  # of a class derived from this one
+        passes = self.rows + 1 if self.credit == "replay" and self.clean else facts.passes
+        return facts.but(target=self.credited_target(), passes=passes)
+
+    @property
+    def _has_own_signal(self) -> bool:
+        return type(self).signal is Node.signal
 
     def signal(
         self, net: Network, sites: Sequence[Site], delta: Array, inject: Sequence[Array]
@@ -39,27 +54,38 @@ class Node(NodePerturbation):
         """Return the noise difference over its variance."""
         return delta, [noise / self.variance for noise in self.pair(list(inject))]
 
-    def passes(self) -> int:
-        """Replay takes one more clean pass: signals are the noise itself."""
-        return self.lanes + 1 if self.credit == "replay" and self.clean else super().passes()
+    def second_pass(self) -> StepRule:
+        """Return a pass of the clean row alone: signals are the noise itself."""
+        return CleanPass(self) if self.clean and self._has_own_signal else self
 
-    def rewind(self, carry: PyTree) -> PyTree:
-        """The clean row alone."""
-        states, left = carry
-        return jax.tree.map(lambda s: s[:1], states) if self.clean else states, left
 
-    def again(
+class CleanPass(StepRule):
+    """The second pass of node perturbation under replay credit: the clean row, and the noise as its signal.
+
+    Attributes:
+        rule: the rule whose first pass this follows.
+    """
+
+    rule: Node
+
+    def init_sequence(self, net: Network, state: PyTree, x: Array, key: Array) -> PyTree:
+        """Return the state of the clean row, and that of the noise."""
+        states, noise_state = self.rule.init_sequence(net, state, x, key)
+        return jax.tree.map(lambda s: s[:1], states), noise_state
+
+    def draw(self, net: Network, carry: PyTree, xs: Array, keys: Array) -> tuple[PyTree, PyTree]:
+        """Draw the same noise again."""
+        return self.rule.draw(net, carry, xs, keys)
+
+    def step(
         self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree
     ) -> tuple[PyTree, Estimate]:
         """Step the clean row."""
-        if not self.clean:
-            return super().again(net, carry, x, score, noise)
-        states, left = carry
-        spread = self.noise.spread(left) or [jnp.ones(e.shape[2:], e.dtype) for e in noise]
+        rule, (states, noise_state) = self.rule, carry
+        spread = rule.noise.spread(noise_state) or [jnp.ones(e.shape[2:], e.dtype) for e in noise]
         clean, y, sites = net.step(jax.tree.map(lambda s: s[0], states), x)
-        signal = [
-            e * (self.sigma / (self.variance * s[None, None])) for e, s in zip(noise, spread, strict=True)
-        ]
-        left = self.noise.adapt(left, [site.a for site in sites])
-        parts = Outer(tuple(site._replace(a=None) for site in sites), tuple(signal))
-        return (jax.tree.map(lambda s: s[None], clean), left), Estimate(score(y), y, sites, None, parts)
+        gain = rule.sigma / rule.variance
+        signal = [e * (gain / s[None, None]) for e, s in zip(noise, spread, strict=True)]
+        noise_state = rule.noise.adapt(noise_state, [site.a for site in sites])
+        carry = jax.tree.map(lambda s: s[None], clean), noise_state
+        return carry, Estimate(score(y), y, sites, None, Outer.of(sites, signal))

@@ -7,23 +7,29 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from perturbax.errors import ArgumentError
-from perturbax.fields import positive, setting
-from perturbax.learning.credit import Direct, Estimate
-from perturbax.learning.noise import Noise, as_noise, plain
-from perturbax.learning.rule import Rule
+from perturbax.fields import in_range, positive, setting
+from perturbax.learning.credit import Credit
+from perturbax.learning.estimate import Direct, Estimate
+from perturbax.learning.facts import Facts
+from perturbax.learning.noise import Noise, as_noise, check_white
+from perturbax.learning.rule import StepRule
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
-from perturbax.rules.perturbation.base import resolved
-from perturbax.rules.perturbation.helpers import Average, drawn, rated, shifted, weight_noise
+from perturbax.rules.perturbation.helpers import (
+    RunningAverage,
+    check_resolution,
+    draw_once,
+    shift_weights,
+    weight_noise_shapes,
+)
 
 
-class OU(Rule):
+class OU(StepRule):
     """Ornstein-Uhlenbeck adaptation: one noisy trajectory of the weights, its deviation times the surprise of
     the loss.
 
-        e <- rho e + sqrt(1 - rho^2) xi                 every `hold_steps` steps: variance 1, correlation rho per move
-        dL/dw  ~  (e / sigma) (L_t(w + sigma e) - Lbar)    Lbar: running average of the loss, up to the last move
+        e <- rho e + sqrt(1 - rho^2) xi                 every `hold_steps` steps: variance 1, correlation rho
+        dL/dw  ~  (e / sigma) (L_t(w + sigma e) - Lbar)    Lbar: running average of the loss, to the last move
 
     w is the mean mu of the process, -L the reward, optimisers do the rest; e and Lbar outlive sequences.
     Discretised exactly, rho = exp(-lambda dt). No clean pass. Up to sigma^2 the mean estimate for loss L_t is
@@ -50,92 +56,91 @@ class OU(Rule):
     rate: float = 0.02
     noise: Noise = eqx.field(converter=as_noise, default="gaussian")
 
-    equation: ClassVar[str] = "dW = (L - Lbar) e / sigma, e <- rho e + sqrt(1 - rho^2) xi"
-    target: ClassVar[str] = (
-        "rho 0, one deviation per sequence: full gradient; else paths weighted by rho per move"
+    facts: ClassVar[Facts] = Facts(
+        equation="dW = (L - Lbar) e / sigma, e <- rho e + sqrt(1 - rho^2) xi",
+        target="rho 0, one deviation per sequence: full gradient; else paths weighted by rho per move",
+        uses=("score",),
+        cost="1 pass",
+        memory="weights, constant in T",
+        papers=("garcia2024ou",),
+        keeps="the deviation of the weights, and a running average of the loss",
+        passes=1,
     )
-    uses: ClassVar[tuple[str, ...]] = ("score",)
-    cost: ClassVar[str] = "1 pass"
-    memory: ClassVar[str] = "weights, constant in T"
-    papers: ClassVar[tuple[str, ...]] = ("garcia2024ou",)
-    block: ClassVar[int] = 1  # a longer block would hold a copy of the deviation for each of its steps
 
     def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check noise, rates and hold."""
         positive("sigma", self.sigma)
-        rated(self.rate)
-        plain(self.noise, "ou")
-        if isinstance(self.rho, int | float) and not 0 <= self.rho < 1:
-            raise ArgumentError(f"rho must be from 0 to below 1, not {self.rho}")
-        if self.hold_steps < 0:
-            raise ArgumentError(f"hold_steps must be 0 or more, not {self.hold_steps}")
+        in_range("rate", self.rate, 0, 1, above=True)
+        check_white(self.noise, "ou")
+        in_range("rho", self.rho, 0, 1, below=True)
+        in_range("hold_steps", self.hold_steps, 0)
 
-    def aim(self) -> str:
-        """Depends on how long a deviation lasts."""
-        if isinstance(self.rho, int | float) and self.rho == 0 and self.hold_steps < 2:
-            return "gradient cut at every step" if self.hold_steps else "full gradient"
-        return "biased: paths weighted by rho per move of the weights, less what the baseline knows"
+    def described(self) -> Facts:
+        """Return the facts: the target depends on how long a deviation lasts, and one that never moves is
+        offline.
+        """
+        always_new = isinstance(self.rho, int | float) and self.rho == 0 and self.hold_steps < 2
+        target = "biased: paths weighted by rho per move of the weights, less what the baseline knows"
+        if always_new:
+            target = "gradient cut at every step" if self.hold_steps else "full gradient"
+        offline = "ou keeps one deviation per sequence: online, set hold_steps to move it"
+        return self.facts.but(target=target, offline="" if self.hold_steps else offline)
 
-    def passes(self) -> int:
-        """The noisy pass is the only one."""
-        return 1
+    def pairing(self) -> Credit:
+        """Return same-step credit; a longer block would hold a copy of the deviation for each of its
+        steps.
+        """
+        return Credit(block=1)
 
-    def needs_sequence(self) -> str:
-        """A deviation that never moves cannot be judged."""
-        return (
-            ""
-            if self.hold_steps
-            else "ou keeps one deviation per sequence: online, set hold_steps to move it"
+    def init_state(self, net: Network, x: Array, key: Array) -> PyTree:
+        """Return a deviation of zero, and an average of no losses."""
+        some = weights(net)
+        check_resolution(self.sigma, some)
+        return jax.tree.map(jnp.zeros_like, some), RunningAverage.empty(
+            jnp.result_type(*jax.tree.leaves(some))
         )
 
-    def begin(self, net: Network, x: Array) -> PyTree:
-        """No deviation yet, and no average."""
-        some = weights(net)
-        resolved(self.sigma, some)
-        return jax.tree.map(jnp.zeros_like, some), Average.empty(jnp.result_type(*jax.tree.leaves(some)))
+    def init_sequence(self, net: Network, state: PyTree, x: Array, key: Array) -> PyTree:
+        """Move on from the deviation of the last sequence; the first is from the stationary distribution."""
+        deviation, average = state
+        noise_state, fresh = self._fresh(net, self.noise.init(weight_noise_shapes(net, 1)), key)
+        moved = self._moved(deviation, fresh)
+        deviation = jax.tree.map(lambda e, xi: jnp.where(average.weight > 0, e, xi), moved, fresh)
+        return net.start(x.shape[0]), noise_state, deviation, average, average.value, jnp.zeros((), int)
 
-    def init(self, net: Network, batch: int, key: Array) -> PyTree:
-        """A deviation from the stationary distribution."""
-        left, fresh = self._fresh(net, self.noise.init(weight_noise(net, 1)), key)
-        average = Average.empty(jnp.result_type(*jax.tree.leaves(fresh)))
-        return net.start(batch), left, fresh, average, average.value, jnp.zeros((), int)
+    def final_state(self, carry: PyTree) -> PyTree:
+        """Return the deviation and the average of the loss."""
+        return carry[2], carry[3]
 
-    def _fresh(self, net: Network, left: PyTree, key: Array) -> tuple[PyTree, Network]:
-        left, xi = drawn(self.noise, left, key, weight_noise(net, 1))
-        return left, jax.tree.map(lambda e: e[0], xi)
+    def _fresh(self, net: Network, noise_state: PyTree, key: Array) -> tuple[PyTree, Network]:
+        """Draw noise for every weight."""
+        noise_state, xi = draw_once(self.noise, noise_state, key, weight_noise_shapes(net, 1))
+        return noise_state, jax.tree.map(lambda e: e[0], xi)
 
-    def _moved(self, e: Network, xi: Network) -> Network:
+    def _moved(self, deviation: Network, xi: Network) -> Network:
+        """Return rho e + sqrt(1 - rho^2) xi."""
         stay = jnp.asarray(self.rho)
         move = jnp.sqrt(1 - stay**2)
-        return jax.tree.map(lambda e, xi: stay.astype(e.dtype) * e + move.astype(e.dtype) * xi, e, xi)
-
-    def recall(self, carry: PyTree, kept: PyTree) -> PyTree:
-        """Move on from the deviation of the last sequence, if there was one."""
-        state, left, fresh, _, _, t = carry
-        e, average = kept
-        e = jax.tree.map(lambda e, xi: jnp.where(average.weight > 0, e, xi), self._moved(e, fresh), fresh)
-        return state, left, e, average, average.value, t
-
-    def keep(self, carry: PyTree) -> PyTree:
-        """The deviation and the average of the loss."""
-        return carry[2], carry[3]
+        return jax.tree.map(lambda e, xi: stay.astype(e.dtype) * e + move.astype(e.dtype) * xi, deviation, xi)
 
     def step(
         self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree
     ) -> tuple[PyTree, Estimate]:
-        """Step the one network that there is."""
-        state, left, e, average, expected, t = carry
+        """Step the one network that there is; noise is a key, for a move of the weights where one is due."""
+        state, noise_state, deviation, average, expected, t = carry
         if self.hold_steps:
 
             def move() -> tuple[PyTree, Network, Array]:
-                after, xi = self._fresh(net, left, noise)
-                return after, self._moved(e, xi), average.value
+                after, xi = self._fresh(net, noise_state, noise)
+                return after, self._moved(deviation, xi), average.value
 
             due = (t > 0) & (t % self.hold_steps == 0)
-            left, e, expected = jax.lax.cond(due, move, lambda: (left, e, expected))
-        state, y, sites = shifted(net, jax.tree.map(lambda d: self.sigma * d, e)).step(state, x)
+            stay = lambda: (noise_state, deviation, expected)  # noqa: E731
+            noise_state, deviation, expected = jax.lax.cond(due, move, stay)
+        shift = jax.tree.map(lambda d: self.sigma * d, deviation)
+        state, y, sites = shift_weights(net, shift).step(state, x)
         loss = score(y)
-        parts = Direct(jax.tree.map(lambda d: d[None] / self.sigma, e))
+        parts = Direct(jax.tree.map(lambda d: d[None] / self.sigma, deviation))
         estimate = Estimate(loss, y, sites, (loss - expected)[None], parts)
-        average = average.seen(loss.mean().astype(average.total.dtype), self.rate)
-        return (state, left, e, average, expected, t + 1), estimate
+        average = average.with_value(loss.mean().astype(average.total.dtype), self.rate)
+        return (state, noise_state, deviation, average, expected, t + 1), estimate

@@ -17,12 +17,15 @@ from jaxtyping import Array
 
 from perturbax.errors import ArgumentError
 from perturbax.fields import setting
+from perturbax.learning.credit import Credit
+from perturbax.learning.facts import Facts
 from perturbax.learning.noise import Noise, as_noise
 from perturbax.network.network import Network, Site
-from perturbax.rules.perturbation.base import NodePerturbation, Perturbation
-from perturbax.rules.perturbation.weight import WeightPerturbation
+from perturbax.rules.perturbation.base import Perturbation
+from perturbax.rules.perturbation.node_base import NodeRule
+from perturbax.rules.perturbation.weight_base import WeightRule
 
-SGD: dict[str, Any] = {"optimiser": "sgd", "schedule": "constant", "clip": 0.0}
+PLAIN_SGD: dict[str, Any] = {"optimiser": "sgd", "schedule": "constant", "clip": 0.0}
 
 
 def _shared(delta: Array) -> Array:
@@ -37,7 +40,7 @@ def _one_sided(rule: Perturbation) -> None:
         )
 
 
-class PublishedNode(NodePerturbation):
+class PublishedNode(NodeRule):
     """Published node perturbation: scaled by 1/sigma and one loss difference per batch.
 
     dA_t = (1/sigma) delta_t eps_t z_t^T,   eps ~ N(0, sigma^2), summed over batch and time
@@ -45,27 +48,30 @@ class PublishedNode(NodePerturbation):
 
     noise: Noise = eqx.field(converter=as_noise, default="gaussian")
 
-    equation: ClassVar[str] = "dA = (delta / sigma) eps z^T, eps = sigma xi, delta a batch mean"
-    target: ClassVar[str] = "sigma x the gradient cut at every step, of the batch"
-    uses: ClassVar[tuple[str, ...]] = ("score",)
-    cost: ClassVar[str] = "1 + K passes"
-    memory: ClassVar[str] = "constant"
-    papers: ClassVar[tuple[str, ...]] = ("garcia2024",)
-    settings: ClassVar[dict[str, Any]] = SGD
-    summed: ClassVar[bool] = True
+    facts: ClassVar[Facts] = Facts(
+        equation="dA = (delta / sigma) eps z^T, eps = sigma xi, delta a batch mean",
+        target="sigma x the gradient cut at every step, of the batch",
+        uses=("score",),
+        cost="1 + K passes",
+        memory="constant",
+        papers=("garcia2024",),
+        passes=2,
+        run_settings=PLAIN_SGD,
+        summed=True,
+    )
 
     def __check_init__(self) -> None:
-        """Only what was published."""
+        """Refuse differences that were not published."""
         _one_sided(self)
 
     def signal(
         self, net: Network, sites: Sequence[Site], delta: Array, inject: Sequence[Array]
     ) -> tuple[Array, list[Array]]:
-        """Return the noise over sigma."""
+        """Return the noise over sigma, and one loss difference for the batch."""
         return _shared(delta), [noise / self.sigma for noise in self.pair(list(inject))]
 
 
-class PublishedActivity(NodePerturbation):
+class PublishedActivity(NodeRule):
     """Published activity perturbation: sqrt(N), a norm per layer over the whole batch, one difference per
     batch.
 
@@ -78,17 +84,20 @@ class PublishedActivity(NodePerturbation):
     noise: Noise = eqx.field(converter=as_noise, default="gaussian")
     over_batch: bool = setting(False)
 
-    equation: ClassVar[str] = "dA = sqrt(N) delta da / ||da||_F^2 z^T, delta a batch mean"
-    target: ClassVar[str] = "biased; layers are scaled by 1 / their size"
-    uses: ClassVar[tuple[str, ...]] = ("score", "own activity")
-    cost: ClassVar[str] = "1 + K passes"
-    memory: ClassVar[str] = "constant"
-    papers: ClassVar[tuple[str, ...]] = ("garcia2024",)
-    settings: ClassVar[dict[str, Any]] = SGD
-    summed: ClassVar[bool] = True
+    facts: ClassVar[Facts] = Facts(
+        equation="dA = sqrt(N) delta da / ||da||_F^2 z^T, delta a batch mean",
+        target="biased; layers are scaled by 1 / their size",
+        uses=("score", "own activity"),
+        cost="1 + K passes",
+        memory="constant",
+        papers=("garcia2024",),
+        passes=2,
+        run_settings=PLAIN_SGD,
+        summed=True,
+    )
 
     def __check_init__(self) -> None:
-        """Only what was published."""
+        """Refuse differences that were not published."""
         _one_sided(self)
 
     def signal(
@@ -102,7 +111,7 @@ class PublishedActivity(NodePerturbation):
         return gain, [d / jnp.where(s > 0, s, jnp.inf) for d, s in zip(da, square, strict=True)]
 
 
-class PublishedWeight(WeightPerturbation):
+class PublishedWeight(WeightRule):
     """Published weight perturbation: a new direction at every step, shared by the batch, scaled by 1/sigma.
 
     dW_t = (1/sigma) delta_t eps_t,   eps ~ N(0, sigma^2); recurrent weights rest at the first step
@@ -111,22 +120,30 @@ class PublishedWeight(WeightPerturbation):
     noise: Noise = eqx.field(converter=as_noise, default="gaussian")
     hold_steps: int = setting(1)
 
-    equation: ClassVar[str] = "dW = (delta / sigma) eps, eps = sigma xi redrawn at every step"
-    target: ClassVar[str] = "sigma x the gradient cut at every step"
-    uses: ClassVar[tuple[str, ...]] = ("score",)
-    cost: ClassVar[str] = "1 + K passes"
-    memory: ClassVar[str] = "K x weights"
-    papers: ClassVar[tuple[str, ...]] = ("garcia2024",)
-    settings: ClassVar[dict[str, Any]] = SGD
-    summed: ClassVar[bool] = True
-    block: ClassVar[int] = 1
+    facts: ClassVar[Facts] = Facts(
+        equation="dW = (delta / sigma) eps, eps = sigma xi redrawn at every step",
+        target="sigma x the gradient cut at every step",
+        uses=("score",),
+        cost="1 + K passes",
+        memory="K x weights",
+        papers=("garcia2024",),
+        passes=2,
+        run_settings=PLAIN_SGD,
+        summed=True,
+    )
 
     def __check_init__(self) -> None:
-        """Only what was published."""
+        """Refuse differences that were not published."""
         _one_sided(self)
 
+    def pairing(self) -> Credit:
+        """Return the credit; a longer block would hold a copy of the direction for each of its steps."""
+        return super().pairing()._replace(block=1)
+
     def gradient(self, net: Network, sites: Sequence[Site], first: Array, shift: Network) -> Network:
-        """The noise over sigma, only where something flows through the weight."""
+        """Return the noise over sigma, only where something flows through the weight: not through r at
+        first.
+        """
         ones = [Site(jnp.ones_like(s.z), jnp.where(first, 0, jnp.ones_like(s.r)), None) for s in sites]
         reached = net.credit(ones, [jnp.ones_like(s.a) for s in sites])
         return jax.tree.map(lambda e, f: jnp.where(f != 0, e / self.sigma, 0), shift, reached)

@@ -7,32 +7,35 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from perturbax.errors import ArgumentError
-from perturbax.fields import one_of, positive, setting
-from perturbax.learning.credit import Estimate, Outer
-from perturbax.learning.noise import Noise, as_noise, plain
+from perturbax.fields import in_range, one_of, positive, setting
+from perturbax.learning.estimate import Estimate, Outer
+from perturbax.learning.facts import Facts
+from perturbax.learning.noise import Noise, as_noise, check_white
+from perturbax.learning.rule import StepRule
 from perturbax.network.network import Network
-from perturbax.rules.perturbation.base import Credited, resolved
-from perturbax.rules.perturbation.helpers import Average, node_noise, rated
+from perturbax.rules.perturbation.base import Credited
+from perturbax.rules.perturbation.helpers import RunningAverage, check_resolution, node_noise_shapes
 
 DELAYS = ("step", "end")
 
 
 class Summed(Outer):
-    """Signals whose sequence is judged as one: every step meets the sum of all deltas (credit to-go gives it
-    first).
+    """Signals whose sequence is judged as one: every step meets the sum of all deltas.
+
+    Credit to-go gives that sum for the first step.
     """
 
     __slots__ = ()
 
     def settle(self, net: Network, c: Float[Array, "b K B"] | None) -> Network:
-        """Take the sum over the whole sequence."""
+        """Multiply every signal with the sum over the whole sequence."""
         return super().settle(net, c if c is None else jnp.broadcast_to(c[:1], c.shape))
 
 
-class Reward(Credited):
+class Reward(Credited, StepRule):
     """Reward-modulated node perturbation: the noise of the only pass, times the loss that was not expected.
 
-        dL/da_t  ~  xi_t / sigma * sum_{k < window} discount^k (L_{t+k} - Lbar)       L of the noisy network itself
+        dL/da_t  ~  xi_t / sigma * sum_{k < window} discount^k (L_{t+k} - Lbar)     L of the noisy network
         dL/da_t  ~  xi_t / sigma * sum_{all s} (L_s - Lbar)       delay end: one reward a sequence
 
     No clean pass: Lbar, a running average of the loss, stands in for it. It must not know the noise it is
@@ -62,69 +65,75 @@ class Reward(Credited):
     rate: float = 0.02
     noise: Noise = eqx.field(converter=as_noise, default="gaussian")
 
-    equation: ClassVar[str] = "dA = (L - Lbar) / sigma xi z^T, all of the noisy pass"
-    target: ClassVar[str] = "to-go, or delay end: full gradient; same-step: gradient cut at every step"
-    uses: ClassVar[tuple[str, ...]] = ("score",)
-    cost: ClassVar[str] = "1 pass"
-    memory: ClassVar[str] = "constant; to-go: T x B x units"
-    papers: ClassVar[tuple[str, ...]] = ("fiete2006", "legenstein2010", "miconi2017", "williams1992")
+    facts: ClassVar[Facts] = Facts(
+        equation="dA = (L - Lbar) / sigma xi z^T, all of the noisy pass",
+        target="to-go, or delay end: full gradient; same-step: gradient cut at every step",
+        uses=("score",),
+        cost="1 pass",
+        memory="constant; to-go: T x B x units",
+        papers=("fiete2006", "legenstein2010", "miconi2017", "williams1992"),
+        keeps="a running average of the loss",
+        passes=1,
+    )
 
     def __check_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Check noise, rate and delay."""
         positive("sigma", self.sigma)
         one_of("delay", self.delay, DELAYS)
-        rated(self.rate)
-        plain(self.noise, "reward")
+        in_range("rate", self.rate, 0, 1, above=True)
+        check_white(self.noise, "reward")
         if self.delay == "end" and not (self.credit == "to-go" and self.discount == 1):
             raise ArgumentError(
                 "delay end credits all noise with the one reward: leave credit to-go and discount 1"
             )
 
-    def aim(self) -> str:
-        """Unbiased within the reach of the credit."""
-        return self.reach()
+    def described(self) -> Facts:
+        """Return the facts: without bias for what its credit covers, in one pass, or two with replay."""
+        return (
+            super()
+            .described()
+            .but(
+                target=self.credited_target(),
+                passes=2 if self.credit == "replay" else 1,
+                keeps=self.facts.keeps,
+            )
+        )
 
-    def passes(self) -> int:
-        """The noisy pass is the only one, unless it is replayed."""
-        return 2 if self.credit == "replay" else 1
+    def init_state(self, net: Network, x: Array, key: Array) -> PyTree:
+        """Return the state of the noise, and an average of no losses."""
+        shapes = node_noise_shapes(net, x, 1)
+        check_resolution(self.sigma, shapes)
+        return self.noise.init(shapes), RunningAverage.empty(shapes[0].dtype)
 
-    def begin(self, net: Network, x: Array) -> PyTree:
-        """The state of the noise, and no average yet."""
-        like = node_noise(net, net.start(x.shape[0]), x, 1)
-        resolved(self.sigma, like)
-        return self.noise.init(like), Average.empty(like[0].dtype)
-
-    def init(self, net: Network, batch: int, key: Array) -> PyTree:
-        """The state of the network; the rest is what was kept."""
-        return net.start(batch), (), (), ()
-
-    def recall(self, carry: PyTree, kept: PyTree) -> PyTree:
-        """Expect what was last known: one value for each step that the average must lag behind."""
-        left, average = kept
+    def init_sequence(self, net: Network, state: PyTree, x: Array, key: Array) -> PyTree:
+        """Return the network's state, the noise's, the average, and one expected loss per step it must lag
+        by.
+        """
+        noise_state, average = state
         lag = self.window if self.credit == "window" else 1
-        return carry[0], left, average, jnp.broadcast_to(average.value, (lag,))
+        return net.start(x.shape[0]), noise_state, average, jnp.broadcast_to(average.value, (lag,))
 
-    def keep(self, carry: PyTree) -> PyTree:
-        """The state of the noise and the average of the loss."""
+    def final_state(self, carry: PyTree) -> PyTree:
+        """Return the state of the noise and the average of the loss."""
         return carry[1], carry[2]
 
     def draw(self, net: Network, carry: PyTree, xs: Array, keys: Array) -> tuple[PyTree, PyTree]:
-        """Noise for every pre-activation of the block."""
-        state, left, *rest = carry
-        left, xi = self.noise.draw(left, keys, node_noise(net, state, xs[0], 1))
-        return (state, left, *rest), xi
+        """Draw noise for every pre-activation of the block."""
+        state, noise_state, *rest = carry
+        noise_state, xi = self.noise.draw(noise_state, keys, node_noise_shapes(net, xs[0], 1))
+        return (state, noise_state, *rest), xi
 
     def step(
         self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree
     ) -> tuple[PyTree, Estimate]:
         """Step the noisy network, the only one."""
-        state, left, average, expected = carry
+        state, noise_state, average, expected = carry
         state, y, sites = net.step(state, x, [self.sigma * e[0] for e in noise])
         loss = score(y)
-        delta = (loss - expected[0])[None]
-        average = average.seen(loss.mean().astype(average.total.dtype), self.rate)
+        delta = (loss - expected[0])[None]  # (1, B)
+        average = average.with_value(loss.mean().astype(average.total.dtype), self.rate)
         if self.credit not in ("to-go", "replay"):
             expected = jnp.concatenate([expected[1:], average.value[None]])
-        seen = tuple(site._replace(a=None) for site in sites)
-        parts = (Summed if self.delay == "end" else Outer)(seen, tuple(e / self.sigma for e in noise))
-        return (state, left, average, expected), Estimate(loss, y, sites, delta, parts)
+        signal = [e / self.sigma for e in noise]
+        parts = (Summed if self.delay == "end" else Outer).of(sites, signal)
+        return (state, noise_state, average, expected), Estimate(loss, y, sites, delta, parts)

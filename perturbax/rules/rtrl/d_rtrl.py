@@ -3,15 +3,16 @@
 from typing import ClassVar
 
 from perturbax.fields import setting
+from perturbax.learning.facts import Facts
 from perturbax.learning.traces import Plan, alone
 from perturbax.network.network import Network
-from perturbax.rules.rtrl.eligibility import Local
+from perturbax.rules.rtrl.eligibility import EligibilityRule, eligibility_facts
 
 
-class DRTRL(Local):
+class DRTRL(EligibilityRule):
     """RTRL with a block-diagonal Jacobian: each unit remembers what its weights did to its own hidden state.
 
-        eps_t = D eps_{t-1} + (dh_t/da_t) z_t^T,   dL_t/dw  ~  q_t . (dy_t/dh_t eps_t),   D = dh_t/dh_{t-1} of a unit
+        eps_t = D eps_{t-1} + (dh_t/da_t) z_t^T,   dL_t/dw ~ q_t . (dy_t/dh_t eps_t),   D = dh_t/dh_{t-1}
 
     Without mixing, r is constant: e-prop with the exact error as learning signal, exact where memory is
     hidden state only (mingru), and one-step backpropagation where there is none (tanh). With mixing a unit's
@@ -23,10 +24,12 @@ class DRTRL(Local):
 
     mixing: bool = setting(False)
 
-    equation: ClassVar[str] = "eps = D eps + (dh/da) z^T, D = dh/dh of one unit, dW = q (dy/dh) eps"
-    target: ClassVar[str] = "biased: memory across units is cut; exact where all memory is hidden state"
-    papers: ClassVar[tuple[str, ...]] = ("wang2024",)
+    facts: ClassVar[Facts] = eligibility_facts(
+        equation="eps = D eps + (dh/da) z^T, D = dh/dh of one unit, dW = q (dy/dh) eps",
+        target="biased: memory across units is cut; exact where all memory is hidden state",
+        papers=("wang2024",),
+    )
 
     def plan(self, net: Network, i: int, n: int) -> Plan:
-        """The unit itself."""
+        """Return the unit itself."""
         return alone(n, through=self.mixing)

@@ -1,65 +1,67 @@
-"""The shared anatomy of rules with a few eligibility traces per weight: e-prop, RFLO, D-RTRL, SnAp."""
+"""What the rules with a few eligibility traces per weight share: e-prop, RFLO, D-RTRL, SnAp."""
 
 import abc
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from perturbax.errors import LayerError
-from perturbax.learning.credit import Both, Estimate, Outer
+from perturbax.learning.credit import Credit
+from perturbax.learning.estimate import Both, Estimate, Outer
+from perturbax.learning.facts import Facts
 from perturbax.learning.jacobian import Errors, errors, reads_itself
-from perturbax.learning.rule import Rule
+from perturbax.learning.rule import StepRule
 from perturbax.learning.traces import Plan, Traces, block, owned
 from perturbax.network.layer import Layer, weights
 from perturbax.network.network import Network
 
 
-class Local(Rule):
-    """Base of the rules that follow, for every weight, what it does to few values: its own unit's, or its
-    neighbours'.
+class EligibilityRule(StepRule):
+    """Base of the rules that follow what every weight does to few values: its own unit's, or its neighbours'.
 
-        eps_t = J_t eps_{t-1} + (direct influence),   dL_t/dw  ~  q_t . eps_t,     q_t = dL_t/dy_t within the step
+        eps_t = J_t eps_{t-1} + (direct influence),   dL_t/dw ~ q_t . eps_t,   q_t = dL_t/dy_t within the step
 
     Each layer keeps traces of its own weights on its own units; what goes on through the carried state of
     layers above is left out. A leaky readout is linear, so what it remembers is put into the traces of the
     layer below it.
     """
 
-    uses: ClassVar[tuple[str, ...]] = ("own activity", "output error", "derivatives", "transposed weights")
-    cost: ClassVar[str] = "3 passes and some sweeps of the traces"
-    memory: ClassVar[str] = "B x weights x followed values, constant in T"
-    accrues: ClassVar[bool] = True
-
     @abc.abstractmethod
     def plan(self, net: Network, i: int, n: int) -> Plan:
         """Return which units the traces of layer i follow."""
 
-    def teach(self, net: Network, taught: PyTree, e: Errors) -> tuple[PyTree, list[Array]]:
+    def learning_signal(self, net: Network, feedback: PyTree, e: Errors) -> tuple[PyTree, list[Array]]:
         """Return (what the rule carries for it, the learning signal of every layer): here the error
         itself.
         """
-        return taught, e.q
+        return feedback, e.q
 
-    def init(self, net: Network, batch: int, key: Array) -> PyTree:
-        """The state of the network, no influence yet."""
-        state = net.start(batch)
-        return state, tuple(self._empty(net, i, h, batch) for i, (h, _) in enumerate(state)), ()
+    def pairing(self) -> Credit:
+        """Return that gradients of every step are summed as they come."""
+        return Credit(form="summed")
+
+    def init_sequence(self, net: Network, state: PyTree, x: Array, key: Array) -> PyTree:
+        """Return the state of the network, traces of zero, and nothing for the learning signal."""
+        start = net.start(len(x))
+        return start, tuple(self._empty(net, i, h, len(x)) for i, (h, _) in enumerate(start)), ()
 
     def step(
         self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree
     ) -> tuple[PyTree, Estimate]:
-        """Let errors meet traces, layer by layer."""
-        state, traces, taught = carry
+        """Multiply errors with traces, layer by layer."""
+        state, traces, feedback = carry
         e = errors(net, state, x, score)
-        taught, q = self.teach(net, taught, e)
-        each = [self._meet(net, i, h, e.sites[i], traces[i], q[i]) for i, (h, _) in enumerate(state)]
-        after, grads, signals = zip(*each, strict=True)
-        outer = Outer(tuple(site._replace(a=None) for site in e.sites), tuple(s[None] for s in signals))
-        return (e.after, after, taught), Estimate(e.loss, e.y, e.sites, None, Both(outer, net.like(grads)))
+        feedback, q = self.learning_signal(net, feedback, e)
+        per_layer = [
+            self._layer_step(net, i, h, e.sites[i], traces[i], q[i]) for i, (h, _) in enumerate(state)
+        ]
+        after, grads, signals = zip(*per_layer, strict=True)
+        outer = Outer.of(e.sites, [s[None] for s in signals])
+        return (e.after, after, feedback), Estimate(e.loss, e.y, e.sites, None, Both(outer, net.like(grads)))
 
-    def _meet(
+    def _layer_step(
         self, net: Network, i: int, h: PyTree, site: Any, trace: Any, q: Array
     ) -> tuple[Any, Layer, Array]:
         """Return one layer's (traces, gradient through them, signal of this step)."""
@@ -72,11 +74,11 @@ class Local(Rule):
             return (), jax.tree.map(jnp.zeros_like, weights(layer)), Traces.now(site, b, q)
         if len(plan.slots) > 1:
             q = jnp.moveaxis(q[..., plan.slots], 2, 1).reshape(len(q), -1, n)
-        return trace.advanced(layer, site, b, q, self._kappa(net, i))
+        return trace.advance_batch(layer, site, b, q, self._kappa(net, i))
 
     def _empty(self, net: Network, i: int, h: PyTree, batch: int) -> Any:
         """Return a layer's traces; nothing where its weights act on nothing that is carried."""
-        n = width(net.layers[i])
+        n = units_of_weights(net.layers[i])
         _, rows, late = self._rows(net, i, h, n) if n else (None, 0, 0)
         return Traces.empty(net.layers[i], rows, late, batch) if rows or late else ()
 
@@ -101,7 +103,17 @@ class Local(Rule):
         return leak
 
 
-def width(layer: Layer) -> int:
+def eligibility_facts(**facts: Any) -> Facts:
+    """Return the facts of a rule with eligibility traces: what it uses, its cost and its memory."""
+    return Facts(
+        uses=("own activity", "output error", "derivatives", "transposed weights"),
+        cost="3 passes and some sweeps of the traces",
+        memory="B x weights x followed values, constant in T",
+        **facts,
+    )
+
+
+def units_of_weights(layer: Layer) -> int:
     """Return the units of a layer whose weights have them on their last axis; 0 for one without weights."""
     some = jax.tree.leaves(weights(layer))
     return some[0].shape[-1] if some else 0

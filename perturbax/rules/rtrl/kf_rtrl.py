@@ -1,5 +1,6 @@
 """Kronecker-factored real-time recurrent learning."""
 
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -8,13 +9,16 @@ import jax.random as jr
 from jaxtyping import Array, PyTree
 
 from perturbax.errors import LayerError
-from perturbax.learning.credit import Both, Estimate, Outer
+from perturbax.learning.credit import Credit
+from perturbax.learning.estimate import Both, Estimate, Outer
+from perturbax.learning.facts import Facts
 from perturbax.learning.jacobian import Flat, linearise, reads_itself
-from perturbax.learning.rule import Rule
+from perturbax.learning.rule import StepRule
+from perturbax.learning.trees import tree_add
 from perturbax.network.layer import Layer, layer_label, pull_back
 from perturbax.network.network import Network
-from perturbax.rules.rtrl.influence import Influence
-from perturbax.rules.rtrl.uoro import balance, norm, rows
+from perturbax.rules.rtrl.influence import influence_facts
+from perturbax.rules.rtrl.rank_one import balance, norm_per_example, scale_examples
 
 
 class Read(NamedTuple):
@@ -25,86 +29,84 @@ class Read(NamedTuple):
     one: Array
 
 
-class KFRTRL(Rule):
+class KFRTRL(StepRule):
     """Kronecker-factored RTRL: the influence of a layer's weights as one random product, M ~ u (x) A.
 
-        u_t = c1 p1 u_{t-1} + c2 p2 [z_t, r_t, 1],   A_t = c1 J A_{t-1} / p1 + c2 (ds_t/da_t) / p2,   c random signs
+        u_t = c1 p1 u_{t-1} + c2 p2 [z_t, r_t, 1],   A_t = c1 J A_{t-1} / p1 + c2 (ds_t/da_t) / p2
         dL_t/dw  ~  u_{t-1} (x) (dL_t/ds_{t-1} A_{t-1}) + (dL_t/da_t) z_t^T
         p1 = sqrt(|J A| / |u|),   p2 = sqrt(|ds/da| / |[z, r, 1]|)
 
-    u is as long as what a unit reads, A `(S, ...)` like a for every carried value. Unbiased, with less
-    variance than UORO. Needs drives that are linear in [z, r, 1], too; all cells here have such. Mujika et
-    al. 2018.
+    c1, c2 are random signs; u is as long as what a unit reads, A `(S, ...)` like a for every carried
+    value. Unbiased, with less variance than UORO. Needs drives linear in [z, r, 1], too; all cells here
+    have such. Mujika et al. 2018.
     """
 
-    equation: ClassVar[str] = "M ~ u (x) A, u = c1 p1 u + c2 p2 z, A = c1 J A / p1 + c2 (ds/da) / p2"
-    target: ClassVar[str] = "full gradient, unbiased"
-    uses: ClassVar[tuple[str, ...]] = Influence.uses
-    cost: ClassVar[str] = "n^3 per step and example"
-    memory: ClassVar[str] = "B x n^2, constant in T"
-    papers: ClassVar[tuple[str, ...]] = ("mujika2018",)
-    locality: ClassVar[str] = "network"
-    accrues: ClassVar[bool] = True
+    facts: ClassVar[Facts] = influence_facts(
+        equation="M ~ u (x) A, u = c1 p1 u + c2 p2 z, A = c1 J A / p1 + c2 (ds/da) / p2",
+        target="full gradient, unbiased",
+        cost="n^3 per step and example",
+        memory="B x n^2, constant in T",
+        papers=("mujika2018",),
+    )
 
-    def begin(self, net: Network, x: Array) -> PyTree:
-        """No influence yet; in every layer's shapes, which depend on the input's."""
-        state = net.start(len(x))
-        for i, (layer, site) in enumerate(
-            zip(net.layers, jax.eval_shape(net.step, state, x)[2], strict=True)
-        ):
-            _affine(i, layer, site.z.shape[1:], site.r.shape[1:])
-        S = Flat.of(net, state).vector.shape[1]
-        sites = jax.eval_shape(net.step, state, x)[2]
-        zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), sites)
-        u = tuple(Read(s.z, s.r, jnp.zeros(len(x), s.z.dtype)) for s in zero)
-        return u, tuple(jnp.zeros((S, *s.a.shape), s.a.dtype) for s in zero)
+    def pairing(self) -> Credit:
+        """Return that gradients of every step are summed as they come."""
+        return Credit(form="summed")
 
-    def init(self, net: Network, batch: int, key: Array) -> PyTree:
-        """The state of the network."""
-        return net.start(batch), (), ()
-
-    def recall(self, carry: PyTree, kept: PyTree) -> PyTree:
-        """Every sequence starts without influence."""
-        return carry[0], *kept
-
-    def keep(self, carry: PyTree) -> PyTree:
-        """Nothing but shapes."""
-        return jax.tree.map(jnp.zeros_like, carry[1:])
+    def init_sequence(self, net: Network, state: PyTree, x: Array, key: Array) -> PyTree:
+        """Return the state of the network, and factors of zero; raises LayerError for a drive that is not
+        linear.
+        """
+        sites = net.sites_like(x)
+        for i, (layer, site) in enumerate(zip(net.layers, sites, strict=True)):
+            _check_affine(i, layer, site.z.shape[1:], site.r.shape[1:])
+        start = net.start(len(x))
+        S = Flat.of(net, start).vector.shape[1]
+        u = tuple(
+            Read(
+                jnp.zeros(s.z.shape, s.z.dtype), jnp.zeros(s.r.shape, s.r.dtype), jnp.zeros(len(x), s.z.dtype)
+            )
+            for s in sites
+        )
+        return start, u, tuple(jnp.zeros((S, *s.a.shape), s.a.dtype) for s in sites)
 
     def draw(self, net: Network, carry: PyTree, xs: Array, keys: Array) -> tuple[PyTree, PyTree]:
-        """Two signs for every layer, step and example."""
+        """Draw two signs for every layer, step and example."""
         shape = (len(net.layers), 2, xs.shape[1])
         return carry, jax.vmap(lambda k: jr.rademacher(k, shape, jax.tree.leaves(carry[2])[0].dtype))(keys)
 
     def step(
         self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree
     ) -> tuple[PyTree, Estimate]:
-        """Let the error meet the factors, then renew them."""
+        """Multiply the error with the factors, then renew them."""
         state, u, A = carry
         now = linearise(net, state, x, score)
         J, direct = now.rows()
-        grads, after = [], []
+        grads, new_u, new_A = [], [], []
         for i, (layer, site) in enumerate(zip(net.layers, now.sites, strict=True)):
-            grads.append(_spread(i, layer, u[i], jnp.einsum("bs,sb...->b...", now.back, A[i])))
+            worth = jnp.einsum("bs,sb...->b...", now.back, A[i])
+            grads.append(_outer_with_bias(i, layer, u[i], worth))
             JA = jnp.einsum("kbs,sb...->kb...", J, A[i])
-            read = Read(
-                site.z,
-                site.r if reads_itself(layer) else jnp.zeros_like(site.r),
-                jnp.ones(len(site.z), site.z.dtype),
-            )
-            p1 = balance(norm(jnp.moveaxis(JA, 1, 0)), norm(u[i]))
-            p2 = balance(norm(jnp.moveaxis(direct[i], 1, 0)), norm(read))
-            (c1, c2), like = noise[i], now.signal[i]
-            new = jax.tree.map(
-                lambda old, r, k1=c1 * p1, k2=c2 * p2: rows(k1, old) * old + rows(k2, r) * r, u[i], read
-            )
-            after.append((new, rows(c1 / p1, like)[None] * JA + rows(c2 / p2, like)[None] * direct[i]))
-        u, A = zip(*after, strict=True)
-        parts = Both(Outer(now.sites, tuple(d[None] for d in now.signal)), net.like(grads))
-        return (now.after, u, A), Estimate(now.loss, now.y, now.sites, None, parts)
+            own = site.r if reads_itself(layer) else jnp.zeros_like(site.r)
+            read = Read(site.z, own, jnp.ones(len(site.z), site.z.dtype))
+            p1 = balance(norm_per_example(jnp.moveaxis(JA, 1, 0)), norm_per_example(u[i]))
+            p2 = balance(norm_per_example(jnp.moveaxis(direct[i], 1, 0)), norm_per_example(read))
+            c1, c2 = noise[i]  # random signs, (B,) each
+            new_u.append(_mixed(c1 * p1, u[i], c2 * p2, read))
+            kept = jax.vmap(partial(scale_examples, c1 / p1))(JA)
+            added = jax.vmap(partial(scale_examples, c2 / p2))(direct[i])
+            new_A.append(kept + added)
+        parts = Both(Outer.of(now.sites, [d[None] for d in now.signal]), net.like(grads))
+        carry = now.after, tuple(new_u), tuple(new_A)
+        return carry, Estimate(now.loss, now.y, now.sites, None, parts)
 
 
-def _affine(i: int, layer: Layer, z: tuple[int, ...], r: tuple[int, ...]) -> None:
+def _mixed(k1: Array, old: Read, k2: Array, new: Read) -> Read:
+    """Return k1 old + k2 new, with one number k `(B,)` per example."""
+    return jax.tree.map(lambda o, n: scale_examples(k1, o) + scale_examples(k2, n), old, new)
+
+
+def _check_affine(i: int, layer: Layer, z: tuple[int, ...], r: tuple[int, ...]) -> None:
     """Raise LayerError unless a drive is linear in what it reads, a constant apart; tried with numbers."""
     with jax.ensure_compile_time_eval():
         leaves, tree = jax.tree.flatten(layer)
@@ -119,9 +121,10 @@ def _affine(i: int, layer: Layer, z: tuple[int, ...], r: tuple[int, ...]) -> Non
             )
 
 
-def _spread(i: int, layer: Layer, u: Read, signal: Array) -> Layer:
+def _outer_with_bias(i: int, layer: Layer, u: Read, signal: Array) -> Layer:
     """Return sum_b signal (x) u: what reads nothing (biases) gets its signal times u's own entry for the
     1.
     """
-    bias = pull_back(i, layer, jnp.zeros_like(u.z), jnp.zeros_like(u.r), rows(u.one - 1, signal) * signal)
-    return jax.tree.map(jnp.add, pull_back(i, layer, u.z, u.r, signal), bias)
+    zero_z, zero_r = jnp.zeros_like(u.z), jnp.zeros_like(u.r)
+    bias = pull_back(i, layer, zero_z, zero_r, scale_examples(u.one - 1, signal))
+    return tree_add(pull_back(i, layer, u.z, u.r, signal), bias)

@@ -4,24 +4,26 @@ from typing import Any, ClassVar
 
 from jaxtyping import Array, PyTree
 
-from perturbax.learning.credit import Estimate
+from perturbax.learning.credit import Credit
+from perturbax.learning.estimate import Estimate
+from perturbax.learning.facts import Facts
 from perturbax.learning.jacobian import wiring_of
-from perturbax.learning.rule import Rule
+from perturbax.learning.rule import StepRule
 from perturbax.learning.traces import Plan, reachable
 from perturbax.network.network import Network
-from perturbax.rules.rtrl.eligibility import Local, width
-from perturbax.rules.rtrl.influence import Dense, Influence, only_carrier
+from perturbax.rules.rtrl.eligibility import EligibilityRule, units_of_weights
+from perturbax.rules.rtrl.influence import FullInfluence, influence_facts, only_carrier
 
 
-class Reached(Local):
+class Reached(EligibilityRule):
     """The influence of a unit's weights on all units that the wiring ever lets it reach."""
 
     def plan(self, net: Network, i: int, n: int) -> Plan:
-        """All that are ever reached."""
+        """Return all units that are ever reached."""
         return reachable(wiring_of(net, i), n, None)
 
 
-class RTRL(Rule):
+class RTRL(StepRule):
     """Real-time recurrent learning: the exact gradient, forward in time.
 
         M_t = J_t M_{t-1} + ds_t/dw,    dL_t/dw = (dL_t/ds_{t-1}) M_{t-1} + (dL_t/da_t) z_t^T
@@ -33,31 +35,34 @@ class RTRL(Rule):
     Williams and Zipser 1989; linear units: Zucchet et al. 2023.
     """
 
-    equation: ClassVar[str] = "M = J M + ds/dw, dW = (dL/ds) M"
-    target: ClassVar[str] = "full gradient, exact"
-    uses: ClassVar[tuple[str, ...]] = Influence.uses
-    cost: ClassVar[str] = "n^2 x weights per step; lru: a few x weights"
-    memory: ClassVar[str] = "B x n x weights, constant in T; lru: B x weights"
-    papers: ClassVar[tuple[str, ...]] = ("williams1989", "zucchet2023")
-    locality: ClassVar[str] = "network"
-    accrues: ClassVar[bool] = True
+    facts: ClassVar[Facts] = influence_facts(
+        equation="M = J M + ds/dw, dW = (dL/ds) M",
+        target="full gradient, exact",
+        cost="n^2 x weights per step; lru: a few x weights",
+        memory="B x n x weights, constant in T; lru: B x weights",
+        papers=("williams1989", "zucchet2023"),
+    )
 
-    def engine(self, net: Network) -> Rule:
-        """Return how M is kept for this network."""
+    def engine(self, net: Network) -> StepRule:
+        """Return how M is kept for this network: as one matrix, or unit by unit where wiring is sparse."""
         if only_carrier(net):
-            n = width(net.layers[0])
+            n = units_of_weights(net.layers[0])
             if n and 2 * len(reachable(wiring_of(net, 0), n, None).slots) <= n:
                 return Reached()
-        return Dense()
+        return FullInfluence()
 
-    def init(self, net: Network, batch: int, key: Array) -> PyTree:
-        """The state of the network, no influence yet."""
-        return self.engine(net).init(net, batch, key)
+    def pairing(self) -> Credit:
+        """Return that gradients of every step are summed as they come."""
+        return Credit(form="summed")
+
+    def init_sequence(self, net: Network, state: PyTree, x: Array, key: Array) -> PyTree:
+        """Return the state of the network, and no influence yet."""
+        return self.engine(net).init_sequence(net, state, x, key)
 
     def step(
         self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree
     ) -> tuple[PyTree, Estimate]:
-        """Let the error meet the influence."""
+        """Multiply the error with the influence, then renew it."""
         return self.engine(net).step(net, carry, x, score, noise)
 
 
@@ -69,4 +74,4 @@ class ForwardSensitivity(RTRL):
     In discrete time, with ds/dt = f(s, w) stepped, this is RTRL line by line. Dickinson and Gelinas 1976.
     """
 
-    papers: ClassVar[tuple[str, ...]] = ("dickinson1976", "williams1989")
+    facts: ClassVar[Facts] = RTRL.facts.but(papers=("dickinson1976", "williams1989"))

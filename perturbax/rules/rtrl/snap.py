@@ -5,15 +5,16 @@ from typing import Any, ClassVar
 from jaxtyping import Array, PyTree
 
 from perturbax.fields import positive, setting
-from perturbax.learning.credit import Estimate
+from perturbax.learning.estimate import Estimate
+from perturbax.learning.facts import Facts
 from perturbax.learning.jacobian import wiring_of
 from perturbax.learning.traces import Plan, alone, reachable
 from perturbax.network.network import Network
-from perturbax.rules.rtrl.eligibility import Local, width
-from perturbax.rules.rtrl.influence import Dense, only_carrier
+from perturbax.rules.rtrl.eligibility import EligibilityRule, eligibility_facts, units_of_weights
+from perturbax.rules.rtrl.influence import FullInfluence, only_carrier
 
 
-class SnAp(Local):
+class SnAp(EligibilityRule):
     """Sparse n-step approximation of RTRL: keep the influence of a unit's weights on units it reaches in n -
     1 steps.
 
@@ -29,37 +30,41 @@ class SnAp(Local):
 
     n: int = setting(1)
 
-    equation: ClassVar[str] = "M = S_n (J M + dh/dw), dW = q M"
-    target: ClassVar[str] = "biased: influence on units more than n - 1 steps away is dropped"
-    papers: ClassVar[tuple[str, ...]] = ("menick2021",)
+    facts: ClassVar[Facts] = eligibility_facts(
+        equation="M = S_n (J M + dh/dw), dW = q M",
+        target="biased: influence on units more than n - 1 steps away is dropped",
+        papers=("menick2021",),
+    )
 
     def __check_init__(self) -> None:
-        """Refuse an n that keeps nothing."""
+        """Check n."""
         positive("n", self.n)
 
-    def knows(self) -> str:
-        """Influence on other units is more than a layer's errors tell."""
-        return "network" if self.n > 1 else ""
+    def described(self) -> Facts:
+        """Return the facts: with n > 1 a synapse must know more than its layer's errors."""
+        return self.facts.but(locality="network" if self.n > 1 else "")
 
     def plan(self, net: Network, i: int, n: int) -> Plan:
-        """Units within reach."""
+        """Return the units within reach."""
         return alone(n, through=True) if self.n == 1 else reachable(wiring_of(net, i), n, self.n - 1)
 
-    def init(self, net: Network, batch: int, key: Array) -> PyTree:
-        """The state of the network, no influence yet."""
-        return Dense().init(net, batch, key) if self._everything(net) else super().init(net, batch, key)
+    def init_sequence(self, net: Network, state: PyTree, x: Array, key: Array) -> PyTree:
+        """Return the state of the network, and no influence yet."""
+        if self._everything(net):
+            return FullInfluence().init_sequence(net, state, x, key)
+        return super().init_sequence(net, state, x, key)
 
     def step(
         self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree
     ) -> tuple[PyTree, Estimate]:
-        """Let errors meet traces; those of all units by all are faster as one matrix."""
-        step = Dense().step if self._everything(net) else super().step
+        """Multiply errors with traces; those of all units by all are faster as one matrix."""
+        step = FullInfluence().step if self._everything(net) else super().step
         return step(net, carry, x, score, noise)
 
     def _everything(self, net: Network) -> bool:
         """Whether nothing is dropped: one layer carries, and all units are reached from all."""
         if self.n == 1 or not only_carrier(net):
             return False
-        n = width(net.layers[0])
+        n = units_of_weights(net.layers[0])
         plan = reachable(wiring_of(net, 0), n, self.n - 1)
         return len(plan.slots) == n and bool(plan.valid.all())

@@ -8,8 +8,7 @@ import pytest
 from jaxtyping import Array
 
 import perturbax as px
-from perturbax.rules.evolution import evolution
-from perturbax.rules.evolution.low_rank import reads
+from perturbax.rules.evolution.low_rank import matrix_inputs
 
 CELLS = [cell for name, cell in px.CELLS.items() if name != "readout"]
 
@@ -67,7 +66,7 @@ def test_the_same_as_multiplied_out(cell, decor, rank, x64, monkeypatch):
     net = px.add_decorrelation(helpers.network(cell, n_in=2, n=2, depth=2), decor, 2)
     xs, ys = helpers.data(n_in=2)
     loss, grads = estimate(net, xs, ys, rank=rank)
-    monkeypatch.setattr(evolution, "reads", lambda *args: None)
+    monkeypatch.setattr("perturbax.rules.evolution.evolution.matrix_inputs", lambda *args: None)
     slow, full = estimate(net, xs, ys, rank=rank)
     assert helpers.distance(grads, full) < 1e-12
     assert float(loss) == pytest.approx(float(slow), rel=1e-12)
@@ -75,12 +74,12 @@ def test_the_same_as_multiplied_out(cell, decor, rank, x64, monkeypatch):
 
 def test_what_layers_read():
     z, r = jnp.zeros(3), jnp.zeros(3)  # of one length: shapes alone do not tell
-    assert reads(px.cells.Tanh(3, 3, key=jr.key(0)), z, r) == ("z", "r")
-    assert reads(px.cells.GRU(3, 3, key=jr.key(0)), z, r) == ("z", "r", "-")
-    assert reads(Twice(3, 3, key=jr.key(0)), z, r) == ("z", "z", "r")
-    assert reads(px.cells.Dense(3, 3, key=jr.key(0)), z, r) == ("z",)
+    assert matrix_inputs(px.cells.Tanh(3, 3, key=jr.key(0)), z, r) == ("z", "r")
+    assert matrix_inputs(px.cells.GRU(3, 3, key=jr.key(0)), z, r) == ("z", "r", "-")
+    assert matrix_inputs(Twice(3, 3, key=jr.key(0)), z, r) == ("z", "z", "r")
+    assert matrix_inputs(px.cells.Dense(3, 3, key=jr.key(0)), z, r) == ("z",)
     for cell in (Squashing, Masked):
-        assert reads(cell(3, 3, key=jr.key(0)), z, r) is None
+        assert matrix_inputs(cell(3, 3, key=jr.key(0)), z, r) is None
 
 
 def test_no_population_of_weight_matrices_exists():

@@ -13,7 +13,7 @@ import pytest
 
 import perturbax as px
 from perturbax.errors import ArgumentError
-from perturbax.rules.feedback.base import gains
+from perturbax.rules.feedback.probe import measured_gains
 
 CASES = {
     "tanh": (px.cells.Tanh, {"n": 2}, 3),
@@ -36,15 +36,17 @@ def case(cell, options, steps=8, batch=8):
 
 def learnt(rule, c, sequences):
     """What the rule knows after watching noise in one fixed network, and its next estimate."""
-    once = lambda i, kept: rule.learner(helpers.mse)(kept, c.net, c.xs, c.ys, jr.fold_in(jr.key(0), i))
+    once = lambda i, kept: px.learner(rule, helpers.mse).update(
+        kept, c.net, c.xs, c.ys, jr.fold_in(jr.key(0), i)
+    )
     watch = lambda kept: jax.lax.fori_loop(0, sequences, lambda i, kept: once(i, kept)[0], kept)
-    kept = jax.jit(watch)(rule.begin(c.net, c.xs[0]))
+    kept = jax.jit(watch)(rule.init_state(c.net, c.xs[0], jr.key(0)))
     return kept, jax.jit(lambda kept: once(sequences, kept)[2])(kept)
 
 
 def step(rule, kept, net, xs, ys):
     """One sequence, compiled."""
-    return jax.jit(lambda *given: rule.learner(helpers.mse)(*given, jr.key(0)))(kept, net, xs, ys)
+    return jax.jit(lambda *given: px.learner(rule, helpers.mse).update(*given, jr.key(0)))(kept, net, xs, ys)
 
 
 @pytest.mark.parametrize("by", ["none", "random", "feedback", "mirror"])
@@ -54,7 +56,7 @@ def test_guided_is_unbiased_for_any_guess(x64, name, by):
     c = case(cell, options, steps, 1)
     table = helpers.node_patterns(c.net, steps)
     rule = px.RULES["guided"](sigma=1e-5, guess_by=by)
-    known = rule.begin(c.net, c.xs[0])[1]
+    known = rule.init_state(c.net, c.xs[0], jr.key(0))[1]
     known = jax.tree.map(lambda k: k + 0.5 * jr.normal(jr.key(1), k.shape), known)  # a guess of no sense
 
     def mean(rule_class, **fields):
@@ -62,8 +64,8 @@ def test_guided_is_unbiased_for_any_guess(x64, name, by):
         @jax.vmap
         def one(table):
             made = px.RULES[rule_class](sigma=1e-5, noise=helpers.Recorded(table), **fields)
-            kept = (made.begin(c.net, c.xs[0])[0], known)
-            return made.learner(helpers.mse)(kept, c.net, c.xs, c.ys, jr.key(0))[2]
+            kept = (made.init_state(c.net, c.xs[0], jr.key(0))[0], known)
+            return px.learner(made, helpers.mse).update(kept, c.net, c.xs, c.ys, jr.key(0))[2]
 
         return jax.tree.map(lambda g: g.mean(0), one(table))
 
@@ -103,7 +105,7 @@ def test_feedback_learns_the_lagged_gradient(x64, fit_to):
     assert helpers.distance(learnt(rule, c, 0)[1].layers[0], c.exact.layers[0]) > 0.5
     if fit_to == "outputs":
         assert float(kept[1].explained) > 0.95
-        assert float(rule.weight(kept[1])) == 0.0  # nothing left to correct
+        assert float(rule.correction_weight(kept[1])) == 0.0  # nothing left to correct
 
 
 def test_feedback_without_knowledge_is_node_perturbation(x64):
@@ -111,10 +113,10 @@ def test_feedback_without_knowledge_is_node_perturbation(x64):
     error.
     """
     c = case(px.cells.Tanh, {"n": 3})
-    kept = px.RULES["feedback"]().begin(c.net, c.xs[0])
+    kept = px.RULES["feedback"]().init_state(c.net, c.xs[0], jr.key(0))
     feedback = step(px.RULES["feedback"](lam=1.0, penalty=0.0), kept, c.net, c.xs, c.ys)[2]
     none = px.RULES["guided"](guess_by="none")
-    guided = step(none, none.begin(c.net, c.xs[0]), c.net, c.xs, c.ys)[2]
+    guided = step(none, none.init_state(c.net, c.xs[0], jr.key(0)), c.net, c.xs, c.ys)[2]
     assert helpers.distance(feedback, guided) < 1e-12
 
 
@@ -122,7 +124,11 @@ def test_penalty_is_local_activity(x64):
     c = case(px.cells.Tanh, {"n": 3})
     with_it, without = (
         step(
-            px.RULES["feedback"](penalty=p), px.RULES["feedback"]().begin(c.net, c.xs[0]), c.net, c.xs, c.ys
+            px.RULES["feedback"](penalty=p),
+            px.RULES["feedback"]().init_state(c.net, c.xs[0], jr.key(0)),
+            c.net,
+            c.xs,
+            c.ys,
         )[2]
         for p in (0.1, 0.0)
     )
@@ -143,8 +149,8 @@ def test_gains_are_the_slopes_of_the_neurons(x64):
 
     @jax.jit
     def measured(net):
-        seen = px.RULES["mirror"]().watch(net, (), c.xs, c.ys, helpers.mse, jr.key(0))[1]
-        return gains(net, seen), seen.y[:-1]
+        seen = px.RULES["mirror"]().observe(net, (), c.xs, c.ys, helpers.mse, jr.key(0))[1]
+        return measured_gains(net, seen.before, seen.sites), seen.y[:-1]
 
     for psi, y in zip(*measured(c.net), strict=True):
         np.testing.assert_allclose(psi, 1 - y**2, atol=1e-9)
@@ -192,6 +198,6 @@ def test_refusals():
         px.RULES["guided"](guess_by="gradient")
     net = px.Network((px.cells.Tanh(1, 3, key=jr.key(0)), px.cells.GRU(3, 1, key=jr.key(1))))
     with pytest.raises(ArgumentError, match="linear readout"):
-        px.RULES["mirror"]().begin(net, jnp.ones((2, 1)))
+        px.RULES["mirror"]().init_state(net, jnp.ones((2, 1)), jr.key(0))
     with pytest.raises(ArgumentError, match="online"):
         px.online(px.RULES["feedback"](), helpers.mse, None)

@@ -15,7 +15,7 @@ from helpers import stack
 
 import perturbax as px
 from perturbax.errors import LayerError
-from perturbax.learning.sequence import improve
+from perturbax.learning.sequence import apply_estimate
 from perturbax.rules import RULES
 from perturbax.rules.rtrl.kf_rtrl import KFRTRL
 from perturbax.rules.rtrl.uoro import UORO
@@ -65,7 +65,11 @@ def test_uoro_over_all_signs(cell, options):
     """The mean over every sign pattern is the gradient: no sampling error. A single pattern is not."""
     net = strong(stack(cell, n_in=1, n_out=1, **options), 1.2)
     xs, ys = helpers.data(steps=4, batch=1)
-    width = jax.eval_shape(lambda: RULES["uoro"]().init(net, 1, jr.key(0))[1]).shape[1]
+    width = jax.eval_shape(
+        lambda: helpers.first_carry(
+            RULES["uoro"](), net, jnp.zeros((1, helpers.first_width(net))), jr.key(0)
+        )[1]
+    ).shape[1]
     signs = np.array(list(itertools.product((-1.0, 1.0), repeat=3 * width))).reshape(-1, 3, 1, width)
     signs = np.concatenate(
         [signs, np.ones((len(signs), 1, 1, width))], 1
@@ -106,7 +110,7 @@ def test_noise_is_apart_for_examples_layers_and_steps(rule):
     """The same key for every leaf or example would leave their estimates correlated."""
     net = stack("tanh", depth=2)
     made = RULES[rule]()
-    carry = made.recall(made.init(net, 3, jr.key(0)), made.begin(net, jnp.zeros((3, 2))))
+    carry = helpers.first_carry(made, net, jnp.zeros((3, 2)), jr.key(0))
     keys = jr.split(jr.key(1), 500)
     noise = np.asarray(made.draw(net, carry, jnp.zeros((500, 3, 2)), keys)[1]).reshape(500, -1)
     corr = np.corrcoef(noise.T) - np.eye(noise.shape[1])
@@ -131,7 +135,10 @@ def test_windows_reach_behind_their_start(rule):
         return learn(net, xs, jnp.concatenate([ys, on], -1), jr.key(0))[1]
 
     # The same from the steps themselves, by hand.
-    carry, total = made.recall(made.init(net, 2, jr.key(0)), made.begin(net, xs[0])), px.weights(net)
+    carry, total = (
+        helpers.first_carry(made, net, xs[0], jr.key(0)),
+        px.weights(net),
+    )
     total = jax.tree.map(jnp.zeros_like, total)
     for t in range(6):
         carry, e = made.step(net, carry, xs[t], lambda y, t=t: helpers.mse(y, ys[t]), jr.key(0))
@@ -181,7 +188,10 @@ def test_sparse_traces_are_small():
     ring = px.cells.Tanh(2, 32, key=jr.key(0), sparsity=31 / 32, pattern="ring")
     net = px.Network((ring, px.cells.Readout(32, 1, key=jr.key(1))))
     size = lambda rule, net: sum(
-        v.size for v in jax.tree.leaves(jax.eval_shape(lambda: rule.init(net, 1, jr.key(0))))
+        v.size
+        for v in jax.tree.leaves(
+            jax.eval_shape(lambda: helpers.first_carry(rule, net, jnp.zeros((1, 2)), jr.key(0)))
+        )
     )
     weights = sum(w.size for w in jax.tree.leaves(px.weights(net.layers[0])))
     for n in (1, 2, 3):
@@ -196,7 +206,7 @@ def test_random_feedback_is_what_it_says():
     """E-prop with feedback B is the gradient of <B error, y>, error constant, with every r constant."""
     net, (xs, ys) = strong(stack("leaky")), helpers.data(2, 2, steps=5, batch=2)
     made = RULES["e-prop"](feedback="random")
-    B = made.recall(made.init(net, 2, jr.split(jr.key(0))[0]), made.begin(net, xs[0]))[2].B[0]
+    B = made.init_sequence(net, made.init_state(net, xs[0], jr.key(0)), xs[0], jr.split(jr.key(0))[0])[2].B[0]
     error = lambda y, t: 2 * (y - t) / y.shape[-1]
     some, rest = px.split(net)
 
@@ -220,12 +230,12 @@ def test_adaptive_feedback_aligns_with_the_readout(feedback):
     """B - W^T shrinks by exactly 1 - decay with every update; random feedback never follows."""
     net, (xs, ys) = strong(stack("leaky")), helpers.data(2, 2, steps=5, batch=2)
     made, optimiser = RULES["e-prop"](feedback=feedback, decay=0.1), optax.adam(1e-2)
-    learn, kept = jax.jit(made.learner(helpers.mse)), made.begin(net, xs[0])
+    learn, kept = jax.jit(px.learner(made, helpers.mse).update), made.init_state(net, xs[0], jr.key(0))
     opt, apart = optimiser.init(px.weights(net)), []
     for i in range(5):
         kept, _, grads = learn(kept, net, xs, ys, jr.key(i))
         apart.append(kept.B[0] - net.layers[-1].W)
-        net, opt = improve(net, optimiser, opt, grads, made)
+        net, opt = apply_estimate(net, optimiser, opt, grads, made)
     for before, after in itertools.pairwise(apart):
         assert (float(jnp.max(jnp.abs(after - 0.9 * before))) < 1e-12) == (feedback == "adaptive")
     assert float(jnp.max(jnp.abs(apart[0]))) > 0.1
@@ -234,7 +244,7 @@ def test_adaptive_feedback_aligns_with_the_readout(feedback):
 def test_feedback_weights_last_over_sequences_and_differ_between_keys():
     net, (xs, ys) = strong(stack("leaky")), helpers.data(2, 2, steps=3, batch=2)
     made = RULES["rflo"]()
-    learn, kept = jax.jit(made.learner(helpers.mse)), made.begin(net, xs[0])
+    learn, kept = jax.jit(px.learner(made, helpers.mse).update), made.init_state(net, xs[0], jr.key(0))
     first = learn(kept, net, xs, ys, jr.key(0))[0]
     again = learn(first, net, xs, ys, jr.key(1))[0]
     other = learn(kept, net, xs, ys, jr.key(1))[0]

@@ -1,0 +1,127 @@
+"""What one step of a rule contributes to the gradient: signals that wait for their deltas, or gradients."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from perturbax.learning.trees import expand_like, tree_add
+from perturbax.network.layer import weights
+from perturbax.network.network import Network, Site
+
+
+class Parts(Protocol):
+    """What `Outer`, `Direct` and `Both` have in common."""
+
+    def settle(self, net: Network, c: Any) -> Network:
+        """Return the gradient of a block of steps whose signals are multiplied with c `(b, K, B)`, or with
+        1.
+        """
+        ...
+
+
+class Outer(NamedTuple):
+    """Signals and sites, not multiplied out yet; of one step, or of a block of b steps with the time in
+    front.
+
+    sites: leaves `(B, ...)`, one site per layer; signal: leaves `(K, B, ...)`, one per layer, shaped like a.
+    """
+
+    sites: PyTree
+    signal: PyTree
+
+    @classmethod
+    def of(cls, sites: Sequence[Site], signal: Sequence[Array]) -> "Outer":
+        """Make it from the sites of a step (whose pre-activations are dropped: nothing needs them any
+        more).
+        """
+        return cls(tuple(site._replace(a=None) for site in sites), tuple(signal))
+
+    def settle(self, net: Network, c: Float[Array, "b K B"] | None) -> Network:
+        """Sum c signal (x) presynaptic activity over steps, samples and batch in one product."""
+
+        def mix(signal: Array) -> Array:  # (b, K, B, ...) -> (b, B, ...)
+            if c is None:
+                return signal.sum(1)
+            return jnp.sum(expand_like(c, signal) * signal, 1)
+
+        mixed = tuple(mix(signal) for signal in self.signal)
+        sites, signals = jax.tree.map(lambda s: s.reshape(-1, *s.shape[2:]), (self.sites, mixed))
+        return net.credit(sites, signals)
+
+    def paired(self, delta: Float[Array, "K B"]) -> "Outer":
+        """Pair one step with its own delta and average over samples, so that nothing of size K is kept."""
+
+        def mean(signal: Array) -> Array:  # (K, B, ...) -> (1, B, ...)
+            return jnp.mean(expand_like(delta, signal) * signal, 0, keepdims=True)
+
+        return Outer(self.sites, tuple(mean(signal) for signal in self.signal))
+
+    def traced(self, net: Network, decay: Float[Array, " b"]) -> PyTree:
+        """Sum decay_t signal_t (x) presynaptic activity over steps only: leaves `(K, B, ...)` of the
+        weights.
+        """
+
+        def one(signal: PyTree, sites: PyTree) -> Network:
+            return net.credit(sites, jax.tree.map(lambda s: expand_like(decay, s) * s, signal))
+
+        over_batch = jax.vmap(one, in_axes=(1, 1))
+        return jax.vmap(over_batch, in_axes=(1, None))(self.signal, self.sites)
+
+
+class Direct(NamedTuple):
+    """Gradients or weight noise shaped like the weights: leaves `(K, ...)` of one step, `(b, K, ...)` of a
+    block.
+    """
+
+    grads: PyTree
+
+    def settle(self, net: Network, c: Float[Array, "b K B"] | None) -> Network:
+        """Sum c times grads over steps and samples."""
+        del net
+        if c is None:
+            return jax.tree.map(lambda g: g.sum((0, 1)), self.grads)
+        return jax.tree.map(lambda g: jnp.tensordot(c.sum(-1), g, 2), self.grads)
+
+
+class Both(NamedTuple):
+    """Signals of this step, and a gradient that a rule carried forward: leaves of direct like the weights."""
+
+    outer: Outer
+    direct: PyTree
+
+    def settle(self, net: Network, c: None) -> Network:
+        """Add them; direct was summed over steps as it came."""
+        return tree_add(self.outer.settle(net, c), self.direct)
+
+
+class Estimate(NamedTuple):
+    """What a rule says of one step.
+
+    Attributes:
+        loss: of the clean pass, `(B,)`; of the mean noisy pass where there is no clean one.
+        y: the output of that pass, `(B, n_out)`.
+        sites: as in `Network.step`, of that pass.
+        delta: loss differences that signals are multiplied with, `(K, B)`; None where parts are gradients
+            already.
+        parts: `Outer`, `Direct` or `Both`.
+    """
+
+    loss: Array
+    y: Array
+    sites: PyTree
+    delta: Array | None
+    parts: Any
+
+
+def no_gradient(net: Network) -> Network:
+    """Return gradients that are zero."""
+    return jax.tree.map(jnp.zeros_like, weights(net))
+
+
+def averaged(grads: Network, rows: int, delta: Any) -> Network:
+    """Divide a sum over steps, examples (rows = steps x examples) and samples by their number."""
+    samples = 1 if delta is None else delta.shape[1]
+    return jax.tree.map(lambda g: g / (rows * samples), grads)

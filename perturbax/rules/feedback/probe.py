@@ -1,0 +1,105 @@
+"""Responses of neurons, measured by finite differences: no derivative of the dynamics is taken."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from perturbax.errors import LayerError
+from perturbax.network.layer import Layer, split
+from perturbax.network.network import Network
+
+
+def outputs_of_rows(layer: Layer, h: PyTree, a: Array) -> Array:
+    """Return the visible output of neurons, `(rows, B, n)`, before any decorrelation; h and a lead with
+    (rows, B).
+    """
+    neurons = split(layer)[1]
+    return jax.vmap(jax.vmap(neurons.advance))(h, a)[1]
+
+
+def pull_back_by_nudging(layer: Layer, h: PyTree, a: Array, later: PyTree, y: Array) -> tuple[PyTree, Array]:
+    """Return dL/dh and dL/da of one example from dL/dh' and dL/dy, by nudging every entry of h and a.
+
+        dL/da_i = sum over outputs o of unit i of (do_i / da_i) dL/do_i,     the same for each entry of h
+
+    The responses are central differences, and units are taken not to act on each other within a step. Entries
+    (gates) come first in h and a, units last.
+
+    Arguments:
+        layer: the layer whose neurons are probed.
+        h: hidden state before the step, leaves `(..., n)`.
+        a: pre-activation, `(..., n)`.
+        later: dL/dh' for the hidden state after the step, like h.
+        y: dL/dy for the visible output.
+
+    Raises LayerError for neurons that spike (no slope to measure), and hidden states without an axis of
+    units.
+    """
+    neurons, name = split(layer)[1], type(layer).__name__
+    inputs, tree = jax.tree.flatten((h, a))
+    if any(value.ndim < 1 for value in inputs):
+        raise LayerError(f"{name}: a hidden state needs an axis of units, to be nudged one by one")
+    if hasattr(layer, "surrogate"):
+        raise LayerError(f"{name}: a spike has no slope that nudging could measure: take node or innovation")
+    step = float(jnp.finfo(a.dtype).eps) ** (1 / 3)  # balances rounding and curvature of a central difference
+    gradients = []
+    for i, value in enumerate(inputs):
+        if not jnp.issubdtype(value.dtype, jnp.inexact):  # a counter: nothing flows through it
+            gradients.append(jnp.zeros_like(value))
+            continue
+        units = value.shape[-1]
+        entries = value.reshape(-1, units).shape[0]
+
+        def after_nudge(entry: Array, sign: float, i: int = i, value: Array = value) -> PyTree:
+            """Return (h', y) with one entry of every unit moved by one step."""
+            moved = value + sign * step * entry.reshape(value.shape)
+            return neurons.advance(*tree.unflatten([*inputs[:i], moved, *inputs[i + 1 :]]))
+
+        def gradient_of_entry(entry: Array, after_nudge: Any = after_nudge) -> Array:  # (n,)
+            up, down = after_nudge(entry, 1.0), after_nudge(entry, -1.0)
+            weighted = jax.tree.map(lambda p, q, w: (p - q) / (2 * step) * w, up, down, (later, y))
+            total = jnp.zeros(a.shape[-1], a.dtype)
+            for part in jax.tree.leaves(weighted):
+                total = total + part.reshape(-1, a.shape[-1]).sum(0)
+            return total
+
+        one_entry_each = jnp.eye(entries, dtype=value.dtype)[:, :, None] * jnp.ones(
+            (1, 1, units), value.dtype
+        )
+        gradients.append(jax.vmap(gradient_of_entry)(one_entry_each).reshape(value.shape))
+    return tree.unflatten(gradients)
+
+
+def measured_gains(net: Network, before: list[PyTree], sites: tuple) -> list[Array]:
+    """Return dy/da of every unit of every layer but the last, `(T, B, ...)` like a: 1 - y^2 for tanh,
+    measured.
+
+    Arguments:
+        net: the network.
+        before: hidden state of every layer one step ago, leaves `(T, B, ...)`.
+        sites: what every layer saw, `(T, B, ...)`.
+
+    Raises LayerError for units with more than one output each.
+    """
+
+    def of_one(layer: Layer, h: PyTree, a: Array) -> Array:
+        after, y = split(layer)[1].advance(h, a)
+        if y.shape[-1] != a.shape[-1]:
+            raise LayerError(
+                f"{type(layer).__name__}: this rule is for units with one output each: take mirror"
+            )
+        no_worth = jax.tree.map(jnp.zeros_like, after)
+        return pull_back_by_nudging(layer, h, a, no_worth, jnp.ones_like(y))[1]
+
+    gains = []
+    for layer, h, site in zip(net.layers[:-1], before, sites, strict=False):
+        over_batch = jax.vmap(lambda h, a, layer=layer: of_one(layer, h, a))
+        gains.append(jax.vmap(over_batch)(h, site.a))
+    return gains
+
+
+def through_gains(gain: Array, worth: Array) -> Array:
+    """Return dL/da from dL/dy: gain `(T, B, ..., n)` times worth `(T, B, n)`."""
+    return gain * worth.reshape(*worth.shape[:2], *[1] * (gain.ndim - 3), -1)

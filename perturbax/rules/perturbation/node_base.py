@@ -1,0 +1,132 @@
+"""What the rules that inject noise into pre-activations share."""
+
+import abc
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, PyTree
+
+from perturbax.errors import ArgumentError
+from perturbax.fields import in_range, setting
+from perturbax.learning.estimate import Estimate, Outer
+from perturbax.learning.noise import Gaussian
+from perturbax.learning.rule import StepRule
+from perturbax.network.network import Network, Site
+from perturbax.rules.perturbation.base import Perturbation
+from perturbax.rules.perturbation.helpers import check_resolution
+
+
+class NodeNoise(Perturbation):
+    """Base of the rules that inject noise into pre-activations: how it is drawn.
+
+    Attributes:
+        ambient: standard deviation of Gaussian noise that the network has of its own while it learns, at
+            every step, in every row, the clean one too; rules see it only in what they measure (innovation
+            knows its variance).
+    """
+
+    ambient: float = setting(0.0)
+
+    def __check_init__(self) -> None:
+        """Check the ambient noise."""
+        in_range("ambient", self.ambient, 0)
+        if self.ambient and self.credit == "replay":
+            raise ArgumentError(
+                "credit replay runs the clean pass twice, and ambient noise makes each another: use to-go"
+            )
+
+    @property
+    def measured_variance(self) -> Any:
+        """Variance of the total noise difference within a pair: injected noise plus twice the ambient
+        variance.
+        """
+        return self.variance + 2 * self.ambient**2
+
+    def node_noise_shapes(self, net: Network, x: Array) -> list[jax.ShapeDtypeStruct]:
+        """Return the shapes of the noise of one step, one per layer; x is one input `(B, n_in)`."""
+        return self.noise_shapes([site.a for site in net.sites_like(x)])
+
+    def init_noise(self, net: Network, x: Array) -> PyTree:
+        """Return the state of the noise before the first step; refuse noise that rounding would swallow."""
+        shapes = self.node_noise_shapes(net, x)
+        check_resolution(self.sigma, shapes)
+        return self.noise.init(shapes)
+
+    def draw_noise(self, net: Network, noise_state: PyTree, xs: Array, keys: Array) -> tuple[PyTree, PyTree]:
+        """Return (state of the noise, noise) for a block of steps xs `(b, B, n_in)`: with ambient noise a
+        pair.
+        """
+        shapes = self.node_noise_shapes(net, xs[0])
+        noise_state, xi = self.noise.draw(noise_state, keys, shapes)
+        if not self.ambient:
+            return noise_state, xi
+        every_row = [jax.ShapeDtypeStruct((self.rows, *s.shape[1:]), s.dtype) for s in shapes]
+        # The noise's own keys are 0 to len - 1.
+        other_keys = jax.vmap(lambda key: jr.fold_in(key, len(shapes)))(keys)
+        return noise_state, (xi, Gaussian().draw((), other_keys, every_row)[1])
+
+
+class NodeRule(NodeNoise, StepRule):
+    """Base of the step rules that inject noise into pre-activations; a rule is its `signal`.
+
+    A complete rule, which is told only whether the noisy pass was better or worse:
+
+        class Sign(px.NodeRule):
+            def signal(self, net, sites, delta, inject):
+                return (delta > 0) * 2.0 - 1.0, [noise / self.sigma for noise in self.pair(list(inject))]
+    """
+
+    @abc.abstractmethod
+    def signal(self, net: Network, sites: Sequence[Site], delta: Array, inject: Sequence[Array]) -> tuple:
+        """Return (delta `(K, B)`, signal `(K, B, ...)` per layer): their product estimates dL/da.
+
+        Arguments:
+            net: the network.
+            sites: what each layer saw, all rows: leaves `(rows, B, ...)`.
+            delta: the loss difference of each pair, `(K, B)`.
+            inject: the noise injected into each layer, all rows, `(rows, B, ...)`.
+        """
+
+    def init_state(self, net: Network, x: Array, key: Array) -> PyTree:
+        """Return the state of the noise."""
+        return self.init_noise(net, x)
+
+    def init_sequence(self, net: Network, state: PyTree, x: Array, key: Array) -> PyTree:
+        """Return one network state per row, and the state of the noise."""
+        start = net.start(x.shape[0])
+        return jax.tree.map(lambda s: jnp.broadcast_to(s, (self.rows, *s.shape)), start), state
+
+    def final_state(self, carry: PyTree) -> PyTree:
+        """Return the state of the noise."""
+        return carry[1]
+
+    def draw(self, net: Network, carry: PyTree, xs: Array, keys: Array) -> tuple[PyTree, PyTree]:
+        """Draw noise for every pre-activation of the block."""
+        states, noise_state = carry
+        noise_state, noise = self.draw_noise(net, noise_state, xs, keys)
+        return (states, noise_state), noise
+
+    def step(
+        self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree
+    ) -> tuple[PyTree, Estimate]:
+        """Step all rows at once, so that each weight is read once; compare their losses."""
+        states, noise_state = carry
+        noise, ambient = noise if self.ambient else (noise, None)
+        inject, spread = self.noise_of_rows(noise), self.noise.spread(noise_state)
+        if spread is not None:  # noise with a scale of its own per unit
+            inject = [i * s[None, None] for i, s in zip(inject, spread, strict=True)]
+        added = inject
+        if ambient is not None:
+            added = [i + self.ambient * o for i, o in zip(inject, ambient, strict=True)]
+        states, y, sites = jax.vmap(net.step, in_axes=(0, None, 0))(states, x, added)
+        loss, delta = self.compare(score, y)
+        delta, signal = self.signal(net, sites, delta, inject)
+        if spread is not None:
+            signal = [g / s[None, None] ** 2 for g, s in zip(signal, spread, strict=True)]
+        middle = self.middle(sites)
+        noise_state = self.noise.adapt(noise_state, [site.a for site in middle])
+        estimate = Estimate(loss, self.middle(y), middle, delta, Outer.of(middle, signal))
+        return (self.next_states(states), noise_state), estimate
