@@ -1,11 +1,13 @@
-"""The taxonomy of the rules as docs/taxonomy.md shows it: what each needs and gives, on which cells it
-learns, and what was measured.
+"""The tables of rules in docs/rules.md and docs/taxonomy.md: what each rule is, needs and gives, on which
+cells it learns, and what was measured.
 
-perturbax taxonomy --out runs/taxonomy        # the measurements
-python benchmarks/family.py runs/taxonomy     # -> docs/taxonomy.md, .svg and benchmarks/results/taxonomy.json
+python benchmarks/family.py                # -> docs/rules.md and docs/taxonomy.md, but for what is measured
+perturbax taxonomy --out runs/taxonomy     # the measurements
+python benchmarks/family.py runs/taxonomy  # also docs/taxonomy.svg and benchmarks/results/taxonomy.json
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from perturbax.rules import RULES
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "taxonomy.md"
+RULES_PAGE = ROOT / "docs" / "rules.md"
 
 
 def family() -> str:
@@ -30,6 +33,22 @@ def family() -> str:
         if p.locality == kind
     ]
     return table(["rule", "a synapse knows", "speaks", "estimates", "cost", "memory"], rows)
+
+
+def rules_table() -> str:
+    """Return what every rule says of itself: one row per rule, from `rule.facts`."""
+    lines = [
+        "| rule | class | equation | estimates | passes | memory | keeps between updates | sources |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, rule in RULES.items():
+        facts = rule.facts
+        equation = facts.equation.replace("|", "\\|")  # a bar would end the cell of the table
+        sources = ", ".join(re.sub(r"([a-z]+)(\d+).*", r"\1 \2", key).title() for key in facts.papers)
+        named = [f"`{name}`", f"`px.rules.{rule.__name__}`", f"`{equation}`"]
+        row = [*named, facts.target, facts.cost, facts.memory, facts.keeps or "nothing", sources]
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines)
 
 
 def section(page: str, name: str) -> str:
@@ -45,14 +64,15 @@ def with_section(page: str, name: str, content: str) -> str:
 
 
 def main() -> None:
-    """Write the page."""
+    """Write both pages."""
+    RULES_PAGE.write_text(with_section(RULES_PAGE.read_text(), "rules", rules_table()))
     text = PAGE.read_text()
     text = with_section(with_section(text, "family", family()), "pairs", written(refusals()))
     if len(sys.argv) > 1:
         data = json.loads((Path(sys.argv[1]) / "taxonomy.json").read_text())
         heads, rows = measured_rows(data)
         text = with_section(text, "measured", table(list(heads), [[f"`{row[0]}`", *row[1:]] for row in rows]))
-        svg = figure(data).retaxonomy_of("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+        svg = figure(data).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
         (ROOT / "docs" / "taxonomy.svg").write_text(svg)
         (ROOT / "benchmarks" / "results" / "taxonomy.json").write_text(json.dumps(data, indent=1) + "\n")
     PAGE.write_text(text)

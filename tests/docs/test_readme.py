@@ -1,37 +1,43 @@
-"""The README: its examples are the files that run here, its table is what the rules say of themselves."""
+"""README and docs: examples are the files that run here, tables are what the rules say of themselves."""
 
+import importlib
 import json
 import re
 import runpy
 import sys
 from pathlib import Path
 
+import family
 import jax
+import jax.numpy as jnp
+import jax.random as jr
 import pytest
+from helpers import mse
 
 import perturbax as px
 from perturbax.papers import CITATIONS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+RULES_PAGE = (ROOT / "docs" / "rules.md").read_text()
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-
-
-def rules_table():
-    """One row per rule, from its class."""
-    rows = ["| rule | equation | estimates | passes | memory | sources |", "|---|---|---|---|---|---|"]
-    for name, rule in px.RULES.items():
-        facts = rule.facts
-        sources = ", ".join(re.sub(r"([a-z]+)(\d+).*", r"\1 \2", key).title() for key in facts.papers)
-        equation = facts.equation.replace("|", "\\|")
-        rows.append(
-            f"| `{name}` | `{equation}` | {facts.target} | {facts.cost} | {facts.memory} | {sources} |"
-        )
-    return "\n".join(rows)
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
 
 
 def test_table_of_rules():
-    assert rules_table() in README
+    """docs/rules.md shows what the rules say of themselves; `python benchmarks/family.py` writes it."""
+    assert family.section(RULES_PAGE, "rules") == family.rules_table()
+
+
+def test_readme_names_every_rule_cell_and_task():
+    """And nothing else, within the table of rules."""
+    shown = README.split("## What is inside")[1].split("## Extend it")[0]
+    names = set(re.findall(r"`([a-z0-9-]+)`", shown))
+    for group in (px.RULES, px.CELLS, px.TASKS):
+        assert {name for name in group if name not in ("readout", "leaky-readout")} - names == set()
+    table = "\n".join(line for line in shown.splitlines() if line.startswith("| "))
+    in_table = re.findall(r"`([a-z0-9-]+)`", table)
+    assert sorted(in_table) == sorted(px.RULES)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
@@ -45,6 +51,20 @@ def test_every_source_is_cited():
             assert set(getattr(cls, "facts", cls).papers) <= set(CITATIONS), name
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text()
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        if "://" not in link:
+            assert ((ROOT / page).parent / link).exists(), link
+
+
+def test_every_page_is_in_the_index():
+    index = (ROOT / "docs" / "README.md").read_text()
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.name == "README.md" or f"]({page.name})" in index, page.name
+
+
 def test_the_example_learns(capsys):
     runpy.run_path(str(ROOT / "examples" / "train.py"))
     losses = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
@@ -52,27 +72,32 @@ def test_the_example_learns(capsys):
     assert losses[-1] < 0.02  # the variance of the target is 0.9
 
 
+TO_GO = ["--rule.credit", "to-go"]
 OWN = {
     "cell": ["--cell", "own_cell:Binary", "--task", "probe-now", "--rule", "node", "--rule.sigma", "0.5"],
-    "rule": ["--rule", "own_rule:Sign", "--rule.credit", "to-go", "--task", "probe-now"],
-    "task": [
-        "--task",
-        "own_task:RunningMean",
-        "--task.length",
-        "5",
-        "--rule",
-        "node",
-        "--rule.credit",
-        "to-go",
-    ],
+    "rule": ["--rule", "own_rule:Sign", "--task", "probe-now", *TO_GO],
+    "sequence_rule": ["--rule", "own_sequence_rule:Direction", "--task", "probe-now"],
+    "task": ["--task", "own_task:RunningMean", "--task.length", "5", "--rule", "node", *TO_GO],
 }
 
 
+@pytest.fixture
+def own(monkeypatch):
+    """Make the examples importable by name, as they are in the folder that a user works in."""
+    modules = [f"own_{kind}" for kind in OWN]
+    for module in modules:
+        sys.modules.pop(module, None)
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    yield
+    for module in modules:
+        sys.modules.pop(module, None)
+
+
 @pytest.mark.parametrize("kind", OWN)
-def test_own_classes_learn(kind, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("own")
+def test_own_classes_learn(kind, tmp_path):
     from perturbax.cli import main
 
-    monkeypatch.syspath_prepend(str(ROOT / "examples"))
     fit = ["--units", "32", "--steps", "1500", "--batch", "32", "--lr", "1e-2"]
     assert main(["run", *OWN[kind], *fit, "--out", str(tmp_path / "r")]) == 0
     result = json.loads((tmp_path / "r" / "result.json").read_text())
@@ -81,16 +106,73 @@ def test_own_classes_learn(kind, tmp_path, monkeypatch):
         net = px.load(tmp_path / "r").net
         assert type(net.layers[0]).__name__ == "Binary"
         assert jax.tree.structure(px.weights(net)) is not None
-    sys.modules.pop(f"own_{kind}", None)
+
+
+OWN_RULES = {"own_rule:Sign": "own-rule-Sign", "own_sequence_rule:Direction": "own-sequence-rule-Direction"}
+OWN_CELL_AND_TASK = ["--cell", "own_cell:Binary", "--task", "own_task:RunningMean", "--task.length", "3"]
+SHORT = [*OWN_CELL_AND_TASK, "--units", "4", "--batch", "4"]
+
+
+@pytest.mark.usefixtures("own")
+def test_own_cell_rules_and_task_in_compare(tmp_path):
+    from perturbax.cli import main
+
+    fit = [*SHORT, "--steps", "2", "--seeds", "1"]
+    assert main(["compare", "--rules", ",".join(OWN_RULES), *fit, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "report.html").exists()
+    for name in OWN_RULES.values():
+        assert json.loads((tmp_path / f"{name}-s0" / "result.json").read_text())["steps"] == 2
+
+
+@pytest.mark.parametrize("rule", OWN_RULES)
+@pytest.mark.usefixtures("own")
+def test_own_cell_rule_and_task_in_tune(rule, tmp_path):
+    from perturbax.cli import main
+
+    words = ["tune", "--rule", rule, *SHORT, "--steps", "2", "--lrs", "1e-2"]
+    assert main([*words, "--out", str(tmp_path / "tuned")]) == 0
+    tuned = json.loads((tmp_path / "tuned" / "config.json").read_text())
+    assert tuned["experiment"]["rule"] == rule
+
+
+@pytest.mark.parametrize("rule", OWN_RULES)
+@pytest.mark.usefixtures("own")
+def test_own_cell_rule_and_task_in_diagnose(rule, tmp_path):
+    from perturbax.cli import main
+
+    few = ["--steps", "2", "--samples", "1", "--draws", "4"]
+    assert main(["diagnose", "--rule", rule, *SHORT, *few, "--out", str(tmp_path / "d")]) == 0
+    assert (tmp_path / "d" / "diagnosis.json").exists()
+
+
+@pytest.mark.parametrize("rule", OWN_RULES)
+@pytest.mark.usefixtures("own")
+def test_own_cell_rule_and_task_with_px_learner(rule):
+    module, _, name = rule.partition(":")
+    own_rule = getattr(importlib.import_module(module), name)()
+    below = importlib.import_module("own_cell").Binary(1, 4, key=jr.key(0))
+    net = px.Network((below, px.cells.Readout(4, 1, key=jr.key(1))))
+    xs, ys = importlib.import_module("own_task").RunningMean().sample(jr.key(2), 4)
+    init, update = px.learner(own_rule, mse)
+    state = init(net, xs[0], jr.key(3))
+    for key in jr.split(jr.key(4), 2):
+        state, loss, grads = update(state, net, xs, ys, key)
+        assert jnp.isfinite(loss)
+        assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(grads))
+        assert any(jnp.abs(g).max() > 0 for g in jax.tree.leaves(grads))
 
 
 def test_commands_of_the_readme_parse():
     """Every flag in a code block of the README is one that the command knows."""
     from perturbax.cli.main import parser_of
 
-    blocks = "\n".join(re.findall(r"```\n(.*?)```", README, re.S)).replace("\\\n", " ")
-    lines = [line.split("  #")[0] for line in blocks.splitlines() if line.startswith("perturbax ")]
-    assert len(lines) >= 8
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.S | re.M)
+    text = "\n".join(block for language, block in blocks if not language)
+    text += "\n" + "\n".join(re.findall(r"^    (perturbax .*)", README, re.M))
+    lines = text.replace("\\\n", " ").splitlines()
+    lines = [line.split("  #")[0] for line in lines if line.startswith("perturbax ")]
+    lines = [line for line in lines if line != "perturbax --version"]
+    assert len(lines) >= 15
     for line in lines:
         _, command, *words = line.split()
         parser = parser_of(command)
