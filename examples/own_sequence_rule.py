@@ -15,7 +15,7 @@ class Direction(px.SequenceRule):
         sigma: length of the move, as the standard deviation of each weight's part.
     """
 
-    sigma: float = px.setting(1e-3)
+    sigma: float = 1e-3
 
     facts: ClassVar[px.Facts] = px.Facts(
         equation="dW = (L+ - L-) / (2 sigma) xi",
