@@ -19,7 +19,10 @@ def reads_itself(layer: Layer) -> bool:
 
 
 def wiring_of(net: Network, i: int) -> np.ndarray | None:
-    """Return which units of layer i read which in time, `(n, n)`; None for all: D mixes what is read."""
+    """Return which units of layer i read which one step later, `(n, n)` bool [reader, read]; None for all.
+
+    A decorrelating matrix mixes what is read, so that every unit then reads all.
+    """
     mixed = i + 1 < len(net.decor) and net.decor[i + 1] is not None
     return None if mixed and reads_itself(net.layers[i]) else net.layers[i].wiring()
 
@@ -30,11 +33,13 @@ def carries(layer: Layer) -> bool:
 
 
 class Flat(NamedTuple):
-    """What the next step reads of a state, one vector per example.
+    """What the next step reads of a network's state, as one vector per example.
 
-    vector `(B, S)`; explicit `(S,)` is True for visible outputs r, which cross synapses, False for hidden
-    state h;
-    state: the whole state, for what the vector leaves out (integers, outputs that nobody reads again).
+    Attributes:
+        vector: the values, `(B, S)`.
+        explicit: which of them are visible outputs r, which cross synapses, `(S,)`; False for hidden state h.
+        state: the whole state, for what the vector leaves out (integers, outputs that nobody reads again).
+        kept: which leaves of the state are in the vector.
     """
 
     vector: Float[Array, "B S"]
@@ -44,7 +49,7 @@ class Flat(NamedTuple):
 
     @classmethod
     def of(cls, net: Network, state: PyTree) -> "Flat":
-        """Flatten the state of a network."""
+        """Return the state of a network, leaves `(B, ...)`, with what the next step reads as a vector."""
         kinds: list[tuple[bool, bool]] = []
         for layer, (h, _) in zip(net.layers, state, strict=True):
             kinds += [(jnp.issubdtype(s.dtype, jnp.inexact), False) for s in jax.tree.leaves(h)]
@@ -59,7 +64,7 @@ class Flat(NamedTuple):
         return cls(jnp.concatenate(rows, 1), explicit, state, tuple(kept for kept, _ in kinds))
 
     def build(self, vector: Float[Array, "B S"]) -> PyTree:
-        """Return the state with another vector in its place."""
+        """Return the state with another vector `(B, S)` in its place."""
         leaves, tree = jax.tree.flatten(self.state)
         at = 0
         for i, kept in enumerate(self.kept):
@@ -73,10 +78,18 @@ class Flat(NamedTuple):
 
 
 class Linear(NamedTuple):
-    """One step and its derivatives.
+    """One step, and its derivatives at the state it started from.
 
-    pull: (ds' `(B, S)`, dy) -> (ds, [da per layer]); run: s -> (s', y); error dL/dy `(B, n_out)`; back: dL/ds
-    `(B, S)` and signal [dL/da], the derivatives of this step's loss.
+    Attributes:
+        after: state after the step.
+        y: output, `(B, n_out)`.
+        sites: what each layer saw.
+        loss: per example, `(B,)`.
+        pull: (ds' `(B, S)`, dy) -> (ds `(B, S)`, [da per layer]), the pull-back of the step.
+        run: s `(B, S)` -> (s', y), the step itself.
+        back: dL/ds of this step's loss, `(B, S)`.
+        signal: [dL/da] of this step's loss, like the pre-activations.
+        vector: s, `(B, S)`.
     """
 
     after: PyTree
@@ -90,16 +103,21 @@ class Linear(NamedTuple):
     vector: Array
 
     def rows(self) -> tuple[Float[Array, "S B S"], list[Array]]:
-        """Return the Jacobian of the state, J `(S', B, S)`, and of the state by pre-activations, [`(S', B,
-        ...)`].
-        """
+        """Return ds'/ds as J `(S', B, S)`, and ds'/da per layer, `(S', B, ...)`."""
         B, S = self.vector.shape
         basis = jnp.broadcast_to(jnp.eye(S, dtype=self.vector.dtype)[:, None], (S, B, S))
         return jax.vmap(lambda e: self.pull((e, jnp.zeros_like(self.y))))(basis)
 
 
 def linearise(net: Network, state: PyTree, x: Array, score: Any) -> Linear:
-    """Make one step and keep what its derivatives need."""
+    """Make one step and keep what its derivatives need.
+
+    Arguments:
+        net: the network.
+        state: its state before the step.
+        x: inputs `(B, n_in)`.
+        score: output -> loss per example.
+    """
     flat = Flat.of(net, state)
     shapes = jax.eval_shape(net.step, state, x)[2]
     still = [jnp.zeros(site.a.shape, site.a.dtype) for site in shapes]
@@ -116,7 +134,13 @@ def linearise(net: Network, state: PyTree, x: Array, score: Any) -> Linear:
 
 
 def per_example(layer: Layer, site: Site, signal: Array) -> Layer:
-    """Return signal `(K, B, ...)` (x) presynaptic activity of every example apart: leaves `(B, K, ...)`."""
+    """Return signal (x) presynaptic activity per example: leaves `(B, K, ...)` of the weights.
+
+    Arguments:
+        layer: the layer.
+        site: what it saw, `(B, ...)`.
+        signal: K signals, `(K, B, ...)` like its pre-activations.
+    """
 
     def one(z: Array, r: Array, s: Array) -> Layer:
         return jax.vmap(lambda s: pull_back(0, layer, z[None], r[None], s[None]))(s)
@@ -125,8 +149,15 @@ def per_example(layer: Layer, site: Site, signal: Array) -> Layer:
 
 
 class Errors(NamedTuple):
-    """One step and the error of its loss: q dL/dy of every layer, carried state constant; error dL/dy of the
-    output.
+    """One step, and the error of its loss within the step, all that was carried over held constant.
+
+    Attributes:
+        after: state after the step.
+        y: output, `(B, n_out)`.
+        sites: what each layer saw.
+        loss: per example, `(B,)`.
+        q: dL/dy of the visible output of every layer, `(B, n)`.
+        error: dL/dy of the network's output, `(B, n_out)`.
     """
 
     after: PyTree
@@ -138,7 +169,14 @@ class Errors(NamedTuple):
 
 
 def errors(net: Network, state: PyTree, x: Array, score: Any) -> Errors:
-    """Make one step, and send the error of its loss down the layers, within the step."""
+    """Make one step, and send the error of its loss down the layers, within the step.
+
+    Arguments:
+        net: the network.
+        state: its state before the step.
+        x: inputs `(B, n_in)`.
+        score: output -> loss per example.
+    """
     outs = [jax.eval_shape(layer.start)[1] for layer in net.layers]
     still = [jnp.zeros((len(x), *o.shape), r.dtype) for o, (_, r) in zip(outs, state, strict=True)]
 

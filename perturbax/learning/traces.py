@@ -18,7 +18,11 @@ from perturbax.network.network import Network, Site
 class Units(NamedTuple):
     """Derivatives of one layer's neurons, unit by unit; h has C float values per unit, y has Y, a has G.
 
-    hh `(C, C', B, n)`: h'_c by h_c'; ha `(C, G, B, n)`; yh `(Y, C, B, n)`; ya `(Y, G, B, n)`.
+    Attributes:
+        hh: h'_c by h_c', `(C, C', B, n)`.
+        ha: h' by a, `(C, G, B, n)`.
+        yh: y by h, `(Y, C, B, n)`.
+        ya: y by a, `(Y, G, B, n)`.
     """
 
     hh: Array
@@ -28,8 +32,14 @@ class Units(NamedTuple):
 
 
 def owned(i: int, layer: Layer, site: Site) -> None:
-    """Raise LayerError unless neurons are unitwise and every weight, units on its last axis, feeds its own
-    unit.
+    """Raise LayerError unless the traces of a weight can be those of one unit.
+
+    Neurons must not mix units, and every weight, units on its last axis, must feed its own unit alone.
+
+    Arguments:
+        i: number of the layer, for errors.
+        layer: the layer.
+        site: what it saw, for shapes.
     """
     if not layer.unitwise:
         raise LayerError(
@@ -51,14 +61,19 @@ def owned(i: int, layer: Layer, site: Site) -> None:
 
 
 def per_unit(s: PyTree, B: int, n: int, dtype: Any) -> Array:
-    """Return the float leaves of a layer's h as `(B, values per unit, n)`."""
+    """Return the float leaves of a layer's hidden state as `(B, values per unit, n)`."""
     leaves = [v.reshape(B, -1, n) for v in jax.tree.leaves(s) if jnp.issubdtype(v.dtype, jnp.inexact)]
     return jnp.concatenate(leaves, 1) if leaves else jnp.zeros((B, 0, n), dtype)
 
 
 def units(i: int, layer: Layer, h: PyTree, a: Array) -> Units:
-    """Differentiate the neurons of a layer at (h, a), each unit by itself: one forward derivative per
-    value.
+    """Differentiate the neurons of a layer at (h, a), each unit by itself: one forward derivative per value.
+
+    Arguments:
+        i: number of the layer, for errors.
+        layer: the layer.
+        h: hidden state, leaves `(B, ...)`.
+        a: pre-activations, `(B, ..., n)`.
     """
     B, n = len(a), a.shape[-1]
     leaves, tree = jax.tree.flatten(h)
@@ -83,8 +98,9 @@ def units(i: int, layer: Layer, h: PyTree, a: Array) -> Units:
 
 
 def own_synapses(net: Network, i: int, site: Site) -> Array:
-    """Return da/dy of a layer's own output one step ago, D included: `(G, n, Y, n)` [gate, unit, value, unit
-    read].
+    """Return da/dy for a layer's own output one step ago, `(G, n, Y, n)` [gate, unit, value, unit read].
+
+    A decorrelating matrix between them is included.
     """
     layer, D = net.layers[i], net.decor[i + 1] if i + 1 < len(net.decor) else None
 
@@ -97,10 +113,12 @@ def own_synapses(net: Network, i: int, site: Site) -> Array:
 
 
 class Plan(NamedTuple):
-    """Whose values the traces of a unit's weights follow: slots `(r, n)`, the unit itself first; valid `(r,
-    n)`.
+    """Which units' state each weight's eligibility trace tracks.
 
-    through: whether visible outputs and the synapses between units count, or hidden state alone.
+    Attributes:
+        slots: column i lists the r units tracked for weights of unit i, i first, `(r, n)`.
+        valid: which entries of slots are used, `(r, n)`.
+        through: whether visible outputs and recurrent synapses count, not hidden state alone.
     """
 
     slots: np.ndarray
@@ -109,13 +127,17 @@ class Plan(NamedTuple):
 
 
 def alone(n: int, through: bool = False) -> Plan:
-    """Return the plan of following a unit's own values only."""
+    """Return the plan of tracking a unit's own state only, for n units."""
     return Plan(np.arange(n)[None], np.ones((1, n), bool), through)
 
 
 def reachable(wiring: np.ndarray | None, n: int, steps: int | None) -> Plan:
-    """Return the plan of following all units that a unit reaches within so many steps (None: ever) of the
-    wiring.
+    """Return the plan of tracking all units that a unit reaches within so many steps of the wiring.
+
+    Arguments:
+        wiring: which unit reads which, `(n, n)` bool [reader, read]; None where all read all.
+        n: number of units.
+        steps: steps within which a unit must be reached; None for ever.
     """
     reads = np.ones((n, n), bool) if wiring is None else np.asarray(wiring, bool)
     return _reachable(reads.tobytes(), n, steps)
@@ -137,12 +159,15 @@ def _reachable(wiring: bytes, n: int, steps: int | None) -> Plan:
 
 
 class Block(NamedTuple):
-    """One step of a layer between the values that its traces follow: x = slots x values, h first, then y if
-    followed.
+    """Derivatives of one step of a layer between the values that its traces track.
 
-    J `(B, x, x, n)`: followed values by followed values, the columns of owner i around unit i; Jy `(B, slots
-    x Y, x, n)`: visible outputs by followed values; Ja `(values, B, ...)` and Jya `(Y, B, ...)`: own values
-    by a.
+    The tracked values are x = slots x values per unit, h first, then y where the plan goes through outputs.
+
+    Attributes:
+        J: tracked by tracked values, `(B, x, x, n)`; the columns of owner i are around unit i.
+        Jy: visible outputs by tracked values, `(B, slots x Y, x, n)`.
+        Ja: a unit's own values by its a, `(values, B, ...)`.
+        Jya: its outputs by its a, `(Y, B, ...)`.
     """
 
     J: Array
@@ -152,7 +177,15 @@ class Block(NamedTuple):
 
 
 def block(plan: Plan, net: Network, i: int, h: PyTree, site: Site) -> Block:
-    """Differentiate one step of layer i for its plan."""
+    """Differentiate one step of layer i for its plan.
+
+    Arguments:
+        plan: which values are tracked.
+        net: the network.
+        i: number of the layer.
+        h: its hidden state before the step.
+        site: what it saw in the step.
+    """
     u, r, B, n = units(i, net.layers[i], h, site.a), len(plan.slots), len(site.a), site.a.shape[-1]
 
     def like_a(d: Array) -> Array:
@@ -176,8 +209,11 @@ def block(plan: Plan, net: Network, i: int, h: PyTree, site: Site) -> Block:
 
 
 class Traces(NamedTuple):
-    """Eligibility traces of a layer: eps, leaves `(B, x, ...)` of its weights; late: y's behind a leaky
-    readout.
+    """Eligibility traces of a layer.
+
+    Attributes:
+        eps: what each weight did to the x values tracked for it, leaves `(B, x, ...)` of the weights.
+        late: the same for visible outputs as a leaky readout remembers them; () without one.
     """
 
     eps: PyTree
@@ -185,18 +221,31 @@ class Traces(NamedTuple):
 
     @classmethod
     def empty(cls, layer: Layer, rows: int, late: int, batch: int) -> "Traces":
-        """No influence yet: `rows` followed values, `late` filtered ones."""
+        """Return traces of zero.
+
+        Arguments:
+            layer: the layer.
+            rows: number of tracked values, x.
+            late: number of outputs that a leaky readout remembers.
+            batch: number of examples.
+        """
         room = lambda k: jax.tree.map(lambda w: jnp.zeros((batch, k, *w.shape), w.dtype), weights(layer))  # noqa: E731
         return cls(room(rows), room(late) if late else ())
 
-    def advance_batch(
+    def advance(
         self, layer: Layer, site: Site, b: Block, q: Array, kappa: float
     ) -> tuple["Traces", PyTree, Array]:
-        """Make a step: -> (traces, gradient through the traces, signal of this step); q dL/dy `(B, slots x Y,
-        n)`.
+        """Make a step: -> (traces, gradient through the traces, signal of this step).
 
-        eps' = J eps + Ja (x) presynaptic,   late' = kappa late + Jy eps + Jya (x) presynaptic
-        gradient = q Jy eps,  signal = q Jya;  behind a leaky readout gradient = q late', signal = 0
+            eps' = J eps + Ja (x) presynaptic,   late' = kappa late + Jy eps + Jya (x) presynaptic
+            gradient = q Jy eps,  signal = q Jya;  behind a leaky readout gradient = q late', signal = 0
+
+        Arguments:
+            layer: the layer.
+            site: what it saw.
+            b: derivatives of the step.
+            q: dL/dy within the step, `(B, slots x Y, n)`.
+            kappa: leak of the readout above; 0 where there is none.
         """
         eps = _added(_mixed(b.J, self.eps), per_example(layer, site, b.Ja))
         if kappa:
@@ -234,9 +283,7 @@ def _mixed(J: Array, eps: PyTree) -> PyTree:
 
 
 def _added(eps: PyTree, own: PyTree) -> PyTree:
-    """Add what a unit's weights do to its own values `(B, values, ...)`, which come first among the followed
-    ones.
-    """
+    """Add what weights did to their own unit: its values `(B, values, ...)` come first among the tracked."""
 
     def one(e: Array, o: Array) -> Array:
         return e + o if e.shape == o.shape else e.at[:, : o.shape[1]].add(o)

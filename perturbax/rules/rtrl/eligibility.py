@@ -74,7 +74,7 @@ class EligibilityRule(StepRule):
             return (), jax.tree.map(jnp.zeros_like, weights(layer)), Traces.now(site, b, q)
         if len(plan.slots) > 1:
             q = jnp.moveaxis(q[..., plan.slots], 2, 1).reshape(len(q), -1, n)
-        return trace.advance_batch(layer, site, b, q, self._kappa(net, i))
+        return trace.advance(layer, site, b, q, self._kappa(net, i))
 
     def _empty(self, net: Network, i: int, h: PyTree, batch: int) -> Any:
         """Return a layer's traces; nothing where its weights act on nothing that is carried."""
