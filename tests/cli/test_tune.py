@@ -132,7 +132,7 @@ def test_all_diverged_is_a_failure(capsys, tmp_path):
         (["--lrs", "0"], "lrs must be above 0"),
         (["--lrs", "1e-3,0.001"], "lrs names a candidate twice"),
         (["--lrs", ","], "lrs names no candidate"),
-        (["--discounts", "1.5"], "discount must lie between 0 and 1"),
+        (["--discounts", "1.5"], "discount must be 0 or more and at most 1, not 1.5"),
         (["--discounts", "0.9", "--rule.credit", "same-step"], "no discount to tune"),
         (["--discounts", "0.9", "--rule", "bptt"], "unknown rule setting"),
         (["--decor-lrs", "1e-3"], "nothing is decorrelated here"),

@@ -227,7 +227,7 @@ def test_task_ships_settings_that_the_user_overrides():
         ({"schedule": "warmup-cosine", "steps": 1}, "schedule warmup-cosine"),
         ({"rule": ":Foo"}, "cannot import"),
         ({"rule": ".a:Foo"}, "cannot import"),
-        ({"rule": "perturbax.rules.perturbation.base:NodePerturbation"}, "base class"),
+        ({"rule": "perturbax.rules.perturbation.node_base:NodeRule"}, "base class"),
         ({"cell": "perturbax.network.network:Layer"}, "base class"),
         ({"task": "perturbax.tasks.base:Task"}, "base class"),
         ({"rule": "published-node", "rule_options": {"difference": "noisy"}}, "one-sided"),

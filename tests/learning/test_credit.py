@@ -76,7 +76,7 @@ def test_replay_refuses_noise_that_cannot_be_drawn_again():
     class Device(Rademacher):
         replayable = False
 
-    with pytest.raises(ArgumentError, match="cannot be drawn again"):
+    with pytest.raises(ArgumentError, match="draws its noise twice, which Device noise cannot do"):
         px.RULES["innovation"](credit="replay", noise=Device())
     px.RULES["innovation"](credit="to-go", noise=Device())
 

@@ -54,7 +54,7 @@ def test_losses_of_bfloat16_are_not_rounded_to_it():
 @pytest.mark.parametrize("rule", OURS)
 def test_noise_below_the_rounding_is_refused(rule):
     with pytest.raises(
-        ArgumentError, match=r"sigma 0\.001 drowns in the rounding of bfloat16: take at least 0\.078"
+        ArgumentError, match=r"sigma 0\.001 is lost in the rounding of bfloat16: take at least 0\.078"
     ):
         estimate(rule, "bfloat16", sigma=1e-3)
     with pytest.raises(ArgumentError, match=r"rounding of float32: take at least 1\.2e-06"):
