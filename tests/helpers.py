@@ -24,6 +24,18 @@ def mse(y, target):
     return jnp.mean((y - target) ** 2, -1)
 
 
+MANY = 1024
+many_normal = jax.jit(lambda key: jr.normal(key, (MANY,)))
+
+
+def normal(key, shape):
+    """The numbers of `jr.normal(key, shape)`, of one compiled program for all small shapes."""
+    size = int(np.prod(shape))
+    if size > MANY:
+        return jr.normal(key, shape)
+    return jnp.asarray(np.asarray(many_normal(key))[:size].reshape(shape))
+
+
 def network(cell, *, n_in=1, n=1, n_out=1, depth=1, seed=0, scale=0.8):
     """A stack of recurrent cells and a readout with strong random weights, biases included."""
     keys = jr.split(jr.key(seed), depth + 2)
@@ -35,7 +47,7 @@ def network(cell, *, n_in=1, n=1, n_out=1, depth=1, seed=0, scale=0.8):
     some, rest = px.split(net)
     leaves, tree = jax.tree.flatten(some)
     ks = jr.split(keys[-1], len(leaves))
-    leaves = [scale * jr.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(ks, leaves, strict=True)]
+    leaves = [scale * normal(k, leaf.shape).astype(leaf.dtype) for k, leaf in zip(ks, leaves, strict=True)]
     return px.join(tree.unflatten(leaves), rest)
 
 
@@ -46,7 +58,7 @@ def stack(cell, n_in=2, n=3, n_out=2, depth=1, key=0, **options):
 
 def data(n_in=1, n_out=1, steps=T, batch=B, seed=1):
     a, b = jr.split(jr.key(seed))
-    return jr.normal(a, (steps, batch, n_in)), jr.normal(b, (steps, batch, n_out))
+    return normal(a, (steps, batch, n_in)), normal(b, (steps, batch, n_out))
 
 
 def every_sign(shapes):
@@ -75,9 +87,10 @@ def first_width(net):
 
 
 def fresh(rule, loss=mse):
-    """The estimate (net, xs, ys, key) -> (loss, grads) of a rule that has learnt nothing yet."""
+    """The estimate (net, xs, ys, key) -> (loss, grads) of a rule that has learnt nothing yet; one program."""
     learn = px.learner(rule, loss)
 
+    @jax.jit
     def estimate(net, xs, ys, key):
         return learn.update(learn.init(net, xs[0], key), net, xs, ys, key)[1:]
 
@@ -92,12 +105,11 @@ def first_carry(rule, net, x, key):
 def averaged(make_rule, table, net, xs, ys, loss=mse):
     """The mean estimate over all patterns, each example alone: a batch of one has all of its own noise."""
 
-    @jax.jit
     @jax.vmap
-    def one(table):
+    def every(table):
         return fresh(make_rule(Recorded(table)), loss)(net, xs, ys, jr.key(0))[1]
 
-    return jax.tree.map(lambda g: g.mean(0), one(table))
+    return jax.jit(lambda table: jax.tree.map(lambda g: g.mean(0), every(table)))(table)
 
 
 def distance(got, want):

@@ -1,5 +1,8 @@
 """Exactness: averaged over every sign pattern of its own noise, a rule is the gradient that it says it is."""
 
+import functools
+import itertools
+
 import helpers
 import jax
 import jax.numpy as jnp
@@ -37,10 +40,12 @@ def setup(name, decor=False):
     return net, xs, ys, steps
 
 
+@jax.jit
 def full(net, xs, ys):
     return px.bptt(helpers.mse)(net, xs, ys, None)[1]
 
 
+@jax.jit
 def cut(net, xs, ys):
     return px.truncated_bptt(helpers.mse, 1)(net, xs, ys, None)[1]
 
@@ -70,22 +75,22 @@ def discounted(net, xs, ys, gamma, window):
 @pytest.mark.parametrize("name", CASES)
 def test_node_and_innovation(name, decor):
     net, xs, ys, steps = setup(name, decor)
-    patterns = helpers.node_patterns(net, steps)
-    for rule in ("node", "innovation"):
-        for credit, want in (("same-step", cut), ("to-go", full)):
-            make = lambda noise, rule=rule, credit=credit: px.RULES[rule](
-                sigma=SIGMA, credit=credit, noise=noise
+
+    @jax.jit
+    def means_and_targets(patterns, net, xs, ys):  # one program: compiling is most of the time
+        means = {}
+        for rule, credit in itertools.product(("node", "innovation"), ("same-step", "to-go")):
+            make = functools.partial(px.RULES[rule], sigma=SIGMA, credit=credit)
+            means[rule, credit] = helpers.averaged(
+                lambda noise, make=make: make(noise=noise), patterns, net, xs, ys
             )
-            assert (
-                helpers.distance(helpers.averaged(make, patterns, net, xs, ys), want(net, xs, ys)) < 1e-8
-            ), (
-                rule,
-                credit,
-            )
-    if name != "dense":
-        assert (
-            helpers.distance(cut(net, xs, ys), full(net, xs, ys)) > 1e-4
-        )  # negative control: the targets differ
+        return means, {"same-step": cut(net, xs, ys), "to-go": full(net, xs, ys)}
+
+    means, targets = means_and_targets(helpers.node_patterns(net, steps), net, xs, ys)
+    for (rule, credit), mean in means.items():
+        assert helpers.distance(mean, targets[credit]) < 1e-8, (rule, credit)
+    if name != "dense":  # negative control: the targets differ
+        assert helpers.distance(targets["same-step"], targets["to-go"]) > 1e-4
 
 
 @pytest.mark.parametrize("name", ["tanh", "gru", "two tanh"])
