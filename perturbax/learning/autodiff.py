@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
@@ -16,6 +17,7 @@ from perturbax.network.network import Network
 def _differentiated(total: Any, loss: Loss) -> Estimator:
     """Return the estimator whose loss is total(net, xs, ys), and whose gradients are those of autodiff."""
 
+    @eqx.filter_jit
     def estimate(net: Any, xs: Any, ys: Any, key: Array | None = None) -> tuple[Array, Network]:
         check_sequence(net, xs, ys)
         check_loss(loss, net, *jax.tree.map(lambda s: s[0], (xs, ys)))

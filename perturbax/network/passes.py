@@ -1,11 +1,13 @@
 """Clean passes of a network over a sequence: no noise, no learning."""
 
+import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PyTree
 
 from perturbax.network.network import Network, Site
 
 
+@eqx.filter_jit  # called as it is, a scan would be compiled anew each time
 def forward(net: Network, xs: Float[Array, "T B n_in"]) -> Float[Array, "T B n_out"]:
     """Return the outputs of a network over a sequence that starts from its initial state.
 
@@ -22,6 +24,7 @@ def forward(net: Network, xs: Float[Array, "T B n_in"]) -> Float[Array, "T B n_o
     return jax.lax.scan(one_step, net.start(batch), xs)[1]
 
 
+@eqx.filter_jit
 def activity(net: Network, xs: Float[Array, "T B n_in"]) -> list[Site]:
     """Return the presynaptic activity of each layer over a sequence: sites whose z is `(T, B, n_below)`.
 
