@@ -115,7 +115,7 @@ def _overlay(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shipped_settings(
-    task: Any, rule: Any, rule_name: str, mode: str | None, rule_options: Options
+    task: type[Task], rule: type[Rule], rule_name: str, mode: str | None, rule_options: Options
 ) -> dict[str, Any]:
     """Return what the task ships for the rule: the first settings that agree with all that the user named."""
     for settings in task.rule_settings.get(rule_name, ()):
@@ -126,7 +126,7 @@ def _shipped_settings(
     return {}
 
 
-def _can_learn(rule: Any, rule_options: Options, mode: str) -> bool:
+def _can_learn(rule: type[Rule], rule_options: Options, mode: str) -> bool:
     """Whether the rule exists with these settings, and learns in that mode."""
     try:
         made = rule(**provisional(rule, settings_of("rule", rule, rule_options)))
@@ -135,7 +135,7 @@ def _can_learn(rule: Any, rule_options: Options, mode: str) -> bool:
     return mode == "sequence" or not made.described().offline
 
 
-def _steps(settings: dict[str, Any], rule: Any, rule_options: Options) -> dict[str, int]:
+def _steps(settings: dict[str, Any], rule: type[Rule], rule_options: Options) -> dict[str, int]:
     """Return steps and the budget that still waits for measured samples, from the one of both that is set."""
     if "steps" in settings:
         return {"steps": settings["steps"], "passes": 0}

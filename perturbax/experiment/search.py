@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -128,7 +128,7 @@ def discounted(e: Resolved) -> bool:
     own = e.rule_options
     if "discount" not in own or own.get("credit") == "same-step" or own.get("tangents") == "weights":
         return False
-    rule: Any = find("rule", e.rule, KNOWN["rule"])
+    rule = find("rule", e.rule, KNOWN["rule"])
     try:
         rule(**{**provisional(rule, own), "discount": 0.5})
     except ArgumentError:

@@ -26,6 +26,14 @@ from perturbax.rules.perturbation.node_base import NodeRule
 from perturbax.rules.perturbation.weight_base import WeightRule
 
 PLAIN_SGD: dict[str, Any] = {"optimiser": "sgd", "schedule": "constant", "clip": 0.0}
+PUBLISHED = Facts(
+    cost="1 + K passes",
+    memory="constant",
+    papers=("garcia2024",),
+    passes=2,
+    run_settings=PLAIN_SGD,
+    summed=True,
+)
 
 
 def _shared(delta: Array) -> Array:
@@ -48,16 +56,9 @@ class PublishedNode(NodeRule):
 
     noise: Noise = eqx.field(converter=as_noise, default="gaussian")
 
-    facts: ClassVar[Facts] = Facts(
+    facts: ClassVar[Facts] = PUBLISHED.but(
         equation="dA = (delta / sigma) eps z^T, eps = sigma xi, delta a batch mean",
         target="sigma x the gradient cut at every step, of the batch",
-        uses=("score",),
-        cost="1 + K passes",
-        memory="constant",
-        papers=("garcia2024",),
-        passes=2,
-        run_settings=PLAIN_SGD,
-        summed=True,
     )
 
     def __check_init__(self) -> None:
@@ -84,16 +85,10 @@ class PublishedActivity(NodeRule):
     noise: Noise = eqx.field(converter=as_noise, default="gaussian")
     over_batch: bool = setting(False)
 
-    facts: ClassVar[Facts] = Facts(
+    facts: ClassVar[Facts] = PUBLISHED.but(
         equation="dA = sqrt(N) delta da / ||da||_F^2 z^T, delta a batch mean",
         target="biased; layers are scaled by 1 / their size",
         uses=("score", "own activity"),
-        cost="1 + K passes",
-        memory="constant",
-        papers=("garcia2024",),
-        passes=2,
-        run_settings=PLAIN_SGD,
-        summed=True,
     )
 
     def __check_init__(self) -> None:
@@ -120,16 +115,10 @@ class PublishedWeight(WeightRule):
     noise: Noise = eqx.field(converter=as_noise, default="gaussian")
     hold_steps: int = setting(1)
 
-    facts: ClassVar[Facts] = Facts(
+    facts: ClassVar[Facts] = PUBLISHED.but(
         equation="dW = (delta / sigma) eps, eps = sigma xi redrawn at every step",
         target="sigma x the gradient cut at every step",
-        uses=("score",),
-        cost="1 + K passes",
         memory="K x weights",
-        papers=("garcia2024",),
-        passes=2,
-        run_settings=PLAIN_SGD,
-        summed=True,
     )
 
     def __check_init__(self) -> None:
