@@ -5,7 +5,7 @@ DEMO ?= runs/demo
 TESTS ?=
 PYTEST := -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test test-newest lint types bench clean
+.PHONY: demo test test-quick test-newest lint types bench clean
 
 demo: $(VENV)/.run  ## train six rules on a forecasting task, then write runs/demo/report.html
 	$(BIN)/perturbax compare --task mackey-glass --rules node,activity,activity+decor,one-step,bptt,frozen \
@@ -13,6 +13,26 @@ demo: $(VENV)/.run  ## train six rules on a forecasting task, then write runs/de
 
 test: $(VENV)/.dev  ## run all tests, or some: make test TESTS=tests/cells
 	$(BIN)/python $(PYTEST) $(TESTS)
+
+# A look at every room within two minutes: the interface of rules, layers, the exactness of the main rules on
+# one cell, tasks, a run that is stopped and resumed, the command line, and which room imports which.
+EXACT := tests/rules/test_on_every_cell.py
+QUICK_TESTS := tests/test_rooms.py tests/learning/test_estimator.py tests/network/test_arrays.py \
+	tests/network/test_decorrelation.py tests/cells/test_cells.py \
+	'tests/rules/perturbation/test_exact.py::test_node_and_innovation[tanh-plain]' \
+	'tests/rules/perturbation/test_exact.py::test_weight[tanh]' \
+	tests/rules/perturbation/test_exact.py::test_activity_is_unbiased_for_one_layer_and_one_step \
+	'tests/rules/test_gradient_free.py::test_forward_gradients[tanh]' \
+	'tests/rules/test_gradient_free.py::test_evolution_is_unbiased_without_shaping[tanh]' \
+	'tests/rules/test_gradient_free.py::test_reward_is_unbiased_against_any_earlier_baseline[tanh]' \
+	'$(EXACT)::test_exact[rtrl-tanh]' '$(EXACT)::test_exact[truncated-tanh]' \
+	'$(EXACT)::test_cut[e-prop-tanh-r]' '$(EXACT)::test_cut[rflo-tanh-r]' '$(EXACT)::test_cut[snap-tanh-1]' \
+	tests/tasks/test_csv_table.py tests/experiment/test_resolve.py \
+	'tests/experiment/test_run.py::test_resumed_run_equals_an_uninterrupted_one[sequence]' \
+	tests/cli/test_main.py tests/cli/test_list.py
+
+test-quick: $(VENV)/.dev
+	$(BIN)/python $(PYTEST) $(QUICK_TESTS)
 
 # The same tests with the newest version of everything, on Python 3.13 or else 3.12, in an environment of its own.
 # Another interpreter: make test-newest PYTHON=python3.14
