@@ -17,7 +17,7 @@ def test_compare_resumes_reuses_and_refuses(capsys, tmp_path):
         "compare",
         *QUICK,
         "--rules",
-        "node:samples=2,node+decor,bptt:lr=3e-3,frozen",
+        "node+decor:samples=2,frozen,frozen:lr=3e-3",
         "--seeds",
         "2",
         "--out",
@@ -25,10 +25,11 @@ def test_compare_resumes_reuses_and_refuses(capsys, tmp_path):
     ]
     assert main(argv) == 0
     names = {p.name for p in (tmp_path / "c").iterdir()}
-    labels = ("node-samples=2", "node+decor", "bptt-lr=3e-3", "frozen")
+    labels = ("node+decor-samples=2", "frozen", "frozen-lr=3e-3")
     assert names == {"report.html"} | {f"{label}-s{i}" for label in labels for i in (0, 1)}
-    assert px.load(tmp_path / "c" / "bptt-lr=3e-3-s1").experiment.lr == 3e-3
-    assert px.load(tmp_path / "c" / "node+decor-s0").experiment.decorrelate == "hidden"
+    assert px.load(tmp_path / "c" / "frozen-lr=3e-3-s1").experiment.lr == 3e-3
+    node = px.load(tmp_path / "c" / "node+decor-samples=2-s0").experiment
+    assert (node.decorrelate, node.rule_options["samples"]) == ("hidden", 2)
     page = (tmp_path / "c" / "report.html").read_text()
     before = everything(tmp_path / "c")
     assert main(argv) == 0
@@ -53,11 +54,13 @@ def test_weather_comparison(tmp_path):
         "--task.horizon",
         "24",
         "--rules",
-        "node,bptt,frozen",
+        "node,frozen",
         "--seeds",
         "1",
         "--steps",
         "20",
+        "--logs",
+        "2",
         "--units",
         "16",
         "--task.lags",

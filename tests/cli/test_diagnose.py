@@ -5,9 +5,14 @@ import re
 
 import pytest
 
+import perturbax as px
 from perturbax.cli import main
+from perturbax.experiment import run_folder
+from perturbax.experiment.build import build
+from perturbax.experiment.result import describe
 
-QUICK = ["--task", "probe-lag1", "--units", "4", "--batch", "4", "--samples", "1,3", "--draws", "6"]
+TRAINED = ["--task", "probe-lag1", "--units", "4", "--batch", "4"]
+QUICK = [*TRAINED, "--samples", "1,3", "--draws", "6"]
 
 
 def test_command_prints_and_writes_the_diagnosis(tmp_path, capsys, monkeypatch):
@@ -59,20 +64,17 @@ def norms(folder):
 def test_a_rule_is_diagnosed_with_what_it_has_learnt(tmp_path, capsys, monkeypatch):
     (tmp_path / "keeps_rule.py").write_text(KEEPS)
     monkeypatch.chdir(tmp_path)
-    common = [*QUICK, "--rule", "keeps_rule:Counts", "--steps", "4", "--logs", "1"]
+    few = ["--samples", "1", "--draws", "4"]
+    experiment = [*TRAINED, "--rule", "keeps_rule:Counts", "--steps", "4", "--logs", "1"]
     for train in ("rule", "bptt"):
-        assert main(["diagnose", *common, "--train", train, "--out", train]) == 0
+        assert main(["diagnose", *experiment, *few, "--train", train, "--out", train]) == 0
         assert norms(tmp_path / train) == [1, 3, 5]
-    experiment = common[: common.index("--samples")] + common[common.index("--rule") :]
     assert main(["run", *experiment, "--out", "r"]) == 0
     before = {p: p.read_bytes() for p in (tmp_path / "r").rglob("*") if p.is_file()}
-    assert main(["diagnose", "--run", "r", "--samples", "1", "--draws", "4", "--out", "kept"]) == 0
+    assert main(["diagnose", "--run", "r", *few, "--out", "kept"]) == 0
     assert norms(tmp_path / "kept") == [5]
     # another rule at that network knows nothing yet
-    assert (
-        main(["diagnose", "--run", "r", "--rule", "bptt", "--samples", "1", "--draws", "4", "--out", "other"])
-        == 0
-    )
+    assert main(["diagnose", "--run", "r", "--rule", "bptt", *few, "--out", "other"]) == 0
     assert norms(tmp_path / "other") == [1]
     assert before == {p: p.read_bytes() for p in (tmp_path / "r").rglob("*") if p.is_file()}
     capsys.readouterr()
@@ -100,12 +102,7 @@ def test_errors_are_one_line(capsys, argv, words):
 
 
 def test_a_run_that_kept_nothing_is_refused(tmp_path, capsys):
-    assert (
-        main(["run", "--task", "probe-lag1", "--units", "3", "--steps", "2", "--out", str(tmp_path / "r")])
-        == 0
-    )
-    for file in (tmp_path / "r" / "checkpoint").iterdir():
-        file.unlink()
-    capsys.readouterr()
+    parts = build(px.Experiment(task="probe-lag1", units=(3,), steps=2))
+    run_folder.create(tmp_path / "r", describe(parts))  # what a run that was stopped early leaves
     assert main(["diagnose", "--run", str(tmp_path / "r")]) == 1
     assert "kept no weights" in capsys.readouterr().err

@@ -205,7 +205,7 @@ def test_a_folder_holds_one_study(tmp_path):
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine"
 
 
-LABELS = ("published-activity", "published-activity+decor", "one-step", "bptt")
+LABELS = ("published-activity+decor", "bptt")
 
 
 def measured(n):
