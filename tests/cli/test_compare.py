@@ -54,7 +54,7 @@ def test_weather_comparison(tmp_path):
         "--task.horizon",
         "24",
         "--rules",
-        "node,frozen",
+        "frozen,frozen:lr=3e-3",
         "--seeds",
         "1",
         "--steps",

@@ -99,7 +99,7 @@ def test_the_rate_of_decorrelation_is_searched_too(capsys, tmp_path):
 
 
 def test_defaults_lie_around_what_is_shipped(capsys, tmp_path):
-    argv = ["tune", "--task", "probe-lag1", "--units", "6", "--rule", "bptt", "--steps", "2", "--lr", "0.02"]
+    argv = ["tune", "--task", "probe-lag1", "--units", "6", "--rule", "frozen", "--steps", "2", "--lr", "0.02"]
     assert main([*argv, "--out", str(tmp_path / "t")]) == 0
     found = json.loads((tmp_path / "t" / "tune.json").read_text())
     assert sorted(c["lr"] for c in found["candidates"]) == [0.002, 0.006, 0.02, 0.06, 0.2]
@@ -114,9 +114,11 @@ def test_all_diverged_is_a_failure(capsys, tmp_path):
         "--clip",
         "0",
         "--lrs",
-        "1e30",
-        "--rule.discount",
-        "1",
+        "1e30,2e30,3e30",
+        "--discounts",
+        "1,0.5",
+        "--seeds",
+        "2",
         "--out",
         str(tmp_path / "t"),
     ]
