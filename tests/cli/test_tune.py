@@ -99,8 +99,8 @@ def test_the_rate_of_decorrelation_is_searched_too(capsys, tmp_path):
 
 
 def test_defaults_lie_around_what_is_shipped(capsys, tmp_path):
-    argv = ["tune", "--task", "probe-lag1", "--units", "6", "--rule", "frozen", "--steps", "2", "--lr", "0.02"]
-    assert main([*argv, "--out", str(tmp_path / "t")]) == 0
+    argv = ["tune", "--task", "probe-lag1", "--units", "6", "--rule", "frozen", "--steps", "2"]
+    assert main([*argv, "--lr", "0.02", "--out", str(tmp_path / "t")]) == 0
     found = json.loads((tmp_path / "t" / "tune.json").read_text())
     assert sorted(c["lr"] for c in found["candidates"]) == [0.002, 0.006, 0.02, 0.06, 0.2]
     assert {c["discount"] for c in found["candidates"]} == {None}
