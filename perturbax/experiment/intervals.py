@@ -28,13 +28,13 @@ class Intervals(NamedTuple):
     is why the coverage is measured on test data.
 
     Attributes:
-        count: n, the number of residuals of each output.
+        n: number of residuals of each output.
         ranks: which of the sorted residuals are kept, from 1 to n, rising, `(m,)`; all of them up to 1000,
             else so many with even distances. A rank that is not kept is rounded up to the next that is.
         widths: the residuals of these ranks, `(m, n_out)`, in the targets' own units.
     """
 
-    count: int
+    n: int
     ranks: np.ndarray
     widths: np.ndarray
 
@@ -46,15 +46,15 @@ class Intervals(NamedTuple):
 
         Infinite where there are too few residuals for the level: n must be at least level / (100 - level).
         """
-        rank = math.ceil(_exactly((self.count + 1) * level / 100))
-        if rank > self.count:
+        rank = math.ceil(_exactly((self.n + 1) * level / 100))
+        if rank > self.n:
             return np.full(self.widths.shape[1], np.inf)
         kept = int(np.searchsorted(self.ranks, rank))
         return self.widths[kept]
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays that numpy.savez stores without pickle: `count` (), `ranks` and `widths`."""
-        return {"count": np.array(self.count), "ranks": self.ranks, "widths": self.widths}
+        """Return the arrays that numpy.savez stores without pickle: `n` (), `ranks` and `widths`."""
+        return {"n": np.array(self.n), "ranks": self.ranks, "widths": self.widths}
 
 
 def of_residuals(residuals: np.ndarray) -> Intervals:
@@ -76,13 +76,13 @@ def from_arrays(arrays: Mapping[str, np.ndarray], source: Any) -> Intervals:
 
     Raises StoreError for arrays that are not those of intervals.
     """
+    damaged = StoreError(f"{source} is damaged: it holds no usable intervals")
     try:
-        count, ranks, widths = int(arrays["count"]), arrays["ranks"], arrays["widths"]
-        fits = widths.ndim == 2 and ranks.shape == widths.shape[:1] and (len(ranks) == 0) == (count == 0)
+        count, ranks, widths = int(arrays["n"]), arrays["ranks"], arrays["widths"]
     except (KeyError, TypeError, ValueError):
-        fits = False
-    if not fits:
-        raise StoreError(f"{source} is damaged: it holds no usable intervals")
+        raise damaged from None
+    if widths.ndim != 2 or ranks.shape != widths.shape[:1] or (len(ranks) == 0) != (count == 0):
+        raise damaged
     return Intervals(count, ranks, widths)
 
 

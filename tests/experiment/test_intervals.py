@@ -63,7 +63,7 @@ def test_what_is_stored_comes_back():
     again = from_arrays(intervals.to_arrays(), "weights")
     for level in (80, 95, 99.5):
         np.testing.assert_array_equal(again.half_widths(level), intervals.half_widths(level))
-    for spoilt in ({}, {"count": np.array(3)}, intervals.to_arrays() | {"ranks": np.arange(3)}):
+    for spoilt in ({}, {"n": np.array(3)}, intervals.to_arrays() | {"ranks": np.arange(3)}):
         with pytest.raises(StoreError, match="weights is damaged"):
             from_arrays(spoilt, "weights")
 
@@ -77,7 +77,7 @@ def test_measured_on_test_data():
 
 def test_truths_that_are_not_known_do_not_count():
     residuals = np.array([[1.0, 2.0], [np.nan, 100.0], [3.0, 4.0]])
-    assert of_residuals(residuals).count == 2
+    assert of_residuals(residuals).n == 2
     np.testing.assert_array_equal(coverage(np.array([2.0, 50.0]), residuals), [0.5, 2 / 3])
     assert np.isnan(coverage(np.array([1.0]), np.full((3, 1), np.nan))).all()
     assert np.isinf(of_residuals(np.full((3, 1), np.nan)).half_widths(50)).all()
