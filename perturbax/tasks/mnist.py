@@ -1,15 +1,18 @@
 """Handwritten digits of 28 x 28 pixels, and whatever comes in the same files."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, ClassVar
 
+import equinox as eqx
 import numpy as np
 
 from perturbax.errors import ArgumentError, DataError
-from perturbax.fields import setting, whole
+from perturbax.fields import in_range, setting, whole
 from perturbax.tasks.files.idx import read_idx
 from perturbax.tasks.files.npz import read_npz
-from perturbax.tasks.images import Images
+from perturbax.tasks.images import Images, as_pixels, check_white, colours_last, white_of
+from perturbax.tasks.labels import class_numbers
 
 FILES = {"train": "train", "test": "t10k"}
 
@@ -22,14 +25,19 @@ class Mnist(Images):
 
     LeCun et al. 1998; sequential and permuted: Le et al. 2015. --data is a folder with the four IDX files
     train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, each as
-    it is or with .gz; or one NPZ file with x_train, y_train, x_test, y_test (also of images in colour). The
+    it is or with .gz; or one NPZ file with x_train, y_train, x_test, y_test (also of images in colour, the
+    colours as last or second axis, and of sequences of numbers `(N, length)`, which are read as pixels). The
     last images for training are kept for validation, all of the test part is for testing.
 
     Attributes:
         valid: number of training images kept for validation.
+        white: value of a white pixel, which inputs are divided by; 0 for 1 or 255, whichever the file has.
+        divisor: what inputs are divided by, found when the file was opened; no setting.
     """
 
     valid: int = setting(2000)
+    white: float = setting(0.0)
+    divisor: float = eqx.field(default=255.0, static=True, metadata={"data": True})
     summary: ClassVar[str] = (
         "say which handwritten digit was read, row by row or pixel by pixel (--data FOLDER or FILE.npz)"
     )
@@ -37,13 +45,14 @@ class Mnist(Images):
     settings: ClassVar[dict[str, Any]] = {"units": 128, "batch": 64, "passes": 9000, "lr": 3e-3}
 
     def __check_init__(self) -> None:
-        """Check the number of validation images."""
+        """Check the number of validation images, and the value of white."""
         whole("valid", self.valid)
+        in_range("white", self.white, 0)
 
     @property
     def unit_of_input(self) -> float:
-        """Largest value of a stored pixel: 255."""
-        return 255.0
+        """Value of a white pixel, 255 or as the setting or the file says."""
+        return self.divisor
 
     def open(self, data: Path | None) -> "Mnist":
         """Return the task with its files read.
@@ -67,8 +76,12 @@ class Mnist(Images):
             raise DataError(f"{data}: images for training and for testing are of different size, {sizes}")
         if self.valid >= len(images):
             raise ArgumentError(f"{data}: valid must be below the number of training images, {len(images)}")
+        white = self.white or white_of(f"{data}, images for training", images)
+        if not self.white:
+            check_white(f"{data}, images for testing", test_images, white)
         cut = len(images) - self.valid
-        return self._with_parts(
+        opened = dataclasses.replace(self, divisor=white)
+        return opened._with_parts(
             {
                 "train": (self.in_order(images[:cut]), labels[:cut]),
                 "valid": (self.in_order(images[cut:]), labels[cut:]),
@@ -76,20 +89,34 @@ class Mnist(Images):
             }
         )
 
-    def _read_part(self, folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return images and labels `(N,)` of part `train` or `test`, checked."""
-        if folder.is_file():
-            images, labels = read_npz(folder, part)
+    def _read_part(self, data: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return images `(N, ...)` and class numbers `(N,)` of part `train` or `test`, checked."""
+        if data.is_file():
+            images, labels = read_npz(data, part)
         else:
-            name = FILES[part]
-            images = read_idx(folder, f"{name}-images-idx3-ubyte", 3)
-            labels = read_idx(folder, f"{name}-labels-idx1-ubyte", 1)
-        if len(images) != len(labels):
-            raise DataError(f"{folder}: {len(images)} images for {part}, but {len(labels)} labels")
-        if images.size == 0:
-            raise DataError(f"{folder}: there are no images for {part}")
-        if labels.max() >= self.classes:
+            images = read_idx(data, f"{FILES[part]}-images-idx3-ubyte", 3)
+            labels = read_idx(data, f"{FILES[part]}-labels-idx1-ubyte", 1)
+        source = f"{data}, images for {part}"
+        self._check_counts(data, part, images, labels)
+        pixels = colours_last(source, as_pixels(source, images))
+        if pixels.ndim == 2 and self.order == "rows":
             raise DataError(
-                f"{folder}: the labels for {part} go up to {labels.max()}, not {self.classes - 1}"
+                f"{source}: images must be (N, height, width), not of shape {images.shape}; as they have no "
+                "rows, reshape them, or read them value by value: --task.order pixels"
             )
-        return images, labels
+        return pixels, class_numbers(f"{data}, labels for {part}", labels, self.classes)
+
+    def _check_counts(self, data: Path, part: str, images: np.ndarray, labels: np.ndarray) -> None:
+        """Raise DataError unless there is one label for each of one or more images."""
+        if images.ndim < 2 or labels.ndim < 1:
+            raise DataError(
+                f"{data}: images for {part} must be (N, height, width) and labels (N,), "
+                f"not of shapes {images.shape} and {labels.shape}"
+            )
+        if len(images) != len(labels):
+            hint = (
+                f"; shapes are {images.shape} and {labels.shape}, the first axis must be that of the images"
+            )
+            raise DataError(f"{data}: {len(images)} images for {part}, but {len(labels)} labels{hint}")
+        if images.size == 0:
+            raise DataError(f"{data}: there are no images for {part}")

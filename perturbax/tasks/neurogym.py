@@ -158,7 +158,36 @@ class NeuroGym(Classify):
         except Exception as error:  # whatever the environment does
             first = (str(error) or type(error).__name__).splitlines()[0]
             raise ArgumentError(f"environment {self.env} cannot be used: {first}") from error
+        _check_batch(self.env, batches[0], (self.length, ENVIRONMENTS))
         observations, answers = (np.concatenate(v, 1)[:, :count] for v in zip(*batches, strict=True))
+        _check_trials(self.env, observations, answers, int(actions))
         flat = observations.reshape(*observations.shape[:2], -1)  # (T, N, n_in)
         xs = jnp.asarray(flat, jnp.result_type(float))
         return int(actions), Pool(xs, jnp.asarray(answers, int))
+
+
+def _check_batch(env: str, batch: list[np.ndarray], shape: tuple[int, int]) -> None:
+    """Raise ArgumentError unless a batch has one observation and one right action per step, `(T, B, ...)`."""
+    observations, answers = batch
+    if observations.shape[:2] != shape or answers.shape != shape:
+        raise ArgumentError(
+            f"environment {env} cannot be used: observations must be ({shape[0]}, {shape[1]}, entries) and "
+            f"right actions {shape}, not {observations.shape} and {answers.shape}"
+        )
+
+
+def _check_trials(env: str, observations: np.ndarray, answers: np.ndarray, actions: int) -> None:
+    """Raise ArgumentError unless observations are finite and right actions whole, from 0 to actions - 1."""
+    if observations.dtype.kind not in "biuf" or not np.isfinite(observations).all():
+        raise ArgumentError(f"environment {env} cannot be used: observations must be finite numbers")
+    low, high = answers.min(), answers.max()
+    if (
+        answers.dtype.kind not in "biuf"
+        or not (answers == np.floor(answers)).all()
+        or low < 0
+        or high >= actions
+    ):
+        raise ArgumentError(
+            f"environment {env} cannot be used: right actions must be whole numbers from 0 to {actions - 1}, "
+            f"not from {low} to {high}"
+        )

@@ -167,14 +167,19 @@ class Text(Classify):
 
 
 def _read(path: Path) -> str:
-    """Return the text of a file; ArgumentError where there is none, DataError where it is not UTF-8."""
+    """Return the text of a file; ArgumentError where there is none, DataError where it is not UTF-8 text."""
     try:
-        return path.read_bytes().decode()
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise ArgumentError(f"no such file: {path}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
-        ) from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8: byte {error.start} is {content[error.start]:#04x}") from error
+    if "\0" in text:
+        raise DataError(
+            f"{path} is not UTF-8 text: byte {content.index(0)} is 0, as in UTF-16 or no text at all"
+        )
+    return text

@@ -186,10 +186,10 @@ def test_mnist_from_one_file(tmp_path):
     ("change", "arrays", "words"),
     [
         ("y_test", {}, "has no arrays x_test and y_test"),
-        (None, {"x_train": np.zeros((12, 4, 4))}, "must be images of unsigned bytes, not float64"),
-        (None, {"x_train": np.zeros((12, 16), np.uint8)}, "must be images"),
-        (None, {"y_train": np.full(12, -1)}, "must be labels from 0 on"),
-        (None, {"y_train": np.full(12, 10)}, "the labels for train go up to 10, not 9"),
+        (None, {"x_train": np.zeros((12, 4, 4), complex)}, "pixels must be numbers, not complex128"),
+        (None, {"x_train": np.zeros((12, 16), np.uint8)}, "images must be (N, height, width), not of shape"),
+        (None, {"y_train": np.full(12, -1)}, "labels must be from 0 to 9, not from -1 to -1"),
+        (None, {"y_train": np.full(12, 10)}, "labels must be from 0 to 9, not from 10 to 10"),
         (None, {"y_train": np.array([object()] * 12)}, "not an NPZ file of plain arrays"),
         (None, {"x_test": np.zeros((5, 3, 3), np.uint8)}, "of different size"),
     ],
@@ -209,9 +209,13 @@ IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 GOOD = idx(np.zeros((12, 4, 4)))
 BAD_MNIST = {
     "missing": (IMAGES, None, "has no file train-images-idx3-ubyte or train-images-idx3-ubyte.gz"),
-    "empty": (IMAGES, b"", "is no IDX file of bytes with 3 axes: it begins with nothing, not 00000803"),
-    "magic": (IMAGES, b"\x00\x00\x0d\x03" + GOOD[4:], "it begins with 00000d03, not 00000803"),
-    "labels for images": (IMAGES, idx(np.zeros(12)), "it begins with 00000801, not 00000803"),
+    "empty": (IMAGES, b"", "is no IDX file: it begins with nothing, not with 00000803 (bytes, 3 axes)"),
+    "magic": (IMAGES, b"\x00\x00\x0a\x03" + GOOD[4:], "it begins with 00000a03, not with 00000803"),
+    "labels for images": (
+        IMAGES,
+        idx(np.zeros(12)),
+        "must hold an array with 3 axes, it has one of bytes with 1",
+    ),
     "header": (IMAGES, GOOD[:9], "is cut off: 9 bytes, the header alone has 16"),
     "short": (IMAGES, GOOD[:-1], "is cut off: 191 bytes of entries, its header says 192"),
     "long": (IMAGES, GOOD + b"1", "is too long: 193 bytes of entries, its header says 192"),
@@ -224,7 +228,7 @@ BAD_MNIST = {
         "for training and for testing are of different size, 4x3 and 4x4",
     ),
     "none": (IMAGES, idx(np.zeros((0, 4, 4))), "0 images for train, but 12 labels"),
-    "classes": (LABELS, idx(np.arange(12)), "the labels for train go up to 11, not 9"),
+    "classes": (LABELS, idx(np.arange(12)), "labels for train: labels must be from 0 to 9, not from 0 to 11"),
 }
 
 
@@ -295,12 +299,12 @@ BAD_SHD = {
     "units": (
         lambda p: write_shd(p, [*SPIKES[:1], (np.array([0.1]), np.array([700]))], [1, 2]),
         DataError,
-        "example 1: each spike needs a time and a unit from 0 to 699",
+        "example 1: each spike needs a time of 0 or more and a unit from 0 to 699; spike 0 has time",
     ),
     "lengths": (
         lambda p: write_shd(p, [(np.array([0.1]), np.array([3, 4]))] * 2, [1, 2]),
         DataError,
-        "example 0: each spike needs a time and a unit",
+        "a unit from 0 to 699; there are 1 times and 2 units",
     ),
 }
 

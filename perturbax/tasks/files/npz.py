@@ -1,4 +1,4 @@
-"""Reading images and labels from one NPZ file, as Keras ships MNIST and its relatives."""
+"""Reading inputs and labels from one NPZ file, as Keras ships MNIST and its relatives."""
 
 import zipfile
 from pathlib import Path
@@ -9,29 +9,27 @@ from perturbax.errors import DataError
 
 
 def read_npz(path: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return (images, labels) from the arrays `x_PART` and `y_PART` of a file.
+    """Return the arrays `x_PART` and `y_PART` of a file, of any kind and shape.
 
-    Images are `(N, height, width)`, or with colours as a fourth axis, labels `(N,)`.
+    The training part may also be called `x` and `y`, as in MNIST-1D (Greydanus and Kobak 2024).
 
     Arguments:
         path: the NPZ file.
         part: `train` or `test`.
 
-    Raises DataError for a file that is no NPZ file, lacks an array, or holds anything but unsigned bytes of
-    that shape.
+    Raises DataError for a file that is no NPZ file, lacks an array, or needs pickle to be read.
     """
+    names = f"x_{part}", f"y_{part}"
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            images, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
-    except KeyError as error:
-        raise DataError(f"{path} has no arrays x_{part} and y_{part}") from error
+            held = list(arrays)
+            if part == "train" and not set(names) & set(held) and {"x", "y"} <= set(held):
+                names = "x", "y"
+            if not set(names) <= set(held):
+                has = ", ".join(held[:8]) or "none"
+                raise DataError(f"{path} has no arrays {names[0]} and {names[1]}; it has {has}")
+            return np.asarray(arrays[names[0]]), np.asarray(arrays[names[1]])
     except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{path} is not an NPZ file of plain arrays: {type(error).__name__}") from error
-    labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if images.dtype != np.uint8 or images.ndim not in (3, 4):
-        raise DataError(
-            f"{path}: x_{part} must be images of unsigned bytes, not {images.dtype} {images.shape}"
-        )
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or (labels.size and labels.min() < 0):
-        raise DataError(f"{path}: y_{part} must be labels from 0 on, not {labels.dtype} {labels.shape}")
-    return images, labels
