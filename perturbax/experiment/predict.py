@@ -1,100 +1,254 @@
-"""Forecasts of a trained network for a file that it was not trained on: inputs are scaled as in training,
-outputs are in the data's own units.
+"""Forecasts of a trained network for a file: the rows after its last one, with dates and intervals; or one
+forecast per row; or how good forecasts from its last rows would have been. All in the data's own units.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from perturbax.errors import ArgumentError, DataError
+from perturbax.experiment import forecasting, measures
+from perturbax.experiment.forecasting import Forecasts, History, Model
+from perturbax.experiment.intervals import coverage
 from perturbax.experiment.options import find
 from perturbax.experiment.resolve import KNOWN
 from perturbax.experiment.result import load
-from perturbax.network.passes import forward
+from perturbax.experiment.run_folder import read_metrics
 from perturbax.tasks.files.csv_table import Table, read_table
-from perturbax.tasks.forecast import Scaling, standardised
+
+Columns = list[tuple[str, Sequence[Any]]]  # of a table: name and values of each
+DIGITS = 6  # most significant digits of a forecast
+LEAST_DIGITS = 3  # of the largest forecast, even where the data have fewer
 
 
-class Labels(NamedTuple):
-    """What else a file says about its rows.
+class Opened(NamedTuple):
+    """A trained network and a file that it forecasts.
 
     Attributes:
-        lines: line in the file of each row, `(T,)`.
-        name: name of the first text column, such as the date, or None.
-        texts: that column, one string per row, or None.
-        current: the target column at each row, `(T,)`, in own units; None if the file has no such numbers.
+        folder: the run folder.
+        model: the trained network.
+        table: the file as text.
+        history: its columns as numbers.
+        said: what the reader must know, one sentence each.
     """
 
-    lines: np.ndarray
-    name: str | None
-    texts: tuple[str, ...] | None
-    current: np.ndarray | None
+    folder: Path
+    model: Model
+    table: Table
+    history: History
+    said: tuple[str, ...]
 
 
-def forecasts(folder: Path, data: Path) -> list[tuple[str, Sequence[Any]]]:
-    """Return one forecast per row of a new file, as columns (name, values) of a table.
-
-    Columns: `row` of the data (from 1), the first text column (such as a date) if there is one, the present
-    value of the target if the file has it, the row that is forecast, and the forecast in the target's units.
+def open_for_forecasts(folder: Path, data: Path) -> Opened:
+    """Return the network of a run and the columns of a file that it reads.
 
     Arguments:
-        folder: run folder of a network trained on a series.
+        folder: run folder of a network trained on a series, or a folder of `compare`, of which the run with
+            the lowest validation loss is taken.
         data: CSV file with the input columns of the run.
 
     Raises ArgumentError for a run on another kind of task, DataError for a file that cannot be used.
     """
-    result = load(folder)
+    chosen, said = best_run(folder)
+    result = load(chosen)
     if not result.scaling:
-        raise ArgumentError(f"{folder} was trained on {result.experiment.task}: predict is for series")
+        raise ArgumentError(f"{chosen} was trained on {result.experiment.task}: predict is for series")
     settings: Any = result.experiment.task_options
     task: Any = find("task", result.experiment.task, KNOWN["task"])(**settings)
-    xs, labels = encode(data, result.scaling, settings.get("gaps", "refuse"))
-    forecast = decode(jax.jit(forward)(result.net, xs), result.scaling)  # (T,)
-    target = str(result.scaling["target"])
-    rows = range(1, len(forecast) + 1)
-    columns: list[tuple[str, Sequence[Any]]] = [("row", rows)]
-    if labels.name is not None and labels.texts is not None:
-        columns.append((labels.name, labels.texts))
-    if labels.current is not None:
-        columns.append((target, labels.current.tolist()))
-    columns.append(("forecast_row", [row + task.shift for row in rows]))
-    columns.append((f"{target}_forecast", forecast.tolist()))
+    warmup = int(result.scaling["warmup"]) if "warmup" in result.scaling else task.warmup
+    model = forecasting.model_of(result.net, result.scaling, task.shift, warmup, chosen / "weights")
+    table = read_table(Path(data))
+    history = history_of(table, model, settings.get("gaps", "refuse"))
+    return Opened(chosen, model, table, history, (*said, *forecasting.remarks(model, history)))
+
+
+def best_run(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    """Return a run folder and what there is to say about its choice.
+
+    Arguments:
+        folder: a run folder; or a folder of run folders, of which the one with the lowest validation loss is
+            taken.
+
+    Raises ArgumentError for a folder that holds neither, or runs on different tasks.
+    """
+    if (folder / "config.json").is_file() or not folder.is_dir():
+        return folder, ()
+    losses: dict[Path, float] = {}
+    for inside in sorted(folder.iterdir()):
+        if (inside / "config.json").is_file() and (inside / "weights").is_file():
+            found = [line.get("valid_loss") for line in read_metrics(inside)]
+            losses[inside] = min((loss for loss in found if loss is not None), default=math.inf)
+    if not losses:
+        raise ArgumentError(f"{folder} is no run folder and holds no finished run")
+    best = min(losses, key=lambda run: losses[run])
+    return best, (f"of {len(losses)} runs {best} has the lowest validation loss, {losses[best]:.4g}",)
+
+
+def history_of(table: Table, model: Model, gaps: str) -> History:
+    """Return the columns of a file that a network reads, and its targets as far as the file has them.
+
+    Raises DataError where the file lacks an input column, or holds something else than numbers there.
+    """
+    columns = {}
+    for name in model.encoding.inputs:
+        if name not in table.cells:
+            raise DataError(f"{table.source} has no column {name!r}, which the model reads")
+        columns[name] = table.numbers(name, gaps)
+    for name in model.encoding.targets:
+        if name in table.cells and name not in columns:
+            try:
+                columns[name] = table.numbers(name, gaps)
+            except DataError:
+                continue  # nice to have: the network does not read it
+    return History(table.source, columns, (("", 0, len(table.lines)),))
+
+
+def future(opened: Opened, levels: Sequence[float] = ()) -> Columns:
+    """Return forecasts of the rows after the last one, as columns of text: a line per horizon and target.
+
+    Columns: when (the file's time column, else `row`); `horizon`, rows from the last known one; `target`,
+    its name; `forecast`; `low_80` and `high_80`, and so on, for each level; `made_at`, the row that the
+    forecast was made at.
+
+    Arguments:
+        opened: the network and the file.
+        levels: of intervals, in per cent.
+    """
+    model, history = opened.model, opened.history
+    made = forecasting.after_the_last(model, history, forecasting.answers(model, history))
+    return _long_table(opened, made, levels)
+
+
+def every_row(opened: Opened) -> Columns:
+    """Return one forecast per row and output, as columns.
+
+    Columns: `row` of the data (from 1), the first text column (such as a date) if there is one, the present
+    value of each target that the file has, the row that is forecast, and the forecast in the target's units.
+    """
+    model, table, encoding = opened.model, opened.table, opened.model.encoding
+    y = forecasting.answers(model, opened.history)  # (N, n_out)
+    rows = range(1, len(y) + 1)
+    columns: Columns = [("row", rows)]
+    text = _text_column(opened)
+    if text is not None:
+        columns.append((text, table.cells[text]))
+    for target in encoding.targets:
+        if target in opened.history.columns:
+            columns.append((target, opened.history.columns[target].tolist()))
+    if len(encoding.horizons) == 1:
+        columns.append(("forecast_row", [row + encoding.horizons[0] for row in rows]))
+    for i, (target, horizon) in enumerate(_outputs(model)):
+        name = f"{target}_forecast" if len(encoding.horizons) == 1 else f"{target}_forecast_{horizon}"
+        columns.append((name, [f"{value:.7g}" for value in y[:, i].tolist()]))
     return columns
 
 
-def encode(data: Path, scaling: Scaling, gaps: str = "refuse") -> tuple[Float[Array, "T 1 n_in"], Labels]:
-    """Return (inputs, labels) of a new file, of which only the input columns are needed.
+def backtest(opened: Opened, count: int, levels: Sequence[float] = ()) -> tuple[Columns, Columns]:
+    """Return how good forecasts made at the last rows of the file would have been.
 
-    Raises DataError where the file lacks an input column or holds something else than numbers there.
+    Arguments:
+        opened: the network and the file, which must have the targets.
+        count: number of origins, rows at which a forecast is made, in each series.
+        levels: of intervals, in per cent.
+
+    Returns (measures, forecasts): a line per target and horizon with `mae`, `rmse`, `smape`, `mase` (mean
+    absolute error over that of the change from row to row before the first origin), `persistence_mae` (that
+    of the present value as forecast), and `coverage_80` and so on in per cent; and a line per forecast, as
+    `future` has it, with the truth.
     """
-    table = read_table(Path(data))
-    inputs = tuple(str(name) for name in scaling["inputs"])
-    for name in inputs:
-        if name not in table.cells:
-            raise DataError(f"{table.source} has no column {name!r}, which the model reads")
-    values = np.stack([table.numbers(name, gaps) for name in inputs], 1)
-    x = standardised(table.source, inputs, values, scaling["means"], scaling["stds"])
-    text = next((name for name in table.cells if name not in inputs and not table.numeric(name)), None)
-    current = _numbers_or_none(table, str(scaling["target"]), gaps)
-    labels = Labels(np.array(table.lines), text, None if text is None else table.cells[text], current)
-    return jnp.asarray(x)[:, None], labels
+    model, history = opened.model, opened.history
+    for target in model.encoding.targets:
+        if target not in history.columns:
+            raise DataError(
+                f"{history.source} has no usable column {target!r}, which a backtest compares with"
+            )
+    made = forecasting.past_origins(model, history, forecasting.answers(model, history), count)
+    truth = forecasting.truths(model, history, made)  # (M,)
+    table: dict[str, list[Any]] = {}
+    for i, (target, horizon) in enumerate(_outputs(model)):
+        of_output = made.output == i  # (M,)
+        line = {"target": target, "horizon": horizon, "origins": int(of_output.sum())}
+        line |= _measured(opened, target, made, truth, of_output)
+        for level in levels:
+            width = forecasting.half_widths(model, made, level)[of_output][:1]  # (1,)
+            residuals = (made.value - truth)[of_output][:, None]  # (n, 1)
+            line[f"coverage_{level:g}"] = f"{100 * coverage(width, residuals)[0]:.1f}"
+        for name, value in line.items():
+            table.setdefault(name, []).append(value)
+    forecasts = _long_table(opened, made, levels)
+    forecasts.insert(-1, ("truth", _texts(truth, _decimals(opened, truth))))
+    return list(table.items()), forecasts
 
 
-def decode(y: Float[Array, "T 1 1"], scaling: Scaling) -> np.ndarray:
-    """Return a network's outputs in the target's own units, float64 `(T,)`: entry t is for row t +
-    horizon.
+def _measured(
+    opened: Opened, target: str, made: Forecasts, truth: np.ndarray, which: np.ndarray
+) -> dict[str, str]:
+    """Return the measures of one output as text; which: the forecasts of that output, `(M,)`."""
+    values = opened.history.columns[target]
+    before = [
+        np.abs(np.diff(values[first : made.origin[which & (made.segment == i)].min() + 1]))
+        for i, (_, first, _) in enumerate(opened.history.segments)
+    ]
+    naive = float(np.mean(np.concatenate(before)))
+    now = values[made.origin[which]]  # (n,)
+    found = measures.of_forecasts(truth[which], made.value[which], naive)
+    found["persistence_mae"] = measures.of_forecasts(truth[which], now, naive)["mae"]
+    return {name: f"{value:.4g}" for name, value in found.items()}
+
+
+def _long_table(opened: Opened, made: Forecasts, levels: Sequence[float]) -> Columns:
+    """Return forecasts as columns of text, a line each."""
+    model, history = opened.model, opened.history
+    outputs = _outputs(model)
+    decimals = _decimals(opened, made.value)
+    columns: Columns = []
+    if len(history.segments) > 1:
+        columns.append(("series", [history.segments[i][0] for i in made.segment]))
+    when, name = _times(opened, made.segment, made.origin + made.ahead)
+    columns.append((name, when))
+    columns.append(("horizon", made.ahead.tolist()))
+    columns.append(("target", [outputs[i][0] for i in made.output]))
+    columns.append(("forecast", _texts(made.value, decimals)))
+    for level in levels:
+        width = forecasting.half_widths(model, made, level)  # (M,)
+        columns.append((f"low_{level:g}", _texts(made.value - width, decimals)))
+        columns.append((f"high_{level:g}", _texts(made.value + width, decimals)))
+    columns.append(("made_at", _times(opened, made.segment, made.origin)[0]))
+    return columns
+
+
+def _outputs(model: Model) -> list[tuple[str, int]]:
+    """Return target and horizon of every output."""
+    return [(target, horizon) for target in model.encoding.targets for horizon in model.encoding.horizons]
+
+
+def _times(opened: Opened, segments: np.ndarray, rows: np.ndarray) -> tuple[list[str], str]:
+    """Return when rows are, as text, and what that is called; rows may lie after the end of their series."""
+    return [str(row + 1) for row in rows.tolist()], "row"
+
+
+def _text_column(opened: Opened) -> str | None:
+    """Return the name of the first column of a file that is neither numbers nor read, such as a date."""
+    table = opened.table
+    inputs = opened.model.encoding.inputs
+    return next((name for name in table.cells if name not in inputs and not table.numeric(name)), None)
+
+
+def _decimals(opened: Opened, values: np.ndarray) -> int:
+    """Return digits after the point for forecasts: those of the data, within 3 to 6 significant digits.
+
+    Below 0 where whole numbers have more digits than that.
     """
-    return np.asarray(y, np.float64)[:, 0, 0] * scaling["target_std"] + scaling["target_mean"]
+    cells = [cell for name in opened.model.encoding.targets for cell in opened.table.cells.get(name, ())]
+    most = max((len(cell.strip().partition(".")[2]) for cell in cells), default=DIGITS)
+    largest = float(np.max(np.abs(values), initial=0.0))
+    magnitude = math.floor(math.log10(largest)) if largest > 0 else 0
+    return min(max(most, LEAST_DIGITS - 1 - magnitude), DIGITS - 1 - magnitude)
 
 
-def _numbers_or_none(table: Table, name: str, gaps: str) -> np.ndarray | None:
-    """Return a column that is nice to have."""
-    try:
-        return table.numbers(name, gaps) if name in table.cells else None
-    except DataError:
-        return None
+def _texts(values: np.ndarray, decimals: int) -> list[str]:
+    """Return numbers with so many digits after the point; infinite ones as `inf` and `-inf`."""
+    return [f"{value:.{max(decimals, 0)}f}" for value in np.round(values, decimals).tolist()]

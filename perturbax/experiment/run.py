@@ -11,6 +11,7 @@ import numpy as np
 from perturbax.errors import ArgumentError, StoreError
 from perturbax.experiment import run_folder
 from perturbax.experiment.build import build
+from perturbax.experiment.calibration import calibrate
 from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.program import Compiled
 from perturbax.experiment.reservoir import solve
@@ -236,8 +237,11 @@ def _finish_run(compiled: Compiled, one: _Run) -> Result:
         summary["train"] = evaluate_compiled(task, net, *compiled.seen)
     if one.diverged_at is not None:
         summary["diverged_at"] = one.diverged_at
+    calibration, coverage = calibrate(task, net, compiled.valid, test, prediction)
+    if coverage:
+        summary["intervals"] = coverage
     summary = run_folder.to_json(summary)
-    scaling = task.scaling()
+    scaling = task.scaling() | calibration
     if one.folder:
         run_folder.write_arrays(one.folder / "predictions.npz", pictured(task, truth, prediction))
         named_scaling = {f"scaling.{name}": value for name, value in scaling.items()}

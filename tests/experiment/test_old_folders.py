@@ -105,7 +105,7 @@ def test_a_finished_run_is_loaded(compared):
 def test_forecasts_are_those_of_then(compared, capsys):
     out = compared / "new.csv"
     data = str(compared / "weather.csv")
-    assert main(["predict", str(compared / "node-s0"), "--data", data, "--out", str(out)]) == 0
+    assert main(["predict", str(compared / "node-s0"), "--data", data, "--all", "--out", str(out)]) == 0
     got, want = (path.read_text().splitlines() for path in (out, compared / "forecast.csv"))
     assert got[0] == want[0]
     for a, b in zip(got[1:], want[1:], strict=True):

@@ -1,0 +1,56 @@
+"""What a run on a series notes about its own forecasts when it ends: how far off they are, and on what
+inputs they rest.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from perturbax.experiment import intervals
+from perturbax.network.network import Network
+from perturbax.network.passes import forward
+from perturbax.tasks.base import HeldOut, Task
+from perturbax.tasks.forecast import Forecast
+
+
+def calibrate(
+    task: Task, net: Network, valid: HeldOut, test: HeldOut, prediction: Array
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return what is kept beside the weights, and what result.json says about intervals.
+
+    Arguments:
+        task: the task; both are empty unless it forecasts a series.
+        net: the network with the lowest validation loss.
+        valid: validation data, whose residuals make the intervals.
+        test: test data, on which their coverage is measured.
+        prediction: outputs for the steps of the test data that are scored, `(T, 1, n_out)`.
+
+    Returns (arrays, summary). Arrays: `intervals.n`, `intervals.ranks` and `intervals.widths` of `Intervals`;
+    `ranges`, smallest and largest value of each input in training as the network reads it, `(2, n_in)`;
+    `warmup`, the rows in front of the test part that let the state settle. The summary is what
+    `intervals.measured` returns.
+    """
+    if not isinstance(task, Forecast):
+        return {}, {}
+    answers = jax.jit(forward)(net, valid.xs)[valid.warmup :]  # (T, 1, n_out)
+    found = intervals.of_residuals(residuals(task, answers, valid.ys[valid.warmup :]))
+    coverage = intervals.measured(found, residuals(task, prediction, test.ys[test.warmup :]))
+    first, end = task.bounds("train")
+    read = np.asarray(task.opened.x[first:end], np.float64)  # (N, n_in)
+    arrays = {f"intervals.{name}": array for name, array in found.to_arrays().items()}
+    arrays |= {"ranges": np.stack([read.min(0), read.max(0)]), "warmup": np.array(test.warmup)}
+    return arrays, coverage
+
+
+def residuals(task: Forecast, y: Array, target: Array) -> np.ndarray:
+    """Return forecast minus truth in the targets' own units, float64 `(T, n_out)`; NaN where none is asked.
+
+    Arguments:
+        task: the task.
+        y: outputs of one stream, `(T, 1, n_out)`.
+        target: targets, likewise.
+    """
+    difference = np.asarray(y, np.float64) - np.asarray(target, np.float64)  # (T, 1, n_out)
+    return difference[:, 0] * task.opened.scale.target_std
