@@ -32,8 +32,25 @@ def print_result(name: str, summary: dict[str, Any]) -> int:
     losses = "; ".join(
         f"{baseline} {_short(metrics['loss'])}" for baseline, metrics in summary["baselines"].items()
     )
-    print(f"{name}: test {numbers} (loss of baselines: {losses})")
+    print(f"{name}: {_beaten(summary)}test {numbers} (loss of baselines: {losses})")
     return 0
+
+
+def _beaten(summary: dict[str, Any]) -> str:
+    """Return which baseline without a network is as good as the run or better, as words to begin with."""
+    metric = "mse" if "mse" in summary["test"] else "loss"
+    simple = {
+        name: metrics[metric]
+        for name, metrics in summary["baselines"].items()
+        if name != "reservoir" and metrics.get(metric) is not None
+    }
+    own = summary["test"].get(metric)
+    if not simple or own is None:
+        return ""
+    best = min(simple, key=lambda name: simple[name])
+    if own < simple[best]:
+        return ""
+    return f"does not beat the baseline {best} ({metric} {_short(own)} against {_short(simple[best])}); "
 
 
 def _short(number: float | None) -> str:

@@ -18,6 +18,7 @@ if not TYPE_CHECKING:  # checkers know the names of today alone
     __getattr__ = old_names(__name__)
 
 HIGHER_IS_BETTER = ("recall", "accuracy")
+FORECAST_MEASURES = ("mae", "rmse", "smape", "mase")  # in a table of their own
 _NETWORK = ("cell", "cell_options", "units", "layers")
 _NOT_SETTINGS = ("seed", "logs")
 RESERVOIR = (
@@ -132,7 +133,7 @@ class Section:
         same: dict[tuple[tuple[float, ...], ...], list[str]] = {}
         for key in dict.fromkeys(keys):
             stats = tuple(v.stat("test", key) for v in self.variants)
-            if key != self.metric and any(stats):
+            if key != self.metric and key not in FORECAST_MEASURES and any(stats):
                 lines = tuple(metrics.get(key, Stat.of(())) for metrics in self.baselines.values())
                 same.setdefault(_comparable(stats + lines), []).append(key)
         return {keys[0]: keys for keys in same.values()}

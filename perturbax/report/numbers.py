@@ -10,6 +10,10 @@ _METRICS = {
     "mse": "mean squared error",
     "mse_scaled": "scaled mse",
     "error_bits": "error bits",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "smape": "sMAPE",
+    "mase": "MASE",
 }
 
 

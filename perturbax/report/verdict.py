@@ -24,9 +24,10 @@ def summary(section: Section) -> str:
     best = ranked[0]
     measure = escape(metric_name(section.metric))
     unit = f" {escape(section.unit)}²" if section.metric == "mse" and section.unit else ""
-    parts = [
-        f"On held-out test data {bold(best)} does best, with a {measure} of "
-        f"{interval(section.main(best))}{unit}{_seeds(section, best)}{_times_bptt(section, best)}."
+    parts = _beaten(section, best)
+    parts += [
+        f"On held-out test data {bold(best)} does best{' of the rules' if parts else ''}, with a {measure} "
+        f"of {interval(section.main(best))}{unit}{_seeds(section, best)}{_times_bptt(section, best)}."
     ]
     free = next((v for v in ranked if gradient_free(v)), None)
     if free and free is not best:
@@ -47,6 +48,28 @@ def summary(section: Section) -> str:
     if all(len(section.main(v).values) == 1 for v in ranked):
         parts.append("Every variant has one seed only: differences may be chance.")
     return " ".join(parts)
+
+
+def _beaten(section: Section, best: VariantRuns) -> list[str]:
+    """Say that a baseline without a network is as good as the best rule, or better; nothing if none is."""
+    simple = {
+        name: stat
+        for name in section.baselines
+        if not name.startswith(RESERVOIR) and (stat := baseline(section, name))
+    }
+    if not simple:
+        return []
+    own = section.main(best).mean
+    name = min(simple, key=lambda name: simple[name].mean)
+    least = simple[name].mean
+    if better(section.metric, own, least):
+        return []
+    times = f", {rounded(own / least)} times as much" if 0 < least < own else ""
+    return [
+        f"<b>No rule beats the best baseline.</b> {escape(name.capitalize())}, which needs no network, has a "
+        f"{escape(metric_name(section.metric))} of {rounded(least)}; the best rule, {bold(best)}, has "
+        f"{rounded(own)}{times}."
+    ]
 
 
 def verdicts(section: Section) -> list[str]:

@@ -418,6 +418,45 @@ def test_summary(tmp_path):
 EVIL = "<script>alert('x')</script>\"&$\\frac{1}$ url(#a) \ud800\x00"
 
 
+def test_a_headline_says_first_that_no_rule_beats_a_baseline(tmp_path):
+    lines = BASELINES | {"persistence": {"loss": 0.25, "mse": 0.25}, "reservoir": {"loss": 0.1, "mse": 0.1}}
+    make(tmp_path / "worse", "node", mse=4.0, result={"baselines": lines})
+    make(tmp_path / "worse", "bptt", mse=3.0, result={"baselines": lines})
+    said = text(told(tmp_path / "worse"))
+    sentence = (
+        "No rule beats the best baseline. Persistence, which needs no network, has a mean squared error of "
+        "0.250; the best rule, bptt, has 3.00, 12.0 times as much. On held-out test data bptt does best of "
+        "the rules"
+    )
+    assert sentence in said
+    make(tmp_path / "better", "node", mse=0.2, result={"baselines": lines})
+    assert "No rule beats the best baseline" not in text(told(tmp_path / "better"))
+
+
+def test_measures_and_coverage_of_forecasts_have_a_table(tmp_path):
+    assert "Coverage" not in text(told(make(tmp_path / "none").parent))
+    for seed, scale in ((0, 1.0), (1, 1.2)):
+        test = {"loss": 1.0, "mse": 1.0, "mae": 0.5 * scale, "rmse": 1.0, "smape": 20.0, "mase": 0.75 * scale}
+        intervals = {"80": {"coverage": 0.81 * scale / 1.1}, "95": {"coverage": 0.95}}
+        lines = {"persistence": {"loss": 4.0, "mse": 4.0, "mae": 2.0, "rmse": 2.0, "smape": 90, "mase": 3.0}}
+        make(tmp_path / "some", seed=seed, test=test, result={"baselines": lines, "intervals": intervals})
+    html = told(tmp_path / "some")
+    table = re.search(r'<table class="forecasts">.*?</table>', html, re.DOTALL)
+    assert table
+    rows = [
+        [text(c) for c in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", r, re.DOTALL)]
+        for r in re.findall(r"<tr>(.*?)</tr>", table[0], re.DOTALL)
+    ]
+    assert rows[0] == ["variant", "MAE", "RMSE", "sMAPE", "MASE", "coverage of 80%", "coverage of 95%"]
+    assert rows[1][0] == "node"
+    assert rows[1][1].startswith("0.550 ± ")
+    assert rows[1][5:] == ["81.0", "95.0"]
+    assert rows[2] == ["persistence", "2.00", "2.00", "90.0", "3.00", "\u2013", "\u2013"]
+    results = re.search(r'<table class="results">.*?</table>', html, re.DOTALL)
+    assert results
+    assert "MAE" not in results[0]
+
+
 def test_everything_is_escaped(tmp_path):
     baselines = {EVIL: {"loss": 1.0, "mse": 1.0, EVIL: 1.0}}
     facts = {"unit": EVIL, "task": {"summary": EVIL, "papers": [EVIL]}}

@@ -1,0 +1,84 @@
+"""What a page says about forecasts beside their mean squared error: the measures of competitions, and how
+much their intervals hold.
+"""
+
+from collections.abc import Sequence
+from html import escape
+
+from perturbax.report.compare import FORECAST_MEASURES, Section, Stat, VariantRuns
+from perturbax.report.numbers import DASH, interval, metric_name, rounded
+from perturbax.report.read import as_dict
+
+ABOUT = (
+    "On test data, mean over seeds ± half width of the 95% t interval. MAE and RMSE{unit}: mean absolute "
+    "error, and root of the mean squared error. sMAPE: mean of 200 |error| / (|truth| + |forecast|), in per "
+    "cent. MASE: MAE over that of the seasonal naive forecast on training rows; below 1 is better than it."
+)
+ABOUT_COVERAGE = (
+    " Coverage: per cent of the test values that lie within the intervals, which are as wide as validation "
+    "errors ask for; it should be what the column says."
+)
+
+
+def forecast_table(section: Section) -> str:
+    """Return measures and coverage of variants and baselines as an HTML table; empty where there are none."""
+    measures = [
+        key
+        for key in FORECAST_MEASURES
+        if any(v.stat("test", key) for v in section.variants)
+        or any(metrics.get(key) for metrics in section.baselines.values())
+    ]
+    levels = _levels(section)
+    if not measures and not levels:
+        return ""
+    heads = ["variant", *(metric_name(key) for key in measures), *(f"coverage of {k}%" for k in levels)]
+    rows = []
+    for variant in section.variants:
+        cells = [interval(variant.stat("test", key)) for key in measures]
+        cells += [_per_cent(_coverage(variant, level)) for level in levels]
+        rows.append(_row(variant.label, cells))
+    for name, metrics in section.baselines.items():
+        stats = [metrics.get(key, Stat.of(())) for key in measures]
+        if any(stats):
+            values = [interval(stat) if stat.half > 0 else rounded(stat.mean) for stat in stats]
+            rows.append(_row(name, [*values, *(DASH for _ in levels)]))
+    unit = f" in {section.unit}" if section.unit else ""
+    caption = ABOUT.format(unit=unit) + (ABOUT_COVERAGE if levels else "")
+    header = "".join(f'<th scope="col"{_text(head)}>{escape(head)}</th>' for head in heads)
+    return (
+        f'<div class="scroll"><table class="forecasts"><caption><span>{escape(caption)}</span></caption>'
+        f"<thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _levels(section: Section) -> list[str]:
+    """Return the levels of the intervals that were measured, in per cent, rising."""
+    found: dict[str, float] = {}
+    for run in (run for v in section.variants for run in v.runs):
+        for level in as_dict(as_dict(run.result).get("intervals")):
+            try:
+                found[level] = float(level)
+            except ValueError:
+                continue
+    return sorted(found, key=lambda level: found[level])
+
+
+def _coverage(variant: VariantRuns, level: str) -> Stat:
+    """Summarise the coverage of a variant's intervals over seeds, in per cent."""
+    return Stat.of(100 * run.number("intervals", level, "coverage") for run in variant.runs)
+
+
+def _per_cent(stat: Stat) -> str:
+    """Return a share in per cent with one digit after the point."""
+    return f"{stat.mean:.1f}" if stat else DASH
+
+
+def _row(label: str, cells: Sequence[str]) -> str:
+    """Return a row of the table as HTML."""
+    values = "".join(f"<td>{escape(cell).replace(' ± ', '&nbsp;±&nbsp;')}</td>" for cell in cells)
+    return f'<tr><th scope="row">{escape(label)}</th>{values}</tr>'
+
+
+def _text(head: str) -> str:
+    """Return the attribute of the column that holds names."""
+    return ' class="text"' if head == "variant" else ""
