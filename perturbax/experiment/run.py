@@ -237,6 +237,7 @@ def _finish_run(compiled: Compiled, one: _Run) -> Result:
         summary["train"] = evaluate_compiled(task, net, *compiled.seen)
     if one.diverged_at is not None:
         summary["diverged_at"] = one.diverged_at
+    summary |= task.details(prediction, truth)
     calibration, coverage = calibrate(task, net, compiled.valid, test, prediction)
     if coverage:
         summary["intervals"] = coverage

@@ -9,6 +9,7 @@ from pathlib import Path
 from perturbax.papers import CITATIONS
 from perturbax.report import figures, tables
 from perturbax.report.compare import Section, flatten_settings
+from perturbax.report.confusion import confusion_tables
 from perturbax.report.curves import learning_curves
 from perturbax.report.document import document, references
 from perturbax.report.forecasts import forecast_table
@@ -66,6 +67,7 @@ def _section(section: Section, name: str, level: int) -> str:
     styles = looks(section.variants)
     h = f"h{level}"
     said = "".join(f"<li>{line}</li>" for line in verdicts(section))
+    confused = confusion_tables(section)
     about = escape(str(section.variants[0].first.fact("task", "summary")))
     parts = [
         f'<p class="task">{about}</p>' if about else "",
@@ -75,6 +77,7 @@ def _section(section: Section, name: str, level: int) -> str:
         f"<{h}>Forecasts</{h}>{measured}" if (measured := forecast_table(section)) else "",
         f"<{h}>Learning curves</{h}>{_curves(section, styles, name)}",
         f"<{h}>Predictions and truth</{h}>{_predictions(section, styles, name)}",
+        f"<{h}>Confusion of classes</{h}>{confused}" if confused else "",
         f"<{h}>Correlation of hidden activity</{h}>{_correlation(section, styles, name)}",
         f"<{h}>Final test values</{h}>{_final(section, styles, name)}",
         f"<{h}>Settings and rules</{h}>{_details(section)}",

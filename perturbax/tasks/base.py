@@ -183,6 +183,15 @@ class Task(eqx.Module):
         """
         return {"loss": self.over_asked(self.error, y, target)}
 
+    def details(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> dict[str, Any]:
+        """Return what result.json keeps of the test part beside numbers, in types of JSON; here nothing.
+
+        Arguments:
+            y: outputs.
+            target: targets.
+        """
+        return {}
+
     def readouts(self, solved: np.ndarray, mean: np.ndarray) -> list[np.ndarray]:
         """Return the candidates for the readout of the reservoir baseline, `(n + 1, n_out)` each, bias last.
 

@@ -1,7 +1,7 @@
 """What all classification tasks share: one-hot targets, cross-entropy, accuracy, the best constant."""
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from perturbax.tasks.base import Metrics, Task, draw_batch, measure
 
+MOST_CLASSES = 40  # of a confusion matrix that is kept
 GAINS = (0.3, 1.0, 3.0, 10.0, 30.0)  # of logits, in the reservoir's readouts
 
 
@@ -30,6 +31,11 @@ class Classify(Task):
         """Number of classes."""
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """What reports call the classes: here their numbers."""
+        return tuple(str(number) for number in range(self.classes))
+
+    @property
     def unit(self) -> str:
         """Label of the outputs in figures."""
         return "probability of each class"
@@ -43,6 +49,20 @@ class Classify(Task):
     def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
         """Return `loss`, in nats, and `accuracy`: the share of answers whose largest output is the class."""
         return {**super().metrics(y, target), "accuracy": self.over_asked(right, y, target)}
+
+    def details(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> dict[str, Any]:
+        """Return `confusion`: the names of the `classes`, and `counts[i][j]`, answers j where i is right.
+
+        Nothing for more than 40 classes.
+        """
+        if self.classes > MOST_CLASSES:
+            return {}
+        asked = np.asarray(self.asked(target))  # (T, B)
+        truth = np.asarray(jnp.argmax(target, -1))[asked]  # (answers,)
+        answer = np.asarray(jnp.argmax(y, -1))[asked]  # (answers,)
+        counts = np.zeros((self.classes, self.classes), int)
+        np.add.at(counts, (truth, answer), 1)
+        return {"confusion": {"classes": list(self.class_names), "counts": counts.tolist()}}
 
     def readouts(self, solved: np.ndarray, mean: np.ndarray) -> list[np.ndarray]:
         """Return readouts whose logits are log(mean) + gain (y - mean) / mean^p, for several gains and two p.

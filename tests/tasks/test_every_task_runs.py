@@ -62,6 +62,10 @@ def test_a_run_ends_in_a_result_and_a_report(name, data, tmp_path, capsys):
         assert set(found) == metrics
         assert np.isfinite(list(found.values())).all()
         assert 0 <= found.get("accuracy", 0) <= 1
+    if "accuracy" in metrics and name != "flip-flop":
+        counts = np.array(result["confusion"]["counts"])
+        assert counts.shape == (len(result["confusion"]["classes"]),) * 2
+        np.testing.assert_allclose(np.trace(counts) / counts.sum(), result["test"]["accuracy"], rtol=1e-5)
     logged = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert all(np.isfinite([line["loss"], line["valid_loss"]]).all() for line in logged)
 
@@ -77,6 +81,7 @@ def test_a_run_ends_in_a_result_and_a_report(name, data, tmp_path, capsys):
     assert px.TASKS[name].summary.replace("'", "&#x27;") in page
     for metric in metrics & {"accuracy", "decisions"}:
         assert f"test {metric}" in page
+    assert ("Confusion of classes" in page) == ("confusion" in result)
     if name == "text":
         assert "test bits per character" in page
     for key in px.TASKS[name].papers:
