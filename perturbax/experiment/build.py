@@ -5,7 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 import optax
 
@@ -137,7 +139,7 @@ def build(experiment: Experiment | Resolved) -> Parts:
     setup = Setup(
         task=task,
         rule=rule,
-        network=make_network,
+        network=partial(_silent, make_network) if task.starts_at_zero else make_network,
         mode=e.mode,
         batch=e.batch,
         every=e.every,
@@ -151,6 +153,14 @@ def build(experiment: Experiment | Resolved) -> Parts:
     check_derivatives(rule, jax.eval_shape(make_network, jr.PRNGKey(0)))
     _check_optimiser(e.optimiser, setup.optimiser, make_network)
     return Parts(e, setup, found)
+
+
+def _silent(make_network: Callable[[jax.Array], Network], key: jax.Array) -> Network:
+    """Return a fresh network whose outputs are 0: all weights of its readout are."""
+    net = make_network(key)
+    readout = net.layers[-1]
+    zeros = jax.tree.map(jnp.zeros_like, weights(readout))
+    return net.like((*net.layers[:-1], eqx.combine(zeros, readout)), net.decor)
 
 
 def _draw(task: Task, batch: int, mode: str, key: jax.Array) -> tuple[Any, Any]:

@@ -24,13 +24,13 @@ class Option(NamedTuple):
 
     Attributes:
         name: its name, as in --rule.NAME.
-        kind: bool, int, float or str, after its default.
+        kind: bool, int, float or str, after its default; `int | str` where the field is declared so.
         default: its default.
         help: what the docstring of its class says about it.
     """
 
     name: str
-    kind: type
+    kind: Any
     default: Any
     help: str
 
@@ -64,6 +64,7 @@ def options(cls: type) -> dict[str, Option]:
     """
     docs = documented(cls)
     parameters = _parameters(cls)
+    declared = {f.name: f.type for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
     hidden = set(OF_CELLS) if "key" in parameters else set()
     if dataclasses.is_dataclass(cls):
         hidden |= {field.name for field in dataclasses.fields(cls) if field.metadata.get("data")}
@@ -72,7 +73,9 @@ def options(cls: type) -> dict[str, Option]:
         if name in hidden or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         default = parameter.default
-        kind = type(default) if isinstance(default, bool | int | float | str) else str
+        kind: Any = type(default) if isinstance(default, bool | int | float | str) else str
+        if declared.get(name) == int | str:
+            kind = int | str
         found[name] = Option(name, kind, default, docs.get(name, ""))
     return found
 
@@ -101,13 +104,13 @@ def documented(cls: type) -> dict[str, str]:
     return docs
 
 
-def coerce(name: str, value: Any, kind: type) -> Any:
+def coerce(name: str, value: Any, kind: Any) -> Any:
     """Return a value typed on the command line, or read from JSON, as the type of its setting.
 
     Arguments:
         name: the setting, as errors call it.
         value: text or a value; `auto` passes for the settings of a rule that can be measured.
-        kind: bool, int, float or str.
+        kind: bool, int, float or str; or `int | str`, a whole number where it is one.
 
     Raises ArgumentError for a value that is none of that type.
     """
@@ -124,6 +127,8 @@ def coerce(name: str, value: Any, kind: type) -> Any:
             if isinstance(value, bool) or not math.isfinite(float(value)):
                 raise ValueError
             return float(value)
+        if kind == int | str and str(value).strip().lstrip("+-").isdigit():
+            return int(value)
     except (KeyError, ValueError, TypeError, OverflowError):
         words = {bool: "true or false", int: "a whole number", float: "a finite number"}
         raise ArgumentError(f"{name} must be {words[kind]}, not {value!r}") from None

@@ -10,7 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from perturbax.experiment.build import Parts
-from perturbax.experiment.train_step import Hyperparameters, State, chunk, chunk_length, start
+from perturbax.experiment.train_step import (
+    Hyperparameters,
+    State,
+    chunk,
+    chunk_length,
+    evaluate_compiled,
+    start,
+)
 from perturbax.network.arrays import from_named_arrays, to_named_arrays
 from perturbax.tasks.base import HeldOut, Task
 
@@ -89,7 +96,13 @@ class Compiled:
 
     def start(self, seed: int, hyperparameters: Hyperparameters | None = None) -> State:
         """Return the state before the first step; hyperparameters None for those of the experiment."""
-        return self._start(jnp.asarray(seed), hyperparameters or self.parts.setup.hyperparameters)
+        state = self._start(jnp.asarray(seed), hyperparameters or self.parts.setup.hyperparameters)
+        task = self.parts.task
+        if not task.starts_at_zero:
+            return state
+        # The network that answers zero is a forecast of its own: training must do better than that.
+        loss = evaluate_compiled(task, state.best, self.valid.xs, self.valid.ys, self.valid.warmup)["loss"]
+        return state._replace(best_loss=jnp.asarray(loss, state.best_loss.dtype))
 
     def advance(
         self, states: list[State], length: int

@@ -17,6 +17,7 @@ from perturbax.experiment.build import Architecture, Parts
 from perturbax.experiment.config import DEFAULTS, Experiment, Resolved
 from perturbax.experiment.machine import machine
 from perturbax.experiment.options import find, typed_fields
+from perturbax.experiment.resolve import KNOWN
 from perturbax.network.arrays import from_named_arrays
 from perturbax.network.network import Network
 from perturbax.tasks.base import Task
@@ -70,6 +71,8 @@ def describe(parts: Parts, name: str | None = None, side_by_side: int = 1) -> di
         "data": task.digest(),
         "abreast": side_by_side,
     }
+    if found := task.facts():
+        facts["encoding"] = found
     packages = ("perturbax", "jax", "jaxlib", "equinox", "optax", "numpy")
     versions = {p: importlib.metadata.version(p) for p in packages} | {"python": platform.python_version()}
     saved = e.to_dict()
@@ -88,7 +91,9 @@ def describe(parts: Parts, name: str | None = None, side_by_side: int = 1) -> di
     }
 
 
-def pictured(task: Task, truth: jax.Array, prediction: jax.Array) -> dict[str, np.ndarray]:
+def pictured(
+    task: Task, truth: jax.Array, prediction: jax.Array, base: jax.Array | None = None
+) -> dict[str, np.ndarray]:
     """Return truth and prediction of test sequences end to end, for pictures, in the task's own units.
 
     Steps whose target is not asked for are NaN in truth; where these are nearly all, they are left out.
@@ -97,6 +102,7 @@ def pictured(task: Task, truth: jax.Array, prediction: jax.Array) -> dict[str, n
         task: the task, which says what is asked for and in which units.
         truth: targets `(T, B, n_out)`.
         prediction: outputs of the network, likewise.
+        base: what both are changes from, likewise, in own units; None where they are no changes.
 
     Returns truth and prediction, each at most `(SHOWN, n_out)`.
     """
@@ -104,10 +110,12 @@ def pictured(task: Task, truth: jax.Array, prediction: jax.Array) -> dict[str, n
     sparse = asked.mean() < SPARSE
     steps_per_sequence = asked.sum(0).min() if sparse else len(asked)
     sequences = -(-SHOWN // max(1, steps_per_sequence))
-    in_units = {
-        "truth": task.in_units(truth[:, :sequences]),
-        "prediction": task.says(prediction[:, :sequences]),
-    }
+    truth, prediction = truth[:, :sequences], prediction[:, :sequences]
+    if base is None:
+        in_units = {"truth": task.in_units(truth), "prediction": task.says(prediction)}
+    else:
+        base = base[:, :sequences]
+        in_units = {"truth": task.in_units(truth, base), "prediction": task.in_units(prediction, base)}
     kept = asked[:, :sequences].T.ravel() if sparse else slice(None)  # (B T,)
     shown = {}
     for name, values in in_units.items():
@@ -126,7 +134,17 @@ def read_experiment(folder: Path) -> Experiment:
     config = run_folder.read_json(path)
     if not isinstance(config, dict) or not isinstance(config.get("experiment"), dict):
         raise StoreError(f"{path} is not the configuration of a run")
-    return Experiment(**typed_fields(config["experiment"]))
+    saved = _as_it_was(config["experiment"]) if "facts" in config else config["experiment"]
+    return Experiment(**typed_fields(saved))
+
+
+def _as_it_was(saved: dict[str, Any]) -> dict[str, Any]:
+    """Return the experiment of a run with settings of its task that are younger than it as they were then."""
+    own, task = saved.get("task_options"), KNOWN["task"].get(str(saved.get("task")))
+    before = getattr(task, "before", None)
+    if not before or not isinstance(own, dict):
+        return saved
+    return {**saved, "task_options": {**before, **own}}
 
 
 def read_resolved(folder: Path) -> Resolved:

@@ -20,6 +20,7 @@ from perturbax.experiment.result import SHOWN, Result, describe, load, pictured,
 from perturbax.experiment.train_step import State, correlation, evaluate_compiled
 from perturbax.network.arrays import to_named_arrays
 from perturbax.network.passes import forward
+from perturbax.tasks.base import Task
 
 Report = Callable[[int, int, float], None]  # steps done, steps in all, loss
 
@@ -207,6 +208,7 @@ def _finish_run(compiled: Compiled, one: _Run) -> Result:
     task, net, test = setup.task, one.state.best, compiled.test
     prediction = jax.jit(forward)(net, test.xs)[test.warmup :]
     truth = test.ys[test.warmup :]
+    base = None if test.base is None else test.base[test.warmup :]
     first = compiled.start(e.seed)
     reservoir = solve(first.best, task, compiled.valid, first.key)
     step = int(one.state.step)
@@ -235,6 +237,8 @@ def _finish_run(compiled: Compiled, one: _Run) -> Result:
     }
     if compiled.seen:
         summary["train"] = evaluate_compiled(task, net, *compiled.seen)
+    if base is not None and truth.shape[-1] > 1:
+        summary["outputs"] = _each_output(task, prediction, truth, base)
     if one.diverged_at is not None:
         summary["diverged_at"] = one.diverged_at
     summary |= task.details(prediction, truth)
@@ -244,8 +248,18 @@ def _finish_run(compiled: Compiled, one: _Run) -> Result:
     summary = run_folder.to_json(summary)
     scaling = task.scaling() | calibration
     if one.folder:
-        run_folder.write_arrays(one.folder / "predictions.npz", pictured(task, truth, prediction))
+        shown = pictured(task, truth, prediction, base)
+        run_folder.write_arrays(one.folder / "predictions.npz", shown)
         named_scaling = {f"scaling.{name}": value for name, value in scaling.items()}
         run_folder.write_arrays(one.folder / "weights", to_named_arrays(net, "net.") | named_scaling)
         run_folder.write_json(one.folder / "result.json", summary)
     return Result(e, net, summary, one.metrics, scaling, one.folder)
+
+
+def _each_output(task: Task, prediction: Any, truth: Any, base: Any) -> list[dict[str, Any]]:
+    """Return what each output is, by the facts of the task, and the measures of its own predictions."""
+    measured = {name: np.asarray(v) for name, v in task.measures_of_outputs(prediction, truth, base).items()}
+    return [
+        {**named, **{name: values[i] for name, values in measured.items()}}
+        for i, named in enumerate(task.output_names())
+    ]

@@ -170,13 +170,22 @@ def _step(setup: Setup, task: Task, state: State) -> tuple[State, Array]:
 
 
 def evaluate(task: Task, net: Network, held_out: HeldOut) -> dict[str, Array]:
-    """Return the task's metrics of a clean pass over held-out sequences. Traceable."""
-    y = forward(net, held_out.xs)  # (T, B, n_out)
-    return task.metrics(y[held_out.warmup :], held_out.ys[held_out.warmup :])
+    """Return the task's metrics of a clean pass over held-out sequences. Traceable.
+
+    Where the held-out sequences say what their targets are changes from, it measures in own units, too.
+    """
+    y = forward(net, held_out.xs)[held_out.warmup :]  # (T, B, n_out)
+    target = held_out.ys[held_out.warmup :]
+    metrics = task.metrics(y, target)
+    if held_out.base is None:
+        return metrics
+    return metrics | task.measures(y, target, held_out.base[held_out.warmup :])
 
 
 @partial(jax.jit, static_argnums=4)
-def evaluate_compiled(task: Task, net: Network, xs: Array, ys: Array, warmup: int) -> dict[str, Array]:
+def evaluate_compiled(
+    task: Task, net: Network, xs: Array, ys: Array, warmup: int, base: Array | None = None
+) -> dict[str, Array]:
     """Return what `evaluate` returns, compiled once for all networks of one shape.
 
     Arguments:
@@ -185,8 +194,9 @@ def evaluate_compiled(task: Task, net: Network, xs: Array, ys: Array, warmup: in
         xs: inputs `(T, B, n_in)`.
         ys: targets `(T, B, n_out)`.
         warmup: steps at the start that are not scored.
+        base: what the targets are changes from, `(T, B, n_out)` in own units; None for `task.metrics` alone.
     """
-    return evaluate(task, net, HeldOut(xs, ys, warmup))
+    return evaluate(task, net, HeldOut(xs, ys, warmup, base))
 
 
 def chunk_length(steps: int, logs: int) -> int:

@@ -29,11 +29,13 @@ class HeldOut(NamedTuple):
         xs: inputs, `(T, B, n_in)`.
         ys: targets, `(T, B, n_out)`.
         warmup: first steps that warm the state up and are not scored.
+        base: what the targets are changes from, `(T, B, n_out)` in own units; None where they are no changes.
     """
 
     xs: Array
     ys: Array
     warmup: int = 0
+    base: Array | None = None
 
 
 class Task(eqx.Module):
@@ -80,6 +82,11 @@ class Task(eqx.Module):
     @abc.abstractmethod
     def steps(self) -> int:
         """Steps T of one training sequence."""
+
+    @property
+    def starts_at_zero(self) -> bool:
+        """Whether outputs of zero are an answer to start from, so that a fresh readout is zero."""
+        return False
 
     @property
     def asked_steps(self) -> int:
@@ -205,13 +212,46 @@ class Task(eqx.Module):
         """Return a fingerprint of the data that was read; empty for a task that generates its own."""
         return ""
 
-    def in_units(self, y: Array) -> Array:
-        """Return outputs or targets in the task's own units."""
+    def measures(
+        self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"], base: Float[Array, "T B n_out"]
+    ) -> Metrics:
+        """Return further measures of held-out predictions that need own units, by name. Traceable.
+
+        Arguments:
+            y: outputs.
+            target: targets.
+            base: what the targets are changes from, in own units.
+        """
+        return {}
+
+    def measures_of_outputs(self, y: Array, target: Array, base: Array) -> dict[str, Array]:
+        """Return measures of each output, `(n_out,)`, by name. Traceable; arguments as for `measures`."""
+        return {}
+
+    def in_units(self, y: Array, base: Array | None = None) -> Array:
+        """Return outputs or targets in the task's own units.
+
+        Arguments:
+            y: outputs or targets.
+            base: what they are changes from, in own units; None where they are no changes.
+        """
         return y
 
     def says(self, y: Array) -> Array:
         """Return outputs as a figure shows them beside targets in the task's own units."""
         return self.in_units(y)
+
+    def output_names(self) -> list[dict[str, Any]]:
+        """Return what each output is, such as its column and horizon; by default its number."""
+        return [{"output": i} for i in range(self.sizes[1])]
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was found out when the data were opened, for config.json; empty by default."""
+        return {}
+
+    def notes(self) -> list[str]:
+        """Return sentences about the opened data that are said when a run begins; none by default."""
+        return []
 
     def scaling(self) -> dict[str, np.ndarray]:
         """Return what it takes to use a trained network on new data; it is kept beside the weights."""

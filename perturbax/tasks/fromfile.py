@@ -1,13 +1,11 @@
 """Forecasts of a series in a CSV file: which columns they read and which they predict."""
 
 import csv
-import hashlib
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 import equinox as eqx
-import numpy as np
 
 from perturbax.errors import ArgumentError, unknown
 from perturbax.fields import one_of, setting
@@ -64,15 +62,11 @@ class FromFile(Forecast):
         inputs = _names(self.inputs) or numbers
         read = dict.fromkeys((*inputs, self.target))  # each once, in order
         columns = {column: table.numbers(column, self.gaps) for column in read}
-        return self._with_series(table.source, columns, inputs, self.target)
+        return self._with_series(table.source, columns, inputs, (self.target,))
 
     def digest(self) -> str:
         """Return a hash of the numbers that are read."""
-        rows = self.opened
-        digest = hashlib.sha256(repr(rows.scale).encode())
-        for values in (rows.x, rows.y):
-            digest.update(np.asarray(values, np.float32).tobytes())
-        return digest.hexdigest()[:16]
+        return self.opened.source.digest
 
 
 @lru_cache(maxsize=4)

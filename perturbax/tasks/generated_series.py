@@ -45,4 +45,4 @@ class GeneratedSeries(Forecast):
         """
         Task.open(self, data)
         columns, inputs, target = self.series()
-        return self._with_series(self.source, columns, inputs, target)
+        return self._with_series(self.source, columns, inputs, (target,))

@@ -1,11 +1,14 @@
 """The linear baseline of forecasts: least squares on the last rows, in float64, without JAX."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 CHUNK = 1024  # rows in memory at once, however long the series; larger is slower on a busy machine
 RIDGES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
+MORE_RIDGES = (*RIDGES, 1.0, 10.0)  # short series need the stronger ones
+MOST_ROWS = 50_000  # rows of a fit of many lags; of longer series some are used
 
 
 def lagged(x: np.ndarray, rows: np.ndarray, lags: int) -> np.ndarray:
@@ -53,3 +56,71 @@ def predict(x: np.ndarray, rows: np.ndarray, coefficients: np.ndarray, lags: int
 def _chunks(rows: np.ndarray) -> list[np.ndarray]:
     """Return the rows in pieces of at most CHUNK, about equally long."""
     return np.array_split(rows, math.ceil(len(rows) / CHUNK))
+
+
+def forecast(
+    x: np.ndarray, n_lagged: int, rows: np.ndarray, lags: Sequence[int], coefficients: np.ndarray
+) -> np.ndarray:
+    """Return fitted forecasts made at the rows, `(rows, n_out)`; arguments as in `fit_all`."""
+    pieces = [features(x, n_lagged, chunk, lags) @ coefficients for chunk in _chunks(rows)]
+    return np.concatenate(pieces) if pieces else np.zeros((0, coefficients.shape[1]))
+
+
+def features(x: np.ndarray, n_lagged: int, rows: np.ndarray, lags: Sequence[int]) -> np.ndarray:
+    """Return what a fit reads at each row, `(rows, features)`: past rows of each column, the rest, and 1.
+
+    Arguments:
+        x: the inputs, `(N, n_in)`.
+        n_lagged: how many of these, the first ones, are read at past rows as well.
+        rows: row numbers t, each at least the largest of the lags - 1.
+        lags: for each of the first columns how many rows are read, the current one included.
+    """
+    read = [x[rows - k, column] for column, count in enumerate(lags) for k in range(count)]  # (rows,) each
+    ahead = x[rows, n_lagged:]  # (rows, n_in - n_lagged)
+    return np.concatenate([np.stack(read, 1), ahead, np.ones((len(rows), 1))], 1)
+
+
+def fit_all(
+    x: np.ndarray, n_lagged: int, y: np.ndarray, rows: np.ndarray, lags: Sequence[int]
+) -> list[np.ndarray]:
+    """Return coefficients `(features, n_out)` of the columns of y on `features`, for each of MORE_RIDGES.
+
+        minimise  mean_t |y_t - features_t c|^2 + ridge sum_i s_i^2 c_i^2,      the constant is free
+
+    with s_i the standard deviation of feature i. Through the eigenvectors of the correlations of the
+    features; directions below 1e-12 of the largest get no weight. Of more than MOST_ROWS rows some, equally
+    spaced, are used.
+
+    Arguments:
+        x: the inputs, `(N, n_in)`.
+        n_lagged: how many of these are read at past rows as well.
+        y: what is fitted, at the rows, `(rows, n_out)`.
+        rows: the row numbers t.
+        lags: for each of the first columns how many rows are read.
+    """
+    kept = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(int))
+    rows, y = rows[kept], y[kept]
+    mean_y = y.mean(0)  # (n_out,)
+    width = sum(lags) + x.shape[1] - n_lagged
+    totals, products, against_y = np.zeros(width), np.zeros((width, width)), np.zeros((width, y.shape[1]))
+    pieces = _chunks(np.arange(len(rows)))
+    for piece in pieces:
+        totals += features(x, n_lagged, rows[piece], lags)[:, :-1].sum(0)
+    mean = totals / len(rows)  # (width,)
+    for piece in pieces:
+        centred = features(x, n_lagged, rows[piece], lags)[:, :-1] - mean[None]
+        products += centred.T @ centred
+        against_y += centred.T @ (y[piece] - mean_y[None])
+    std = np.sqrt(np.diag(products) / len(rows))  # (width,)
+    std = np.where(std > 1e-9 * max(std.max(initial=0.0), 1e-300), std, np.inf)  # constant: no weight
+    correlations = products / len(rows) / std[:, None] / std[None]
+    eigenvalues, vectors = np.linalg.eigh(correlations)
+    along = vectors.T @ (against_y / len(rows) / std[:, None])  # (width, n_out)
+    used = eigenvalues > 1e-12 * max(eigenvalues.max(initial=0.0), 1e-300)
+    fits = []
+    for ridge in MORE_RIDGES:
+        gains = np.where(used, 1 / np.where(used, eigenvalues + ridge, 1), 0)  # (width,)
+        slopes = (vectors @ (gains[:, None] * along)) / std[:, None]
+        constant = mean_y - mean @ slopes
+        fits.append(np.concatenate([slopes, constant[None]]))
+    return fits

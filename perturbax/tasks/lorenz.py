@@ -29,7 +29,7 @@ class Lorenz(GeneratedSeries):
         series_seed: seed of the random start; not the seed of a run.
     """
 
-    horizon: int = setting(10)
+    horizon: int | str = setting(10)
     observed: str = setting("x")
     interval: float = setting(0.05)
     length: int = setting(5000)

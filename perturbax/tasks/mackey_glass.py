@@ -33,7 +33,7 @@ class MackeyGlass(GeneratedSeries):
         series_seed: seed of the series' random history; not the seed of a run.
     """
 
-    horizon: int = setting(15)
+    horizon: int | str = setting(15)
     direction: str = setting("forecast")
     tau: int = setting(17)
     length: int = setting(5000)
@@ -57,9 +57,11 @@ class MackeyGlass(GeneratedSeries):
         whole("tau", self.tau)
 
     @property
-    def shift(self) -> int:
-        """Samples from an input to its target: the horizon, backwards in recall."""
-        return self.horizon if self.direction == "forecast" else -self.horizon
+    def shifts(self) -> tuple[int, ...]:
+        """Samples from an input to its targets: the horizons, backwards in recall."""
+        if self.direction == "forecast":
+            return super().shifts
+        return tuple(-horizon for horizon in reversed(super().shifts))
 
     def series(self) -> tuple[dict[str, np.ndarray], tuple[str, ...], str]:
         """Return the one variable x, which is both input and target."""

@@ -45,7 +45,7 @@ class Weather(FromFile):
 
     target: str = setting("DryBulbFarenheit")
     inputs: str = setting(",".join(INPUTS))
-    horizon: int = setting(24)
+    horizon: int | str = setting(24)
     valid: float = setting(0.25)
     test: float = setting(0.25)
     summary: ClassVar[str] = "forecast the air temperature from nine hourly readings (--data WTH.csv)"

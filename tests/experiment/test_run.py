@@ -489,7 +489,7 @@ def test_warmup_is_not_scored_and_predictions_are_in_own_units(tmp_path):
     np.testing.assert_allclose(
         kept["prediction"], np.asarray(task.in_units(y[:1000, 0])), rtol=1e-5, atol=1e-6
     )
-    assert abs(kept["truth"].std() - task.rows.scale.target_std) < 0.1 * task.rows.scale.target_std
+    assert abs(kept["truth"].std() - task.encoding.target_stds[0]) < 0.1 * task.encoding.target_stds[0]
 
 
 def test_sequence_mode_decorrelates():

@@ -139,7 +139,7 @@ def test_pattern():
 def test_narma_targets_follow_from_the_inputs_of_their_window():
     task = Narma(length=700, window=40, series_seed=3, horizon=1).open(None)
     xs, ys = task.sample(jr.key(0), 50)
-    scale = task.opened.scale
+    scale = task.encoding
     u, y = xs[..., 0] * scale.stds[0] + scale.means[0], task.in_units(ys)[..., 0]
     for t in range(10, 40):
         want = 0.3 * y[t - 1] + 0.05 * y[t - 1] * y[t - 10 : t].sum(0) + 1.5 * u[t - 9] * u[t] + 0.1
@@ -164,7 +164,7 @@ def test_narma_that_runs_away_is_drawn_again():
 
 def test_lorenz_follows_its_equation():
     task = Lorenz(length=400, window=20, interval=0.07, observed="xyz", series_seed=2).open(None)
-    scale = task.opened.scale
+    scale = task.encoding
     path = np.asarray(task.opened.x, np.float64) * scale.stds + scale.means
 
     def slope(_, v):
