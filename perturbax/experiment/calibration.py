@@ -37,20 +37,20 @@ def calibrate(
     answers = jax.jit(forward)(net, valid.xs)[valid.warmup :]  # (T, 1, n_out)
     found = intervals.of_residuals(residuals(task, answers, valid.ys[valid.warmup :]))
     coverage = intervals.measured(found, residuals(task, prediction, test.ys[test.warmup :]))
-    first, end = task.bounds("train")
-    read = np.asarray(task.opened.x[first:end], np.float64)  # (N, n_in)
+    rows = np.concatenate([np.arange(first, end) for first, end in task.ranges("train")])  # (N,)
+    read = np.asarray(task.opened.x, np.float64)[rows]  # (N, n_in)
     arrays = {f"intervals.{name}": array for name, array in found.to_arrays().items()}
     arrays |= {"ranges": np.stack([read.min(0), read.max(0)]), "warmup": np.array(test.warmup)}
     return arrays, coverage
 
 
 def residuals(task: Forecast, y: Array, target: Array) -> np.ndarray:
-    """Return forecast minus truth in the targets' own units, float64 `(T, n_out)`; NaN where none is asked.
+    """Return forecast minus truth in the targets' own units, float64 `(T B, n_out)`; NaN where none is asked.
 
     Arguments:
         task: the task.
-        y: outputs of one stream, `(T, 1, n_out)`.
+        y: outputs of one stream or several, `(T, B, n_out)`.
         target: targets, likewise.
     """
-    difference = np.asarray(y, np.float64) - np.asarray(target, np.float64)  # (T, 1, n_out)
-    return difference[:, 0] * task.opened.scale.target_std
+    difference = np.asarray(y, np.float64) - np.asarray(target, np.float64)  # (T, B, n_out)
+    return difference.reshape(-1, difference.shape[-1]) * task.encoding.target_stds

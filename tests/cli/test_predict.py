@@ -51,7 +51,7 @@ def test_from_a_csv_to_forecasts(capsys, tmp_path):
         "test",
         "baselines",
     } <= set(result)
-    assert set(result["test"]) == {"loss", "mse", "mse_scaled"}
+    assert set(result["test"]) == {"loss", "mse", "mse_scaled", "mae", "rmse", "smape", "mase"}
     assert {"mean", "persistence", "linear"} <= set(result["baselines"])
     assert result["test"]["mse"] < 0.5 * result["baselines"]["persistence"]["mse"]
     check_intervals(result["intervals"])

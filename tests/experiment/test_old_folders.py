@@ -85,7 +85,9 @@ def test_a_configuration_is_still_that_run(name, compared):
     folder = compared / name if name in COMPARED else DATA / name
     old = read_config(folder)
     new = json.loads(json.dumps(describe(build(read_experiment(folder)))))
-    assert {k: new["experiment"].get(k) for k in old["experiment"]} == old["experiment"]
+    for key, value in old["experiment"].items():
+        now = new["experiment"].get(key)
+        assert ({k: now[k] for k in value} if isinstance(value, dict) else now) == value, key
     for fact in ("sizes", "data", "unit"):
         assert new["facts"][fact] == old["facts"][fact]
 
