@@ -16,6 +16,8 @@ from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.experiment import run_folder
 from perturbax.experiment.build import Parts, build
 from perturbax.experiment.config import Experiment
+from perturbax.experiment.layout import layout_of
+from perturbax.experiment.precision import require_same
 from perturbax.experiment.program import Compiled
 from perturbax.experiment.result import describe, read_config, read_experiment
 from perturbax.experiment.run import Report
@@ -126,16 +128,20 @@ def of_run(folder: Path, asked: Experiment) -> DiagnosisPlan:
         asked: the run's experiment, perhaps with another rule or seed. The run's own rule is diagnosed with
             what it had learnt, any other rule as new.
 
-    Raises ArgumentError where the data have changed since the run, StoreError where no weights are kept.
+    Raises ArgumentError where the data have changed since the run, and where it computed in another precision
+    than this process; StoreError where no weights are kept.
     """
+    config = read_config(folder)
+    layout = layout_of(folder / "config.json", config)
+    require_same(folder, layout)
     parts = build(read_experiment(folder))
     own = parts.experiment
-    if parts.task.digest() != read_config(folder)["facts"]["data"]:
+    if parts.task.digest() != config["facts"]["data"]:
         raise ArgumentError(f"{own.data} has changed since {folder} was started")
     found = run_folder.last_checkpoint(folder)
     if found is None:
         raise StoreError(f"{folder} has kept no weights yet")
-    arrays = run_folder.read_arrays(found[1])
+    arrays = run_folder.read_arrays(found[1], layout)
     for name in ("seconds", "compile_seconds"):  # of the run, not of its state
         arrays.pop(name, None)
     compiled = Compiled(parts)

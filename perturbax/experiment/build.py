@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
+from jax.tree_util import keystr, tree_flatten_with_path
 
 from perturbax.cells import CELLS
 from perturbax.cells.stack import stack
-from perturbax.errors import ArgumentError
+from perturbax.errors import ArgumentError, LayerError, PerturbaxError
 from perturbax.experiment.auto import measure
 from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.optimiser import OptimiserSettings
@@ -21,6 +22,7 @@ from perturbax.experiment.options import find, provisional, unmeasured
 from perturbax.experiment.resolve import KNOWN, passes_per_step, resolve, with_measured
 from perturbax.experiment.train_step import Hyperparameters, Setup
 from perturbax.learning.rule import Rule, check_derivatives
+from perturbax.network.arrays import check_leaves
 from perturbax.network.decorrelation import add_decorrelation
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
@@ -150,7 +152,7 @@ def build(experiment: Experiment | Resolved) -> Parts:
         optimiser=settings.optimiser(e.lr),
         decor_rate=settings.rate(e.decor_lr),
     )
-    check_derivatives(rule, jax.eval_shape(make_network, jr.PRNGKey(0)))
+    check_derivatives(rule, _network_shapes(e.cell, make_network))
     _check_optimiser(e.optimiser, setup.optimiser, make_network)
     return Parts(e, setup, found)
 
@@ -189,6 +191,21 @@ def _updates_per_step(mode: str, every: int, rule: Rule, steps: int) -> int:
             f"every must divide the {steps} steps of a sequence: {every} does not, {nearest} does"
         )
     return steps // every
+
+
+def _network_shapes(cell: str, make_network: Callable[[jax.Array], Network]) -> Network:
+    """Return a network of shapes; refuse one that a compiled program or a file cannot hold as it is."""
+    shapes = eqx.filter_eval_shape(make_network, jr.PRNGKey(0))
+    static = "make the field static (px.setting, or eqx.field(static=True))"
+    try:
+        check_leaves(shapes)
+    except PerturbaxError as error:
+        raise LayerError(f"cell {cell}: {error}; {static}") from None
+    for path, leaf in tree_flatten_with_path(shapes)[0]:
+        if isinstance(leaf, float | complex):
+            name = keystr(path).lstrip(".")
+            raise LayerError(f"cell {cell}: {name} is a number that would become a weight; {static}")
+    return shapes
 
 
 def _check_optimiser(

@@ -11,6 +11,7 @@ import numpy as np
 from perturbax.errors import ArgumentError, DataError
 from perturbax.experiment import intervals
 from perturbax.experiment.intervals import Intervals
+from perturbax.experiment.precision import in_precision_of_network
 from perturbax.network.network import Network
 from perturbax.network.passes import forward
 from perturbax.tasks.forecast import standardised
@@ -138,15 +139,17 @@ def model_of(net: Network, scaling: dict[str, np.ndarray], shift: int, warmup: i
 def answers(model: Model, history: History) -> np.ndarray:
     """Return the network's forecasts at every row, in own units, float64 `(N, n_out)`.
 
-    The network starts anew at the first row of each series. Raises DataError for values too large to be
-    scaled.
+    The network starts anew at the first row of each series, and computes in its own precision. Raises
+    DataError for values too large to be scaled.
     """
     x = model.encoding.inputs_of(history.source, history.columns)  # (N, n_in)
     longest = max(end - first for _, first, end in history.segments)
     side_by_side = np.zeros((longest, len(history.segments), x.shape[1]))  # (T, B, n_in), padded at the end
     for i, (_, first, end) in enumerate(history.segments):
         side_by_side[: end - first, i] = x[first:end]
-    outputs = np.asarray(jax.jit(forward)(model.net, jnp.asarray(side_by_side)), np.float64)  # (T, B, n_out)
+    with in_precision_of_network(model.net):
+        outputs = jax.jit(forward)(model.net, jnp.asarray(side_by_side))
+    outputs = np.asarray(outputs, np.float64)  # (T, B, n_out)
     each = [outputs[: end - first, i] for i, (_, first, end) in enumerate(history.segments)]
     return model.encoding.in_units(np.concatenate(each))
 

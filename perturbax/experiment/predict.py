@@ -13,9 +13,11 @@ from perturbax.errors import ArgumentError, DataError
 from perturbax.experiment import forecasting, measures
 from perturbax.experiment.forecasting import Forecasts, History, Model
 from perturbax.experiment.intervals import coverage
+from perturbax.experiment.layout import layout_of
 from perturbax.experiment.options import find
+from perturbax.experiment.precision import in_precision_of
 from perturbax.experiment.resolve import KNOWN
-from perturbax.experiment.result import load
+from perturbax.experiment.result import load, read_config
 from perturbax.experiment.run_folder import read_metrics
 from perturbax.tasks.files.csv_table import Table, read_table
 
@@ -53,7 +55,8 @@ def open_for_forecasts(folder: Path, data: Path) -> Opened:
     Raises ArgumentError for a run on another kind of task, DataError for a file that cannot be used.
     """
     chosen, said = best_run(folder)
-    result = load(chosen)
+    with in_precision_of(chosen, layout_of(chosen / "config.json", read_config(chosen))):
+        result = load(chosen)
     if not result.scaling:
         raise ArgumentError(f"{chosen} was trained on {result.experiment.task}: predict is for series")
     settings: Any = result.experiment.task_options

@@ -1,10 +1,11 @@
 """The compiled program of an experiment, which advances one run or several side by side."""
 
 import time
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +19,7 @@ from perturbax.experiment.train_step import (
     evaluate_compiled,
     start,
 )
-from perturbax.network.arrays import from_named_arrays, to_named_arrays
+from perturbax.network.arrays import check_leaves, from_named_arrays, to_named_arrays
 from perturbax.tasks.base import HeldOut, Task
 
 VECTORISE = 512  # units x batch up to which runs are faster as one vmapped program (measured on 2 cores)
@@ -95,8 +96,17 @@ class Compiled:
         return seconds
 
     def start(self, seed: int, hyperparameters: Hyperparameters | None = None) -> State:
-        """Return the state before the first step; hyperparameters None for those of the experiment."""
-        state = self._start(jnp.asarray(seed), hyperparameters or self.parts.setup.hyperparameters)
+        """Return the state before the first step; hyperparameters None for those of the experiment.
+
+        Raises PerturbaxError for a network, optimiser or rule that keeps anything but arrays and numbers.
+        """
+        given = hyperparameters or self.parts.setup.hyperparameters
+        try:
+            state = self._start(jnp.asarray(seed), given)
+        except TypeError:
+            shapes = eqx.filter_eval_shape(partial(start, self.parts.setup), jnp.asarray(seed), given)
+            check_leaves(shapes)
+            raise
         task = self.parts.task
         if not task.starts_at_zero:
             return state

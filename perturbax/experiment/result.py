@@ -15,8 +15,10 @@ from perturbax.errors import PerturbaxError, StoreError
 from perturbax.experiment import run_folder
 from perturbax.experiment.build import Architecture, Parts
 from perturbax.experiment.config import DEFAULTS, Experiment, Resolved
+from perturbax.experiment.layout import described, layout_of
 from perturbax.experiment.machine import machine
 from perturbax.experiment.options import find, typed_fields
+from perturbax.experiment.precision import in_precision_of, precision, require_room
 from perturbax.experiment.resolve import KNOWN
 from perturbax.network.arrays import from_named_arrays
 from perturbax.network.network import Network
@@ -82,13 +84,14 @@ def describe(parts: Parts, name: str | None = None, side_by_side: int = 1) -> di
                 raise PerturbaxError(
                     f"{key}={type(value).__name__} cannot be saved: name it, or run without a folder"
                 )
-    return {
+    config = {
         "name": name or label,
         "experiment": saved,
         "facts": facts,
         "versions": versions,
         "machine": machine(),
     }
+    return config | {"layout": described(run_folder.to_json(config), precision())}
 
 
 def pictured(
@@ -127,13 +130,16 @@ def pictured(
 def read_experiment(folder: Path) -> Experiment:
     """Return the experiment of a run folder or config file, which may leave settings open.
 
+    Its settings may have been edited: a new run may start from them.
+
     Raises ArgumentError for a folder without one and for settings that cannot be used, StoreError for a file
-    that is no configuration.
+    that is no configuration, or one of a newer version.
     """
     path = folder if folder.is_file() else folder / "config.json"
     config = run_folder.read_json(path)
     if not isinstance(config, dict) or not isinstance(config.get("experiment"), dict):
         raise StoreError(f"{path} is not the configuration of a run")
+    layout_of(path, config, edited=True)
     saved = _as_it_was(config["experiment"]) if "facts" in config else config["experiment"]
     return Experiment(**typed_fields(saved))
 
@@ -169,7 +175,8 @@ def read_resolved(folder: Path) -> Resolved:
 def read_config(folder: Path) -> dict[str, Any]:
     """Return config.json of a run folder, with the facts that going on with it needs.
 
-    Raises ArgumentError for a folder that is no run, StoreError where facts are missing or damaged.
+    Raises ArgumentError for a folder that is no run, StoreError where facts are missing or damaged, settings
+    were edited, or a newer version wrote it.
     """
     path = folder / "config.json"
     config = run_folder.read_json(path)
@@ -177,6 +184,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     needed = {"sizes": list, "abreast": int, "data": str}
     if not isinstance(facts, dict) or any(not isinstance(facts.get(k), t) for k, t in needed.items()):
         raise StoreError(f"{path} is not the configuration of a run: its facts are missing or damaged")
+    layout_of(path, config)
     return config
 
 
@@ -185,16 +193,19 @@ def load(folder: Path | str) -> Result:
 
     folder: the run folder. A run that has not ended yet has no summary.
 
-    Raises ArgumentError for a folder that is no run, StoreError for weights that are damaged or of another
-    network.
+    Raises ArgumentError for a folder that is no run, and for a float64 run in a process that computes in
+    float32; StoreError for weights that are damaged, changed, or of another run or network.
     """
     folder = Path(folder)
     config, e = read_config(folder), read_resolved(folder)
+    layout = layout_of(folder / "config.json", config)
     path = folder / "weights"
-    arrays = run_folder.read_arrays(path)
+    arrays = run_folder.read_arrays(path, layout)
+    require_room(folder, layout)
     architecture = Architecture.of(e, config["facts"]["sizes"])
-    shapes = jax.eval_shape(architecture.network, jr.PRNGKey(0))
-    net = from_named_arrays(shapes, arrays, path, "net.")
+    with in_precision_of(folder, layout):
+        shapes = jax.eval_shape(architecture.network, jr.PRNGKey(0))
+        net = from_named_arrays(shapes, arrays, path, "net.")
     scaling = {k.removeprefix("scaling."): v for k, v in arrays.items() if k.startswith("scaling.")}
     summary = {}
     if (folder / "result.json").exists():

@@ -8,11 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from perturbax.errors import ArgumentError, StoreError
+from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.experiment import run_folder
 from perturbax.experiment.build import build
 from perturbax.experiment.calibration import calibrate
 from perturbax.experiment.config import Experiment, Resolved
+from perturbax.experiment.layout import Layout, layout_of
+from perturbax.experiment.precision import in_precision_of, precision, require_room
 from perturbax.experiment.program import Compiled
 from perturbax.experiment.reservoir import solve
 from perturbax.experiment.resolve import check_seed, resolve
@@ -32,6 +34,7 @@ class _Run:
     experiment: Resolved
     folder: Path | None
     state: State
+    layout: Layout | None = None  # of the folder
     seconds: float = 0.0
     compile_seconds: float = 0.0
     metrics: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -63,22 +66,33 @@ def run(
 def resume(folder: Path | str, *, report: Report | None = None) -> Result:
     """Go on with a run where its last checkpoint is: its numbers will be those of a run never stopped.
 
+    It goes on in its own precision: a float32 run stays one where JAX_ENABLE_X64 is set.
+
     Arguments:
         folder: the run folder; a run that has ended is only read.
         report: as for `run`.
 
-    Raises ArgumentError for a folder that is no run, or whose data file has changed since, StoreError for one
-    that is damaged.
+    Raises ArgumentError for a folder that is no run, whose data file has changed since, or that is a float64
+    run in a process that computes in float32; StoreError for one that is damaged or was edited.
     """
     folder = Path(folder)
-    config, experiment = read_config(folder), read_experiment(folder)
+    config = read_config(folder)
     if (folder / "result.json").exists():
         return load(folder)
+    layout = layout_of(folder / "config.json", config)
+    require_room(folder, layout)
+    with in_precision_of(folder, layout):
+        return _go_on(folder, config, layout._replace(precision=precision()), report)
+
+
+def _go_on(folder: Path, config: dict[str, Any], layout: Layout, report: Report | None) -> Result:
+    """Go on with a run that has not ended, in the precision of this process."""
+    experiment = read_experiment(folder)
     parts = build(experiment)
     if parts.task.digest() != config["facts"]["data"]:
         raise ArgumentError(f"{experiment.data} has changed since {folder} was started: start a new run")
     compiled = Compiled(parts)
-    one = _restore(compiled, folder)
+    one = _restore(compiled, folder, layout)
     # A run that was one of several side by side goes on in the same program, beside copies of itself, so that
     # its numbers are the same.
     side_by_side = config["facts"]["abreast"]
@@ -124,11 +138,14 @@ def run_seeds(
         runs.append(_Run(own, folders[i] if folders else None, compiled.start(seed, hyperparameters)))
     groups = [runs] if compiled.side_by_side else [[one] for one in runs]
     compiled.prepare([one.state for one in groups[0]], compiled.length)
+    if folders:
+        _check_can_be_saved(compiled, runs[0])
     for one in runs:
         if one.folder:
             described = describe(parts._replace(experiment=one.experiment), name, len(groups[0]))
             described["facts"] |= {"auto": parts.auto} if parts.auto else {}
             run_folder.create(one.folder, described)
+            one.layout = layout_of(one.folder / "config.json", run_folder.to_json(described))
     results = []
     for group in groups:
         _advance_all(compiled, group, report)
@@ -136,20 +153,36 @@ def run_seeds(
     return results
 
 
-def _restore(compiled: Compiled, folder: Path) -> _Run:
+def _check_can_be_saved(compiled: Compiled, one: _Run) -> None:
+    """Raise PerturbaxError for state or scaling that a file cannot hold, before there is a folder."""
+    arrays = compiled.stored(one.state)
+    scaling = compiled.parts.task.scaling()
+    for name, value in scaling.items():
+        if np.asarray(value).dtype.hasobject:
+            raise PerturbaxError(
+                f"scaling {name!r} of task {one.experiment.task} cannot be saved: no plain array"
+            )
+    compiled.restored(one.state, arrays, Path("the state before the first step"))
+
+
+def _restore(compiled: Compiled, folder: Path, layout: Layout) -> _Run:
     """Return a run at its last checkpoint, or before its first step; metrics after that are dropped."""
     experiment = compiled.parts.experiment
-    one = _Run(experiment, folder, compiled.start(experiment.seed))
+    one = _Run(experiment, folder, compiled.start(experiment.seed), layout)
     found = run_folder.last_checkpoint(folder)
     step = 0
     if found:
         step, path = found
         if step > experiment.steps:
             raise StoreError(f"{path} is beyond the {experiment.steps} steps of {folder / 'config.json'}")
-        arrays = run_folder.read_arrays(path)
+        arrays = run_folder.read_arrays(path, layout)
         one.seconds = float(arrays.pop("seconds", 0.0))
         one.compile_seconds = float(arrays.pop("compile_seconds", 0.0))
         one.state = compiled.restored(one.state, arrays, path)
+        if int(one.state.step) != step:
+            raise StoreError(
+                f"{path} holds the state after {int(one.state.step)} steps, not what its name says"
+            )
     one.metrics = run_folder.drop_metrics_after(folder, step)
     return one
 
@@ -196,10 +229,10 @@ def _record_chunk(
         **{f"valid_{name}": value for name, value in metrics.items()},
     }
     one.metrics.append(run_folder.to_json(line))
-    if one.folder:
+    if one.folder and one.layout:
         run_folder.log(one.folder, line)
         times = {"seconds": np.asarray(one.seconds), "compile_seconds": np.asarray(one.compile_seconds)}
-        run_folder.save_checkpoint(one.folder, step, Compiled.stored(state) | times)
+        run_folder.save_checkpoint(one.folder, step, Compiled.stored(state) | times, one.layout)
 
 
 def _finish_run(compiled: Compiled, one: _Run) -> Result:
@@ -249,9 +282,10 @@ def _finish_run(compiled: Compiled, one: _Run) -> Result:
     scaling = task.scaling() | calibration
     if one.folder:
         shown = pictured(task, truth, prediction, base)
-        run_folder.write_arrays(one.folder / "predictions.npz", shown)
+        run_folder.write_arrays(one.folder / "predictions.npz", shown, one.layout)
         named_scaling = {f"scaling.{name}": value for name, value in scaling.items()}
-        run_folder.write_arrays(one.folder / "weights", to_named_arrays(net, "net.") | named_scaling)
+        kept = to_named_arrays(net, "net.") | named_scaling
+        run_folder.write_arrays(one.folder / "weights", kept, one.layout)
         run_folder.write_json(one.folder / "result.json", summary)
     return Result(e, net, summary, one.metrics, scaling, one.folder)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from perturbax.errors import ArgumentError, StoreError
 from perturbax.experiment.atomic import write, writing
+from perturbax.experiment.layout import PREFIX, Layout, opened, sealed
 
 CHECKPOINT = re.compile(r"step-(\d+)\.npz")
 
@@ -81,41 +82,56 @@ def refuse_occupied(folder: Path) -> None:
     raise ArgumentError(f"{folder} is not an empty folder: name another --out")
 
 
-def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write named arrays to one file, atomically: npz without pickle."""
+def write_arrays(path: Path, arrays: dict[str, np.ndarray], layout: Layout | None = None) -> None:
+    """Write named arrays to one file, atomically: npz without pickle.
+
+    Arguments:
+        path: the file.
+        arrays: the arrays by name.
+        layout: that of the run they belong to, which the file then says; None where it says nothing.
+    """
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
+    content = arrays if layout is None else sealed(arrays, layout)
+    np.savez(buffer, allow_pickle=False, **content)  # pyright: ignore[reportArgumentType]
     write(path, buffer.getvalue())
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, layout: Layout | None = None) -> dict[str, np.ndarray]:
     """Read named arrays; every byte is checked against the file's checksums.
 
-    Raises StoreError for a file that is missing, damaged or cut short.
+    Arguments:
+        path: the file.
+        layout: that of the run, for a file that must be its own and unchanged; None to read any file.
+
+    Raises StoreError for a file that is missing, damaged, cut short, or not of this run.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            if isinstance(arrays, np.ndarray):
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+            if isinstance(content, np.ndarray):
                 raise ValueError("not a file of named arrays")
-            return {name: arrays[name] for name in arrays.files}
+            arrays = {name: content[name] for name in content.files}
     except FileNotFoundError:
         raise StoreError(f"{path} is missing: the run has kept no weights yet") from None
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
         raise StoreError(f"{path} is damaged or cut short ({type(error).__name__})") from error
+    if layout is None:
+        return {name: array for name, array in arrays.items() if not name.startswith(PREFIX)}
+    return opened(path, arrays, layout)
 
 
-def save_checkpoint(folder: Path, step: int, arrays: dict[str, np.ndarray]) -> None:
+def save_checkpoint(folder: Path, step: int, arrays: dict[str, np.ndarray], layout: Layout) -> None:
     """Write the state after a training step; older checkpoints go only when it is safely there.
 
     Arguments:
         folder: the run folder.
         step: training steps done.
         arrays: the state by name, with the times spent.
+        layout: that of the run.
     """
     kept = folder / "checkpoint" / f"step-{step:09d}.npz"
     with writing(kept):
         kept.parent.mkdir(exist_ok=True)
-    write_arrays(kept, arrays)
+    write_arrays(kept, arrays, layout)
     for other in kept.parent.iterdir():
         if other != kept and (CHECKPOINT.fullmatch(other.name) or other.name.endswith(".tmp")):
             other.unlink(missing_ok=True)

@@ -7,7 +7,9 @@ from pathlib import Path
 from perturbax.errors import ArgumentError
 from perturbax.experiment import run_folder
 from perturbax.experiment.config import Resolved
+from perturbax.experiment.layout import layout_of
 from perturbax.experiment.options import unmeasured
+from perturbax.experiment.precision import require_same
 from perturbax.experiment.program import Compiled
 from perturbax.experiment.resolve import resolve
 from perturbax.experiment.result import Result, read_config, read_experiment
@@ -22,7 +24,7 @@ def missing(e: Resolved, folders: Mapping[int, Path], data: str) -> list[int]:
         folders: the folder of each seed.
         data: digest of the task's data.
 
-    Raises ArgumentError for a folder that holds any other run.
+    Raises ArgumentError for a folder that holds any other run, or this one in another precision.
     """
     return [seed for seed, folder in folders.items() if not _holds(folder, e, data)]
 
@@ -68,7 +70,9 @@ def _holds(folder: Path, e: Resolved, data: str) -> bool:
             e = resolve(dataclasses.replace(e, rule_options={**e.rule_options, **measured}))
         # A setting that is younger than the run was at its default then; where the data lie does not matter.
         same = _without_place(resolve(found)) == _without_place(e)
-        if same and read_config(folder)["facts"]["data"] == data:
+        config = read_config(folder)
+        if same and config["facts"]["data"] == data:
+            require_same(folder, layout_of(folder / "config.json", config))
             return True
     raise ArgumentError(f"{folder} holds another run (other settings or data): name another --out")
 

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perturbax.errors import ArgumentError, StoreError
+from perturbax.experiment.layout import Layout, layout_of
+from perturbax.experiment.run_folder import read_arrays
 from perturbax.moved import old_names
 
 if not TYPE_CHECKING:  # checkers know the names of today alone
@@ -121,17 +122,20 @@ def _read_run(folder: Path) -> Run:
     """Read one run folder."""
     if not (folder / "config.json").is_file():
         raise ArgumentError(f"{folder} is not a run folder: it has no config.json")
-    config = _read_object(folder / "config.json")
+    path = folder / "config.json"
+    raw = _parse(path, _read_text(path))
+    layout = layout_of(path, raw)
+    config = _printable(raw)
     experiment = config.get("experiment")
     if not isinstance(experiment, dict) or not {"task", "rule"} <= experiment.keys():
-        raise StoreError(f"{folder / 'config.json'}:1: no experiment with a task and a rule")
+        raise StoreError(f"{path}:1: no experiment with a task and a rule")
     result = folder / "result.json"
     return Run(
         folder,
         config,
         _read_lines(folder / "metrics.jsonl"),
         _read_object(result) if result.exists() else None,
-        _read_predictions(folder / "predictions.npz"),
+        _read_predictions(folder / "predictions.npz", layout),
     )
 
 
@@ -156,7 +160,7 @@ def _parse(path: Path, text: str, line: int = 1) -> dict[str, Any]:
         raise StoreError(f"{path}:{line}: not usable JSON: {error}") from error
     if not isinstance(value, dict):
         raise StoreError(f"{path}:{line}: not a JSON object")
-    return _printable(value)
+    return value
 
 
 def _printable(value: Any) -> Any:
@@ -170,7 +174,7 @@ def _printable(value: Any) -> Any:
 
 def _read_object(path: Path) -> dict[str, Any]:
     """Read a file that holds one JSON object."""
-    return _parse(path, _read_text(path))
+    return _printable(_parse(path, _read_text(path)))
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
@@ -181,21 +185,21 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     rows = []
     for i, line in lines:
         try:
-            rows.append(_parse(path, line, i))
+            rows.append(_printable(_parse(path, line, i)))
         except StoreError:
             if i != lines[-1][0]:
                 raise
     return rows
 
 
-def _read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+def _read_predictions(path: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray] | None:
     """Read truth and prediction, `(T, n_out)` each; None where the file is missing."""
     if not path.exists():
         return None
+    arrays = read_arrays(path, layout)
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            truth, prediction = (np.asarray(arrays[key], float) for key in ("truth", "prediction"))
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        truth, prediction = (np.asarray(arrays[key], float) for key in ("truth", "prediction"))
+    except (ValueError, TypeError, KeyError) as error:
         raise StoreError(f"{path} holds no readable truth and prediction: {_one_line(error)}") from error
     truth, prediction = (a[:, None] if a.ndim == 1 else a for a in (truth, prediction))
     if truth.shape != prediction.shape or truth.ndim != 2 or 0 in truth.shape:

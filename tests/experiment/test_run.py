@@ -267,7 +267,7 @@ def test_damaged_and_foreign_weights_are_refused(finished, tmp_path):
     wider = build(dataclasses.replace(SMALL, units=(9,))).network(jr.key(0))
     own = run_folder.read_arrays(tmp_path / "a" / "weights")
     run_folder.write_arrays(tmp_path / "a" / "weights", own | to_named_arrays(wider, "net."))
-    with pytest.raises(StoreError, match="another network"):
+    with pytest.raises(StoreError, match="another run: it has no layout number"):
         px.load(tmp_path / "a")
     for cut in (0, 10, len(good) // 2, len(good) - 1):
         (tmp_path / "a" / "weights").write_bytes(good[:cut])

@@ -709,7 +709,7 @@ def test_half_written_last_line_is_ignored(tmp_path):
         ("result.json", "", "result.json:1: not valid JSON"),
         ("result.json", '{"seed": ' + "1" * 5000 + "}", "result.json:1: not usable JSON"),
         ("result.json", b"{\n\xff}", "result.json:2: not UTF-8 text"),
-        ("predictions.npz", b"PK\x03\x04 torn", "predictions.npz holds no readable truth and prediction"),
+        ("predictions.npz", b"PK\x03\x04 torn", "predictions.npz is damaged or cut short"),
     ],
 )
 def test_corrupt_file_is_named_in_one_line(tmp_path, file, content, message):
