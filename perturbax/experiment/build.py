@@ -110,19 +110,19 @@ class Architecture(NamedTuple):
         return add_decorrelation(net, self.decorrelate, self.sizes[0])
 
 
-def build(experiment: Experiment | Resolved) -> Parts:
+def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
     """Make the parts of a run: the task's data are read, and what is `auto` is measured, here.
 
     Arguments:
         experiment: what was typed, which is resolved first; or a run resolved already, taken as it is.
+        task: its task with data in place; None to make it and read the data file.
 
     Raises ArgumentError for settings that cannot be used, DataError for data that cannot.
     """
     e = experiment if isinstance(experiment, Resolved) else resolve(experiment)
     rule_class: Any = find("rule", e.rule, KNOWN["rule"])
-    task_class: Any = find("task", e.task, KNOWN["task"])
     rule = rule_class(**provisional(rule_class, e.rule_options))
-    task = task_class(**e.task_options).open(None if e.data is None else Path(e.data))
+    task = task or _open_task(e)
     updates = _updates_per_step(e.mode, e.every, rule, task.steps)
     make_network = Architecture.of(e, task.sizes).network
     found: dict[str, Any] = {}
@@ -155,6 +155,12 @@ def build(experiment: Experiment | Resolved) -> Parts:
     check_derivatives(rule, _network_shapes(e.cell, make_network))
     _check_optimiser(e.optimiser, setup.optimiser, make_network)
     return Parts(e, setup, found)
+
+
+def _open_task(e: Resolved) -> Task:
+    """Return the task of a run, its data read."""
+    task_class: Any = find("task", e.task, KNOWN["task"])
+    return task_class(**e.task_options).open(None if e.data is None else Path(e.data))
 
 
 def _silent(make_network: Callable[[jax.Array], Network], key: jax.Array) -> Network:

@@ -25,7 +25,7 @@ def calibrate(
         net: the network with the lowest validation loss.
         valid: validation data, whose residuals make the intervals.
         test: test data, on which their coverage is measured.
-        prediction: outputs for the steps of the test data that are scored, `(T, 1, n_out)`.
+        prediction: outputs for the steps of the test data that are scored, `(T, B, n_out)`.
 
     Returns (arrays, summary). Arrays: `intervals.n`, `intervals.ranks` and `intervals.widths` of `Intervals`;
     `ranges`, smallest and largest value of each input in training as the network reads it, `(2, n_in)`;
@@ -34,13 +34,13 @@ def calibrate(
     """
     if not isinstance(task, Forecast):
         return {}, {}
-    answers = jax.jit(forward)(net, valid.xs)[valid.warmup :]  # (T, 1, n_out)
+    answers = jax.jit(forward)(net, valid.xs)[valid.warmup :]  # (T, B, n_out)
     found = intervals.of_residuals(residuals(task, answers, valid.ys[valid.warmup :]))
     coverage = intervals.measured(found, residuals(task, prediction, test.ys[test.warmup :]))
     rows = np.concatenate([np.arange(first, end) for first, end in task.ranges("train")])  # (N,)
     read = np.asarray(task.opened.x, np.float64)[rows]  # (N, n_in)
     arrays = {f"intervals.{name}": array for name, array in found.to_arrays().items()}
-    arrays |= {"ranges": np.stack([read.min(0), read.max(0)]), "warmup": np.array(test.warmup)}
+    arrays |= {"ranges": np.stack([np.nanmin(read, 0), np.nanmax(read, 0)]), "warmup": np.array(test.warmup)}
     return arrays, coverage
 
 

@@ -2,6 +2,7 @@
 one, and errors over past origins. Shared by the command `predict` and by `Forecaster`.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,47 +15,9 @@ from perturbax.experiment.intervals import Intervals
 from perturbax.experiment.precision import in_precision_of_network
 from perturbax.network.network import Network
 from perturbax.network.passes import forward
-from perturbax.tasks.forecast import standardised
+from perturbax.tasks.encoding import Encoding
 
 FAR = 0.1  # of the range of training that an input may leave it by before it counts as far outside
-
-
-class Encoding(NamedTuple):
-    """How rows become inputs, and outputs become forecasts of the value itself.
-
-        x_t = (row_t - mean) / std,      forecast of row t + h = y_t std + mean
-
-    Attributes:
-        inputs: names of the columns that are read.
-        means: of each, in own units.
-        stds: standard deviation of each.
-        targets: names of the columns that are forecast.
-        horizons: rows from the present one to those that are forecast, h.
-        target_mean: mean of the target.
-        target_std: its standard deviation.
-    """
-
-    inputs: tuple[str, ...]
-    means: np.ndarray
-    stds: np.ndarray
-    targets: tuple[str, ...]
-    horizons: tuple[int, ...]
-    target_mean: float
-    target_std: float
-
-    @property
-    def history(self) -> int:
-        """Rows in front of the present one without which there is no forecast."""
-        return 0
-
-    def inputs_of(self, source: str, columns: dict[str, np.ndarray]) -> np.ndarray:
-        """Return what the network reads at each row, `(N, n_in)`; source: what errors call the data."""
-        read = np.stack([columns[name] for name in self.inputs], 1)  # (N, n_in)
-        return standardised(source, self.inputs, read, self.means, self.stds)
-
-    def in_units(self, y: np.ndarray) -> np.ndarray:
-        """Return outputs `(N, n_out)` in own units."""
-        return y * self.target_std + self.target_mean
 
 
 class Model(NamedTuple):
@@ -82,12 +45,15 @@ class History(NamedTuple):
     Attributes:
         source: what errors call the data: the file.
         columns: by name, float64 `(N,)`, in own units: every input, and the targets as far as they are known.
+            Those known ahead may be longer: they go on behind the last row.
         segments: name, first row and end (excluded) of each series.
+        time: the `TimeAxis` of the rows; None where there are no dates.
     """
 
     source: str
     columns: dict[str, np.ndarray]
     segments: tuple[tuple[str, int, int], ...]
+    time: Any = None
 
 
 class Forecasts(NamedTuple):
@@ -108,32 +74,27 @@ class Forecasts(NamedTuple):
     value: np.ndarray
 
 
-def model_of(net: Network, scaling: dict[str, np.ndarray], shift: int, warmup: int, source: Any) -> Model:
+def model_of(
+    net: Network, scaling: dict[str, np.ndarray], horizons: Sequence[int], warmup: int, source: Any
+) -> Model:
     """Return the model of a run.
 
     Arguments:
         net: its network.
         scaling: what the run keeps beside the weights.
-        shift: rows from an input to its target.
-        warmup: rows in front of a held-out part that warm the state up.
+        horizons: rows from an input to its targets, for runs of version 0.1.0, which have not kept them.
+        warmup: rows in front of a held-out part that warm the state up, likewise.
         source: what errors call the run.
     """
-    encoding = Encoding(
-        inputs=tuple(str(name) for name in scaling["inputs"]),
-        means=scaling["means"],
-        stds=scaling["stds"],
-        targets=(str(scaling["target"]),),
-        horizons=(shift,),
-        target_mean=float(scaling["target_mean"]),
-        target_std=float(scaling["target_std"]),
-    )
+    encoding = Encoding.from_arrays(scaling, horizons)
     kept = {
         name.removeprefix("intervals."): array
         for name, array in scaling.items()
         if name.startswith("intervals.")
     }
     found = intervals.from_arrays(kept, source) if kept else None
-    return Model(net, encoding, found, scaling.get("ranges"), warmup)
+    settled = int(scaling["warmup"]) if "warmup" in scaling else warmup
+    return Model(net, encoding, found, scaling.get("ranges"), settled)
 
 
 def answers(model: Model, history: History) -> np.ndarray:
@@ -142,7 +103,7 @@ def answers(model: Model, history: History) -> np.ndarray:
     The network starts anew at the first row of each series, and computes in its own precision. Raises
     DataError for values too large to be scaled.
     """
-    x = model.encoding.inputs_of(history.source, history.columns)  # (N, n_in)
+    x = inputs_of(model, history)  # (N, n_in)
     longest = max(end - first for _, first, end in history.segments)
     side_by_side = np.zeros((longest, len(history.segments), x.shape[1]))  # (T, B, n_in), padded at the end
     for i, (_, first, end) in enumerate(history.segments):
@@ -151,7 +112,13 @@ def answers(model: Model, history: History) -> np.ndarray:
         outputs = jax.jit(forward)(model.net, jnp.asarray(side_by_side))
     outputs = np.asarray(outputs, np.float64)  # (T, B, n_out)
     each = [outputs[: end - first, i] for i, (_, first, end) in enumerate(history.segments)]
-    return model.encoding.in_units(np.concatenate(each))
+    base = model.encoding.base_of(history.columns, history.time, history.segments)  # (N, n_out)
+    return model.encoding.in_units(np.concatenate(each), base)
+
+
+def inputs_of(model: Model, history: History) -> np.ndarray:
+    """Return what the network reads at every row, `(N, n_in)`."""
+    return model.encoding.inputs_of(history.columns, history.time, history.segments, history.source)
 
 
 def after_the_last(model: Model, history: History, y: np.ndarray) -> Forecasts:
@@ -271,17 +238,22 @@ def distant_inputs(model: Model, history: History) -> list[str]:
     """Return a sentence for each input that leaves the range of training by more than a tenth of it."""
     if model.ranges is None:
         return []
-    x = model.encoding.inputs_of(history.source, history.columns)  # (N, n_in)
+    x = inputs_of(model, history)  # (N, n_in)
+    encoding = model.encoding
+    known = [f"{name}, known {horizon} ahead," for name in encoding.known for horizon in encoding.horizons]
+    names = [*encoding.inputs, *known]  # features of the calendar are never far outside
+    change = "the change of " if encoding.reading == "differences" else ""
     found = []
-    for i, (low, high) in enumerate(model.ranges.T):
+    for i, name in enumerate(names):
+        low, high = model.ranges[:, i]
         margin = FAR * (high - low)
         outside = (x[:, i] < low - margin) | (x[:, i] > high + margin)  # (N,)
         if outside.any():
-            row = int(np.argmax(np.abs(x[:, i] - (low + high) / 2)))
-            name, mean, std = model.encoding.inputs[i], model.encoding.means[i], model.encoding.stds[i]
+            row = int(np.nanargmax(np.abs(x[:, i] - (low + high) / 2)))
+            low, high, value = np.array([low, high, x[row, i]]) * encoding.stds[i] + encoding.means[i]
             found.append(
-                f"input {name} lies far outside the range of training ({low * std + mean:.6g} to "
-                f"{high * std + mean:.6g}) in {outside.mean():.0%} of the rows, such as "
-                f"{x[row, i] * std + mean:.6g}: forecasts from there are extrapolations"
+                f"input {change if i < len(encoding.inputs) else ''}{name} lies far outside the range of "
+                f"training ({low:.6g} to {high:.6g}) in {outside.mean():.0%} of the rows, such as "
+                f"{value:.6g}: forecasts from there are extrapolations"
             )
     return found

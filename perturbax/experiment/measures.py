@@ -4,6 +4,8 @@ Source: Hyndman and Koehler 2006, Another look at measures of forecast accuracy;
 M4 (Makridakis, Spiliotis and Assimakopoulos 2020).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -32,15 +34,14 @@ def of_forecasts(truth: np.ndarray, forecast: np.ndarray, naive: float) -> dict[
     }
 
 
-def naive_error(values: np.ndarray, season: int = 1) -> float:
+def naive_error(parts: Sequence[np.ndarray], season: int = 1) -> float:
     """Return the mean absolute change from one season to the next, mean |y_t - y_{t - season}|, own units.
 
     Arguments:
-        values: the series, `(N,)`.
+        parts: one or several series, `(N,)` each; no change reaches from one into another.
         season: rows of a season; 1 for the change from row to row.
 
-    NaN for a series that is no longer than a season.
+    NaN where no series is longer than a season.
     """
-    if len(values) <= season:
-        return float("nan")
-    return float(np.mean(np.abs(values[season:] - values[:-season])))
+    changes = np.concatenate([np.abs(part[season:] - part[:-season]) for part in parts])
+    return float(np.mean(changes)) if len(changes) else float("nan")

@@ -61,8 +61,7 @@ def open_for_forecasts(folder: Path, data: Path) -> Opened:
         raise ArgumentError(f"{chosen} was trained on {result.experiment.task}: predict is for series")
     settings: Any = result.experiment.task_options
     task: Any = find("task", result.experiment.task, KNOWN["task"])(**settings)
-    warmup = int(result.scaling["warmup"]) if "warmup" in result.scaling else task.warmup
-    model = forecasting.model_of(result.net, result.scaling, task.shift, warmup, chosen / "weights")
+    model = forecasting.model_of(result.net, result.scaling, task.shifts, task.warmup, chosen / "weights")
     table = read_table(Path(data))
     history = history_of(table, model, settings.get("gaps", "refuse"))
     return Opened(chosen, model, table, history, (*said, *forecasting.remarks(model, history)))
@@ -96,7 +95,7 @@ def history_of(table: Table, model: Model, gaps: str) -> History:
     Raises DataError where the file lacks an input column, or holds something else than numbers there.
     """
     columns = {}
-    for name in model.encoding.inputs:
+    for name in model.encoding.columns:
         if name not in table.cells:
             raise DataError(f"{table.source} has no column {name!r}, which the model reads")
         columns[name] = table.numbers(name, gaps)
@@ -143,7 +142,7 @@ def every_row(opened: Opened) -> Columns:
             columns.append((target, opened.history.columns[target].tolist()))
     if len(encoding.horizons) == 1:
         columns.append(("forecast_row", [row + encoding.horizons[0] for row in rows]))
-    for i, (target, horizon) in enumerate(_outputs(model)):
+    for i, (target, horizon) in enumerate(encoding.outputs):
         name = f"{target}_forecast" if len(encoding.horizons) == 1 else f"{target}_forecast_{horizon}"
         columns.append((name, [f"{value:.7g}" for value in y[:, i].tolist()]))
     return columns
@@ -157,10 +156,10 @@ def backtest(opened: Opened, count: int, levels: Sequence[float] = ()) -> tuple[
         count: number of origins, rows at which a forecast is made, in each series.
         levels: of intervals, in per cent.
 
-    Returns (measures, forecasts): a line per target and horizon with `mae`, `rmse`, `smape`, `mase` (mean
-    absolute error over that of the change from row to row before the first origin), `persistence_mae` (that
-    of the present value as forecast), and `coverage_80` and so on in per cent; and a line per forecast, as
-    `future` has it, with the truth.
+    Returns (measures, forecasts): a line per target and horizon with `mse`, `rmse`, `mae`, `smape`, `mase`
+    (the mean absolute error over that of the seasonal naive forecast before the first origin),
+    `persistence_mae` (that of the present value as forecast), and `coverage_80` and so on in per cent; and a
+    line per forecast, as `future` has it, with the truth.
     """
     model, history = opened.model, opened.history
     for target in model.encoding.targets:
@@ -171,7 +170,7 @@ def backtest(opened: Opened, count: int, levels: Sequence[float] = ()) -> tuple[
     made = forecasting.past_origins(model, history, forecasting.answers(model, history), count)
     truth = forecasting.truths(model, history, made)  # (M,)
     table: dict[str, list[Any]] = {}
-    for i, (target, horizon) in enumerate(_outputs(model)):
+    for i, (target, horizon) in enumerate(model.encoding.outputs):
         of_output = made.output == i  # (M,)
         line = {"target": target, "horizon": horizon, "origins": int(of_output.sum())}
         line |= _measured(opened, target, made, truth, of_output)
@@ -192,10 +191,10 @@ def _measured(
     """Return the measures of one output as text; which: the forecasts of that output, `(M,)`."""
     values = opened.history.columns[target]
     before = [
-        np.abs(np.diff(values[first : made.origin[which & (made.segment == i)].min() + 1]))
+        values[first : made.origin[which & (made.segment == i)].min() + 1]
         for i, (_, first, _) in enumerate(opened.history.segments)
     ]
-    naive = float(np.mean(np.concatenate(before)))
+    naive = measures.naive_error(before, opened.model.encoding.season)
     now = values[made.origin[which]]  # (n,)
     found = measures.of_forecasts(truth[which], made.value[which], naive)
     found["persistence_mae"] = measures.of_forecasts(truth[which], now, naive)["mae"]
@@ -205,7 +204,7 @@ def _measured(
 def _long_table(opened: Opened, made: Forecasts, levels: Sequence[float]) -> Columns:
     """Return forecasts as columns of text, a line each."""
     model, history = opened.model, opened.history
-    outputs = _outputs(model)
+    outputs = model.encoding.outputs
     decimals = _decimals(opened, made.value)
     columns: Columns = []
     if len(history.segments) > 1:
@@ -221,11 +220,6 @@ def _long_table(opened: Opened, made: Forecasts, levels: Sequence[float]) -> Col
         columns.append((f"high_{level:g}", _texts(made.value + width, decimals)))
     columns.append(("made_at", _times(opened, made.segment, made.origin)[0]))
     return columns
-
-
-def _outputs(model: Model) -> list[tuple[str, int]]:
-    """Return target and horizon of every output."""
-    return [(target, horizon) for target in model.encoding.targets for horizon in model.encoding.horizons]
 
 
 def _times(opened: Opened, segments: np.ndarray, rows: np.ndarray) -> tuple[list[str], str]:

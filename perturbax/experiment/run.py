@@ -47,6 +47,7 @@ def run(
     *,
     name: str | None = None,
     report: Report | None = None,
+    task: Task | None = None,
 ) -> Result:
     """Train one network. Same experiment, same machine: same numbers.
 
@@ -55,12 +56,14 @@ def run(
         out: the run folder to write; None for none. It must not exist, or be empty.
         name: what reports call the run; None for the name of its rule.
         report: called after every chunk of steps with (steps done, steps in all, loss).
+        task: its task with data in place, which are in no file; None to read the data file.
 
     Raises ArgumentError for settings that cannot be used, DataError for data that cannot, StoreError for a
     folder that cannot be written. A run whose loss becomes NaN or infinite returns with status `diverged`.
     """
     folders = None if out is None else [Path(out)]
-    return run_seeds(resolve(experiment), [experiment.seed], folders, name=name, report=report)[0]
+    resolved = resolve(experiment)
+    return run_seeds(resolved, [experiment.seed], folders, name=name, report=report, task=task)[0]
 
 
 def resume(folder: Path | str, *, report: Report | None = None) -> Result:
@@ -109,6 +112,7 @@ def run_seeds(
     name: str | None = None,
     report: Report | None = None,
     compiled: Compiled | None = None,
+    task: Task | None = None,
 ) -> list[Result]:
     """Train one network per seed, compiled once; small ones side by side in one vmapped program.
 
@@ -122,12 +126,13 @@ def run_seeds(
         name: what reports call the runs; None for the name of their rule.
         report: called after every chunk of steps with (steps done, steps in all, loss of the first run).
         compiled: that of an experiment which differs in learning rates at most; None to compile.
+        task: as for `run`.
 
     Returns a result per seed, and raises what `run` raises.
     """
     for seed in seeds:
         check_seed(seed)
-    parts = build(experiment)
+    parts = build(experiment, task)
     for folder in folders or ():
         run_folder.refuse_occupied(folder)
     compiled = compiled or Compiled(parts)

@@ -6,7 +6,6 @@ import pytest
 from perturbax.errors import ArgumentError, DataError
 from perturbax.experiment import measures
 from perturbax.experiment.forecasting import (
-    Encoding,
     Forecasts,
     History,
     Model,
@@ -17,11 +16,15 @@ from perturbax.experiment.forecasting import (
     truths,
 )
 from perturbax.experiment.intervals import of_residuals
+from perturbax.tasks.encoding import Encoding
 
 
-def model(horizons, targets=("a",), warmup=2):
+def model(horizons, targets=("a",), warmup=2, **settings):
     """A model without a network."""
-    encoding = Encoding(("a",), np.zeros(1), np.ones(1), targets, horizons, 0.0, 1.0)
+    n_out = len(targets) * len(horizons)
+    encoding = Encoding(
+        ("a",), np.zeros(1), np.ones(1), targets, np.zeros(n_out), np.ones(n_out), horizons, **settings
+    )
     kept = of_residuals(np.arange(1.0, 20.0)[:, None] * np.arange(1, len(horizons) * len(targets) + 1)[None])
     return Model(None, encoding, kept, None, warmup)
 
@@ -90,11 +93,7 @@ def test_rows_needed():
 
 
 def test_too_short():
-    class Long(Encoding):
-        history = 3
-
-    m = model((1,))
-    m = m._replace(encoding=Long(*m.encoding))
+    m = model((1,), form="seasonal", season=4)
     with pytest.raises(DataError, match=r"d\.csv, series s1: 3 rows are too few: the first forecast needs 4"):
         after_the_last(m, history(9, 3), np.zeros((12, 1)))
 
@@ -109,7 +108,7 @@ def test_measures_by_hand():
         "smape": pytest.approx(200 * (1 / 3 + 0 + 0 + 1) / 4),
         "mase": pytest.approx(1.5),
     }
-    assert measures.naive_error(np.array([1.0, 3.0, 2.0])) == 1.5
-    assert measures.naive_error(np.array([1.0, 3.0, 2.0]), 2) == 1
-    assert np.isnan(measures.naive_error(np.array([1.0]), 1))
+    assert measures.naive_error([np.array([1.0, 3.0, 2.0]), np.array([5.0, 8.0])]) == 2
+    assert measures.naive_error([np.array([1.0, 3.0, 2.0]), np.array([5.0, 8.0])], 2) == 1
+    assert np.isnan(measures.naive_error([np.array([1.0])], 1))
     assert np.isnan(measures.of_forecasts(truth, forecast, 0.0)["mase"])
