@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from perturbax.cells import CELLS as CELLS
     from perturbax.errors import PerturbaxError as PerturbaxError
     from perturbax.experiment.config import Experiment as Experiment
+    from perturbax.experiment.forecaster import Forecaster as Forecaster
     from perturbax.experiment.result import Result as Result
     from perturbax.experiment.result import load as load
     from perturbax.experiment.run import resume as resume
@@ -61,6 +62,7 @@ _HOME = {
     "cells": ("CELLS",),
     "errors": ("PerturbaxError",),
     "experiment.config": ("Experiment",),
+    "experiment.forecaster": ("Forecaster",),
     "experiment.result": ("Result", "load"),
     "experiment.run": ("resume", "run"),
     "fields": ("setting",),

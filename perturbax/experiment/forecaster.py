@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,15 +11,13 @@ from perturbax.experiment import forecasting, frames
 from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.forecasting import Forecasts, History, Model
 from perturbax.experiment.frames import Frame
-from perturbax.experiment.options import options
+from perturbax.experiment.options import find, options
 from perturbax.experiment.resolve import KNOWN, resolve
 from perturbax.experiment.result import Result
 from perturbax.experiment.run import run
 from perturbax.experiment.variants import experiment_from, parse_variant
 from perturbax.tasks.forms import parse_horizons
-from perturbax.tasks.series import Series
 
-Horizons = int | str | Sequence[int]
 LEAST_VALID = 20  # rows of the validation part that are worth giving up rows of a short series for
 NOT_SETTINGS = ("task", "data", "task_options", "target", "inputs", "horizon", "known", "series", "test")
 """Fields of an Experiment and settings of the task that a Forecaster sets by itself, or names apart."""
@@ -69,10 +67,10 @@ class Forecaster:
     def __init__(
         self,
         rule: str = "mirror",
-        horizon: Horizons = 1,
+        horizon: Any = 1,
         target: Any = None,
         known: Any = None,
-        test: float = 0.0,
+        test: int | float = 0.0,
         **settings: Any,
     ):
         self.rule = rule
@@ -84,7 +82,7 @@ class Forecaster:
         self._fitted: Fitted | None = None
         self._fh: tuple[int, ...] | None = None
 
-    def fit(self, y: Any, X: Any = None, fh: Any = None, **settings: Any) -> Self:
+    def fit(self, y: Any, X: Any = None, fh: Any = None, **settings: Any) -> "Forecaster":
         """Train a network on a series and return the forecaster itself.
 
         Arguments:
@@ -148,7 +146,7 @@ class Forecaster:
         labels = [fitted.y.labels[fitted.y.names.index(name)] for name in fitted.targets]
         return frames.intervals_like_the_user(fitted.y, bounds, labels, shares, self._index(ahead))
 
-    def update(self, y: Any, X: Any = None, update_params: bool = True) -> Self:
+    def update(self, y: Any, X: Any = None, update_params: bool = True) -> "Forecaster":
         """Take in rows that came after those of `fit`, and return the forecaster itself.
 
         Arguments:
@@ -160,7 +158,10 @@ class Forecaster:
         rows = frames.appended(fitted.y, frames.read_frame(y, "y"), "y")
         if (X is None) != (fitted.x is None):
             raise ArgumentError("update needs X where fit had it, and only there")
-        inputs = None if fitted.x is None else frames.appended(fitted.x, frames.read_frame(X, "X"), "X")
+        inputs = fitted.x
+        if inputs is not None:
+            more = frames.renamed(frames.read_frame(X, "X"), fitted.y.names)
+            inputs = frames.appended(inputs, more, "X")
         if update_params:
             self._train(rows, inputs)
         else:
@@ -177,7 +178,7 @@ class Forecaster:
         own = {name: getattr(self, name) for name in ("rule", "horizon", "target", "known", "test")}
         return own | self.settings
 
-    def set_params(self, **params: Any) -> Self:
+    def set_params(self, **params: Any) -> "Forecaster":
         """Change settings by name, forget what was fitted if any changes; return the forecaster itself."""
         for name, value in params.items():
             if name in ("rule", "horizon", "target", "known", "test"):
@@ -226,13 +227,15 @@ class Forecaster:
     def _train(self, y: Frame, x: Frame | None) -> None:
         """Train a network on rows."""
         _check_same_rows(y, x)
+        x = None if x is None else frames.renamed(x, y.names)
         targets = _chosen("target", self.target, y)
         known = () if self.known is None or x is None else _chosen("known", self.known, x)
         experiment = self._experiment(len(y.values))
         settings: Any = experiment.task_options
         columns = y.columns() | ({} if x is None else x.columns())
         inputs = tuple(name for name in columns if name not in known)
-        task = Series(**settings)._with_series(
+        series: Any = find("task", "series", KNOWN["task"])
+        task = series(**settings)._with_series(
             "y",
             columns,
             inputs,
@@ -300,16 +303,30 @@ class Forecaster:
         if known:
             if future is None:
                 raise ArgumentError(f"predict needs X, the values ahead of {', '.join(known)}")
-            ahead = frames.read_frame(future, "X").columns()
-            need = max(self.fh)
+            ahead = frames.renamed(frames.read_frame(future, "X"), fitted.y.names)
+            rows = self._rows_of_future(ahead)  # (the farthest row ahead,)
             for name in known:
-                if name not in ahead:
+                if name not in ahead.names:
                     raise ArgumentError(f"X lacks the column {name!r}, which is known ahead")
-                if len(ahead[name]) < need:
-                    raise ArgumentError(f"X must have the next {need} rows, not {len(ahead[name])}")
-                columns[name] = np.concatenate([columns[name], ahead[name]])
+                columns[name] = np.concatenate([columns[name], ahead.columns()[name][rows]])
         n = len(fitted.y.values)
         return History("y", columns, (("", 0, n),), frames.time_axis(fitted.y.index))
+
+    def _rows_of_future(self, x: Frame) -> np.ndarray:
+        """Return which row of X is each of the next rows; rows that are not forecast may be any.
+
+        Raises ArgumentError where a row that is forecast is missing.
+        """
+        farthest = max(self.fh)
+        if x.index is None or self._need_fit().y.index is None:
+            if len(x.values) < farthest:
+                raise ArgumentError(f"X must have the next {farthest} rows, not {len(x.values)}")
+            return np.arange(farthest)
+        rows = x.index.get_indexer(self._index(range(1, farthest + 1)))  # (farthest,), -1 where it is missing
+        for k in self.fh:
+            if rows[k - 1] < 0:
+                raise ArgumentError(f"X must have the row {self._index([k])[0]}, which is forecast")
+        return np.maximum(rows, 0)
 
     def _index(self, ahead: Sequence[int]) -> Any:
         """Return the index of the rows ahead; None for arrays."""
@@ -317,7 +334,7 @@ class Forecaster:
         return None if index is None else frames.index_after(index, ahead)
 
 
-def _rows_ahead(horizon: Horizons) -> tuple[int, ...]:
+def _rows_ahead(horizon: Any) -> tuple[int, ...]:
     """Return the rows ahead of a setting: 24 is the next 24 rows; also `[1, 6, 24]` and text, `1,6,24`."""
     if isinstance(horizon, str):
         return parse_horizons(horizon)
@@ -346,7 +363,7 @@ def _whole_rows(rows: Any, given: Any) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _parts(n: int, farthest: int, test: float) -> dict[str, float]:
+def _parts(n: int, farthest: int, test: int | float) -> dict[str, float]:
     """Return the shares of validation and test rows.
 
     Test: as asked, but no less than the one forecast that a run is judged by. Validation: 15 %, in short
@@ -368,8 +385,6 @@ def _check_same_rows(y: Frame, x: Frame | None) -> None:
         return
     if len(x.values) != len(y.values):
         raise DataError(f"X must have the rows of y: {len(x.values)} and {len(y.values)}")
-    if twice := set(x.names) & set(y.names):
-        raise DataError(f"X and y both have a column {min(twice)!r}")
     if x.index is not None and y.index is not None and not x.index.equals(y.index):
         raise DataError("X must have the index of y")
 

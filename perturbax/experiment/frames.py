@@ -85,6 +85,12 @@ def appended(first: Frame, more: Frame, what: str) -> Frame:
     return first._replace(values=np.concatenate([first.values[kept], more.values]), index=index)
 
 
+def renamed(x: Frame, taken: Sequence[str]) -> Frame:
+    """Return a frame in which no column has a name that is taken: they get an X in front."""
+    names = tuple(f"X {name}" if name in taken else name for name in x.names)
+    return x._replace(names=names)
+
+
 def index_after(index: Any, ahead: Sequence[int]) -> Any:
     """Return the index of the rows that come so many steps after the last one.
 
