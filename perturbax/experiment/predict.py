@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from perturbax.errors import ArgumentError, DataError
-from perturbax.experiment import forecasting, measures
+from perturbax.experiment import classes, forecasting, measures
+from perturbax.experiment.classes import OpenedClasses
 from perturbax.experiment.forecasting import Forecasts, History, Model
 from perturbax.experiment.intervals import coverage
 from perturbax.experiment.layout import layout_of
@@ -44,8 +45,8 @@ class Opened(NamedTuple):
     said: tuple[str, ...]
 
 
-def open_for_forecasts(folder: Path, data: Path) -> Opened:
-    """Return the network of a run and the columns of a file that it reads.
+def open_for_forecasts(folder: Path, data: Path) -> Opened | OpenedClasses:
+    """Return the network of a run, which forecasts numbers or classes, and the columns of a file it reads.
 
     Arguments:
         folder: run folder of a network trained on a series, or a folder of `compare`, of which the run with
@@ -60,6 +61,9 @@ def open_for_forecasts(folder: Path, data: Path) -> Opened:
     if not result.scaling:
         raise ArgumentError(f"{chosen} was trained on {result.experiment.task}: predict is for series")
     settings: Any = result.experiment.task_options
+    if classes.answers_with_classes(result):
+        gaps = settings.get("gaps", "refuse")
+        return classes.open_for_classes(chosen, result, read_table(Path(data)), gaps, said)
     task: Any = find("task", result.experiment.task, KNOWN["task"])(**settings)
     model = forecasting.model_of(result.net, result.scaling, task.shifts, task.warmup, chosen / "weights")
     table = read_table(Path(data))
@@ -108,7 +112,7 @@ def history_of(table: Table, model: Model, gaps: str) -> History:
     return History(table.source, columns, (("", 0, len(table.lines)),))
 
 
-def future(opened: Opened, levels: Sequence[float] = ()) -> Columns:
+def future(opened: Opened | OpenedClasses, levels: Sequence[float] = ()) -> Columns:
     """Return forecasts of the rows after the last one, as columns of text: a line per horizon and target.
 
     Columns: when (the file's time column, else `row`); `horizon`, rows from the last known one; `target`,
@@ -119,17 +123,22 @@ def future(opened: Opened, levels: Sequence[float] = ()) -> Columns:
         opened: the network and the file.
         levels: of intervals, in per cent.
     """
+    if isinstance(opened, OpenedClasses):
+        classes.refuse_intervals(levels)
+        return classes.future(opened)
     model, history = opened.model, opened.history
     made = forecasting.after_the_last(model, history, forecasting.answers(model, history))
     return _long_table(opened, made, levels)
 
 
-def every_row(opened: Opened) -> Columns:
+def every_row(opened: Opened | OpenedClasses) -> Columns:
     """Return one forecast per row and output, as columns.
 
     Columns: `row` of the data (from 1), the first text column (such as a date) if there is one, the present
     value of each target that the file has, the row that is forecast, and the forecast in the target's units.
     """
+    if isinstance(opened, OpenedClasses):
+        return classes.every_row(opened)
     model, table, encoding = opened.model, opened.table, opened.model.encoding
     y = forecasting.answers(model, opened.history)  # (N, n_out)
     rows = range(1, len(y) + 1)
@@ -148,7 +157,9 @@ def every_row(opened: Opened) -> Columns:
     return columns
 
 
-def backtest(opened: Opened, count: int, levels: Sequence[float] = ()) -> tuple[Columns, Columns]:
+def backtest(
+    opened: Opened | OpenedClasses, count: int, levels: Sequence[float] = ()
+) -> tuple[Columns, Columns]:
     """Return how good forecasts made at the last rows of the file would have been.
 
     Arguments:
@@ -161,6 +172,9 @@ def backtest(opened: Opened, count: int, levels: Sequence[float] = ()) -> tuple[
     `persistence_mae` (that of the present value as forecast), and `coverage_80` and so on in per cent; and a
     line per forecast, as `future` has it, with the truth.
     """
+    if isinstance(opened, OpenedClasses):
+        classes.refuse_intervals(levels)
+        return classes.backtest(opened, count)
     model, history = opened.model, opened.history
     for target in model.encoding.targets:
         if target not in history.columns:

@@ -152,6 +152,7 @@ class Forecast(Task):
     """
 
     loss_in: ClassVar[str] = "NMSE"
+    least_horizon: ClassVar[int] = 1
     before: ClassVar[dict[str, Any]] = {"form": "level"}  # settings of runs that are older than these
 
     horizon: int | str = setting(1)
@@ -167,8 +168,8 @@ class Forecast(Task):
     def __check_init__(self) -> None:
         """Check the counts, the fractions and the form."""
         if not isinstance(self.horizon, str):
-            whole("horizon", self.horizon, 1)
-        parse_horizons(self.horizon)
+            whole("horizon", self.horizon, self.least_horizon)
+        parse_horizons(self.horizon, self.least_horizon)
         for name in ("season", "window", "warmup", "lags"):
             whole(name, getattr(self, name), 0)
         fractions("rows", self.valid, self.test)
@@ -177,7 +178,7 @@ class Forecast(Task):
             raise ArgumentError(f"form {self.form} is for forecasts: what is past is recalled in form level")
 
     @abc.abstractmethod
-    def open(self: Opened, data: Path | None) -> Opened:
+    def open(self, data: Path | None) -> Task:
         """Return the task with its series in place.
 
         Arguments:
@@ -187,7 +188,7 @@ class Forecast(Task):
     @property
     def shifts(self) -> tuple[int, ...]:
         """Rows from an input to each of its targets: the horizons; below zero the target is in the past."""
-        return parse_horizons(self.horizon)
+        return parse_horizons(self.horizon, self.least_horizon)
 
     @property
     def shift(self) -> int:

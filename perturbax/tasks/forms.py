@@ -104,10 +104,14 @@ def read_as(reading: str, values: np.ndarray, first_rows: np.ndarray) -> np.ndar
     return np.nan_to_num(values - earlier(values, first_rows, 1), nan=0.0)
 
 
-def parse_horizons(text: int | str) -> tuple[int, ...]:
+def parse_horizons(text: int | str, least: int = 1) -> tuple[int, ...]:
     """Return the horizons that a setting names: `3`, `1-24`, or `1,6,24`, in rising order.
 
-    Raises ArgumentError for anything else, for a horizon below 1, and for one that is named twice.
+    Arguments:
+        text: the setting.
+        least: the smallest horizon allowed.
+
+    Raises ArgumentError for anything else, for a horizon below the least, and for one that is named twice.
     """
     found: list[int] = []
     for piece in str(text).split(","):
@@ -118,14 +122,16 @@ def parse_horizons(text: int | str) -> tuple[int, ...]:
             start = int(first)
             found += range(start, int(last) + 1) if dash else [start]
         except ValueError:
-            raise ArgumentError(_wrong_horizon(text)) from None
-    if not found or min(found) < 1:
-        raise ArgumentError(_wrong_horizon(text))
+            raise ArgumentError(_wrong_horizon(text, least)) from None
+    if not found or min(found) < least:
+        raise ArgumentError(_wrong_horizon(text, least))
     if len(set(found)) < len(found):
         raise ArgumentError(f"horizon names a number of rows twice: {text}")
     return tuple(sorted(found))
 
 
-def _wrong_horizon(text: object) -> str:
-    """Return what is wrong with a horizon."""
-    return f"horizon must be a whole number of at least 1, or several as in 1-24 or 1,6,24; not {text!r}"
+def _wrong_horizon(text: object, least: int) -> str:
+    """Return what is wrong with a horizon; least: the smallest one allowed."""
+    return (
+        f"horizon must be a whole number of at least {least}, or several as in 1-24 or 1,6,24; not {text!r}"
+    )

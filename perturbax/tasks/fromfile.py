@@ -3,16 +3,14 @@
 import csv
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
 
 import equinox as eqx
 
 from perturbax.errors import ArgumentError, unknown
 from perturbax.fields import one_of, setting
+from perturbax.tasks.base import Task
 from perturbax.tasks.files.csv_table import GAPS, Table, read_table
 from perturbax.tasks.forecast import Forecast
-
-Opened = TypeVar("Opened", bound="FromFile")
 
 
 class FromFile(Forecast):
@@ -29,12 +27,12 @@ class FromFile(Forecast):
     def __check_init__(self) -> None:
         """Check what is done about gaps, and that no column is read twice."""
         one_of("gaps", self.gaps, GAPS)
-        names = _names(self.inputs)
+        names = names_in(self.inputs)
         for i, name in enumerate(names):
             if name in names[:i]:
                 raise ArgumentError(f"inputs names the column {name!r} twice")
 
-    def open(self: Opened, data: Path | None) -> Opened:
+    def open(self, data: Path | None) -> Task:
         """Return the task with the file read.
 
         Arguments:
@@ -47,7 +45,7 @@ class FromFile(Forecast):
             raise ArgumentError(f"task {type(self).__name__.lower()} needs --data FILE.csv")
         return _read_once(self, Path(data), _state_of(Path(data)))
 
-    def read(self: Opened, table: Table) -> Opened:
+    def read(self, table: Table) -> Task:
         """Return the task with its columns of a table; raises as `open` does."""
         name = type(self).__name__.lower()
         numeric = {column: table.numeric(column) for column in table.cells}
@@ -57,9 +55,9 @@ class FromFile(Forecast):
             raise ArgumentError(
                 f"task {name} needs --task.target COLUMN; {table.source} has {offer or 'no numbers'}"
             )
-        for column in (self.target, *_names(self.inputs)):
-            _check_column(table, numeric, column)
-        inputs = _names(self.inputs) or numbers
+        for column in (self.target, *names_in(self.inputs)):
+            check_column(table, numeric, column)
+        inputs = names_in(self.inputs) or numbers
         read = dict.fromkeys((*inputs, self.target))  # each once, in order
         columns = {column: table.numbers(column, self.gaps) for column in read}
         return self._with_series(table.source, columns, inputs, (self.target,))
@@ -70,7 +68,7 @@ class FromFile(Forecast):
 
 
 @lru_cache(maxsize=4)
-def _read_once(task: Opened, path: Path, state: tuple[int, ...]) -> Opened:
+def _read_once(task: FromFile, path: Path, state: tuple[int, ...]) -> Task:
     """Read a file once for all runs of a comparison; one that changed is another."""
     return task.read(read_table(path))
 
@@ -84,13 +82,13 @@ def _state_of(path: Path) -> tuple[int, ...]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _names(text: str) -> tuple[str, ...]:
+def names_in(text: str) -> tuple[str, ...]:
     """Return the names of a comma-separated list; a name with a comma stands in double quotes."""
     names = next(csv.reader([" ".join(text.split())], skipinitialspace=True), [])
     return tuple(name.strip() for name in names if name.strip())
 
 
-def _check_column(table: Table, numeric: dict[str, bool], name: str) -> None:
+def check_column(table: Table, numeric: dict[str, bool], name: str) -> None:
     """Raise ArgumentError for a column that the table has not, or that holds text."""
     if name not in numeric:
         raise unknown("column", name, numeric)

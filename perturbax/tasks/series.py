@@ -1,9 +1,14 @@
-"""Forecasting a column of any CSV file."""
+"""Forecasting a column of any CSV file, or the class in it."""
 
 from typing import ClassVar
 
-from perturbax.fields import setting
-from perturbax.tasks.fromfile import FromFile
+from perturbax.errors import ArgumentError
+from perturbax.fields import one_of, setting
+from perturbax.tasks.base import Task
+from perturbax.tasks.categories import ANSWERS, Settings, classify
+from perturbax.tasks.class_reading import holds_classes
+from perturbax.tasks.files.csv_table import Table
+from perturbax.tasks.fromfile import FromFile, check_column, names_in
 
 
 class Series(FromFile):
@@ -11,13 +16,68 @@ class Series(FromFile):
 
         y_t = x^target_{t + horizon}
 
-    Text columns, such as a date, are left out unless they are named, and refused then.
+    A target of text (or true and false) is a class: the task is then `perturbax.tasks.categories.Categories`,
+    with a horizon of 0 for the class of the same row. Other text columns, such as a date, are left out unless
+    they are named, and refused then.
 
     Attributes:
         target: name of the column to forecast; required.
         inputs: names of the columns to read, separated by commas; empty for all columns of numbers.
+        classes: whether a target of numbers holds classes, too.
+        answer: of classes, row (an answer at every row) or window (one per window, at its last row).
     """
 
     target: str = setting("")
     inputs: str = setting("")
+    classes: bool = setting(False)
+    answer: str = setting("row")
+    least_horizon: ClassVar[int] = 0
     summary: ClassVar[str] = "forecast a column of your own CSV file (--data FILE.csv --task.target COLUMN)"
+
+    def __check_init__(self) -> None:
+        """Check how many answers there are."""
+        one_of("answer", self.answer, ANSWERS)
+
+    def read(self, table: Table) -> Task:
+        """Return the task with its columns of a table, of another class where the target is a class."""
+        if self.target in table.cells and (self.classes or holds_classes(table, self.target)):
+            asked = self._asked_of_classes()
+            for column in asked.inputs:
+                if column != self.target:
+                    check_column(table, {name: table.numeric(name) for name in table.cells}, column)
+            return classify(table, asked)
+        if self.answer != "row":
+            raise ArgumentError(
+                f"answer {self.answer} is for classes: column {self.target!r} holds numbers "
+                "(--task.classes true takes them for classes)"
+            )
+        if min(self.shifts) < 1:
+            raise ArgumentError(
+                f"horizon must be at least 1 where the target is a number, not {self.horizon} "
+                "(0, the same row, is for classes: text, or --task.classes true)"
+            )
+        return super().read(table)
+
+    def _asked_of_classes(self) -> Settings:
+        """Return the settings of a classification; ArgumentError for those that it has not."""
+        if len(self.shifts) > 1:
+            raise ArgumentError(
+                f"horizon must be a single one where the target is a class, not {self.horizon}"
+            )
+        defaults = {name: field.default for name, field in type(self).__dataclass_fields__.items()}
+        for name in ("form", "season"):
+            if getattr(self, name) != defaults[name]:
+                raise ArgumentError(
+                    f"{name} is for forecasts of numbers: column {self.target!r} holds classes"
+                )
+        return Settings(
+            target=self.target,
+            inputs=names_in(self.inputs),
+            gaps=self.gaps,
+            horizon=self.shift,
+            window=self.window,
+            valid=self.valid,
+            test=self.test,
+            warmup=self.warmup,
+            answer=self.answer,
+        )
