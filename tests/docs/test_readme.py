@@ -72,6 +72,14 @@ def test_the_example_learns(capsys):
     assert losses[-1] < 0.02  # the variance of the target is 0.9
 
 
+def test_the_forecast_is_as_good_as_the_noise_allows(capsys):
+    runpy.run_path(str(ROOT / "examples" / "forecast.py"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["row 1 ahead", "row 24 ahead", "held back"]
+    error, noise = (float(words.split()[-1]) for words in lines[2].split(","))
+    assert error < 1.5 * noise
+
+
 TO_GO = ["--rule.credit", "to-go"]
 OWN = {
     "cell": ["--cell", "own_cell:Binary", "--task", "probe-now", "--rule", "node", "--rule.sigma", "0.5"],
