@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import equinox as eqx
+import jax
 
 from perturbax.errors import ArgumentError, unknown
 from perturbax.fields import one_of, setting
@@ -43,7 +44,7 @@ class FromFile(Forecast):
         """
         if data is None:
             raise ArgumentError(f"task {type(self).__name__.lower()} needs --data FILE.csv")
-        return _read_once(self, Path(data), _state_of(Path(data)))
+        return _read_once(self, Path(data), _state_of(Path(data)), jax.config.read("jax_enable_x64"))
 
     def read(self, table: Table) -> Task:
         """Return the task with its columns of a table; raises as `open` does."""
@@ -68,8 +69,8 @@ class FromFile(Forecast):
 
 
 @lru_cache(maxsize=4)
-def _read_once(task: FromFile, path: Path, state: tuple[int, ...]) -> Task:
-    """Read a file once for all runs of a comparison; one that changed is another."""
+def _read_once(task: FromFile, path: Path, state: tuple[int, ...], x64: bool) -> Task:
+    """Read a file once for all runs of a comparison in one precision; one that changed is another."""
     return task.read(read_table(path))
 
 

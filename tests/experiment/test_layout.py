@@ -14,6 +14,7 @@ import perturbax as px
 from perturbax.cli import main
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.experiment import run_folder
+from perturbax.experiment.build import build
 from perturbax.experiment.layout import LAYOUT, layout_of, sealed
 from perturbax.experiment.resolve import resolve
 from perturbax.experiment.run import run_seeds
@@ -229,7 +230,7 @@ def test_stopped_runs_that_are_not_as_written_are_refused(change, words, single,
     assert (tmp_path / "r" / "metrics.jsonl").read_bytes() == before
 
 
-def age(folder, decorrelated):
+def age(folder):
     """Make of a folder what a version wrote that had no `residual` yet, and D the other way round."""
     config = json.loads((folder / "config.json").read_text())
     for name in ("layout", "machine"):
@@ -244,7 +245,7 @@ def age(folder, decorrelated):
 
 def test_a_folder_of_before_D_was_transposed_is_refused(single, tmp_path, capsys):
     shutil.copytree(single / "0", tmp_path / "whole")
-    age(tmp_path / "whole", True)
+    age(tmp_path / "whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     (tmp_path / "cut" / "result.json").unlink()
     for read, folder in ((px.load, "whole"), (px.resume, "whole"), (px.resume, "cut")):
@@ -261,7 +262,7 @@ def test_a_folder_without_D_of_before_is_read(tmp_path):
     e = px.Experiment(task="probe-lag1", rule="one-step", units=(3,), steps=2, batch=2, logs=1)
     px.run(e, tmp_path / "r")
     want = px.load(tmp_path / "r")
-    age(tmp_path / "r", False)
+    age(tmp_path / "r")
     got = px.load(tmp_path / "r")
     np.testing.assert_array_equal(got.net.layers[0].U, want.net.layers[0].U)
 
@@ -276,6 +277,7 @@ def test_a_float32_run_stays_one_where_x64_is_set(single, tmp_path, capsys):
     shutil.copytree(single / "cut0", tmp_path / "0")
     want = forecasts(single / "0", single / "series.csv", tmp_path / "a.csv")
     with jax.enable_x64(True):
+        assert build(series(single)).task.rows.x.dtype == "float64"  # of the same file, by the same process
         px.resume(tmp_path / "0")
         result = px.load(tmp_path / "0")
         assert forecasts(tmp_path / "0", single / "series.csv", tmp_path / "b.csv") == want

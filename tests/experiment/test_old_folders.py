@@ -74,6 +74,13 @@ def test_a_stopped_run_goes_on_to_where_it_would_have_come(name, tmp_path):
     assert px.load(tmp_path / "run").summary == result.summary
 
 
+def test_a_stopped_run_goes_on_in_float32_where_x64_is_set(x64, tmp_path):
+    shutil.copytree(DATA / "node" / "stopped", tmp_path / "run")
+    px.resume(tmp_path / "run")
+    check_run(tmp_path / "run", DATA / "node" / "whole")
+    assert {a.dtype.name for a in read_arrays(tmp_path / "run" / "weights").values()} == {"float32"}
+
+
 def test_a_configuration_starts_the_run_again(tmp_path, capsys):
     config = DATA / "node" / "stopped" / "config.json"
     assert main(["run", "--config", str(config), "--out", str(tmp_path / "run")]) == 0
