@@ -5,6 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
+CLEARLY = 1.001  # how many times the error of a run a baseline must have to count as beaten
+
 
 def console(width: int) -> Console:
     """Return standard output for tables: as wide as the terminal, `width` columns where there is none."""
@@ -48,7 +50,7 @@ def _beaten(summary: dict[str, Any]) -> str:
     if not simple or own is None:
         return ""
     best = min(simple, key=lambda name: simple[name])
-    if own < simple[best]:
+    if own * CLEARLY < simple[best]:
         return ""
     return f"does not beat the baseline {best} ({metric} {_short(own)} against {_short(simple[best])}); "
 

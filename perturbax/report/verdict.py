@@ -11,6 +11,7 @@ from perturbax.report.compare import RESERVOIR, Section, Stat, VariantRuns, bett
 from perturbax.report.numbers import count, interval, metric_name, rounded
 from perturbax.report.tables import information_phrase
 
+CLEARLY = 1.001  # how many times the error of a rule a baseline must have to count as beaten
 CLOSE = 1.1  # ratio of two means below which they count as equal, where their intervals overlap too
 
 
@@ -62,9 +63,9 @@ def _beaten(section: Section, best: VariantRuns) -> list[str]:
     own = section.main(best).mean
     name = min(simple, key=lambda name: simple[name].mean)
     least = simple[name].mean
-    if better(section.metric, own, least):
+    if better(section.metric, own, least / CLEARLY):
         return []
-    times = f", {rounded(own / least)} times as much" if 0 < least < own else ""
+    times = f", {rounded(own / least)} times as much" if 0 < least * CLEARLY < own else ""
     return [
         f"<b>No rule beats the best baseline.</b> {escape(name.capitalize())}, which needs no network, has a "
         f"{escape(metric_name(section.metric))} of {rounded(least)}; the best rule, {bold(best)}, has "
