@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from perturbax.errors import ArgumentError, DataError
+from perturbax.experiment.precision import in_precision_of_network
 from perturbax.experiment.result import Result
 from perturbax.network.network import Network
 from perturbax.network.passes import forward
@@ -96,9 +97,9 @@ def probabilities(opened: OpenedClasses, rows: np.ndarray) -> np.ndarray:
         opened: the network and the file.
         rows: numbers of the rows, `(M,)`; each the last of a whole window where an answer is one per window.
     """
-    logits = (
-        _at_the_end_of_windows(opened, rows) if opened.reading.answer == "window" else _along(opened)[rows]
-    )
+    by_window = opened.reading.answer == "window"
+    with in_precision_of_network(opened.net):
+        logits = _at_the_end_of_windows(opened, rows) if by_window else _along(opened)[rows]
     largest = logits.max(1, keepdims=True)
     likelihoods = np.exp(logits - largest)  # (M, classes)
     return likelihoods / likelihoods.sum(1, keepdims=True)
