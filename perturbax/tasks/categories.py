@@ -177,7 +177,7 @@ class Categories(Classify):
         }
 
     def notes(self) -> list[str]:
-        """Return a sentence that says what the classes are, and how often each comes in the training part."""
+        """Return what the classes are and how often each comes in the training part, a sentence each."""
         reading = self.opened.reading
         right = np.asarray(self.opened.label)[self._training_rows + self.horizon]
         shares = np.bincount(right, minlength=self.classes) / len(right)  # (classes,)
@@ -185,9 +185,16 @@ class Categories(Classify):
         named = ", ".join(f"{self.class_names[i]} {shares[i]:.1%}" for i in order)
         more = ", ..." if self.classes > len(order) else ""
         unseen = [name for name, share in zip(self.class_names, shares, strict=True) if share == 0]
-        rows_ahead = f"{self.horizon} rows ahead" if self.horizon else "of the same row"
-        note = f"{reading.target} {rows_ahead} is one of {self.classes} classes; in training: {named}{more}"
-        return [note] + [f"no row for training is of class {', '.join(unseen)}"] * bool(unseen)
+        rows = "row" if self.horizon == 1 else "rows"
+        rows_ahead = f"{self.horizon} {rows} ahead" if self.horizon else "of the same row"
+        notes = [
+            f"{reading.target} {rows_ahead} is one of {self.classes} classes; in training: {named}{more}"
+        ]
+        if unseen:
+            notes.append(f"no row for training is of class {', '.join(unseen)}")
+        if self.horizon == 0 and not reading.reads_class:
+            notes.append("the baseline persistence knows the class of the row before, the network does not")
+        return notes
 
     def digest(self) -> str:
         """Return a hash of the rows that are read, and of their classes."""

@@ -64,7 +64,9 @@ def test_a_column_of_text_is_a_class(file):
     assert task.class_names == ("run", "sit", "walk")
     assert (task.sizes, task.steps, task.asked_steps) == ((1, 3), 20, 20)
     assert isinstance(Series(target="ax", window=20).open(file), Forecast)
-    assert task.notes()[0].startswith("activity 1 rows ahead is one of 3 classes; in training: ")
+    assert task.notes()[0].startswith("activity 1 row ahead is one of 3 classes; in training: ")
+    assert len(task.notes()) == 1
+    assert "persistence knows the class of the row before" in opened(file, horizon=0).notes()[1]
     assert opened(file).digest() == task.digest() != opened(file, horizon=2).digest()
 
 
