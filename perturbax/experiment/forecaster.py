@@ -16,6 +16,7 @@ from perturbax.experiment.resolve import KNOWN, resolve
 from perturbax.experiment.result import Result
 from perturbax.experiment.run import run
 from perturbax.experiment.variants import experiment_from, parse_variant
+from perturbax.fields import in_range
 from perturbax.tasks.forms import parse_horizons
 
 LEAST_VALID = 20  # rows of the validation part that are worth giving up rows of a short series for
@@ -122,7 +123,7 @@ class Forecaster:
         Arguments:
             fh: as for `predict`.
             X: as for `predict`.
-            coverage: share of values that an interval shall hold, above 0 and below 1; or several.
+            coverage: share of values that an interval shall hold, from 0 to below 1; or several.
 
         For pandas a DataFrame with columns (target, coverage, "lower" or "upper"), else an array `(rows,
         targets, coverages, 2)`. Infinite where the validation part is too short for the coverage. Raises what
@@ -131,8 +132,7 @@ class Forecaster:
         fitted = self._need_fit()
         shares = [float(share) for share in np.atleast_1d(coverage)]
         for share in shares:
-            if not 0 < share < 1:
-                raise ArgumentError(f"coverage must be above 0 and below 1, not {share:g}")
+            in_range("coverage", share, 0, 1, below=True)
         ahead, made = self._forecast(fh, X)
         shape = (len(fitted.targets), len(ahead))
         value = made.value.reshape(shape)  # (targets, rows)
@@ -367,7 +367,7 @@ def _parts(n: int, farthest: int, test: int | float) -> dict[str, float]:
     """Return the shares of validation and test rows.
 
     Test: as asked, but no less than the one forecast that a run is judged by. Validation: 15 %, in short
-    series up to a third, so that 20 errors make the intervals.
+    series up to two fifths, so that 20 errors make the intervals.
 
     Arguments:
         n: rows in all.
@@ -375,7 +375,7 @@ def _parts(n: int, farthest: int, test: int | float) -> dict[str, float]:
         test: the share that is asked for.
     """
     test_rows = max(round(n * test), farthest + 1)
-    valid_rows = max(round(0.15 * n), min(farthest + LEAST_VALID, n // 3), farthest + 1)
+    valid_rows = max(round(0.15 * n), min(farthest + LEAST_VALID, 2 * n // 5), farthest + 1)
     return {"valid": valid_rows / n, "test": test_rows / n}
 
 

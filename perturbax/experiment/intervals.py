@@ -42,11 +42,13 @@ class Intervals(NamedTuple):
         """Return q `(n_out,)`, half the width of an interval, in own units.
 
         Arguments:
-            level: the share of values that intervals shall hold, in per cent, between 0 and 100.
+            level: the share of values that intervals shall hold, in per cent, from 0 to below 100.
 
         Infinite where there are too few residuals for the level: n must be at least level / (100 - level).
         """
         rank = math.ceil(_exactly((self.n + 1) * level / 100))
+        if rank == 0:
+            return np.zeros(self.widths.shape[1])
         if rank > self.n:
             return np.full(self.widths.shape[1], np.inf)
         kept = int(np.searchsorted(self.ranks, rank))

@@ -21,6 +21,14 @@ class PerturbaxForecaster(BaseForecaster):
         Name of a learning rule, see `perturbax list rules`.
     settings : dict, default=None
         Further settings of `perturbax.Forecaster` by name, such as {"cell": "gru", "units": 32, "seed": 1}.
+
+    Examples
+    --------
+    >>> from sktime.datasets import load_airline
+    >>> from perturbax.experiment.sktime_adapter import PerturbaxForecaster
+    >>> forecaster = PerturbaxForecaster(rule="mirror", settings={"passes": 600, "units": 16})
+    >>> forecaster.fit(load_airline(), fh=[1, 2, 3])  # doctest: +SKIP
+    >>> forecaster.predict_interval(coverage=0.8)  # doctest: +SKIP
     """
 
     _tags: ClassVar[dict[str, Any]] = {
@@ -79,5 +87,5 @@ class PerturbaxForecaster(BaseForecaster):
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
         """Return settings for sktime's own tests: networks that train in no time."""
-        tiny = {"units": 3, "steps": 2, "batch": 2, "window": 3, "logs": 1, "warmup": 2}
+        tiny = {"units": 3, "steps": 2, "batch": 2, "window": 3, "logs": 1, "form": "difference", "lags": 0}
         return [{"rule": "bptt", "settings": tiny}, {"rule": "node", "settings": {**tiny, "cell": "gru"}}]

@@ -159,6 +159,6 @@ def test_calls_that_cannot_be_answered(fitted):
         fitted.predict(2, x[ROWS:])
     with pytest.raises(ArgumentError, match="predict needs X, the values ahead of X0"):
         fitted.predict()
-    for share in (0, 1, 80):
-        with pytest.raises(ArgumentError, match="coverage must be above 0 and below 1"):
+    for share in (-0.1, 1, 80):
+        with pytest.raises(ArgumentError, match="coverage must be 0 or more and below 1"):
             fitted.predict_interval(X=x[ROWS:], coverage=share)

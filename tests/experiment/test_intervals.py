@@ -27,7 +27,7 @@ def test_rounding_does_not_move_the_rank():
     # (99 + 1) x level / 100 is a whole number, which floating point may miss by a little to either side.
     sizes = np.arange(1.0, 100.0)[:, None]
     intervals = of_residuals(sizes)
-    for level in range(1, 100):
+    for level in range(100):
         assert intervals.half_widths(level)[0] == level
 
 
