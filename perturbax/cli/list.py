@@ -54,5 +54,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
 
 def fact(cls: type, name: str) -> str:
     """Return what a class says about itself, such as its equation; several entries are joined by commas."""
-    value = getattr(getattr(cls, "facts", cls), name, "")
+    about = getattr(cls, "facts", None)
+    source = cls if about is None or callable(about) else about  # of tasks `facts` is a method
+    value = getattr(source, name, "")
     return ", ".join(value) if isinstance(value, tuple) else str(value)
