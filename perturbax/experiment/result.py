@@ -183,7 +183,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     facts = config.get("facts") if isinstance(config, dict) else None
     needed = {"sizes": list, "abreast": int, "data": str}
     if not isinstance(facts, dict) or any(not isinstance(facts.get(k), t) for k, t in needed.items()):
-        raise StoreError(f"{path} is not the configuration of a run: its facts are missing or damaged")
+        raise StoreError(
+            f"{path} is not the configuration of a run: its facts are missing, damaged, "
+            "or of a version before 0.1.0 (a new run starts from its settings with --config)"
+        )
     layout_of(path, config)
     return config
 

@@ -19,7 +19,7 @@ from perturbax.experiment.program import Compiled
 from perturbax.experiment.reservoir import solve
 from perturbax.experiment.resolve import check_seed, resolve
 from perturbax.experiment.result import SHOWN, Result, describe, load, pictured, read_config, read_experiment
-from perturbax.experiment.train_step import State, correlation, evaluate_compiled
+from perturbax.experiment.train_step import State, check_metrics, correlation, evaluate_compiled
 from perturbax.network.arrays import to_named_arrays
 from perturbax.network.passes import forward
 from perturbax.tasks.base import Task
@@ -159,15 +159,19 @@ def run_seeds(
 
 
 def _check_can_be_saved(compiled: Compiled, one: _Run) -> None:
-    """Raise PerturbaxError for state or scaling that a file cannot hold, before there is a folder."""
+    """Raise PerturbaxError for what the files of a run cannot hold, before there is a folder."""
     arrays = compiled.stored(one.state)
-    scaling = compiled.parts.task.scaling()
-    for name, value in scaling.items():
-        if np.asarray(value).dtype.hasobject:
-            raise PerturbaxError(
-                f"scaling {name!r} of task {one.experiment.task} cannot be saved: no plain array"
-            )
     compiled.restored(one.state, arrays, Path("the state before the first step"))
+    task, name = compiled.parts.task, one.experiment.task
+    for key, value in task.scaling().items():
+        if np.asarray(value).dtype.hasobject:
+            raise PerturbaxError(f"scaling {key!r} of task {name} cannot be saved: it is no plain array")
+    if ":" in name:  # of the user's own
+        for predictor, metrics in compiled.baselines.items():
+            try:
+                check_metrics(task, metrics)
+            except ArgumentError as error:
+                raise ArgumentError(f"baseline {predictor!r}: {error}") from None
 
 
 def _restore(compiled: Compiled, folder: Path, layout: Layout) -> _Run:

@@ -11,9 +11,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
+from perturbax.errors import ArgumentError
 from perturbax.experiment.optimiser import OptimiserSettings
 from perturbax.learning.estimator import learner
 from perturbax.learning.online import online
@@ -173,13 +175,29 @@ def evaluate(task: Task, net: Network, held_out: HeldOut) -> dict[str, Array]:
     """Return the task's metrics of a clean pass over held-out sequences. Traceable.
 
     Where the held-out sequences say what their targets are changes from, it measures in own units, too.
+    Raises ArgumentError for a task whose metrics are no numbers, or lack the loss.
     """
     y = forward(net, held_out.xs)[held_out.warmup :]  # (T, B, n_out)
     target = held_out.ys[held_out.warmup :]
     metrics = task.metrics(y, target)
+    check_metrics(task, metrics)
     if held_out.base is None:
         return metrics
     return metrics | task.measures(y, target, held_out.base[held_out.warmup :])
+
+
+def check_metrics(task: Task, metrics: Any) -> None:
+    """Raise ArgumentError for metrics that are no numbers by name, or lack the loss; they may be traced."""
+    name = type(task).__name__
+    if not isinstance(metrics, dict) or "loss" not in metrics:
+        raise ArgumentError(
+            f"metrics of task {name} must be numbers by name, as a dict, with 'loss' among them"
+        )
+    for key, value in metrics.items():
+        number = isinstance(value, int | float | np.number | np.bool_ | np.ndarray | jax.Array)
+        if not number or jnp.shape(value) != ():
+            found = f"an array of shape {jnp.shape(value)}" if number else f"a {type(value).__name__}"
+            raise ArgumentError(f"metric {key!r} of task {name} must be one number, not {found}")
 
 
 @partial(jax.jit, static_argnums=4)

@@ -355,6 +355,65 @@ class Rule(px.SequenceRule):
 """
 
 
+TASK = """
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+import perturbax as px
+
+
+class Task(px.Task):
+    fault: str = px.setting("")
+    sizes = (1, 1)
+    steps = 3
+
+    def sample(self, key, batch):
+        xs = jr.normal(key, (3, batch, 1))
+        return xs, xs
+
+    def metrics(self, y, target):
+        squares = (y - target) ** 2
+        loss = squares.mean()
+        return {
+            "array": {"loss": loss, "each": squares.mean((0, 1))},
+            "text": {"loss": loss, "name": "squares"},
+            "no loss": {"mse": loss},
+            "loss of each": {"loss": squares.mean((0, 2))},
+            "no dict": loss,
+        }.get(self.fault, {"loss": loss})
+
+    def scaling(self):
+        return {"columns": np.array([None, {}])} if self.fault == "scaling" else {}
+
+    def baselines(self):
+        return {"mine": {"loss": np.ones(3)} if self.fault == "baseline" else {"loss": 1.0}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("array", "metric 'each' of task Task must be one number, not an array of shape"),
+        ("text", "metric 'name' of task Task must be one number, not a str"),
+        ("no loss", "must be numbers by name, as a dict, with 'loss' among them"),
+        ("loss of each", "metric 'loss' of task Task must be one number, not an array of shape"),
+        ("no dict", "must be numbers by name"),
+        ("scaling", "scaling 'columns' of task own_task:Task cannot be saved"),
+        ("baseline", "baseline 'mine': metric 'loss' of task Task must be one number"),
+    ],
+)
+def test_what_cannot_be_logged_is_refused_before_there_is_a_folder(fault, words, tmp_path, monkeypatch):
+    (tmp_path / "own_task.py").write_text(TASK)
+    monkeypatch.chdir(tmp_path)
+    e = px.Experiment(
+        task="own_task:Task", rule="one-step", task_options={"fault": fault}, units=(2,), steps=2, batch=2
+    )
+    with pytest.raises(PerturbaxError, match=words):
+        px.run(e, tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     """A run whose rule, network and optimiser keep what files of numpy do not know."""
