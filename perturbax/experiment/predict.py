@@ -18,8 +18,9 @@ from perturbax.experiment.layout import layout_of
 from perturbax.experiment.options import find
 from perturbax.experiment.precision import in_precision_of
 from perturbax.experiment.resolve import KNOWN
-from perturbax.experiment.result import load, read_config
+from perturbax.experiment.result import load, read_config, read_experiment
 from perturbax.experiment.run_folder import read_metrics
+from perturbax.tasks.calendar import moved
 from perturbax.tasks.files.csv_table import Table, read_table
 
 Columns = list[tuple[str, Sequence[Any]]]  # of a table: name and values of each
@@ -83,12 +84,18 @@ def best_run(folder: Path) -> tuple[Path, tuple[str, ...]]:
     if (folder / "config.json").is_file() or not folder.is_dir():
         return folder, ()
     losses: dict[Path, float] = {}
+    tasks: dict[str, Path] = {}
     for inside in sorted(folder.iterdir()):
         if (inside / "config.json").is_file() and (inside / "weights").is_file():
             found = [line.get("valid_loss") for line in read_metrics(inside)]
             losses[inside] = min((loss for loss in found if loss is not None), default=math.inf)
+            experiment = read_experiment(inside)
+            tasks.setdefault(f"{experiment.task} {sorted(experiment.task_options.items())}", inside)
     if not losses:
         raise ArgumentError(f"{folder} is no run folder and holds no finished run")
+    if len(tasks) > 1:
+        one, two, *_ = tasks.values()
+        raise ArgumentError(f"{folder} holds runs on different tasks, such as {one} and {two}: name one run")
     best = min(losses, key=lambda run: losses[run])
     return best, (f"of {len(losses)} runs {best} has the lowest validation loss, {losses[best]:.4g}",)
 
@@ -109,7 +116,8 @@ def history_of(table: Table, model: Model, gaps: str) -> History:
                 columns[name] = table.numbers(name, gaps)
             except DataError:
                 continue  # nice to have: the network does not read it
-    return History(table.source, columns, (("", 0, len(table.lines)),))
+    segments = getattr(table, "segments", None) or (("", 0, len(table.lines)),)
+    return History(table.source, columns, tuple(segments), getattr(table, "time", None))
 
 
 def future(opened: Opened | OpenedClasses, levels: Sequence[float] = ()) -> Columns:
@@ -223,8 +231,8 @@ def _long_table(opened: Opened, made: Forecasts, levels: Sequence[float]) -> Col
     columns: Columns = []
     if len(history.segments) > 1:
         columns.append(("series", [history.segments[i][0] for i in made.segment]))
-    when, name = _times(opened, made.segment, made.origin + made.ahead)
-    columns.append((name, when))
+    name, forecast_rows, origins = _times(opened, made)
+    columns.append((name, forecast_rows))
     columns.append(("horizon", made.ahead.tolist()))
     columns.append(("target", [outputs[i][0] for i in made.output]))
     columns.append(("forecast", _texts(made.value, decimals)))
@@ -232,13 +240,42 @@ def _long_table(opened: Opened, made: Forecasts, levels: Sequence[float]) -> Col
         width = forecasting.half_widths(model, made, level)  # (M,)
         columns.append((f"low_{level:g}", _texts(made.value - width, decimals)))
         columns.append((f"high_{level:g}", _texts(made.value + width, decimals)))
-    columns.append(("made_at", _times(opened, made.segment, made.origin)[0]))
+    columns.append(("made_at", origins))
     return columns
 
 
-def _times(opened: Opened, segments: np.ndarray, rows: np.ndarray) -> tuple[list[str], str]:
-    """Return when rows are, as text, and what that is called; rows may lie after the end of their series."""
-    return [str(row + 1) for row in rows.tolist()], "row"
+def _times(opened: Opened, made: Forecasts) -> tuple[str, list[str], list[str]]:
+    """Return what tells rows apart, and as text which rows are forecast, and at which rows that was done.
+
+    That is the time column, as the file writes it; without one, or where its steps are not equal, so that
+    what lies ahead has no date, the number of the row in its series.
+    """
+    history = opened.history
+    firsts = np.array([first for first, _, _ in _bounds(history)])[made.segment]  # (M,)
+    lasts = np.array([last for _, last, _ in _bounds(history)])[made.segment]  # (M,)
+    rows, time = made.origin + made.ahead, history.time
+    if time is None or (time.step is None and (rows > lasts).any()):
+        return "row", _numbered(rows - firsts), _numbered(made.origin - firsts)
+    dates = np.asarray(time.values).astype("datetime64[s]")
+    forecast = dates[np.minimum(rows, lasts)]  # (M,)
+    behind = np.flatnonzero(rows > lasts)
+    if len(behind):
+        # The rows before show whether months are counted by their last days.
+        before = np.concatenate([dates[context:last] for _, last, context in _bounds(history)])
+        steps = np.concatenate([np.zeros(len(before), int), (rows - lasts)[behind]])
+        moved_on = moved(np.concatenate([before, forecast[behind]]), time.step, steps)
+        forecast[behind] = moved_on[len(before) :]
+    return time.name, list(map(str, time.text(forecast))), list(map(str, time.text(dates[made.origin])))
+
+
+def _bounds(history: History) -> list[tuple[int, int, int]]:
+    """Return first row and last row of each series, and a row a few rows before the last."""
+    return [(first, end - 1, max(first, end - 13)) for _, first, end in history.segments]
+
+
+def _numbered(rows: np.ndarray) -> list[str]:
+    """Return the numbers of rows, from 1, as text."""
+    return [str(row + 1) for row in rows.tolist()]
 
 
 def _text_column(opened: Opened) -> str | None:

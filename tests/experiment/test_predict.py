@@ -1,0 +1,127 @@
+"""Forecasts as a table: dates that go on, series side by side, digits of the data. No network is run."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perturbax.errors import ArgumentError
+from perturbax.experiment.forecasting import History, Model, after_the_last
+from perturbax.experiment.frames import Dates, Step
+from perturbax.experiment.intervals import of_residuals
+from perturbax.experiment.predict import Opened, _decimals, _long_table, _texts, best_run
+from perturbax.tasks.encoding import Encoding
+from perturbax.tasks.files.csv_table import read_table
+
+
+class Written(Dates):
+    """A time axis as a file has it."""
+
+    name = "day"
+
+    def text(self, values):
+        return [str(value.astype("datetime64[D]")) for value in values]
+
+
+def opened(tmp_path, lengths, dates=None, cells="1.25", horizons=(1, 3)):
+    """Series one after the other, whose values are their row numbers, and a model without a network."""
+    (tmp_path / "d.csv").write_text("a\n" + f"{cells}\n" * sum(lengths))
+    n_out = len(horizons)
+    encoding = Encoding(("a",), np.zeros(1), np.ones(1), ("a",), np.zeros(n_out), np.ones(n_out), horizons)
+    kept = of_residuals(np.ones((9, n_out)) * np.arange(1.0, n_out + 1))
+    ends = np.cumsum(lengths).tolist()
+    names = ["x", "y"] if len(lengths) > 1 else [""]
+    segments = tuple((s, end - n, end) for s, n, end in zip(names, lengths, ends, strict=True))
+    history = History("d.csv", {"a": np.arange(ends[-1], dtype=float)}, segments, dates)
+    return Opened(tmp_path, Model(None, encoding, kept, None, 0), read_table(tmp_path / "d.csv"), history, ())
+
+
+def lines(made, levels=()):
+    """The forecasts of the rows after the last one, a row of text each; an answer is 10 times its row."""
+    n = made.history.segments[-1][2]
+    y = 10.0 * np.arange(n)[:, None] + np.zeros((1, len(made.model.encoding.horizons)))
+    columns = _long_table(made, after_the_last(made.model, made.history, y), levels)
+    return [",".join(name for name, _ in columns)] + [
+        ",".join(map(str, row)) for row in zip(*(values for _, values in columns), strict=True)
+    ]
+
+
+def test_dates_go_on_behind_the_last_row(tmp_path):
+    days = np.array(["2020-02-27", "2020-02-28", "2020-02-29"], "datetime64[s]")
+    made = opened(tmp_path, [3], Written(days, Step(1, "D")))
+    assert lines(made, (80.0,)) == [
+        "day,horizon,target,forecast,low_80,high_80,made_at",
+        "2020-03-01,1,a,20.00,19.00,21.00,2020-02-29",
+        "2020-03-03,3,a,20.00,18.00,22.00,2020-02-29",
+    ]
+    month_ends = np.array(["2019-12-31", "2020-01-31", "2020-02-29"], "datetime64[s]")
+    assert "2020-05-31,3" in lines(opened(tmp_path, [3], Written(month_ends, Step(1, "M"))))[2]
+    fridays = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], "datetime64[s]")
+    assert "2020-01-08,3" in lines(opened(tmp_path, [3], Written(fridays, Step(1, "B"))))[2]
+
+
+def test_without_equal_steps_rows_are_counted(tmp_path):
+    days = np.array(["2020-02-27", "2020-02-28", "2020-03-09"], "datetime64[s]")
+    for dates in (None, Written(days, None)):
+        made = lines(opened(tmp_path, [3], dates))
+        assert made[1] == "4,1,a,20.00,3"
+        assert made[0].startswith("row,")
+
+
+def test_each_series_goes_on_by_itself(tmp_path):
+    days = np.array(["2020-01-01", "2020-01-02", "2021-01-01", "2021-01-02"], "datetime64[s]")
+    made = opened(tmp_path, [2, 2], Written(days, Step(1, "D")), horizons=(2,))
+    assert lines(made) == [
+        "series,day,horizon,target,forecast,made_at",
+        "x,2020-01-03,2,a,0.00,2020-01-01",
+        "x,2020-01-04,2,a,10.00,2020-01-02",
+        "y,2021-01-03,2,a,20.00,2021-01-01",
+        "y,2021-01-04,2,a,30.00,2021-01-02",
+    ]
+    assert lines(opened(tmp_path, [2, 2], horizons=(2,)))[3] == "y,3,2,a,20.00,1"
+
+
+@pytest.mark.parametrize(
+    ("cells", "value", "text"),
+    [
+        ("315.42", 316.0749, "316.07"),  # as many digits as the data have
+        ("12", 12.345, "12.3"),  # at least three
+        ("0.1234567890123", 0.123456789, "0.123457"),  # at most six
+        ("12345678", 12345678.4, "12345700"),
+        ("3", 0.00123, "0.00123"),
+        ("1e-7", 1.234e-7, "0.000000123"),
+        ("5", 0.0, "0.00"),
+    ],
+)
+def test_digits(tmp_path, cells, value, text):
+    made = opened(tmp_path, [3], cells=cells)
+    values = np.array([value])
+    assert _texts(values, _decimals(made, values)) == [text]
+    assert _texts(np.array([np.inf, -np.inf]), 2) == ["inf", "-inf"]
+
+
+def run_folder(path: Path, losses, **task_options):
+    """What is read of a run to choose among several."""
+    path.mkdir(parents=True)
+    experiment = {"task": "series", "rule": "node", "task_options": task_options, "steps": 4}
+    (path / "config.json").write_text(json.dumps({"experiment": experiment}))
+    (path / "weights").write_bytes(b"")
+    rows = [json.dumps({"step": i, "valid_loss": loss}) + "\n" for i, loss in enumerate(losses)]
+    (path / "metrics.jsonl").write_text("".join(rows))
+
+
+def test_the_best_run_of_a_comparison(tmp_path):
+    run_folder(tmp_path / "one", [3.0, 0.5, 2.0], horizon=3)
+    run_folder(tmp_path / "two", [1.0, None, 0.7], horizon=3)
+    (tmp_path / "report.html").write_text("")
+    chosen, said = best_run(tmp_path)
+    assert chosen == tmp_path / "one"
+    assert said == (f"of 2 runs {tmp_path / 'one'} has the lowest validation loss, 0.5",)
+    assert best_run(tmp_path / "two") == (tmp_path / "two", ())
+    run_folder(tmp_path / "far", [0.1], horizon=24)
+    with pytest.raises(ArgumentError, match="holds runs on different tasks, such as"):
+        best_run(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ArgumentError, match="no run folder and holds no finished run"):
+        best_run(tmp_path / "empty")
