@@ -136,12 +136,12 @@ def fit_encoding(record: Record, wanted: Wanted) -> Fitted:
 
     A form other than level is read as levels or as differences, whichever lets a linear fit on top of its
     base do better on validation rows. `auto` is the form with the lowest validation error: the naive forms,
-    and the linear fit with the best base, reading and ridge. Raises ArgumentError for a seasonal form without
-    a season.
+    and the linear fit with the best base, reading, columns and ridge, if it is better by more than chance.
+    Raises ArgumentError for a seasonal form without a season.
     """
     season = wanted.season or _season(record, wanted)
     if wanted.form == "level":
-        return Fitted(_scaled(record, wanted, "level", "levels", season), None, {})
+        return Fitted(naive_encoding(record, wanted, "level", "levels", season), None, {})
     if wanted.form.startswith("seasonal") and season == 1:
         raise ArgumentError(
             f"{record.source}: form {wanted.form} needs a season, and none is found: "
@@ -153,17 +153,27 @@ def fit_encoding(record: Record, wanted: Wanted) -> Fitted:
     if wanted.form == "linear":
         return Fitted(best.encoding(record), best.encoding(record), {})
     if wanted.form in NAIVE:
-        return Fitted(_scaled(record, wanted, wanted.form, best.naive.reading, season), None, {})
+        return Fitted(naive_encoding(record, wanted, wanted.form, best.naive.reading, season), None, {})
     errors = {
-        form: validation_error(record, _scaled(record, wanted, form, "levels", season)) for form in usable
+        form: validation_error(record, naive_encoding(record, wanted, form, "levels", season))
+        for form in usable
     }
+    naive = min(errors, key=lambda form: errors[form])
     errors["linear"] = best.error
-    form = min(errors, key=lambda form: errors[form])
+    form = "linear" if best.error < errors[naive] * _needed(record, wanted) else naive
     chosen = linear_encoding = best.encoding(record)
     if form != "linear":
         reading = _best([fit for fit in fits if fit.naive.form == form]).naive.reading
-        chosen = _scaled(record, wanted, form, reading, season)
+        chosen = naive_encoding(record, wanted, form, reading, season)
     return Fitted(chosen, linear_encoding, errors)
+
+
+def _needed(record: Record, wanted: Wanted) -> float:
+    """Return which share of the naive validation error a linear fit must be below: less where rows are few.
+
+    About one standard error of a mean of squares, 1 / sqrt(rows), is left to chance.
+    """
+    return 1 - len(record.rows("valid", wanted.horizons)) ** -0.5
 
 
 def fit_linear(record: Record, wanted: Wanted, season: int) -> Encoding:
@@ -219,8 +229,8 @@ def _season(record: Record, wanted: Wanted) -> int:
     return find_season(record.training_rows(record.columns[wanted.targets[0]]), step)
 
 
-def _scaled(record: Record, wanted: Wanted, form: str, reading: str, season: int) -> Encoding:
-    """Return the encoding of a naive form with the scales of the training rows."""
+def naive_encoding(record: Record, wanted: Wanted, form: str, reading: str, season: int) -> Encoding:
+    """Return the encoding of a naive form, read as levels or as differences, with scales of training rows."""
     read = []
     for name in wanted.inputs:
         parts = record.training_rows(record.columns[name])
@@ -289,19 +299,38 @@ def _lags(record: Record, wanted: Wanted, season: int) -> tuple[int, ...]:
     return tuple(of_targets if name in wanted.targets else of_others for name in wanted.inputs)
 
 
+def _choices_of_lags(record: Record, wanted: Wanted, season: int) -> list[tuple[int, ...]]:
+    """Return how many rows of each input column linear fits read, the fewest first.
+
+    Where a season is long, few rows are tried as well; where there are other columns, the targets alone.
+    """
+    longest = _lags(record, wanted, season)
+    shorter = tuple(min(count, LEAST_LAGS) for count in longest)
+    choices = [longest] if wanted.lags or max(longest) < 4 * LEAST_LAGS else [shorter, longest]
+    is_target = [name in wanted.targets for name in wanted.inputs]
+    if all(is_target) or not any(is_target):
+        return choices
+    alone = [tuple(np.where(is_target, counts, 0).tolist()) for counts in choices]
+    return [*alone, *choices]
+
+
 def _best(fits: Sequence[LinearFit]) -> LinearFit:
     """Return the fit with the lowest validation error; the first of those that are as good."""
     return min(fits, key=lambda fit: fit.error)
 
 
 def _linear_fits(record: Record, wanted: Wanted, season: int, bases: Sequence[str]) -> list[LinearFit]:
-    """Return a fit for each base and reading; levels are not forecast from changes alone."""
-    lags = _lags(record, wanted, season)
+    """Return a fit for each base, reading and choice of columns; levels are not forecast from changes alone.
+
+    It reads all columns, or past rows of those alone that are forecast.
+    """
+    choices = _choices_of_lags(record, wanted, season)
     found = []
     for reading in READINGS:
         read = [base for base in bases if base != "level" or reading == "levels"]
-        naive = [_scaled(record, wanted, base, reading, season) for base in read]
-        found += _fits_of_reading(record, naive, lags) if naive else []
+        naive = [naive_encoding(record, wanted, base, reading, season) for base in read]
+        for lags in choices:
+            found += _fits_of_reading(record, naive, lags) if naive else []
     return found
 
 
@@ -328,6 +357,12 @@ def _fits_of_reading(record: Record, naive: Sequence[Encoding], lags: tuple[int,
     best = np.argmin(np.nan_to_num(errors, nan=np.inf), 0)  # (bases,): the ridge of each
     found = []
     for i, one in enumerate(naive):
-        coefficients = fits[best[i]][:, i * n_out : (i + 1) * n_out]
+        coefficients = _steady(fits[best[i]][:, i * n_out : (i + 1) * n_out])
         found.append(LinearFit(one, lags, coefficients, float(errors[best[i]][i])))
     return found
+
+
+def _steady(numbers: np.ndarray) -> np.ndarray:
+    """Return numbers rounded to ten digits: linear algebra leaves other last ones wherever an array lies."""
+    size = np.floor(np.log10(np.where(numbers == 0, 1, np.abs(numbers))))
+    return np.round(numbers / 10.0**size, 10) * 10.0**size

@@ -18,20 +18,27 @@ class FromFile(Forecast):
     """Base of the forecasts that read their series from a CSV file.
 
     Attributes:
+        known: names of columns whose values are known ahead, such as holidays, separated by commas: they are
+            read at the row that is forecast.
+        calendar: whether sine and cosine of hour, weekday, day of the year and month are read off the dates,
+            as far as their step has them.
         gaps: what to do about empty cells: refuse, or hold the last value (which never looks ahead).
     """
 
     target: eqx.AbstractVar[str]  # pyright: ignore[reportGeneralTypeIssues]
     inputs: eqx.AbstractVar[str]  # pyright: ignore[reportGeneralTypeIssues]
+    known: str = setting("")
+    calendar: bool = setting(False)
     gaps: str = setting("refuse")
 
     def __check_init__(self) -> None:
         """Check what is done about gaps, and that no column is read twice."""
         one_of("gaps", self.gaps, GAPS)
-        names = names_in(self.inputs)
-        for i, name in enumerate(names):
-            if name in names[:i]:
-                raise ArgumentError(f"inputs names the column {name!r} twice")
+        for setting_name in ("inputs", "known"):
+            names = names_in(getattr(self, setting_name))
+            for i, name in enumerate(names):
+                if name in names[:i]:
+                    raise ArgumentError(f"{setting_name} names the column {name!r} twice")
 
     def open(self, data: Path | None) -> Task:
         """Return the task with the file read.
@@ -56,12 +63,23 @@ class FromFile(Forecast):
             raise ArgumentError(
                 f"task {name} needs --task.target COLUMN; {table.source} has {offer or 'no numbers'}"
             )
-        for column in (self.target, *names_in(self.inputs)):
+        targets = (self.target,) if self.target in numeric else names_in(self.target)
+        known = names_in(self.known)
+        for column in (*targets, *names_in(self.inputs), *known):
             check_column(table, numeric, column)
-        inputs = names_in(self.inputs) or numbers
-        read = dict.fromkeys((*inputs, self.target))  # each once, in order
+        inputs = names_in(self.inputs) or tuple(name for name in numbers if name not in known)
+        read = dict.fromkeys((*inputs, *targets, *known))  # each once, in order
         columns = {column: table.numbers(column, self.gaps) for column in read}
-        return self._with_series(table.source, columns, inputs, (self.target,))
+        return self._with_series(
+            table.source,
+            columns,
+            inputs,
+            targets,
+            known=known,
+            calendar=self.calendar,
+            time=getattr(table, "time", None),
+            segments=getattr(table, "segments", None),
+        )
 
     def digest(self) -> str:
         """Return a hash of the numbers that are read."""

@@ -8,7 +8,7 @@ import numpy as np
 CHUNK = 1024  # rows in memory at once, however long the series; larger is slower on a busy machine
 RIDGES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
 MORE_RIDGES = (*RIDGES, 1.0, 10.0)  # short series need the stronger ones
-MOST_ROWS = 50_000  # rows of a fit of many lags; of longer series some are used
+MOST_ROWS = 20_000  # rows of a fit of many lags; of longer series some are used
 
 
 def lagged(x: np.ndarray, rows: np.ndarray, lags: int) -> np.ndarray:
@@ -75,9 +75,9 @@ def features(x: np.ndarray, n_lagged: int, rows: np.ndarray, lags: Sequence[int]
         rows: row numbers t, each at least the largest of the lags - 1.
         lags: for each of the first columns how many rows are read, the current one included.
     """
-    read = [x[rows - k, column] for column, count in enumerate(lags) for k in range(count)]  # (rows,) each
+    read = [x[:, i][rows[:, None] - np.arange(count)] for i, count in enumerate(lags)]  # (rows, count) each
     ahead = x[rows, n_lagged:]  # (rows, n_in - n_lagged)
-    return np.concatenate([np.stack(read, 1), ahead, np.ones((len(rows), 1))], 1)
+    return np.concatenate([*read, ahead, np.ones((len(rows), 1))], 1)
 
 
 def fit_all(

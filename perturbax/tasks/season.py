@@ -18,9 +18,10 @@ def find_season(parts: Sequence[np.ndarray], step: Any) -> int:
     """Return the season of a series in rows; 1 where none is found.
 
     Candidates are the day, the week and the year in steps of time: 24 and 168 for hours, 7 and 365 for days,
-    52 for weeks, 12 for months, 4 for quarters. The one at whose lag the changes of the series are most alike
-    wins; a longer one must be more alike by MARGIN. Without dates, or where no candidate passes, it is the
-    lag of the highest peak of the autocorrelation of the changes.
+    52 for weeks, 12 for months, 4 for quarters. The one at whose lag the changes of the series, from one
+    twelfth of that season to the next, are most alike wins; a longer one must be more alike by MARGIN.
+    Without dates, or where no candidate passes, it is the lag of the highest peak of the autocorrelation of
+    the changes from row to row.
 
     Arguments:
         parts: the training rows of the series that is forecast, one array for each series, `(rows,)`.
@@ -29,12 +30,18 @@ def find_season(parts: Sequence[np.ndarray], step: Any) -> int:
     longest = min(LONGEST, max((len(part) for part in parts), default=0) // 2 - 1)
     if longest < 2:
         return 1
-    alike = autocorrelation([np.diff(part) for part in parts], longest)  # (longest + 1,)
-    best, least = 1, LEAST
+    best = 1
     for season in candidates(step):
-        if season <= longest and alike[season] > least:
-            best, least = season, float(alike[season]) + MARGIN
-    return best if best > 1 else _peak(alike)
+        if season > longest or _alike(parts, season, season)[season] <= LEAST:
+            continue
+        if best > 1:
+            alike = _alike(parts, best, season)
+            if alike[season] <= alike[best] + MARGIN:
+                continue
+        best = season
+    if best > 1:
+        return best
+    return _peak(autocorrelation([np.diff(part) for part in parts], longest))
 
 
 def candidates(step: Any) -> tuple[int, ...]:
@@ -60,7 +67,10 @@ def autocorrelation(parts: Sequence[np.ndarray], longest: int) -> np.ndarray:
     """
     total = np.zeros(longest + 1)
     counts = np.zeros(longest + 1)
-    everything = np.concatenate([part for part in parts if len(part)])
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        return np.zeros(longest + 1)
+    everything = np.concatenate(parts)
     mean = everything.mean()
     for part in parts:
         size = 1 << int(2 * len(part) + 1).bit_length()  # no lag wraps around
@@ -74,6 +84,18 @@ def autocorrelation(parts: Sequence[np.ndarray], longest: int) -> np.ndarray:
     if not spread > scale:
         return np.zeros(longest + 1)
     return np.where(counts > 0, total / np.maximum(counts, 1), 0) / spread
+
+
+def _alike(parts: Sequence[np.ndarray], season: int, longest: int) -> np.ndarray:
+    """Return the autocorrelation at lags 0 to longest of the changes between twelfths of a season."""
+    return autocorrelation([_changes(part, max(1, season // 12)) for part in parts], longest)
+
+
+def _changes(part: np.ndarray, rows: int) -> np.ndarray:
+    """Return the changes between the means of so many rows and of as many before, at each row; `(n,)`."""
+    sums = np.concatenate([[0.0], np.cumsum(part - part.mean())])  # (rows of the part + 1,)
+    means = (sums[rows:] - sums[:-rows]) / rows
+    return means[rows:] - means[:-rows]
 
 
 def _peak(alike: np.ndarray) -> int:

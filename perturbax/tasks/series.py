@@ -8,6 +8,7 @@ from perturbax.tasks.base import Task
 from perturbax.tasks.categories import ANSWERS, Settings, classify
 from perturbax.tasks.class_reading import holds_classes
 from perturbax.tasks.files.csv_table import Table
+from perturbax.tasks.forecast import USUAL_WINDOW
 from perturbax.tasks.fromfile import FromFile, check_column, names_in
 
 
@@ -75,7 +76,7 @@ class Series(FromFile):
             inputs=names_in(self.inputs),
             gaps=self.gaps,
             horizon=self.shift,
-            window=self.window,
+            window=self.window or USUAL_WINDOW,
             valid=self.valid,
             test=self.test,
             warmup=self.warmup,
