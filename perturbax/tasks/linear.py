@@ -55,7 +55,7 @@ def predict(x: np.ndarray, rows: np.ndarray, coefficients: np.ndarray, lags: int
 
 def _chunks(rows: np.ndarray) -> list[np.ndarray]:
     """Return the rows in pieces of at most CHUNK, about equally long."""
-    return np.array_split(rows, math.ceil(len(rows) / CHUNK))
+    return np.array_split(rows, math.ceil(len(rows) / CHUNK)) if len(rows) else []
 
 
 def forecast(

@@ -15,14 +15,14 @@ from perturbax.tasks.fromfile import FromFile, check_column, names_in
 class Series(FromFile):
     """Forecast of any CSV file: one line per time, a header that names the columns.
 
-        y_t = x^target_{t + horizon}
+        y_t = x^target_{t + horizon}, or its change from what is known at t, by `form`
 
     A target of text (or true and false) is a class: the task is then `perturbax.tasks.categories.Categories`,
     with a horizon of 0 for the class of the same row. Other text columns, such as a date, are left out unless
     they are named, and refused then.
 
     Attributes:
-        target: name of the column to forecast; required.
+        target: name of the column to forecast, or several, separated by commas; required.
         inputs: names of the columns to read, separated by commas; empty for all columns of numbers.
         classes: whether a target of numbers holds classes, too.
         answer: of classes, row (an answer at every row) or window (one per window, at its last row).
@@ -32,6 +32,9 @@ class Series(FromFile):
     inputs: str = setting("")
     classes: bool = setting(False)
     answer: str = setting("row")
+    form: str = setting("auto")
+    window: int = setting(0)
+    lags: int = setting(0)
     least_horizon: ClassVar[int] = 0
     summary: ClassVar[str] = "forecast a column of your own CSV file (--data FILE.csv --task.target COLUMN)"
 

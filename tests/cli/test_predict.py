@@ -22,6 +22,8 @@ def test_from_a_csv_to_forecasts(capsys, tmp_path):
         "load",
         "--task.horizon",
         "3",
+        "--task.form",
+        "level",
         "--units",
         "16",
         "--task.window",

@@ -135,6 +135,7 @@ def test_compare_keeps_what_is_finished(compared, capsys):
     kept = {path: path.read_bytes() for path in compared.glob("node-s*/*")}
     words = "--task series --task.target temperature --cell gru --rules node --seeds 2 --units 3 --steps 4"
     words += " --batch 4 --logs 2 --optimiser sgd --lr 1e-2 --rule.sigma 0.1 --task.window 12"
+    words += " --task.form level --task.lags 24"
     data = ["--data", str(compared / "weather.csv")]
     assert main(["compare", *words.split(), *data, "--out", str(compared)]) == 0
     assert {path: path.read_bytes() for path in compared.glob("node-s*/*")} == kept

@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perturbax.errors import ArgumentError, DataError
-from perturbax.experiment.predict import decode, encode
+from perturbax.experiment.forecasting import Model, inputs_of
+from perturbax.experiment.predict import history_of
 from perturbax.papers import CITATIONS
 from perturbax.tasks import TASKS, Copy, Lag1, Lag3, MackeyGlass, Series, Weather, fromfile, linear
 from perturbax.tasks.base import Task
+from perturbax.tasks.encoding import Encoding
 from perturbax.tasks.files.csv_table import read_table
 from perturbax.tasks.probes import Probe
 
@@ -62,7 +64,8 @@ def walk(tmp_path):
 
 
 def opened(path, **kw):
-    return Series(**{"target": "T", "window": 10, "warmup": 20, "lags": 4, "horizon": 3, **kw}).open(path)
+    plain = {"target": "T", "form": "level", "window": 10, "warmup": 20, "lags": 4, "horizon": 3}
+    return Series(**{**plain, **kw}).open(path)
 
 
 def own(values, scaling, column):
@@ -161,8 +164,8 @@ def test_generated_tasks_take_no_file(name, walk):
 @pytest.mark.parametrize(
     ("cls", "kw", "expected"),
     [
-        (Series, {"horizon": 0}, "horizon must be a whole number of at least 1, not 0"),
-        (Series, {"horizon": -3}, "horizon must be a whole number of at least 1, not -3"),
+        (Weather, {"horizon": 0}, "horizon must be a whole number of at least 1, not 0"),
+        (Weather, {"horizon": -3}, "horizon must be a whole number of at least 1, not -3"),
         (Series, {"window": -1}, "window must be a whole number of at least 0, not -1"),
         (Series, {"warmup": -1}, "warmup must be a whole number of at least 0, not -1"),
         (Weather, {"lags": -1}, "lags must be a whole number of at least 0, not -1"),
@@ -372,37 +375,37 @@ def test_forecasting_a_new_file_needs_inputs_and_scaling_only(walk, tmp_path):
     task = opened(walk, inputs="S,C")
     np.savez(tmp_path / "scaling.npz", **task.scaling())
     with np.load(tmp_path / "scaling.npz", allow_pickle=False) as file:
-        scaling = dict(file)
-    xs, labels = encode(walk, scaling)
-    np.testing.assert_array_equal(xs[:, 0], task.rows.x)
-    assert labels.name == "date"
-    assert labels.texts[:2] == ("day 0", "day 1")
-    np.testing.assert_array_equal(labels.lines, np.arange(2, 302))
-    np.testing.assert_array_equal(labels.current, np.arange(300))
-    forecast = decode(jnp.asarray(task.rows.y)[:, None], scaling)
-    assert forecast.dtype == np.float64
-    np.testing.assert_allclose(forecast[:-3], np.arange(3, 300), atol=1e-4)
+        model = Model(None, Encoding.from_arrays(dict(file)), None, None, 0)
+    read = history_of(read_table(walk), model, "refuse")
+    np.testing.assert_array_equal(inputs_of(model, read).astype(np.float32), task.rows.x)
+    np.testing.assert_array_equal(read.columns["T"], np.arange(300))
+    forecast = model.encoding.in_units(np.asarray(task.rows.y, np.float64))
+    np.testing.assert_allclose(forecast[:-3, 0], np.arange(3, 300), atol=1e-4)
     bare = table(tmp_path, {"C": [1, 2], "S": [3, 4]}, "bare.csv")
-    xs, labels = encode(bare, scaling)
-    np.testing.assert_allclose(own(xs, scaling, "S")[:, 0], [3, 4], rtol=1e-4)
-    assert labels[1:] == (None, None, None)
+    read = history_of(read_table(bare), model, "refuse")
+    np.testing.assert_allclose(own(inputs_of(model, read), task.scaling(), "S"), [3, 4], rtol=1e-4)
+    assert set(read.columns) == {"S", "C"}
 
 
 def test_a_new_file_without_the_columns(walk, tmp_path):
-    scaling = opened(walk, inputs="S,C").scaling()
+    model = Model(None, opened(walk, inputs="S,C").encoding, None, None, 0)
+
+    def columns(path, gaps="refuse"):
+        return history_of(read_table(path), model, gaps).columns
+
     path = table(tmp_path, {"T": [1, 2], "S": [3, 4]}, "new.csv")
     with pytest.raises(DataError) as raised:
-        encode(path, scaling)
+        columns(path)
     assert one_line(raised) == f"{path} has no column 'C', which the model reads"
     path = table(tmp_path, {"S": ["x", "y"], "C": [3, 4]}, "new.csv")
     with pytest.raises(DataError, match="line 2, column S: 'x' is not a number"):
-        encode(path, scaling)
+        columns(path)
     path = table(tmp_path, {"S": [1, ""], "C": [3, 4], "T": ["", 1]}, "new.csv")
     with pytest.raises(DataError, match="line 3, column S: the cell is empty"):
-        encode(path, scaling)
-    xs, labels = encode(path, scaling, "hold")
-    assert xs[0, 0, 0] == xs[1, 0, 0]
-    assert labels.current is None
+        columns(path)
+    held = columns(path, "hold")
+    assert held["S"][0] == held["S"][1]
+    assert "T" not in held
 
 
 def test_gaps_are_held(tmp_path):
@@ -420,7 +423,6 @@ def test_gaps_are_held(tmp_path):
         ({"target": "t"}, "unknown column 't'; choose from date, T, S, C"),
         ({"target": "dat"}, "unknown column 'dat'; did you mean 'date'?"),
         ({"inputs": "S,TT"}, "unknown column 'TT'; did you mean 'T'?"),
-        ({"target": "date"}, "{path}: column 'date' holds text ('day 0'), not numbers"),
         ({"inputs": "T,date"}, "{path}: column 'date' holds text ('day 0'), not numbers"),
         (
             {"horizon": 45},
