@@ -62,7 +62,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     asked = levels(args.interval) if args.interval else ()
     _check_out(args.out, Path(args.data), args.overwrite)
 
-    from perturbax.experiment.predict import backtest, every_row, future, open_for_forecasts
+    from perturbax.experiment.predict import backtest, every_row, future, held_on_test, open_for_forecasts
 
     opened = open_for_forecasts(Path(args.run), Path(args.data))
     found: Columns = []
@@ -70,7 +70,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         found, columns = backtest(opened, count, asked)
     else:
         columns = every_row(opened) if args.all else future(opened, asked)
-    for sentence in opened.said:
+    for sentence in (*opened.said, *held_on_test(opened, asked)):
         print(f"perturbax: {sentence}", file=sys.stderr)
     if found:
         print(_aligned(found))

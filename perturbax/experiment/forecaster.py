@@ -1,6 +1,7 @@
 """Forecasts in Python without files: fit a series, ask what comes next. In the manner of sktime."""
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -227,6 +228,7 @@ class Forecaster:
     def _train(self, y: Frame, x: Frame | None) -> None:
         """Train a network on rows."""
         _check_same_rows(y, x)
+        time = _check_time(y)
         x = None if x is None else frames.renamed(x, y.names)
         targets = _chosen("target", self.target, y)
         known = () if self.known is None or x is None else _chosen("known", self.known, x)
@@ -242,7 +244,7 @@ class Forecaster:
             targets,
             known=known,
             calendar=bool(settings.get("calendar", False)),
-            time=frames.time_axis(y.index),
+            time=time,
         )
         result = run(experiment, task=task)
         if result.summary["status"] == "diverged":
@@ -387,6 +389,23 @@ def _check_same_rows(y: Frame, x: Frame | None) -> None:
         raise DataError(f"X must have the rows of y: {len(x.values)} and {len(y.values)}")
     if x.index is not None and y.index is not None and not x.index.equals(y.index):
         raise DataError("X must have the index of y")
+
+
+def _check_time(y: Frame) -> Any:
+    """Return the time axis of rows, None without dates; warn where they do not go on in equal steps.
+
+    Raises ArgumentError for an index that cannot go on behind its last row.
+    """
+    if y.index is not None:
+        frames.index_after(y.index, [1])
+    time = frames.time_axis(y.index)
+    if time is not None and time.step is None and len(time.values) > 1:
+        warnings.warn(
+            "the index of y does not go on in equal steps: rows are taken as if it did; fill its holes first "
+            "(y.asfreq) if that is wrong",
+            stacklevel=4,
+        )
+    return time
 
 
 def _chosen(setting: str, names: Any, frame: Frame) -> tuple[str, ...]:

@@ -50,11 +50,7 @@ def read_frame(data: Any, what: str) -> Frame:
     not rise.
     """
     index = getattr(data, "index", None) if hasattr(data, "to_numpy") else None
-    try:
-        values = np.asarray(data.to_numpy() if hasattr(data, "to_numpy") else data)
-        values = values.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{what} must hold numbers: {_first_line(error)}") from None
+    values = _numbers(data, what)
     if values.ndim not in (1, 2) or 0 in values.shape:
         raise DataError(
             f"{what} must be (N,) or (N, columns), with a row at least; not of shape {values.shape}"
@@ -215,7 +211,26 @@ def _moved(index: Any, last: Any, steps: int) -> Any:
         between = np.diff(index.tz_localize(None).to_numpy()).astype("timedelta64[s]").astype(int)
         return last + np.timedelta64(steps * int(np.median(between)), "s")
     except (TypeError, ValueError, NotImplementedError) as error:
-        raise ArgumentError(f"the index cannot go on behind {last[0]!r}: {_first_line(error)}") from None
+        raise ArgumentError(
+            f"the index cannot go on behind {last[0]!r}: {_first_line(error)} "
+            "(dates as text: index = pandas.to_datetime(index))"
+        ) from None
+
+
+def _numbers(data: Any, what: str) -> np.ndarray:
+    """Return the values of an object as float64; DataError for text, dates and complex numbers."""
+    if hasattr(data, "columns") and len(set(data.columns)) == len(data.columns) > 0:
+        columns = [_numbers(data[name], f"{what}, column {name},") for name in data.columns]
+        return np.concatenate([column.reshape(len(data), -1) for column in columns], 1)
+    try:
+        values = np.asarray(data.to_numpy() if hasattr(data, "to_numpy") else data)
+        if values.dtype.kind in "Mmc":
+            raise TypeError(f"it holds {values.dtype}")
+        return values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{what} must hold numbers: {_first_line(error)} (dates and names of rows belong in the index)"
+        ) from None
 
 
 def _labels(data: Any, values: np.ndarray, what: str) -> tuple[Any, ...]:

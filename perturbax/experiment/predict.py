@@ -37,6 +37,7 @@ class Opened(NamedTuple):
         table: the file as text.
         history: its columns as numbers.
         said: what the reader must know, one sentence each.
+        measured: what the run measured of its intervals on test data, by level.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Opened(NamedTuple):
     table: Table
     history: History
     said: tuple[str, ...]
+    measured: dict[str, Any]
 
 
 def open_for_forecasts(folder: Path, data: Path) -> Opened | OpenedClasses:
@@ -69,7 +71,8 @@ def open_for_forecasts(folder: Path, data: Path) -> Opened | OpenedClasses:
     model = forecasting.model_of(result.net, result.scaling, task.shifts, task.warmup, chosen / "weights")
     table = read_table(Path(data))
     history = history_of(table, model, settings.get("gaps", "refuse"))
-    return Opened(chosen, model, table, history, (*said, *forecasting.remarks(model, history)))
+    said = (*said, *forecasting.remarks(model, history))
+    return Opened(chosen, model, table, history, said, result.summary.get("intervals", {}))
 
 
 def best_run(folder: Path) -> tuple[Path, tuple[str, ...]]:
@@ -137,6 +140,18 @@ def future(opened: Opened | OpenedClasses, levels: Sequence[float] = ()) -> Colu
     model, history = opened.model, opened.history
     made = forecasting.after_the_last(model, history, forecasting.answers(model, history))
     return _long_table(opened, made, levels)
+
+
+def held_on_test(opened: Opened | OpenedClasses, levels: Sequence[float]) -> list[str]:
+    """Return a sentence for each level of intervals whose coverage the run has measured on its test data."""
+    if isinstance(opened, OpenedClasses):
+        return []
+    shares = {level: opened.measured.get(f"{level:g}", {}).get("coverage") for level in levels}
+    return [
+        f"intervals of {level:g} % held {100 * share:.1f} % of the test values of the run"
+        for level, share in shares.items()
+        if share is not None
+    ]
 
 
 def every_row(opened: Opened | OpenedClasses) -> Columns:

@@ -119,6 +119,7 @@ def check_what_comes_next(capsys, ask, folder):
     assert all(len(r["forecast"]) == len("50.1234") for r in rows)  # as many digits as the data have
     assert "400 rows of history" in said.err
     call([*ask, "--interval", "80,95,99.9", "--out", folder / "next.csv"])
+    assert "intervals of 80 % held" in capsys.readouterr().err
     for row in table((folder / "next.csv").read_text()):
         bounds = [float(row[name]) for name in ("low_95", "low_80", "forecast", "high_80", "high_95")]
         assert bounds == sorted(bounds)

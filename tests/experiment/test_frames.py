@@ -50,7 +50,7 @@ def test_an_index_goes_on(pd):
         assert index_after(index, [-1, 0]).equals(index[-2:])
     berlin = pd.date_range("2020-01-01", periods=5, freq="h", tz="Europe/Berlin")
     assert str(index_after(berlin, [1])[0]) == "2020-01-01 05:00:00+01:00"
-    with pytest.raises(ArgumentError, match="the index cannot go on behind 'c'"):
+    with pytest.raises(ArgumentError, match=r"the index cannot go on behind 'c'.*pandas.to_datetime"):
         index_after(pd.Index(list("abc")), [1])
 
 
@@ -101,6 +101,14 @@ def test_what_pandas_may_hold_wrong(pd):
         (pd.Series([1, 2], index=[2, 1]), "the index of y does not rise: sort it"),
         (pd.Series([1, 2], index=[2, 2]), "the index of y has 2 twice"),
         (pd.Series(["x", "y"]), "y must hold numbers"),
+        (
+            pd.DataFrame({"b": [1], "date": ["2020-01-01"]}),
+            "y, column date, must hold numbers: .*in the index",
+        ),
+        (
+            pd.DataFrame({"date": pd.to_datetime(["2020-01-01"])}),
+            "y, column date, must hold numbers: it holds",
+        ),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "y has two columns of one name"),
         (pd.Series([1.0, None], name="a"), "y, row 2, column a: nan is not a finite number"),
     ):

@@ -34,7 +34,8 @@ def opened(tmp_path, lengths, dates=None, cells="1.25", horizons=(1, 3)):
     names = ["x", "y"] if len(lengths) > 1 else [""]
     segments = tuple((s, end - n, end) for s, n, end in zip(names, lengths, ends, strict=True))
     history = History("d.csv", {"a": np.arange(ends[-1], dtype=float)}, segments, dates)
-    return Opened(tmp_path, Model(None, encoding, kept, None, 0), read_table(tmp_path / "d.csv"), history, ())
+    table = read_table(tmp_path / "d.csv")
+    return Opened(tmp_path, Model(None, encoding, kept, None, 0), table, history, (), {})
 
 
 def lines(made, levels=()):
