@@ -13,6 +13,7 @@ import numpy as np
 from perturbax.errors import ArgumentError, DataError
 from perturbax.experiment.precision import in_precision_of_network
 from perturbax.experiment.result import Result
+from perturbax.experiment.row_times import row_times
 from perturbax.network.network import Network
 from perturbax.network.passes import forward
 from perturbax.tasks.class_reading import Reading, class_of, known_classes
@@ -33,6 +34,7 @@ class OpenedClasses(NamedTuple):
         x: the inputs at each row, `(N, n_in)`.
         label: number of the class of each row, `(N,)`; None where the file has no such column.
         segments: name, first row and end (excluded) of each series.
+        time: the `TimeAxis` of the rows; None where there are no dates.
         said: what the reader must know, one sentence each.
     """
 
@@ -43,6 +45,7 @@ class OpenedClasses(NamedTuple):
     x: np.ndarray
     label: np.ndarray | None
     segments: tuple[tuple[str, int, int], ...]
+    time: Any
     said: tuple[str, ...]
 
 
@@ -78,10 +81,11 @@ def open_for_classes(
         except DataError:
             if reading.reads_class:
                 raise
-    segments = (("", 0, len(table.lines)),)
+    segments = tuple(getattr(table, "segments", None) or (("", 0, len(table.lines)),))
     known = None if label is None else known_classes(label, reading.horizon, segments)
     x = reading.inputs_of(columns, known, table.source)  # (N, n_in)
-    return OpenedClasses(folder, result.net, reading, table, x, label, segments, said)
+    time = getattr(table, "time", None)
+    return OpenedClasses(folder, result.net, reading, table, x, label, segments, time, said)
 
 
 def refuse_intervals(levels: Sequence[float]) -> None:
@@ -111,8 +115,8 @@ def future(opened: OpenedClasses) -> Columns:
     A network with horizon h answers for each of the next h rows of each series, from the row h before it.
     With horizon 0 it answers for every row of the file, or one window after the other.
 
-    Columns: `row`, `class`, `probability`, and `made_at`, the row whose input was the last to be read; of
-    several series `series` first.
+    Columns: when (the file's time column, else `row`), `class`, `probability`, and `made_at`, the row whose
+    input was the last to be read; of several series `series` first.
     """
     horizon = opened.reading.horizon
     if horizon == 0:
@@ -191,10 +195,13 @@ def _table(opened: OpenedClasses, rows: list[np.ndarray]) -> Columns:
     if len(opened.segments) > 1:
         series = [name for (name, _, _), own in zip(opened.segments, rows, strict=True) for _ in own]
         columns.append(("series", series))
-    columns.append(("row", (every + reading.horizon + 1).tolist()))
+    segment = np.repeat(np.arange(len(rows)), [len(own) for own in rows])  # (M,)
+    ahead = np.full(len(every), reading.horizon)  # (M,)
+    when, answered, origins = row_times(opened.segments, opened.time, segment, every, ahead)
+    columns.append((when, answered))
     columns.append(("class", [reading.classes[i] for i in chance.argmax(1)]))
     columns.append(("probability", [f"{value:.4f}" for value in chance.max(1)]))
-    columns.append(("made_at", (every + 1).tolist()))
+    columns.append(("made_at", origins))
     return columns
 
 

@@ -19,8 +19,8 @@ from perturbax.experiment.options import find
 from perturbax.experiment.precision import in_precision_of
 from perturbax.experiment.resolve import KNOWN
 from perturbax.experiment.result import load, read_config, read_experiment
+from perturbax.experiment.row_times import row_times
 from perturbax.experiment.run_folder import read_metrics
-from perturbax.tasks.calendar import moved
 from perturbax.tasks.files.csv_table import Table, read_table
 
 Columns = list[tuple[str, Sequence[Any]]]  # of a table: name and values of each
@@ -246,7 +246,9 @@ def _long_table(opened: Opened, made: Forecasts, levels: Sequence[float]) -> Col
     columns: Columns = []
     if len(history.segments) > 1:
         columns.append(("series", [history.segments[i][0] for i in made.segment]))
-    name, forecast_rows, origins = _times(opened, made)
+    name, forecast_rows, origins = row_times(
+        history.segments, history.time, made.segment, made.origin, made.ahead
+    )
     columns.append((name, forecast_rows))
     columns.append(("horizon", made.ahead.tolist()))
     columns.append(("target", [outputs[i][0] for i in made.output]))
@@ -257,40 +259,6 @@ def _long_table(opened: Opened, made: Forecasts, levels: Sequence[float]) -> Col
         columns.append((f"high_{level:g}", _texts(made.value + width, decimals)))
     columns.append(("made_at", origins))
     return columns
-
-
-def _times(opened: Opened, made: Forecasts) -> tuple[str, list[str], list[str]]:
-    """Return what tells rows apart, and as text which rows are forecast, and at which rows that was done.
-
-    That is the time column, as the file writes it; without one, or where its steps are not equal, so that
-    what lies ahead has no date, the number of the row in its series.
-    """
-    history = opened.history
-    firsts = np.array([first for first, _, _ in _bounds(history)])[made.segment]  # (M,)
-    lasts = np.array([last for _, last, _ in _bounds(history)])[made.segment]  # (M,)
-    rows, time = made.origin + made.ahead, history.time
-    if time is None or (time.step is None and (rows > lasts).any()):
-        return "row", _numbered(rows - firsts), _numbered(made.origin - firsts)
-    dates = np.asarray(time.values).astype("datetime64[s]")
-    forecast = dates[np.minimum(rows, lasts)]  # (M,)
-    behind = np.flatnonzero(rows > lasts)
-    if len(behind):
-        # The rows before show whether months are counted by their last days.
-        before = np.concatenate([dates[context:last] for _, last, context in _bounds(history)])
-        steps = np.concatenate([np.zeros(len(before), int), (rows - lasts)[behind]])
-        moved_on = moved(np.concatenate([before, forecast[behind]]), time.step, steps)
-        forecast[behind] = moved_on[len(before) :]
-    return time.name, list(map(str, time.text(forecast))), list(map(str, time.text(dates[made.origin])))
-
-
-def _bounds(history: History) -> list[tuple[int, int, int]]:
-    """Return first row and last row of each series, and a row a few rows before the last."""
-    return [(first, end - 1, max(first, end - 13)) for _, first, end in history.segments]
-
-
-def _numbered(rows: np.ndarray) -> list[str]:
-    """Return the numbers of rows, from 1, as text."""
-    return [str(row + 1) for row in rows.tolist()]
 
 
 def _text_column(opened: Opened) -> str | None:

@@ -323,7 +323,7 @@ def classify(table: Table, asked: Settings) -> Categories:
         raise ArgumentError(f"{source}: there are no columns of numbers to read, which horizon 0 needs")
     classes, label = classes_of(table, target, asked.gaps)
     columns = {name: table.numbers(name, asked.gaps) for name in inputs}
-    segments = (("", 0, len(label)),)
+    segments = tuple(getattr(table, "segments", None) or (("", 0, len(label)),))
     unread = Reading((), (), (), target, classes, reads_class, horizon, asked.answer, asked.window)
     task = Categories(
         horizon=horizon,
