@@ -18,9 +18,9 @@ from perturbax.tasks.class_reading import Reading, check_classes, classes_of, kn
 from perturbax.tasks.classify import Classify
 from perturbax.tasks.encoding import moments
 from perturbax.tasks.files.csv_table import Table
+from perturbax.tasks.forecast import USUAL_WINDOW
 
 ANSWERS = ("row", "window")
-USUAL_WINDOW = 100  # rows of a training sequence where no window is named and the file is long enough
 MOST_WINDOWS = 1000  # windows of a held-out part that are judged, where each has one answer
 
 Segments = tuple[tuple[str, int, int], ...]

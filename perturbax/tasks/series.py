@@ -8,7 +8,6 @@ from perturbax.tasks.base import Task
 from perturbax.tasks.categories import ANSWERS, Settings, classify
 from perturbax.tasks.class_reading import holds_classes
 from perturbax.tasks.files.csv_table import Table
-from perturbax.tasks.forecast import USUAL_WINDOW
 from perturbax.tasks.fromfile import FromFile, check_column, names_in
 
 
@@ -68,9 +67,14 @@ class Series(FromFile):
             raise ArgumentError(
                 f"horizon must be a single one where the target is a class, not {self.horizon}"
             )
-        defaults = {name: field.default for name, field in type(self).__dataclass_fields__.items()}
-        for name in ("form", "season"):
-            if getattr(self, name) != defaults[name]:
+        of_numbers = {
+            "form": self.form not in ("auto", "level"),
+            "season": self.season,
+            "known": self.known,
+            "calendar": self.calendar,
+        }
+        for name, is_asked in of_numbers.items():
+            if is_asked:
                 raise ArgumentError(
                     f"{name} is for forecasts of numbers: column {self.target!r} holds classes"
                 )
@@ -79,7 +83,7 @@ class Series(FromFile):
             inputs=names_in(self.inputs),
             gaps=self.gaps,
             horizon=self.shift,
-            window=self.window or USUAL_WINDOW,
+            window=self.window,
             valid=self.valid,
             test=self.test,
             warmup=self.warmup,

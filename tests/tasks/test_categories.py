@@ -1,5 +1,7 @@
 """Classification of a column of a CSV file: its classes, what is read, what is asked for, baselines."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -219,6 +221,9 @@ def test_gaps(file, tmp_path):
 def test_what_is_refused(file, tmp_path):
     refused(lambda: opened(file, horizon="1-3"), "horizon must be a single one", kind=ArgumentError)
     refused(lambda: opened(file, form="difference"), "form is for forecasts of numbers", kind=ArgumentError)
+    for settings in ({"calendar": True}, {"known": "t"}, {"season": 7}):
+        words = f"{next(iter(settings))} is for forecasts of numbers: column 'activity' holds classes"
+        refused(lambda settings=settings: opened(file, **settings), words, kind=ArgumentError)
     refused(lambda: opened(file, answer="word"), "unknown answer 'word'", kind=ArgumentError)
     refused(lambda: opened(file, inputs="t,missing"), "missing", kind=ArgumentError)
     free = written(tmp_path / "f.csv", rows() | {"activity": [f"note {i}" for i in range(200)]})
@@ -234,6 +239,30 @@ def test_what_is_refused(file, tmp_path):
         kind=ArgumentError,
     )
     assert opened(short, horizon=0, inputs="ax").steps == 14  # a window that fits
+
+
+def test_several_series_are_cut_each_for_itself(file):
+    whole = opened(file, inputs="t").opened
+    segments = (("a", 0, 60), ("b", 60, 200))
+    settings = {"window": 20, "warmup": 5, "valid": 0.2, "test": 0.2}
+    task = Categories(**settings, rows=dataclasses.replace(whole, segments=segments))
+    number = np.round(np.asarray(whole.x[:, 0], float), 6)  # rising, which tells rows apart
+    assert task.bounds("train") == [(0, 35), (60, 143)]
+    assert task.bounds("test") == [(48, 59), (172, 199)]
+    held = task.held_out("test")
+    assert held.xs.shape == (32, 2, 1)
+    assert held.warmup == 5
+    asked = ~np.isnan(held.ys).any(-1)
+    assert asked.sum(0).tolist() == [11, 27]
+    rows_read = np.searchsorted(number, np.round(np.asarray(held.xs[..., 0], float), 6))
+    assert rows_read[asked[:, 0], 0].tolist() == list(range(48, 59))
+    assert rows_read[asked[:, 1], 1].tolist() == list(range(172, 199))
+    starts = np.searchsorted(number, np.round(np.asarray(task.sample(jr.key(0), 400)[0][0, :, 0], float), 6))
+    assert set(starts) == {*range(16), *range(60, 124)}
+    windows = dataclasses.replace(task, answer="window").held_out("test")
+    assert windows.xs.shape == (20, 38, 1)
+    assert set(task.baselines()) == {"constant", "persistence"}
+    assert task.seen().xs.shape[1] == 2
 
 
 def test_what_a_new_file_needs_is_kept(file):
