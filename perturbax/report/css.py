@@ -43,6 +43,7 @@ td.text{white-space:normal}
 .baseline th{font-weight:500}
 .bad{color:#b3400a;font-style:normal;font-weight:600}
 th .swatch{margin:0 .45em -2px 0}
+.confusion{margin-bottom:1.2em}
 .settings{min-width:40%}
 .settings th[scope=row]{font-weight:500}
 .settings tr+tr,.settings tbody tr{border-top:1px solid var(--rule)}
