@@ -54,7 +54,7 @@ def in_precision_of(folder: Path, layout: Layout) -> Iterator[None]:
 @contextlib.contextmanager
 def in_precision_of_network(net: Network) -> Iterator[None]:
     """Compute in float64 where weights of a network are, else in float32, whatever this process does."""
-    with jax.enable_x64(any(leaf.dtype == np.float64 for leaf in jax.tree.leaves(net))):
+    with jax.enable_x64(any(getattr(leaf, "dtype", None) == np.float64 for leaf in jax.tree.leaves(net))):
         yield
 
 
