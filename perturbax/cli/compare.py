@@ -36,7 +36,7 @@ def add_arguments(parser: Parser) -> None:
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     """Train rules x seeds, keeping what is finished already, write the report, and return the exit status."""
-    from perturbax.cli.output import print_result
+    from perturbax.cli.output import print_notes, print_result
     from perturbax.cli.progress import progress
     from perturbax.experiment.build import build
     from perturbax.experiment.resolve import check_seed
@@ -62,8 +62,10 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
 
     # Refuse what cannot run before anything does.
     check_seed(seeds[-1])
-    digests = {label: build(e).task.digest() for label, e in experiments.items()}
+    tasks = {label: build(e).task for label, e in experiments.items()}
+    digests = {label: task.digest() for label, task in tasks.items()}
     fresh = {label: missing(e, folders[label], digests[label]) for label, e in experiments.items()}
+    print_notes(*tasks.values())
     status = 0
     for label, e in experiments.items():
         with progress(label) as bar:

@@ -1,9 +1,12 @@
 """What several commands print: the result of a run, and tables that fit the terminal."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from perturbax.tasks.base import Task
 
 CLEARLY = 1.001  # how many times the error of a run a baseline must have to count as beaten
 
@@ -11,6 +14,16 @@ CLEARLY = 1.001  # how many times the error of a run a baseline must have to cou
 def console(width: int) -> Console:
     """Return standard output for tables: as wide as the terminal, `width` columns where there is none."""
     return Console(width=None if sys.stdout.isatty() else width, highlight=False)
+
+
+def print_notes(*tasks: "Task") -> None:
+    """Print what there is to say about opened data before a run begins, each sentence once.
+
+    Arguments:
+        tasks: the tasks of the runs.
+    """
+    for note in dict.fromkeys(note for task in tasks for note in task.notes()):
+        print(note)
 
 
 def print_result(name: str, summary: dict[str, Any]) -> int:

@@ -38,14 +38,17 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     if args.config is not None and not Path(args.config).exists():
         raise ArgumentError(f"no such file: {args.config}")
 
-    from perturbax.cli.output import print_result
+    from perturbax.cli.output import print_notes, print_result
     from perturbax.cli.progress import progress
+    from perturbax.experiment.build import open_task
+    from perturbax.experiment.resolve import resolve
     from perturbax.experiment.result import read_experiment
     from perturbax.experiment.run import run
     from perturbax.experiment.variants import experiment_from
 
     base = Experiment() if args.config is None else read_experiment(Path(args.config))
     experiment = experiment_from(base, given, settings)
+    print_notes(open_task(resolve(experiment)))
     with progress(experiment.rule) as bar:
         result = run(experiment, args.out, report=bar)
     return print_result(str(result.folder), result.summary)

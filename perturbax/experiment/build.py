@@ -122,7 +122,7 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
     e = experiment if isinstance(experiment, Resolved) else resolve(experiment)
     rule_class: Any = find("rule", e.rule, KNOWN["rule"])
     rule = rule_class(**provisional(rule_class, e.rule_options))
-    task = task or _open_task(e)
+    task = task or open_task(e)
     updates = _updates_per_step(e.mode, e.every, rule, task.steps)
     make_network = Architecture.of(e, task.sizes).network
     found: dict[str, Any] = {}
@@ -157,7 +157,7 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
     return Parts(e, setup, found)
 
 
-def _open_task(e: Resolved) -> Task:
+def open_task(e: Resolved) -> Task:
     """Return the task of a run, its data read."""
     task_class: Any = find("task", e.task, KNOWN["task"])
     return task_class(**e.task_options).open(None if e.data is None else Path(e.data))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,7 +205,8 @@ def test_what_is_stored_is_read_back(form, tmp_path):
     columns, time = wave(200), axis(200)
     change = {"targets": ("a", "b"), "horizons": (1, 2), "known": ("c",), "calendar": calendar_names(HOURS)}
     _, encoding = fitted(form, columns, time, season=6, **change)
-    np.savez(tmp_path / "weights.npz", **encoding.to_arrays())
+    arrays: Any = encoding.to_arrays()
+    np.savez(tmp_path / "weights.npz", **arrays)
     with np.load(tmp_path / "weights.npz", allow_pickle=False) as file:
         again = Encoding.from_arrays(dict(file))
     assert again.fingerprint() == encoding.fingerprint()
