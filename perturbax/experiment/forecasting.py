@@ -100,10 +100,13 @@ def model_of(
 def answers(model: Model, history: History) -> np.ndarray:
     """Return the network's forecasts at every row, in own units, float64 `(N, n_out)`.
 
-    The network starts anew at the first row of each series, and computes in its own precision. Raises
-    DataError for values too large to be scaled.
+    The network starts anew at the first row of each series, and computes in its own precision. NaN at rows
+    without enough history, and where a column that is known ahead has no value for a row that is forecast.
+    Raises DataError for values too large to be scaled.
     """
     x = inputs_of(model, history)  # (N, n_in)
+    lacking = np.any(np.isnan(x), axis=1)  # (N,)
+    x = np.where(np.isnan(x), 0, x)  # the mean, so that the state stays usable
     longest = max(end - first for _, first, end in history.segments)
     side_by_side = np.zeros((longest, len(history.segments), x.shape[1]))  # (T, B, n_in), padded at the end
     for i, (_, first, end) in enumerate(history.segments):
@@ -113,7 +116,7 @@ def answers(model: Model, history: History) -> np.ndarray:
     outputs = np.asarray(outputs, np.float64)  # (T, B, n_out)
     each = [outputs[: end - first, i] for i, (_, first, end) in enumerate(history.segments)]
     base = model.encoding.base_of(history.columns, history.time, history.segments)  # (N, n_out)
-    return model.encoding.in_units(np.concatenate(each), base)
+    return np.where(lacking[:, None], np.nan, model.encoding.in_units(np.concatenate(each), base))
 
 
 def inputs_of(model: Model, history: History) -> np.ndarray:
@@ -132,7 +135,7 @@ def after_the_last(model: Model, history: History, y: np.ndarray) -> Forecasts:
         y: what `answers` returned, `(N, n_out)`.
 
     Raises ArgumentError for a network whose target does not lie ahead, DataError for a series that is too
-    short.
+    short, and where columns that are known ahead end too early.
     """
     horizons, targets = model.encoding.horizons, model.encoding.targets
     if min(horizons) < 1:
@@ -155,7 +158,14 @@ def after_the_last(model: Model, history: History, y: np.ndarray) -> Forecasts:
                     origins.append(origin)
                     aheads.append(horizon)
                     outputs.append(target * len(horizons) + k)
-    return _made(y, segments, origins, aheads, outputs)
+    made = _made(y, segments, origins, aheads, outputs)
+    if np.isnan(made.value).any():
+        known = ", ".join(model.encoding.known)
+        raise DataError(
+            f"{history.source}: {known}, known ahead, must have values for the next {max(horizons)} rows: "
+            f"add these rows to the data and leave {', '.join(targets)} empty there"
+        )
+    return made
 
 
 def past_origins(model: Model, history: History, y: np.ndarray, count: int) -> Forecasts:

@@ -108,12 +108,16 @@ def history_of(table: Table, model: Model, gaps: str) -> History:
 
     Raises DataError where the file lacks an input column, or holds something else than numbers there.
     """
-    columns = {}
-    for name in model.encoding.columns:
+    encoding = model.encoding
+    for name in encoding.columns:
         if name not in table.cells:
             raise DataError(f"{table.source} has no column {name!r}, which the model reads")
-        columns[name] = table.numbers(name, gaps)
-    for name in model.encoding.targets:
+    columns = {name: table.numbers(name, gaps) for name in encoding.known}  # these may go on
+    table = _until_the_present(table, model)
+    for name in encoding.columns:
+        if name not in encoding.known:
+            columns[name] = table.numbers(name, gaps)
+    for name in encoding.targets:
         if name in table.cells and name not in columns:
             try:
                 columns[name] = table.numbers(name, gaps)
@@ -121,6 +125,16 @@ def history_of(table: Table, model: Model, gaps: str) -> History:
                 continue  # nice to have: the network does not read it
     segments = getattr(table, "segments", None) or (("", 0, len(table.lines)),)
     return History(table.source, columns, tuple(segments), getattr(table, "time", None))
+
+
+def _until_the_present(table: Table, model: Model) -> Table:
+    """Return a table without the rows at its end in which only columns that are known ahead have values."""
+    targets = [table.cells[name] for name in model.encoding.targets if name in table.cells]
+    if not model.encoding.known or not targets:
+        return table
+    n = max((row + 1 for cells in targets for row, cell in enumerate(cells) if cell.strip()), default=0)
+    cells = {name: column[:n] for name, column in table.cells.items()}
+    return table._replace(lines=table.lines[:n], cells=cells)
 
 
 def future(opened: Opened | OpenedClasses, levels: Sequence[float] = ()) -> Columns:

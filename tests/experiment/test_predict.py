@@ -1,16 +1,17 @@
 """Forecasts as a table: dates that go on, series side by side, digits of the data. No network is run."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from perturbax.errors import ArgumentError
-from perturbax.experiment.forecasting import History, Model, after_the_last
+from perturbax.errors import ArgumentError, DataError
+from perturbax.experiment.forecasting import History, Model, after_the_last, inputs_of
 from perturbax.experiment.frames import Dates, Step
 from perturbax.experiment.intervals import of_residuals
-from perturbax.experiment.predict import Opened, _decimals, _long_table, _texts, best_run
+from perturbax.experiment.predict import Opened, _decimals, _long_table, _texts, best_run, history_of
 from perturbax.tasks.encoding import Encoding
 from perturbax.tasks.files.csv_table import read_table
 
@@ -126,3 +127,23 @@ def test_the_best_run_of_a_comparison(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ArgumentError, match="no run folder and holds no finished run"):
         best_run(tmp_path / "empty")
+
+
+def test_columns_that_are_known_ahead_go_on(tmp_path):
+    file = tmp_path / "d.csv"
+    file.write_text("a,holiday\n" + "".join(f"{i},{i % 2}\n" for i in range(6)) + ",1\n,0\n,1\n")
+    plain = Encoding(("a",), np.zeros(3), np.ones(3), ("a",), np.zeros(2), np.ones(2), (1, 3))
+    model = Model(None, dataclasses.replace(plain, known=("holiday",)), None, None, 0)
+    history = history_of(read_table(file), model, "refuse")
+    assert history.segments == (("", 0, 6),)
+    assert history.columns["a"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert history.columns["holiday"].tolist() == [0, 1, 0, 1, 0, 1, 1, 0, 1]
+    assert inputs_of(model, history)[-1].tolist() == [5, 1, 1]  # a now, holiday 1 and 3 rows ahead
+    short = history_of(read_table(file), model._replace(encoding=plain), "hold")
+    assert short.segments == (("", 0, 9),)
+    file.write_text("a,holiday\n" + "".join(f"{i},{i % 2}\n" for i in range(6)) + ",1\n")
+    history = history_of(read_table(file), model, "refuse")
+    lacking = np.isnan(inputs_of(model, history)).any(1)
+    assert lacking.tolist() == [False] * 4 + [True] * 2
+    with pytest.raises(DataError, match="holiday, known ahead, must have values for the next 3 rows"):
+        after_the_last(model, history, np.where(lacking[:, None], np.nan, np.zeros((6, 2))))
