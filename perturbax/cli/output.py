@@ -47,7 +47,13 @@ def print_result(name: str, summary: dict[str, Any]) -> int:
     losses = "; ".join(
         f"{baseline} {_short(metrics['loss'])}" for baseline, metrics in summary["baselines"].items()
     )
-    print(f"{name}: {_beaten(summary)}test {numbers} (loss of baselines: {losses})")
+    held = ", ".join(
+        f"{100 * found['coverage']:.1f} % in those of {level} %"
+        for level, found in summary.get("intervals", {}).items()
+        if found["coverage"] is not None
+    )
+    intervals = f"; intervals hold {held}" if held else ""
+    print(f"{name}: {_beaten(summary)}test {numbers} (loss of baselines: {losses}){intervals}")
     return 0
 
 

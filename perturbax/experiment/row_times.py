@@ -44,7 +44,7 @@ def row_times(
         steps = np.concatenate([np.zeros(len(before), int), (rows - lasts)[behind]])
         moved_on = moved(np.concatenate([before, forecast[behind]]), time.step, steps)
         forecast[behind] = moved_on[len(before) :]
-    return time.name, list(map(str, time.text(forecast))), list(map(str, time.text(dates[origin])))
+    return time.name or "time", list(map(str, time.text(forecast))), list(map(str, time.text(dates[origin])))
 
 
 def _numbered(rows: np.ndarray) -> list[str]:

@@ -57,6 +57,8 @@ def test_from_a_csv_to_forecasts(capsys, tmp_path):
     assert {"mean", "persistence", "linear"} <= set(result["baselines"])
     assert result["test"]["mse"] < 0.5 * result["baselines"]["persistence"]["mse"]
     check_intervals(result["intervals"])
+    held = 100 * result["intervals"]["80"]["coverage"]
+    assert f"; intervals hold {held:.1f} % in those of 80 %" in capsys.readouterr().out
     # The training file is not needed any more, nor the target, to forecast.
     data.unlink()
     again = series(tmp_path / "new.csv")
