@@ -99,7 +99,7 @@ class Forecaster:
         """
         self.set_params(**settings)
         self._fh = None if fh is None else _rows_of(fh, None)
-        rows, inputs = frames.read_frame(y, "y"), None if X is None else frames.read_frame(X, "X")
+        rows, inputs = self._read(y, "y"), None if X is None else self._read(X, "X")
         self._train(rows, inputs)
         return self
 
@@ -156,12 +156,12 @@ class Forecaster:
             update_params: train anew on all rows; False only moves the present on to the new rows.
         """
         fitted = self._need_fit()
-        rows = frames.appended(fitted.y, frames.read_frame(y, "y"), "y")
+        rows = frames.appended(fitted.y, self._read(y, "y"), "y")
         if (X is None) != (fitted.x is None):
             raise ArgumentError("update needs X where fit had it, and only there")
         inputs = fitted.x
         if inputs is not None:
-            more = frames.renamed(frames.read_frame(X, "X"), fitted.y.names)
+            more = frames.renamed(self._read(X, "X"), fitted.y.names)
             inputs = frames.appended(inputs, more, "X")
         if update_params:
             self._train(rows, inputs)
@@ -225,13 +225,19 @@ class Forecaster:
             raise ArgumentError("this Forecaster is not fitted: call fit(y) first")
         return self._fitted
 
+    def _read(self, data: Any, what: str) -> Frame:
+        """Return the rows of the user's data; what: what errors call it."""
+        return frames.read_frame(data, what, str(self.settings.get("gaps", "refuse")))
+
     def _train(self, y: Frame, x: Frame | None) -> None:
         """Train a network on rows."""
         _check_same_rows(y, x)
         time = _check_time(y)
         x = None if x is None else frames.renamed(x, y.names)
         targets = _chosen("target", self.target, y)
-        known = () if self.known is None or x is None else _chosen("known", self.known, x)
+        if x is None and self.known:
+            raise ArgumentError("known names columns of X, and there is no X: fit(y, X)")
+        known = _chosen("known", self.known, x) if x is not None and self.known else ()
         experiment = self._experiment(len(y.values))
         settings: Any = experiment.task_options
         columns = y.columns() | ({} if x is None else x.columns())
@@ -305,7 +311,7 @@ class Forecaster:
         if known:
             if future is None:
                 raise ArgumentError(f"predict needs X, the values ahead of {', '.join(known)}")
-            ahead = frames.renamed(frames.read_frame(future, "X"), fitted.y.names)
+            ahead = frames.renamed(self._read(future, "X"), fitted.y.names)
             rows = self._rows_of_future(ahead)  # (the farthest row ahead,)
             for name in known:
                 if name not in ahead.names:

@@ -39,12 +39,13 @@ class Frame(NamedTuple):
         return {name: self.values[:, i] for i, name in enumerate(self.names)}
 
 
-def read_frame(data: Any, what: str) -> Frame:
+def read_frame(data: Any, what: str, gaps: str = "refuse") -> Frame:
     """Return the rows of a list, an array, a pandas Series or a DataFrame; one axis of time, oldest first.
 
     Arguments:
         data: `(N,)` or `(N, columns)`.
         what: what errors call it, such as y.
+        gaps: `refuse` NaN, or `hold` the last value of the column.
 
     Raises DataError for what is neither, for values that are no finite numbers, and for an index that does
     not rise.
@@ -59,11 +60,14 @@ def read_frame(data: Any, what: str) -> Frame:
     names = tuple(str(label) for label in labels)
     if len(set(names)) < len(names):
         raise DataError(f"{what} has two columns of one name: {', '.join(names)}")
-    _check_finite(values.reshape(len(values), -1), names, what)
+    columns = values.reshape(len(values), -1)  # (N, columns)
+    if gaps == "hold":
+        columns = _held(columns)
+    _check_finite(columns, names, what)
     if index is not None:
         _check_rising(index, what)
     like = data[:0] if index is not None else None
-    return Frame(values.reshape(len(values), -1), names, labels, index, like, values.ndim)
+    return Frame(columns, names, labels, index, like, values.ndim)
 
 
 def appended(first: Frame, more: Frame, what: str) -> Frame:
@@ -243,13 +247,19 @@ def _labels(data: Any, values: np.ndarray, what: str) -> tuple[Any, ...]:
     return tuple(f"{what}{i}" for i in range(values.shape[1]))
 
 
+def _held(values: np.ndarray) -> np.ndarray:
+    """Return columns `(N, columns)` with each NaN replaced by the last value above it, where there is one."""
+    rows = np.where(np.isnan(values), 0, np.arange(len(values))[:, None])  # (N, columns)
+    return np.take_along_axis(values, np.maximum.accumulate(rows, 0), 0)
+
+
 def _check_finite(values: np.ndarray, names: Sequence[str], what: str) -> None:
     """Raise DataError for the first value that is no finite number."""
     if not np.isfinite(values).all():
         row, column = np.argwhere(~np.isfinite(values))[0]
         raise DataError(
-            f"{what}, row {row + 1}, column {names[column]}: {values[row, column]} is not a finite number: "
-            "fill gaps first"
+            f"{what}, row {row + 1}, column {names[column]}: {values[row, column]} is not a finite number "
+            "(gaps: hold carries the last value forward)"
         )
 
 

@@ -148,6 +148,8 @@ def test_data_that_cannot_be_used():
             made.fit(wrong)
     with pytest.raises(DataError, match="X must have the rows of y: 5 and 120"):
         made.fit(y, y[:5])
+    with pytest.raises(ArgumentError, match="known names columns of X, and there is no X"):
+        made.clone().fit(y, known=True)
     for call in (made.predict, made.predict_interval, lambda: made.update(y), lambda: made.cutoff):
         with pytest.raises(ArgumentError, match="is not fitted: call fit"):
             call()

@@ -24,6 +24,10 @@ def test_lists_and_arrays():
     assert (two.names, two.values.dtype) == (("X0", "X1"), np.float64)
     assert like_the_user(two, np.ones((1, 2)), [0, 1], None).shape == (1, 2)
     assert len(appended(two, read_frame(np.ones((2, 2)), "X"), "X").values) == 5
+    held = read_frame([[1, 2], [np.nan, 3], [np.nan, np.nan]], "y", "hold")
+    assert held.values.tolist() == [[1, 2], [1, 3], [1, 3]]
+    with pytest.raises(DataError, match=r"y, row 1, column y: nan is not a finite number \(gaps: hold"):
+        read_frame([np.nan, 1], "y", "hold")
     assert renamed(one, ("y",)).names == ("X y",)
     assert time_axis(None) is None
 
