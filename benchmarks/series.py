@@ -4,12 +4,12 @@
     python benchmarks/series.py --out runs/series --etth1 ETTh1.csv --rules bptt --forms auto,level --seeds 1
     python benchmarks/series.py --out runs/tune --tune --rules bptt,bptt:lr=3e-4     # on other series
 
-Five of the six are files of the packages statsmodels and vega_datasets (extra `bench`); nothing is downloaded.
-ETTh1 is given as a path. Settings are those that `series` ships: they were chosen by the validation errors that
-`--tune` prints, on the series of OTHERS. Nothing was chosen on the six.
+Five of the six are files of the packages statsmodels and vega_datasets (extra `bench`); nothing is
+downloaded. ETTh1 is given as a path. Settings are those that `series` ships: they were chosen by
+what `--tune` prints, on the series of OTHERS. Nothing was chosen on the six.
 
-What is finished is kept in OUT, one small JSON file for each series, form and rule. `--page` names the page whose
-tables are replaced.
+What is finished is kept in OUT, one small JSON file for each series, form and rule. `--page` names the page
+whose tables are replaced.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from family import with_section
 from harness import machine, table
-from learning import remembered
+from learning import mean, remembered
 
 import perturbax as px
 from perturbax.errors import ArgumentError
@@ -265,21 +265,26 @@ def coverages(found: dict[str, dict[str, dict[str, Rows]]]) -> str:
 
 
 def tuning(found: dict[str, dict[str, dict[str, Rows]]]) -> str:
-    """Return for each form and rule the validation mse over that of the base that training starts from.
+    """Return what settings are chosen by: one row for each form, rule and its settings.
 
-    The base is what the network says untrained, so that no share is above 1; geometric means over series.
+    `validation`: the lowest validation error of training over that of the untrained network. `test`: the mean
+    squared error of the kept network over that of the linear model; these series judge nothing else. Both are
+    geometric means over series of the medians over seeds. Then validation and test series by series.
     """
     lines = []
-    names = list(found)
     for form in dict.fromkeys(form for forms in found.values() for form in forms):
         for rule in dict.fromkeys(rule for forms in found.values() for rule in forms.get(form, {})):
-            shares = [
-                middle(found[name][form][rule], "valid_mse") / found[name][form][rule][0]["valid_base"]
-                for name in names
-            ]
-            mean = math.exp(sum(map(math.log, shares)) / len(shares))
-            lines.append([form, rule, f"{mean:.3f}", *(f"{share:.3f}" for share in shares)])
-    return table(["form", "rule and settings", "mean", *names], lines)
+            valid, test, shown = [], [], []
+            for forms in found.values():
+                runs = forms.get(form, {}).get(rule)
+                if runs is None:
+                    shown.append("refused")
+                    continue
+                valid.append(middle(runs, "valid_mse") / runs[0]["valid_base"])
+                test.append(middle(runs, "test", "mse") / runs[0]["baselines"]["linear"]["mse"])
+                shown.append(f"{valid[-1]:.3f}, {test[-1]:.3f}")
+            lines.append([form, rule, f"{mean(valid):.3f}", f"{mean(test):.3f}", *shown])
+    return table(["form", "rule and settings", "validation", "test", *found], lines)
 
 
 def main() -> None:
