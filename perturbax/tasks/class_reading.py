@@ -178,12 +178,16 @@ def _is_gap(text: str) -> bool:
 
 
 def _without_gaps(table: Table, name: str, gaps: str) -> list[str]:
-    """Return the texts of a column, each gap replaced by the last one; DataError where that is refused."""
+    """Return the texts of a column, each gap replaced by the last one of its series, where that is asked for.
+
+    Raises DataError where it is not, or where there is none.
+    """
     texts: list[str] = []
+    first_rows = {first for _, first, _ in getattr(table, "segments", ())}
     for row, cell in enumerate(table.cells[name]):
         if not _is_gap(cell):
             texts.append(" ".join(cell.split()))
-        elif gaps == "hold" and texts:
+        elif gaps == "hold" and texts and row not in first_rows:
             texts.append(texts[-1])
         else:
             where = f"{table.source}, line {table.lines[row]}, column {name}"
