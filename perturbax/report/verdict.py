@@ -65,7 +65,7 @@ def _beaten(section: Section, best: VariantRuns) -> list[str]:
     least = simple[name].mean
     if better(section.metric, own, least / CLEARLY):
         return []
-    times = f", {rounded(own / least)} times as much" if 0 < least * CLEARLY < own else ""
+    times = f", {rounded(own / least)} times as much" if 0 < CLOSE * least < own else ""
     return [
         f"<b>No rule beats the best baseline.</b> {escape(name.capitalize())}, which needs no network, has a "
         f"{escape(metric_name(section.metric))} of {rounded(least)}; the best rule, {bold(best)}, has "
