@@ -12,6 +12,17 @@ from perturbax.moved import old_names
 if not TYPE_CHECKING:  # checkers know the names of today alone
     __getattr__ = old_names(__name__)
 
+# What a function of arrays may raise when an array is missing, does not fit, or is traced.
+FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
 
 class PerturbaxError(Exception):
     """Base of the library's errors, whose message is one line; exit status 1."""
@@ -55,3 +66,8 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UnknownName:
     near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices) or 'none'}"
     return UnknownName(f"unknown {kind} {name!r}; {hint}")
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its class where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

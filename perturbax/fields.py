@@ -9,7 +9,7 @@ from typing import Any
 
 import equinox as eqx
 
-from perturbax.errors import ArgumentError, unknown
+from perturbax.errors import ArgumentError, PerturbaxError, unknown
 
 UNBOUNDED = float("inf")
 
@@ -115,4 +115,20 @@ def fractions(of: str, valid: float, test: float) -> None:
     if not (valid > 0 and test > 0 and valid + test < 1):
         raise ArgumentError(
             f"valid and test are fractions of the {of}, above 0 and together below 1; not {valid} and {test}"
+        )
+
+
+def refuse_abstract(kind: str, cls: type, error: type[PerturbaxError] = ArgumentError) -> None:
+    """Raise an error for a class that lacks what every class of its kind must define.
+
+    Arguments:
+        kind: what the class is, as the error calls it: layer, task, rule.
+        cls: the class that is about to be instantiated.
+        error: the error's class.
+    """
+    missing = sorted(getattr(cls, "__abstractmethods__", ()))
+    if missing:
+        names = " and ".join(missing)
+        raise error(
+            f"{kind} {cls.__name__} has no {names}: every {kind} must define what its base leaves open"
         )

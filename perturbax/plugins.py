@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn, TypeVar
 
-from perturbax.errors import ArgumentError, unknown
+from perturbax.errors import ArgumentError, first_line, unknown
 
 Kind = TypeVar("Kind")
 
@@ -55,7 +55,7 @@ def import_object(kind: str, path: str) -> Any:
     try:
         found = getattr(importlib.import_module(module), attribute, None)
     except Exception as error:  # the module is the user's: anything may be raised
-        raise ArgumentError(f"cannot import {kind} {path!r}: {_first_line(error)}") from error
+        raise ArgumentError(f"cannot import {kind} {path!r}: {first_line(error)}") from error
     if found is None:
         raise ArgumentError(f"module {module} has no {attribute!r}")
     return found
@@ -78,9 +78,4 @@ def import_optional(who: str, module: str, package: str) -> Any:
         missing = (error.name or "").split(".")[0]
         if missing == module.split(".")[0]:
             raise ArgumentError(f"{who} needs the package {package}: {install}") from error
-        raise ArgumentError(f"{who} cannot import {package} ({_first_line(error)}): {install}") from error
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or its class where it has none."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+        raise ArgumentError(f"{who} cannot import {package} ({first_line(error)}): {install}") from error

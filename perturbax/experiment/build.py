@@ -27,6 +27,7 @@ from perturbax.network.decorrelation import add_decorrelation
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
 from perturbax.tasks.base import Task
+from perturbax.tasks.contract import check_task
 
 
 class Parts(NamedTuple):
@@ -123,6 +124,7 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
     rule_class: Any = find("rule", e.rule, KNOWN["rule"])
     rule = rule_class(**provisional(rule_class, e.rule_options))
     task = task or open_task(e)
+    check_task(task, e.batch, e.mode)
     updates = _updates_per_step(e.mode, e.every, rule, task.steps)
     make_network = Architecture.of(e, task.sizes).network
     found: dict[str, Any] = {}

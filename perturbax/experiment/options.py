@@ -52,8 +52,10 @@ def find(kind: str, name: str, known: dict[str, type]) -> type:
     found = import_object(kind, name)
     if not isinstance(found, type):
         raise ArgumentError(f"{kind} {name!r} is not a class")
-    if inspect.isabstract(found) or getattr(found, "__abstractvars__", None):
-        raise ArgumentError(f"{kind} {name!r} is a base class: derive your own from it")
+    open_ones = {*getattr(found, "__abstractmethods__", ()), *getattr(found, "__abstractvars__", ())}
+    if open_ones:
+        missing = " and ".join(sorted(open_ones))
+        raise ArgumentError(f"{kind} {name!r} is a base class, it has no {missing}: derive your own from it")
     return found
 
 

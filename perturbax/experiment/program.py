@@ -21,6 +21,7 @@ from perturbax.experiment.train_step import (
 )
 from perturbax.network.arrays import check_leaves, from_named_arrays, to_named_arrays
 from perturbax.tasks.base import HeldOut, Task
+from perturbax.tasks.contract import held_out, is_own
 
 VECTORISE = 512  # units x batch up to which runs are faster as one vmapped program (measured on 2 cores)
 
@@ -40,12 +41,14 @@ class Compiled:
         e = parts.experiment
         self.parts = parts
         self.length = chunk_length(e.steps, e.logs)
-        self.valid = parts.setup.task.held_out("valid")
+        self.valid = held_out(parts.setup.task, "valid")
         self.bytes = 0
         self._size = sum(e.units) * e.batch
         self._compile_seconds = 0.0  # of compilation that no run was charged with yet
         self._programs: dict[tuple, Any] = {}
         self._start = jax.jit(lambda seed, hyperparameters: start(parts.setup, seed, hyperparameters))
+        if is_own(self.parts.task):
+            _ = self.test  # what is wrong with it must be said before training, not after
 
     @property
     def side_by_side(self) -> bool:
@@ -55,7 +58,7 @@ class Compiled:
     @cached_property
     def test(self) -> HeldOut:
         """What the kept networks are judged by."""
-        return self.parts.task.held_out("test")
+        return held_out(self.parts.task, "test")
 
     @cached_property
     def seen(self) -> HeldOut | None:

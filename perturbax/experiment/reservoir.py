@@ -1,6 +1,6 @@
 """The reservoir baseline: random recurrence as it is, readout solved in closed form."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -24,9 +24,9 @@ def solve(net: Network, task: Task, valid: HeldOut, key: Array) -> Network:
         (Z^T Z / rows + ridge I) [W; b] = Z^T Y / rows,      Z = [what the readout reads, 1]
 
     What a leaky readout reads is filtered as it will be: Z_t = kappa Z_{t-1} + [z_t, 1 - kappa], b times 1 -
-    kappa. Rows whose target is not asked for are left out. The ridge with the lowest validation loss is kept,
-    where the task makes several readouts of one solution with the best of them. Jaeger 2001; Lukosevicius &
-    Jaeger 2009.
+    kappa. Rows whose target is not asked for are left out, for each output its own. The ridge with the lowest
+    validation loss is kept, where the task makes several readouts of one solution with the best of them.
+    Jaeger 2001; Lukosevicius & Jaeger 2009.
 
     Arguments:
         net: the network, whose recurrent layers stay as they are.
@@ -34,25 +34,71 @@ def solve(net: Network, task: Task, valid: HeldOut, key: Array) -> Network:
         valid: validation data, which choose the ridge.
         key: for the training sequences.
     """
-    rows = 0
-    zz: Any = 0.0
-    zy: Any = 0.0
-    for i in range(BATCHES):
-        z, y, asked = (np.asarray(v) for v in _read(net, task, jr.fold_in(key, i)))
-        z = z[asked].astype(np.float64)  # (rows, n + 1)
-        y = y[asked].astype(np.float64)  # (rows, n_out)
-        rows = rows + len(z)
-        zz = zz + z.T @ z  # (n + 1, n + 1)
-        zy = zy + z.T @ y  # (n + 1, n_out)
+    sums = _Sums.of(net, task, key)
     fitted = []
     for ridge in RIDGES:
-        solution = np.linalg.solve(zz / rows + ridge * np.eye(len(zz)), zy / rows)  # (n + 1, n_out)
-        fitted += [_with_readout(net, readout) for readout in task.readouts(solution, zy[-1] / rows)]
+        solution = sums.solution(ridge)  # (n + 1, n_out)
+        fitted += [_with_readout(net, readout) for readout in task.readouts(solution, sums.mean)]
     losses = []
     for candidate in fitted:
         metrics = evaluate_compiled(task, candidate, valid.xs, valid.ys, valid.warmup)
         losses.append(float(metrics["loss"]))
     return fitted[int(np.argmin(np.nan_to_num(losses, nan=np.inf)))]
+
+
+class _Sums(NamedTuple):
+    """What least squares needs of training sequences.
+
+    Attributes:
+        rows: number of rows that are asked for, in any output.
+        zz: Z^T Z over them, `(n + 1, n + 1)`.
+        zy: Z^T Y, `(n + 1, n_out)`, over those of each output.
+        unknown: for an output that is not asked for in all of these rows, (how many it lacks, Z^T Z of them).
+    """
+
+    rows: int
+    zz: np.ndarray
+    zy: np.ndarray
+    unknown: dict[int, tuple[int, np.ndarray]]
+
+    @classmethod
+    def of(cls, net: Network, task: Task, key: Array) -> "_Sums":
+        """Return the sums over fresh training sequences."""
+        rows = 0
+        zz: Any = 0.0
+        zy: Any = 0.0
+        unknown: dict[int, tuple[int, Any]] = {}
+        for i in range(BATCHES):
+            z, y, asked = (np.asarray(v) for v in _read(net, task, jr.fold_in(key, i)))
+            z = z[asked].astype(np.float64)  # (rows, n + 1)
+            y = y[asked].astype(np.float64)  # (rows, n_out)
+            gaps = np.isnan(y)  # (rows, n_out)
+            for k in np.flatnonzero(gaps.any(0)):
+                count, square = unknown.get(int(k), (0, 0.0))
+                left_out = z[gaps[:, k]]
+                unknown[int(k)] = count + len(left_out), square + left_out.T @ left_out
+            rows = rows + len(z)
+            zz = zz + z.T @ z  # (n + 1, n + 1)
+            zy = zy + z.T @ np.where(gaps, 0, y)  # (n + 1, n_out)
+        return cls(rows, zz, zy, unknown)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean of the targets, `(n_out,)`."""
+        rows = np.full(self.zy.shape[1], self.rows)
+        for k, (count, _) in self.unknown.items():
+            rows[k] -= count
+        return self.zy[-1] / np.maximum(rows, 1)
+
+    def solution(self, ridge: float) -> np.ndarray:
+        """Return the readout that ridge regression finds, `(n + 1, n_out)`."""
+        identity = np.eye(len(self.zz))
+        solution = np.linalg.solve(self.zz / self.rows + ridge * identity, self.zy / self.rows)
+        for k, (count, square) in self.unknown.items():
+            rows = max(self.rows - count, 1)
+            own = (self.zz - square) / rows + ridge * identity  # (n + 1, n + 1)
+            solution[:, k] = np.linalg.solve(own, self.zy[:, k] / rows)
+        return solution
 
 
 @jax.jit

@@ -20,7 +20,8 @@ def _differentiated(total: Any, loss: Loss) -> Estimator:
     @eqx.filter_jit
     def estimate(net: Any, xs: Any, ys: Any, key: Array | None = None) -> tuple[Array, Network]:
         check_sequence(net, xs, ys)
-        check_loss(loss, net, *jax.tree.map(lambda s: s[0], (xs, ys)))
+        x, y = jax.tree.map(lambda s: s[0], (xs, ys))
+        check_loss(loss, net, x, y, differentiated=True)
         some, rest = split(net)
         return jax.value_and_grad(lambda some: total(join(some, rest), xs, ys))(some)
 

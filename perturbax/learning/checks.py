@@ -1,8 +1,8 @@
 """What comes in through the public door is checked here once: shapes and dtypes of data, loss, network and
 key.
 
-Everything is read off shapes while JAX traces, so a compiled call pays nothing. Raises ArgumentError
-throughout.
+Everything is read off shapes while JAX traces, so a compiled call pays nothing. Raises ArgumentError for
+arguments, LayerError for layers.
 """
 
 from collections.abc import Callable
@@ -10,11 +10,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import keystr, tree_flatten_with_path
 from jaxtyping import PyTree
 
-from perturbax.errors import ArgumentError
-from perturbax.network.layer import weights
-from perturbax.network.network import Network
+from perturbax.errors import FAULTS, ArgumentError, LayerError, first_line
+from perturbax.network.layer import check_linear, layer_label, weights, words_of
+from perturbax.network.network import Network, Site
+from perturbax.network.passes import check_sequence_axes
 
 PER_EXAMPLE = "take the mean over outputs only, as in jnp.mean((y - target) ** 2, -1)"
 
@@ -28,13 +30,20 @@ def check_key(key: Any) -> None:
         return
     if dtype == jnp.uint32 and getattr(key, "ndim", 0) == 1:
         return
-    raise ArgumentError(f"key must be one key, as jax.random.key(0) makes it; got {_what(key)}")
+    raise ArgumentError(f"key must be one key, as jax.random.key(0) makes it; got {words_of(key)}")
 
 
 def check_network(net: Any) -> None:
-    """Refuse what is no network."""
+    """Refuse what is no network, and complex weights, along which no rule descends."""
     if not isinstance(net, Network):
-        raise ArgumentError(f"net must be a px.Network; got {_what(net)}")
+        raise ArgumentError(f"net must be a px.Network; got {words_of(net)}")
+    for i, layer in enumerate(net.layers):
+        for path, w in tree_flatten_with_path(weights(layer))[0]:
+            if jnp.issubdtype(w.dtype, jnp.complexfloating):
+                raise LayerError(
+                    f"{layer_label(i, layer)}: the weight {keystr(path).lstrip('.')} is {w.dtype}: "
+                    "hold two real arrays, its real and its imaginary part"
+                )
 
 
 def check_inputs(net: Any, x: Any) -> None:
@@ -43,15 +52,14 @@ def check_inputs(net: Any, x: Any) -> None:
     """
     check_network(net)
     if getattr(x, "ndim", None) != 2:
-        raise ArgumentError(f"inputs of one step must have shape (B, n_in): batch, inputs; got {_what(x)}")
+        raise ArgumentError(f"inputs of one step must have shape (B, n_in): batch, inputs; got {words_of(x)}")
     _check_float("inputs", net, x)
 
 
 def check_sequence(net: Any, xs: Any, ys: PyTree) -> None:
     """Refuse sequences xs that are not floating-point `(T, B, n_in)`, and targets ys of other T or B."""
     check_network(net)
-    if getattr(xs, "ndim", None) != 3:
-        raise ArgumentError(f"xs must have shape (T, B, n_in): time, batch, inputs; got {_what(xs)}")
+    check_sequence_axes(xs)
     if 0 in xs.shape[:2]:
         raise ArgumentError(f"xs has shape {xs.shape}: there is no time step or no example in it")
     _check_float("xs", net, xs)
@@ -62,19 +70,47 @@ def check_sequence(net: Any, xs: Any, ys: PyTree) -> None:
         if getattr(leaf, "shape", ())[:2] != xs.shape[:2]:
             raise ArgumentError(
                 f"xs has T = {xs.shape[0]} steps of B = {xs.shape[1]} examples: "
-                f"ys must start with (T, B), too; got {_what(leaf)}"
+                f"ys must start with (T, B), too; got {words_of(leaf)}"
             )
 
 
-def check_loss(loss: Callable, net: Network, x: Any, target: PyTree) -> None:
-    """Refuse a loss that is not one floating-point number per example, and targets that do not fit the
-    outputs.
+def check_step(net: Network, x: Any, differentiated: bool) -> Any:
+    """Return the shape and dtype of the output of one step, `(B, n_out)`, of a network that fits its inputs.
+
+    Arguments:
+        net: the network.
+        x: inputs of one step, `(B, n_in)`.
+        differentiated: whether a derivative by weights will be taken, so that a drive that is not linear in
+            them, of which other rules hear from `pull_back`, must be refused here.
+
+    Raises LayerError for layers that do not fit what they read or whose state changes its kind, and for
+    complex states and outputs.
+    """
+
+    def one_step(x: Any) -> tuple[Any, Any, tuple[Site, ...]]:
+        return net.step(net.start(x.shape[0]), x)
+
+    state, y, sites = jax.eval_shape(one_step, x)
+    for i, (layer, kept, site) in enumerate(zip(net.layers, state, sites, strict=True)):
+        if any(jnp.issubdtype(s.dtype, jnp.complexfloating) for s in jax.tree.leaves((kept, site.a))):
+            raise LayerError(
+                f"{layer_label(i, layer)}: its pre-activation, state or output is complex: "
+                "hold two real arrays, the real and the imaginary part"
+            )
+        if differentiated:
+            check_linear(i, layer, site.z, site.r)
+    return y
+
+
+def check_loss(loss: Callable, net: Network, x: Any, target: PyTree, differentiated: bool = False) -> None:
+    """Refuse a network that does not fit its inputs (see `check_step`), a loss that is not one floating-point
+    number per example, and targets that do not fit the outputs.
 
     loss(y `(B, n_out)`, target) -> `(B,)`; x `(B, n_in)` and target are those of one step. A target that is
     one floating-point array of another shape than the outputs is refused where broadcasting would stretch it
     to fit, as `(B,)` against `(B, 1)`: the loss would compare every example with every other.
     """
-    y = jax.eval_shape(lambda x: net.step(net.start(x.shape[0]), x)[1], x)
+    y = check_step(net, x, differentiated)
     if hasattr(target, "dtype") and jnp.issubdtype(target.dtype, jnp.inexact):
         if target.shape != y.shape and _stretches(target.shape, y.shape):
             raise ArgumentError(
@@ -85,19 +121,18 @@ def check_loss(loss: Callable, net: Network, x: Any, target: PyTree) -> None:
         _check_float("ys", net, target)
     try:
         value = jax.eval_shape(lambda y, target: loss(y, target), y, target)
-    except (TypeError, ValueError) as error:
-        shapes = ", ".join(_what(leaf) for leaf in jax.tree.leaves(target))
+    except FAULTS as error:
+        shapes = ", ".join(words_of(leaf) for leaf in jax.tree.leaves(target))
         raise ArgumentError(
-            f"loss(y, target) failed for outputs {_what(y)} and targets {shapes}: "
-            f"{str(error).splitlines()[0]}"
+            f"loss(y, target) failed for outputs {words_of(y)} and targets {shapes}: {first_line(error)}"
         ) from error
     if getattr(value, "shape", None) != y.shape[:1]:
         raise ArgumentError(
             f"loss must return one number per example, shape (B,) = {y.shape[:1]}; "
-            f"it returned {_what(value)}: {PER_EXAMPLE}"
+            f"it returned {words_of(value)}: {PER_EXAMPLE}"
         )
     if not jnp.issubdtype(value.dtype, jnp.floating):
-        raise ArgumentError(f"loss must return floating-point numbers; it returned {_what(value)}")
+        raise ArgumentError(f"loss must return floating-point numbers; it returned {words_of(value)}")
 
 
 def _check_float(name: str, net: Network, array: Any) -> None:
@@ -116,10 +151,3 @@ def _stretches(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
     """Whether arrays of two shapes can be subtracted by broadcasting."""
     pairs = zip(reversed(one), reversed(other), strict=False)
     return all(m == n or 1 in (m, n) for m, n in pairs)
-
-
-def _what(thing: Any) -> str:
-    """Return shape and dtype of an array, else the type."""
-    if hasattr(thing, "shape") and hasattr(thing, "dtype"):
-        return f"{thing.dtype} of shape {tuple(thing.shape)}"
-    return f"{type(thing).__name__}"

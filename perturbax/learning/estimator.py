@@ -43,7 +43,8 @@ def learner(rule: Rule, loss: Loss) -> Learner:
         rule: any learning rule, `px.rules.Node(sigma=1e-3)` say.
         loss: (y `(B, n_out)`, target) -> `(B,)`, one number per example; called step by step.
 
-    Raises ArgumentError, once per shape, for networks, data, losses and keys that do not fit.
+    Raises ArgumentError, once per shape, for networks, data, losses and keys that do not fit, LayerError for
+    layers that do not fit each other or cannot be learnt.
     """
     if isinstance(rule, SequenceRule):
         learn = partial(_whole_sequence, rule, visible_loss(rule, loss))
@@ -54,6 +55,8 @@ def learner(rule: Rule, loss: Loss) -> Learner:
             f"{_name_of(rule)} is no learning rule: derive it from px.StepRule or px.SequenceRule"
         )
 
+    differentiated = "derivatives" in rule.described().uses
+
     def init(net: Any, x: Any, key: Any) -> PyTree:
         check_inputs(net, x)
         check_key(key)
@@ -63,7 +66,8 @@ def learner(rule: Rule, loss: Loss) -> Learner:
     def update(state: PyTree, net: Any, xs: Any, ys: PyTree, key: Any) -> tuple[PyTree, Array, Network]:
         check_sequence(net, xs, ys)
         check_key(key)
-        check_loss(loss, net, *jax.tree.map(lambda s: s[0], (xs, ys)))
+        x, y = jax.tree.map(lambda s: s[0], (xs, ys))
+        check_loss(loss, net, x, y, differentiated)
         return learn(state, net, xs, ys, key)
 
     return Learner(init, update)

@@ -65,11 +65,12 @@ def online(
         raise ArgumentError(f"{type(rule).__name__} is no px.StepRule: it has no step to make online")
     pairing = pairing_of(rule.pairing(), every, None)
     score = visible_loss(rule, loss)
+    differentiated = "derivatives" in rule.described().uses
 
     def init(net: Network, x: Float[Array, "B n_in"], y: Any, key: Array) -> Stream:
         check_inputs(net, x)
         check_key(key)
-        check_loss(loss, net, x, y)
+        check_loss(loss, net, x, y, differentiated)
         key_start, key_steps = jr.split(key)
         state = rule.init_state(net, x, key_start)
         carry = rule.init_sequence(net, state, x, key_start)
@@ -96,6 +97,8 @@ def online(
 
     def run(stream: Stream, xs: Float[Array, "T B n_in"], ys: Any) -> tuple[Stream, Array]:
         check_sequence(stream.net, xs, ys)
+        x, y = jax.tree.map(lambda s: s[0], (xs, ys))
+        check_loss(loss, stream.net, x, y)
         T = xs.shape[0]
         if T % every:
             raise ArgumentError(

@@ -12,6 +12,7 @@ import equinox as eqx
 from jaxtyping import Array, PyTree
 
 from perturbax.errors import LayerError
+from perturbax.fields import refuse_abstract
 from perturbax.learning.credit import Credit
 from perturbax.learning.estimate import Estimate
 from perturbax.learning.facts import Facts
@@ -28,6 +29,11 @@ class Rule(eqx.Module):
     """
 
     facts: ClassVar[Facts] = Facts()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Refuse a class that lacks its method, `step` or `update`, with ArgumentError."""
+        refuse_abstract("rule", cls)
+        return super().__new__(cls)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Understand, or refuse in one line, what a rule of version 0.1.0 says."""

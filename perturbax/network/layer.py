@@ -12,21 +12,11 @@ import numpy as np
 from jax.tree_util import keystr, tree_flatten_with_path
 from jaxtyping import Array
 
-from perturbax.errors import LayerError
+from perturbax.errors import FAULTS, LayerError, first_line
+from perturbax.fields import refuse_abstract
+from perturbax.network.linearity import step_through_integers
 
 Tree = TypeVar("Tree")
-
-
-# What a function of arrays may raise when an array is missing, or one it needs the value of is traced.
-FAULTS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 class Fixed(eqx.Module):
@@ -106,6 +96,11 @@ class Layer(eqx.Module):
 
     unitwise: ClassVar[bool] = True
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Refuse a class that lacks a method of the three, with LayerError."""
+        refuse_abstract("layer", cls, LayerError)
+        return super().__new__(cls)
+
     @abc.abstractmethod
     def start(self) -> tuple[Any, Array]:
         """Return (h, y) before the first step: constants, through which no weight learns."""
@@ -147,6 +142,97 @@ def layer_label(i: int, layer: Layer) -> str:
     return f"layer {i} ({type(layer).__name__})"
 
 
+def start_of(i: int, layer: Layer) -> tuple[Any, Array]:
+    """Return what `start` of a layer returns, (h, y); LayerError where that is no state and output `(n,)`.
+
+    Arguments:
+        i: the layer's number, for errors.
+        layer: the layer.
+    """
+    found = layer.start()
+    pair = isinstance(found, tuple) and len(found) == 2
+    if not pair or getattr(found[1], "ndim", None) != 1:
+        what = f"(h, y) with y {words_of(found[1])}" if pair else words_of(found)
+        raise LayerError(
+            f"{layer_label(i, layer)}: start must return (h, y) with y an array (n,) of one example; "
+            f"it returns {what}"
+        )
+    return found
+
+
+def drive_batch(i: int, layer: Layer, z: Array, r: Array, below: str) -> Array:
+    """Run the synapses of a layer over a batch: -> pre-activations `(B, n)` or `(B, gates, n)`.
+
+    Raises LayerError, which says what the layer reads and the shapes of its weights, where `drive` fails.
+
+    Arguments:
+        i: the layer's number, for errors.
+        layer: the layer.
+        z: what it reads from below, `(B, n_below)`.
+        r: its own output one step ago, `(B, n)`.
+        below: where z comes from, as errors call it.
+    """
+    try:
+        return jax.vmap(layer.drive)(z, r)
+    except (TypeError, ValueError) as error:
+        shapes = [
+            f"{keystr(path).lstrip('.')} {words_of(leaf)}"
+            for path, leaf in tree_flatten_with_path(weights(layer))[0]
+        ]
+        raise LayerError(
+            f"{layer_label(i, layer)}: drive fails on z, {z.shape[-1]} values from {below}, and r, "
+            f"{r.shape[-1]} of its own; its weights are {', '.join(shapes) or 'none'}: {first_line(error)}"
+        ) from error
+
+
+def check_kept(i: int, layer: Layer, before: tuple[Any, Array], after: tuple[Any, Array], z: Array) -> None:
+    """Raise LayerError where a step changes the structure, shapes or dtypes of a layer's (h, y).
+
+    Arguments:
+        i: the layer's number, for errors.
+        layer: the layer.
+        before: its hidden state and output before the step, leaves `(B, ...)`.
+        after: those after it.
+        z: what it read from below, whose dtype may be the reason.
+    """
+    kinds = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), part) for part in (before, after)]
+    if kinds[0] == kinds[1] and jax.tree.structure(before) == jax.tree.structure(after):
+        return
+    label = layer_label(i, layer)
+    leaves = [jax.tree.leaves(part) for part in (before, after)]
+    same_shapes = [leaf.shape for leaf in leaves[0]] == [leaf.shape for leaf in leaves[1]]
+    if jax.tree.structure(before) == jax.tree.structure(after) and same_shapes:
+        one, other = next((a, b) for a, b in zip(*leaves, strict=True) if a.dtype != b.dtype)
+        own = sorted({str(w.dtype) for w in jax.tree.leaves(weights(layer))})
+        raise LayerError(
+            f"{label}: its state is {one.dtype} before a step and {other.dtype} after it; it reads {z.dtype} "
+            f"and its weights are {' and '.join(own) or 'none'}: cast inputs and weights to one dtype"
+        )
+    raise LayerError(
+        f"{label}: advance must return a state h and an output y like those of start; "
+        f"h is {_words_of_one(before[0])} before a step and {_words_of_one(after[0])} after it, "
+        f"y {_words_of_one(before[1])} and {_words_of_one(after[1])}"
+    )
+
+
+def _words_of_one(tree: Any) -> str:
+    """Return the structure of a tree with dtype and shape of each array, without the axis of examples."""
+    leaves, structure = jax.tree.flatten(tree)
+    if not leaves:
+        return str(structure).removeprefix("PyTreeDef(").removesuffix(")")
+    if len(leaves) == 1 and leaves[0] is tree:
+        return f"{tree.dtype} {tree.shape[1:]}"
+    inside = ", ".join(f"{leaf.dtype} {leaf.shape[1:]}" for leaf in leaves)
+    return f"{type(tree).__name__} of {inside}"
+
+
+def words_of(thing: Any) -> str:
+    """Return dtype and shape of an array, else the type."""
+    if hasattr(thing, "shape") and hasattr(thing, "dtype"):
+        return f"{thing.dtype} of shape {tuple(thing.shape)}"
+    return f"{type(thing).__name__}"
+
+
 def advance_batch(i: int, layer: Layer, h: Any, a: Array) -> tuple[Any, Array]:
     """Run the neurons of a layer over a batch: -> (h, y), each with a leading axis of B examples.
 
@@ -161,14 +247,20 @@ def advance_batch(i: int, layer: Layer, h: Any, a: Array) -> tuple[Any, Array]:
     """
     neurons = split(layer)[1]
     try:
-        return jax.vmap(neurons.advance)(h, a)
+        h, y = jax.vmap(neurons.advance)(h, a)
+        return h, y
     except (TypeError, AttributeError, ValueError) as error:
         if used := _weights_used(layer, h, a):
             raise LayerError(
                 f"{layer_label(i, layer)}: advance uses the weight{'s' * (len(used) > 1)} {', '.join(used)}; "
                 "weights belong in drive (wrap an array that is not learnt in Fixed)"
             ) from error
-        raise
+        if isinstance(error, AttributeError):  # no matter of shapes: it speaks for itself
+            raise
+        raise LayerError(
+            f"{layer_label(i, layer)}: advance fails for h {_words_of_one(h)} and a {_words_of_one(a)}: "
+            f"{first_line(error)}"
+        ) from error
 
 
 def _weights_used(layer: Layer, h: Any, a: Array) -> list[str]:
@@ -212,15 +304,30 @@ def pull_back(i: int, layer: Layer, z: Array, r: Array, signal: Array) -> Layer:
     def drive_rows(some: Layer) -> Array:
         return jax.vmap(join(some, rest).drive)(z, r)
 
-    driven = jax.eval_shape(drive_rows, some)
+    traced, driven = jax.make_jaxpr(drive_rows, return_shape=True)(some)
+    label = layer_label(i, layer)
+    if found := step_through_integers(traced):
+        raise LayerError(f"{label}: drive is not linear in its weights (it {found})")
     try:
         return jax.linear_transpose(drive_rows, some)(signal.astype(driven.dtype))[0]
-    except (NotImplementedError, AssertionError, TypeError, ValueError) as error:
+    except (NotImplementedError, AssertionError, RuntimeError, TypeError, ValueError) as error:
         if driven.shape != signal.shape:
             raise
-        if isinstance(error, AssertionError):
-            reason = "an operation on weights only"
-        else:
-            reason = str(error).splitlines()[0]
-        label = layer_label(i, layer)
+        reason = "an operation on weights only" if isinstance(error, AssertionError) else first_line(error)
         raise LayerError(f"{label}: drive is not linear in its weights (JAX: {reason})") from error
+
+
+def check_linear(i: int, layer: Layer, z: Any, r: Any) -> None:
+    """Raise LayerError where `drive` of a layer is not linear in its weights; nothing is computed.
+
+    Arguments:
+        i: the layer's number, for errors.
+        layer: the layer.
+        z: what it reads from below, `(B, n_below)`, or its shape and dtype.
+        r: its own output one step ago, `(B, n)`, likewise.
+    """
+
+    def pull_anything(z: Array, r: Array) -> Layer:
+        return pull_back(i, layer, z, r, jax.vmap(layer.drive)(z, r))
+
+    jax.eval_shape(pull_anything, z, r)

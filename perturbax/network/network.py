@@ -9,9 +9,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from perturbax.errors import ArgumentError
+from perturbax.errors import ArgumentError, LayerError
 from perturbax.fields import setting
-from perturbax.network.layer import Fixed, Layer, advance_batch, pull_back, weights
+from perturbax.network.layer import (
+    Fixed,
+    Layer,
+    advance_batch,
+    check_kept,
+    drive_batch,
+    layer_label,
+    pull_back,
+    start_of,
+    weights,
+    words_of,
+)
 
 
 class Site(NamedTuple):
@@ -46,8 +57,8 @@ class Network(eqx.Module):
             variance 1 over its units, example by example (Ba, Kiros, Hinton 2016, without weights); sums of
             `residual` are normalised when they are read.
 
-    Raises ArgumentError without layers, for a `decor` of another length, and for matrices D in a network that
-    is residual or normalised.
+    Raises ArgumentError without layers, for what is no layer, for a `decor` of another length, and for
+    matrices D in a network that is residual or normalised.
     """
 
     layers: tuple[Layer, ...]
@@ -68,6 +79,9 @@ class Network(eqx.Module):
         self.residual, self.normalise = residual, normalise
         if not self.layers:
             raise ArgumentError("a network needs at least one layer")
+        for i, layer in enumerate(self.layers):
+            if not isinstance(layer, Layer):
+                raise ArgumentError(f"layer {i} is no px.Layer but {words_of(layer)}")
         if len(self.decor) != len(self.layers):
             raise ArgumentError(
                 f"decor needs one entry per layer: {len(self.decor)} for {len(self.layers)} layers"
@@ -88,7 +102,7 @@ class Network(eqx.Module):
         states = []
         for i, layer in enumerate(self.layers):
             dtype = jnp.result_type(*(jax.tree.leaves(weights(layer)) or [float]))
-            h, y = jax.tree.map(lambda leaf, dtype=dtype: _constant(leaf, dtype), layer.start())
+            h, y = jax.tree.map(lambda leaf, dtype=dtype: _constant(leaf, dtype), start_of(i, layer))
             states.append((h, self._through_decor(i + 1, y)))
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), tuple(states))
 
@@ -101,6 +115,8 @@ class Network(eqx.Module):
     ):
         """Advance by one step: -> (state, y `(B, n_out)`, one `Site` per layer).
 
+        Raises LayerError, which names the layer, where shapes or dtypes do not fit each other.
+
         Arguments:
             state: ((h, r), ...) per layer, as `start` returns it.
             x: inputs, `(B, n_in)`.
@@ -111,14 +127,17 @@ class Network(eqx.Module):
         after, sites = [], []
         for i, (layer, (h, r)) in enumerate(zip(self.layers, state, strict=True)):
             read = _normalised(z) if self.normalise and i > 0 else z  # (B, n_below)
-            a = jax.vmap(layer.drive)(read, r)  # (B, n) or (B, gates, n)
+            below = layer_label(i - 1, self.layers[i - 1]) if i else "the inputs"
+            a = drive_batch(i, layer, read, r, below)  # (B, n) or (B, gates, n)
             if noise is not None:
                 a = a + noise[i]
             sites.append(Site(read, r, a))
+            before = h, r
             h, y = advance_batch(i, layer, h, a)
             if shift is not None:
                 y = y + shift[i]
             y = self._through_decor(i + 1, y)  # (B, n)
+            check_kept(i, layer, before, (h, y), read)
             after.append((h, y))
             hidden_above_first = 0 < i < len(self.layers) - 1
             adds = self.residual and hidden_above_first and z.shape == y.shape
@@ -167,7 +186,14 @@ class Network(eqx.Module):
     def _through_decor(self, i: int, y: Array) -> Array:
         """Return y as layer i reads it: through its D, which no derivative ever reaches."""
         D = self.decor[i] if i < len(self.decor) else None
-        return y if D is None else y @ jax.lax.stop_gradient(D.value)
+        if D is None:
+            return y
+        if y.shape[-1] != len(D.value):
+            raise LayerError(
+                f"{layer_label(i, self.layers[i])}: it reads {y.shape[-1]} values through a D of shape "
+                f"{D.value.shape}"
+            )
+        return y @ jax.lax.stop_gradient(D.value)
 
     def decorrelated(self, which: str, n_in: int) -> "Network":
         """Old name of `perturbax.add_decorrelation(net, which, n_in)`."""
@@ -208,8 +234,10 @@ def _warn_of_new_name(old: str, new: str) -> None:
 
 
 def _constant(leaf: Array, dtype: Any) -> Array:
-    """Return an array as a constant; floats in the dtype given."""
+    """Return an array as a constant; floats in the dtype given, complex numbers in that of its precision."""
     leaf = jnp.asarray(leaf)
+    if jnp.iscomplexobj(leaf):
+        dtype = jnp.promote_types(dtype, jnp.complex64)
     if jnp.issubdtype(leaf.dtype, jnp.inexact):
         leaf = leaf.astype(dtype)
     return jax.lax.stop_gradient(leaf)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from perturbax.errors import ArgumentError
+from perturbax.fields import refuse_abstract
 
 Metrics = dict[str, Any]
 Data = TypeVar("Data")
@@ -55,8 +56,9 @@ class Task(eqx.Module):
     mean squared error, and the training mean as baseline. A property `unit`, where there is one, labels the
     outputs in figures.
 
-    A target of NaN is not asked for: steps whose answer is not judged carry NaN in every entry of the target.
-    A task with such steps says in `asked_steps` how many are left.
+    A target of NaN is not asked for, output by output: the error of an answer is the mean over the outputs
+    asked for, and a step whose entries are all NaN is not judged. A task with such steps says in
+    `asked_steps` how many are left.
 
     Class attributes: `held_out_sequences` (how many the default `held_out` draws), `papers` (keys of
     perturbax.papers), `summary` (one line for `perturbax list tasks`), `loss_in` (what `loss` is measured in,
@@ -72,6 +74,11 @@ class Task(eqx.Module):
     settings: ClassVar[dict[str, Any]] = {}
     cell_settings: ClassVar[dict[str, dict[str, Any]]] = {}
     rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {}
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Refuse a class that lacks `sizes`, `steps` or `sample`, with ArgumentError."""
+        refuse_abstract("task", cls)
+        return super().__new__(cls)
 
     @property
     @abc.abstractmethod
@@ -139,19 +146,27 @@ class Task(eqx.Module):
         return None
 
     def asked(self, target: Float[Array, "*rows n_out"]) -> Bool[Array, "*rows"]:
-        """Return whether an answer is asked for: a target of NaN is not."""
-        return ~jnp.any(jnp.isnan(target), -1)
+        """Return whether an answer is asked for: one whose targets are NaN in every output is not."""
+        return ~jnp.all(jnp.isnan(target), -1)
 
     def error(
         self, y: Float[Array, "*rows n_out"], target: Float[Array, "*rows n_out"]
     ) -> Float[Array, "*rows"]:
-        """Return the error of each answer: by default the mean squared error over outputs.
+        """Return the error of each answer: by default the mean squared error over the outputs asked for.
+
+            sum_k m_k (y_k - target_k)^2 / sum_k m_k,      m_k = 0 where target_k is NaN, else 1
 
         Arguments:
             y: outputs.
-            target: targets, none of them NaN.
+            target: targets; NaN for an output not asked for, but never for all outputs of a row.
         """
-        return jnp.mean((y - target) ** 2, -1)
+        n_out = target.shape[-1]
+        if n_out == 1:
+            return jnp.mean((y - target) ** 2, -1)
+        known = ~jnp.isnan(target)  # (*rows, n_out)
+        squares = (y - jnp.where(known, target, y)) ** 2  # (*rows, n_out): 0 where not asked for
+        share = jnp.mean(known, -1, dtype=squares.dtype)  # (*rows,)
+        return jnp.mean(squares, -1) / share
 
     def loss(self, y: Float[Array, "B n_out"], target: Float[Array, "B n_out"]) -> Float[Array, " B"]:
         """Return one number per example: its error times T / `asked_steps`, 0 where no answer is asked for.
@@ -161,7 +176,7 @@ class Task(eqx.Module):
 
         Arguments:
             y: outputs of one step.
-            target: targets of that step; NaN where no answer is asked for.
+            target: targets of that step; NaN for outputs that are not asked for.
         """
         return self.judged(self.error, y, target) * (self.steps / self.asked_steps)
 
@@ -169,7 +184,8 @@ class Task(eqx.Module):
         """Return measure(y, target) of each answer asked for, else 0: no NaN in value or derivative.
 
         Arguments:
-            measure: (outputs `(*rows, n_out)`, targets) -> `(*rows,)`.
+            measure: (outputs `(*rows, n_out)`, targets) -> `(*rows,)`; targets hold NaN only in rows that
+                are asked for in part.
             y: outputs, `(*rows, n_out)`.
             target: targets, `(*rows, n_out)`.
         """
