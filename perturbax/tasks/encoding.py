@@ -128,29 +128,38 @@ class Encoding:
         dates = calendar_features(self.calendar, time, self.horizons[-1], first_rows, ends)
         return np.concatenate([x, dates], 1)
 
-    def base_of(self, columns: Columns, time: Any = None, segments: Segments | None = None) -> np.ndarray:
+    def base_of(
+        self,
+        columns: Columns,
+        time: Any = None,
+        segments: Segments | None = None,
+        rows: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Return what the forecasts made at each row are changes from, `(N, n_out)`, in own units.
 
-        0 for form level. NaN at rows without enough history. The arguments are those of `inputs_of`.
+        0 for form level. NaN at rows without enough history.
+
+        Arguments:
+            columns: as for `inputs_of`.
+            time: likewise.
+            segments: likewise.
+            rows: numbers of the rows that matter; a fitted forecast is NaN at others. None for all.
         """
         n = len(columns[self.inputs[0]])
         first_rows, _ = _borders(n, segments)
         form = self.base if self.form == "linear" else self.form
-        bases = [
-            naive_forecast(
-                form, np.asarray(columns[target], np.float64)[:n], first_rows, horizon, self.season
-            )
-            if form != "level"
-            else np.zeros(n)
-            for target, horizon in self.outputs
-        ]  # (N,) each
+        bases = []
+        for target, horizon in self.outputs:
+            values = np.asarray(columns[target], np.float64)[:n] if form != "level" else np.zeros(n)
+            bases.append(naive_forecast(form, values, first_rows, horizon, self.season))  # (N,)
         base = np.stack(bases, 1)  # (N, n_out)
         if self.form != "linear":
             return base
         x = self.inputs_of(columns, time, segments)  # (N, n_in)
-        rows = np.flatnonzero(np.arange(n) - first_rows >= self.history)
+        rows = np.arange(n) if rows is None else rows
+        usable = rows[rows - first_rows[rows] >= self.history]
         fitted = np.full(base.shape, np.nan)
-        fitted[rows] = linear.forecast(x, len(self.inputs), rows, self.lags, self.coefficients)
+        fitted[usable] = linear.forecast(x, len(self.inputs), usable, self.lags, self.coefficients)
         return base + fitted
 
     def in_units(self, y: Any, base: Any = None) -> Any:
@@ -270,7 +279,9 @@ def standardised(source: str, names: Any, values: np.ndarray, means: Any, stds: 
     """
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = (values - np.asarray(means)[None]) / np.asarray(stds)[None]
-    unusable = np.abs(scaled) >= 1e15  # squares and sums of squares would not stay finite in float32
+    if np.all(np.abs(scaled) < 1e15):  # squares and sums of squares stay finite in float32
+        return scaled
+    unusable = np.abs(scaled) >= 1e15
     unusable |= np.isnan(scaled) & ~np.isnan(values)
     if unusable.any():
         row, column = np.argwhere(unusable)[0]

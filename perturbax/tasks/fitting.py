@@ -151,7 +151,8 @@ def fit_encoding(record: Record, wanted: Wanted) -> Fitted:
     fits = _linear_fits(record, wanted, season, [wanted.form] if wanted.form in NAIVE else usable)
     best = _best(fits)
     if wanted.form == "linear":
-        return Fitted(best.encoding(record), best.encoding(record), {})
+        found = best.encoding(record)
+        return Fitted(found, found, {})
     if wanted.form in NAIVE:
         return Fitted(naive_encoding(record, wanted, wanted.form, best.naive.reading, season), None, {})
     errors = {
@@ -182,28 +183,24 @@ def fit_linear(record: Record, wanted: Wanted, season: int) -> Encoding:
     return _best(_linear_fits(record, wanted, season, usable)).encoding(record)
 
 
-def forecasts_of(record: Record, encoding: Encoding) -> np.ndarray:
-    """Return what a network whose outputs are 0 would forecast at each row, `(N, n_out)`, own units."""
-    base = encoding.base_of(record.columns, record.time, record.segments)
-    return encoding.in_units(np.zeros(encoding.n_out), base)
+def forecasts_of(record: Record, encoding: Encoding, rows: np.ndarray) -> np.ndarray:
+    """Return what a network whose outputs are 0 would forecast at some rows, `(rows, n_out)`, own units."""
+    base = encoding.base_of(record.columns, record.time, record.segments, rows)
+    return encoding.in_units(np.zeros(encoding.n_out), base[rows])
 
 
-def validation_error(record: Record, encoding: Encoding, forecasts: np.ndarray | None = None) -> float:
-    """Return the mean squared error on validation rows, of each output in training variances of its target.
+def validation_error(record: Record, encoding: Encoding) -> float:
+    """Return the mean squared error on validation rows of a network whose outputs are 0.
 
-    Arguments:
-        record: the series.
-        encoding: which rows and targets.
-        forecasts: `(N, n_out)`, own units; None for those of outputs that are 0.
+    It is the mean over outputs, each in training variances of its target.
     """
-    if forecasts is None:
-        forecasts = forecasts_of(record, encoding)
-    rows = record.rows("valid", encoding.horizons, encoding.history)
+    rows = linear.thinned(record.rows("valid", encoding.horizons, encoding.history))
     if len(rows) == 0:
         return np.inf
     truth = encoding.targets_of(record.columns, record.segments)[rows]
     scales = [training_std(record, target) for target, _ in encoding.outputs]  # (n_out,)
-    return float(np.mean(((forecasts[rows] - truth) / np.array(scales)[None]) ** 2))
+    wrong = forecasts_of(record, encoding, rows) - truth
+    return float(np.mean((wrong / np.array(scales)[None]) ** 2))
 
 
 def training_std(record: Record, name: str) -> float:
@@ -262,9 +259,9 @@ def _with_target_scales(record: Record, encoding: Encoding) -> Encoding:
         found = [moments(np.concatenate(record.training_rows(column))) for column in columns]
         means, stds = np.array([mean for mean, _ in found]), np.array([std for _, std in found])
         return dataclasses.replace(encoding, target_means=means, target_stds=stds)
-    rows = record.rows("train", encoding.horizons, encoding.history)
+    rows = linear.thinned(record.rows("train", encoding.horizons, encoding.history))
     truth = encoding.targets_of(record.columns, record.segments)[rows]  # (rows, n_out)
-    left = truth - encoding.base_of(record.columns, record.time, record.segments)[rows]
+    left = truth - encoding.base_of(record.columns, record.time, record.segments, rows)[rows]
     scales = np.sqrt(np.mean(left**2, 0)) if len(rows) else np.zeros(encoding.n_out)  # (n_out,)
     levels = np.array([training_std(record, target) for target, _ in encoding.outputs])
     # What is left of an exact base is rounding: it is not blown up to order one.
@@ -329,36 +326,53 @@ def _linear_fits(record: Record, wanted: Wanted, season: int, bases: Sequence[st
     for reading in READINGS:
         read = [base for base in bases if base != "level" or reading == "levels"]
         naive = [naive_encoding(record, wanted, base, reading, season) for base in read]
-        for lags in choices:
-            found += _fits_of_reading(record, naive, lags) if naive else []
+        found += _fits_of_reading(record, naive, choices) if naive else []
     return found
 
 
-def _fits_of_reading(record: Record, naive: Sequence[Encoding], lags: tuple[int, ...]) -> list[LinearFit]:
-    """Return a fit on top of each of several bases that read alike: they share products of features."""
+def _fits_of_reading(
+    record: Record, naive: Sequence[Encoding], choices: Sequence[tuple[int, ...]]
+) -> list[LinearFit]:
+    """Return fits on top of each of several bases that read alike: they share products of features.
+
+    Arguments:
+        record: the series.
+        naive: encodings of the bases.
+        choices: of how many rows of each input column are read; a fit for each.
+    """
+    x = naive[0].inputs_of(record.columns, record.time, record.segments, record.source)  # (N, n_in)
+    truth = naive[0].targets_of(record.columns, record.segments)  # (N, n_out)
+    of_base = [one.base_of(record.columns, record.time, record.segments) for one in naive]  # (N, n_out) each
+    left = np.concatenate([truth - base for base in of_base], 1)  # (N, bases n_out)
+    found = []
+    for lags in choices:
+        found += _fits_of_lags(record, naive, lags, x, left)
+    return found
+
+
+def _fits_of_lags(
+    record: Record, naive: Sequence[Encoding], lags: tuple[int, ...], x: np.ndarray, left: np.ndarray
+) -> list[LinearFit]:
+    """Return a fit of what each base leaves, `left` `(N, bases n_out)`, on so many rows of x `(N, n_in)`."""
     first = naive[0]
     n_out, n_lagged = first.n_out, len(first.inputs)
     history = max([max(lags) - 1 + (first.reading == "differences"), *(one.history for one in naive)])
-    x = first.inputs_of(record.columns, record.time, record.segments, record.source)  # (N, n_in)
-    truth = first.targets_of(record.columns, record.segments)  # (N, n_out)
-    of_base = [one.base_of(record.columns, record.time, record.segments) for one in naive]  # (N, n_out) each
-    left = np.concatenate([truth - base for base in of_base], 1)  # (N, bases n_out)
     train = record.rows("train", first.horizons, history)
-    valid = record.rows("valid", first.horizons, history)
+    valid = linear.thinned(record.rows("valid", first.horizons, history))
     if len(train) < 2 or len(valid) == 0:
         nothing = np.zeros((sum(lags) + x.shape[1] - n_lagged + 1, n_out))
         return [LinearFit(one, lags, nothing, np.inf) for one in naive]
     fits = linear.fit_all(x, n_lagged, left[train], train, lags)  # (features, bases n_out) for each ridge
+    forecasts = linear.forecast(x, n_lagged, valid, lags, np.concatenate(fits, 1))
+    forecasts = forecasts.reshape(len(valid), len(fits), len(naive), n_out)
     scales = np.array([training_std(record, target) for target, _ in first.outputs])  # (n_out,)
-    errors = []
-    for coefficients in fits:
-        wrong = left[valid] - linear.forecast(x, n_lagged, valid, lags, coefficients)  # (valid, bases n_out)
-        errors.append(np.mean((wrong.reshape(len(valid), len(naive), n_out) / scales) ** 2, (0, 2)))
+    wrong = left[valid].reshape(len(valid), 1, len(naive), n_out) - forecasts
+    errors = np.mean((wrong / scales) ** 2, (0, 3))  # (ridges, bases)
     best = np.argmin(np.nan_to_num(errors, nan=np.inf), 0)  # (bases,): the ridge of each
     found = []
     for i, one in enumerate(naive):
         coefficients = _steady(fits[best[i]][:, i * n_out : (i + 1) * n_out])
-        found.append(LinearFit(one, lags, coefficients, float(errors[best[i]][i])))
+        found.append(LinearFit(one, lags, coefficients, float(errors[best[i], i])))
     return found
 
 

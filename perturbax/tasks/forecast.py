@@ -415,7 +415,9 @@ class Forecast(Task):
             ]
             forecasts[name] = np.stack(columns, 1)  # (N, n_out)
         if not (self._is_simple and self.lags):
-            forecasts["linear"] = forecasts_of(record, self._linear_encoding())
+            rows = record.rows("test", self.shifts, encoding.history)
+            forecasts["linear"] = np.full(self.opened.source.truth.shape, np.nan)
+            forecasts["linear"][rows] = forecasts_of(record, self._linear_encoding(), rows)
             return {name: self._judged_forecast(forecast) for name, forecast in forecasts.items()}
         found = {name: self._judged_forecast(forecast) for name, forecast in forecasts.items()}
         return self._simple_baselines(found)

@@ -66,6 +66,13 @@ def forecast(
     return np.concatenate(pieces) if pieces else np.zeros((0, coefficients.shape[1]))
 
 
+def thinned(rows: np.ndarray) -> np.ndarray:
+    """Return rows as they are, of more than MOST_ROWS so many at equal spaces."""
+    if len(rows) <= MOST_ROWS:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, MOST_ROWS).astype(int)]
+
+
 def features(x: np.ndarray, n_lagged: int, rows: np.ndarray, lags: Sequence[int]) -> np.ndarray:
     """Return what a fit reads at each row, `(rows, features)`: past rows of each column, the rest, and 1.
 
@@ -98,7 +105,7 @@ def fit_all(
         rows: the row numbers t.
         lags: for each of the first columns how many rows are read.
     """
-    kept = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(int))
+    kept = thinned(np.arange(len(rows)))
     rows, y = rows[kept], y[kept]
     mean_y = y.mean(0)  # (n_out,)
     width = sum(lags) + x.shape[1] - n_lagged
