@@ -34,7 +34,7 @@ from perturbax.experiment.build import build
 from perturbax.experiment.run import run_seeds
 from perturbax.experiment.variants import of_variant, parse_variant, slug
 
-RULES = ("node", "activity", "activity+decor", "one-step", "bptt", "frozen", "mirror", "feedback")
+RULES = ("bptt", "mirror", "node", "frozen", "activity", "one-step", "feedback", "activity+decor")
 FORMS = ("auto", "level", "difference", "seasonal", "seasonal-difference", "linear")
 SIMPLE = ("mean", "persistence", "seasonal naive", "linear")
 BARS = ("persistence", "seasonal naive", "linear")  # what no rule may end worse than
@@ -315,10 +315,12 @@ def main() -> None:
     tag = "".join(f"-{name}{value}" for name, value in fields.items())
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     found: dict[str, dict[str, dict[str, Rows]]] = {}
-    for name in names:
-        data = data_of(name, publics[name], args.out / "data", args.etth1)
-        for form in args.forms.split(","):
-            for rule in args.rules.split(","):
+    for rule in args.rules.split(
+        ","
+    ):  # the first rules on all series first: whatever stops this, they are there
+        for name in names:
+            data = data_of(name, publics[name], args.out / "data", args.etth1)
+            for form in args.forms.split(","):
                 path = args.out / name / f"{form}-{slug(rule)}{tag}-s{seeds[0]}-{seeds[-1]}.json"
                 program = partial(trained, data, publics[name], rule, form, seeds, fields)
                 try:

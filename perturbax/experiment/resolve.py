@@ -1,7 +1,7 @@
 """From what was typed to what is run: `Experiment` -> `Resolved`, once per run."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perturbax.cells import CELLS
@@ -35,9 +35,11 @@ def resolve(given: Experiment | Resolved) -> Resolved:
         raise ArgumentError("steps and passes say the same thing twice: name one of them")
     classes: dict[str, Any] = {kind: _class(kind, getattr(typed, kind)) for kind in KINDS}
     task, rule = classes["task"], classes["rule"]
-    shipped = _shipped_settings(task, rule, typed.rule, typed.mode, typed.rule_options)
+    of_task = task.shipped(typed.task_options)
+    candidates = of_task.rule_settings.get(typed.rule, ())
+    shipped = _shipped_settings(candidates, rule, typed.mode, typed.rule_options)
     named = {name: getattr(typed, name) for name in RUN_SETTINGS if getattr(typed, name) is not None}
-    settings = _overlay(DEFAULTS, task.settings, rule.facts.run_settings, shipped, named)
+    settings = _overlay(DEFAULTS, of_task.settings, rule.facts.run_settings, shipped, named)
     defaults = {
         "task": {},
         "rule": {name: value for name, value in shipped.items() if name not in FIELDS},
@@ -115,10 +117,10 @@ def _overlay(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shipped_settings(
-    task: type[Task], rule: type[Rule], rule_name: str, mode: str | None, rule_options: Options
+    candidates: Sequence[dict[str, Any]], rule: type[Rule], mode: str | None, rule_options: Options
 ) -> dict[str, Any]:
     """Return what the task ships for the rule: the first settings that agree with all that the user named."""
-    for settings in task.rule_settings.get(rule_name, ()):
+    for settings in candidates:
         own_mode = settings.get("mode", DEFAULTS["mode"])
         own_options = {name: value for name, value in settings.items() if name not in FIELDS}
         if mode in (None, own_mode) and _can_learn(rule, own_options | rule_options, own_mode):

@@ -1,7 +1,7 @@
 """The interface of every task: sequences to learn from, held-out ones to be judged by, and baselines."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -37,6 +37,18 @@ class HeldOut(NamedTuple):
     ys: Array
     warmup: int = 0
     base: Array | None = None
+
+
+class Shipped(NamedTuple):
+    """Settings that a task ships, below those that a user names.
+
+    Attributes:
+        settings: of a run.
+        rule_settings: of a run and of a rule, by the rule's name: see `Task`.
+    """
+
+    settings: Mapping[str, Any]
+    rule_settings: Mapping[str, tuple[dict[str, Any], ...]]
 
 
 class Task(eqx.Module):
@@ -79,6 +91,15 @@ class Task(eqx.Module):
         """Refuse a class that lacks `sizes`, `steps` or `sample`, with ArgumentError."""
         refuse_abstract("task", cls)
         return super().__new__(cls)
+
+    @classmethod
+    def shipped(cls, options: Mapping[str, Any]) -> Shipped:
+        """Return the settings that the task ships, where they depend on settings of the task.
+
+        Arguments:
+            options: the settings of the task that a user named, as typed.
+        """
+        return Shipped(cls.settings, cls.rule_settings)
 
     @property
     @abc.abstractmethod

@@ -1,14 +1,17 @@
 """Forecasting a column of any CSV file, or the class in it."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from perturbax.errors import ArgumentError
 from perturbax.fields import one_of, setting
-from perturbax.tasks.base import Task
+from perturbax.tasks.base import Shipped, Task
 from perturbax.tasks.categories import ANSWERS, Settings, classify
 from perturbax.tasks.class_reading import holds_classes
 from perturbax.tasks.files.csv_table import Table
 from perturbax.tasks.fromfile import FromFile, check_column, names_in
+
+TO_GO = {"credit": "to-go", "discount": 0.9, "lr": 3e-4}  # how settings were found: docs/tuning.md
 
 
 class Series(FromFile):
@@ -36,6 +39,17 @@ class Series(FromFile):
     lags: int = setting(0)
     least_horizon: ClassVar[int] = 0
     summary: ClassVar[str] = "forecast a column of your own CSV file (--data FILE.csv --task.target COLUMN)"
+    settings: ClassVar[dict[str, Any]] = {"units": 32, "batch": 16, "passes": 3000, "lr": 1e-4}
+    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = dict.fromkeys(
+        ("node", "activity", "innovation"), (TO_GO,)
+    )
+
+    @classmethod
+    def shipped(cls, options: Mapping[str, Any]) -> Shipped:
+        """Return what is shipped for forecasts that start from a base; nothing for levels and classes."""
+        if options.get("form") == "level" or str(options.get("classes")).lower() == "true":
+            return Shipped({}, {})
+        return super().shipped(options)
 
     def __check_init__(self) -> None:
         """Check how many answers there are."""
