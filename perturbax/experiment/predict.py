@@ -20,7 +20,7 @@ from perturbax.experiment.precision import in_precision_of
 from perturbax.experiment.resolve import KNOWN
 from perturbax.experiment.result import load, read_config, read_experiment
 from perturbax.experiment.row_times import row_times
-from perturbax.experiment.run_folder import read_metrics
+from perturbax.experiment.run_folder import read_json, read_metrics
 from perturbax.tasks.files.csv_table import Table, read_table
 
 Columns = list[tuple[str, Sequence[Any]]]  # of a table: name and values of each
@@ -91,6 +91,8 @@ def best_run(folder: Path) -> tuple[Path, tuple[str, ...]]:
     for inside in sorted(folder.iterdir()):
         if (inside / "config.json").is_file() and (inside / "weights").is_file():
             found = [line.get("valid_loss") for line in read_metrics(inside)]
+            if (inside / "result.json").is_file():  # the network before the first step may be the best
+                found.append(read_json(inside / "result.json").get("valid_loss"))
             losses[inside] = min((loss for loss in found if loss is not None), default=math.inf)
             experiment = read_experiment(inside)
             tasks.setdefault(f"{experiment.task} {sorted(experiment.task_options.items())}", inside)

@@ -269,6 +269,7 @@ def _finish_run(compiled: Compiled, one: _Run) -> Result:
         "updates": step * setup.updates,
         "peak_memory_bytes": compiled.bytes,
         "best_step": int(one.state.best_step),
+        "valid_loss": one.state.best_loss,
         "test": evaluate_compiled(task, net, *test),
         "baselines": compiled.baselines | {"reservoir": evaluate_compiled(task, reservoir, *test)},
         "correlation": {

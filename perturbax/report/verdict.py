@@ -9,6 +9,7 @@ from itertools import combinations
 
 from perturbax.report.compare import RESERVOIR, Section, Stat, VariantRuns, better
 from perturbax.report.numbers import count, interval, metric_name, rounded
+from perturbax.report.read import as_dict
 from perturbax.report.tables import information_phrase
 
 CLEARLY = 1.001  # how many times the error of a rule a baseline must have to count as beaten
@@ -95,7 +96,19 @@ def verdicts(section: Section) -> list[str]:
         )
     else:
         said += [line for v in section.variants if (line := _linear_verdict(section, v, linear))]
-    return _uninformative(section) + said + [line for v in section.variants if (line := _mishaps(v))]
+    mishaps = [line for v in section.variants if (line := _mishaps(v))]
+    return _outside(section) + _uninformative(section) + said + mishaps
+
+
+def _outside(section: Section) -> list[str]:
+    """Say of which targets test values lie outside the range of the training values, and how many."""
+    shares = as_dict(section.variants[0].first.fact("encoding", "outside", {})) if section.variants else {}
+    return [
+        f"{rounded(100 * share)}% of the test values of {escape(str(target))} lie outside the range of its "
+        "training values."
+        for target, share in shares.items()
+        if isinstance(share, int | float) and share > 0
+    ]
 
 
 def bold(variant: VariantRuns) -> str:

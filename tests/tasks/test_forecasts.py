@@ -13,6 +13,7 @@ import pytest
 import perturbax as px
 from perturbax.errors import ArgumentError
 from perturbax.fields import setting
+from perturbax.report import write_report
 from perturbax.tasks import MackeyGlass, Series
 from perturbax.tasks.base import Task, measure
 from perturbax.tasks.forecast import Forecast
@@ -192,6 +193,7 @@ def runs(tmp_path_factory):
 def test_training_starts_at_the_base_which_counts(runs):
     wild, baselines = runs["wild"].summary, runs["wild"].summary["baselines"]
     assert wild["best_step"] == 0
+    assert wild["valid_loss"] <= min(line["valid_loss"] for line in runs["wild"].metrics)
     assert not np.asarray(runs["wild"].net.layers[-1].W).any()
     for name, value in baselines["seasonal naive"].items():
         np.testing.assert_allclose(wild["test"][name], value, rtol=1e-4, err_msg=name)
@@ -203,6 +205,11 @@ def test_training_starts_at_the_base_which_counts(runs):
     values = np.loadtxt(runs["wild"].folder.parent / "data.csv", skiprows=1)
     np.testing.assert_allclose(shown["truth"][:, 0], values[137:159], rtol=1e-5)
     np.testing.assert_allclose(shown["prediction"][:, 0], values[129:151], rtol=1e-5)
+
+
+def test_a_report_says_what_lies_outside_of_training(runs):
+    page = write_report([runs["wild"].folder], runs["wild"].folder / "report.html").read_text()
+    assert "100% of the test values of v lie outside the range of its training values." in page
 
 
 def test_a_run_with_a_base_is_resumed(runs, tmp_path):
