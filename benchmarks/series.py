@@ -39,6 +39,7 @@ FORMS = ("auto", "level", "difference", "seasonal", "seasonal-difference", "line
 SIMPLE = ("mean", "persistence", "seasonal naive", "linear")
 BARS = ("persistence", "seasonal naive", "linear")  # what no rule may end worse than
 MARGIN = 1.1  # times the best of BARS
+BEATEN = 0.999  # times the best of BARS: what differs by less than a tenth of a per cent is as good
 LEVELS = ("80", "95")
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 Rows = list[dict[str, Any]]
@@ -243,14 +244,19 @@ def judgement(found: dict[str, dict[str, dict[str, Rows]]]) -> str:
         for name, runs in of_auto.items():
             if rule in runs:
                 shares[name] = middle(runs[rule], "test", "mse") / bars[name][1]
-        shown = [f"**{share:.3f}**" if share < 1 else f"{share:.3f}" for share in shares.values()]
-        beaten = sum(share < 1 for share in shares.values())
+        shown = [_share(shares[name]) if name in shares else "" for name in of_auto]
+        beaten = sum(share < BEATEN for share in shares.values())
         lines.append([f"`{rule}`", *shown, f"{beaten} of {len(shares)}", f"{max(shares.values()):.3f}"])
         worse += [f"`{rule}` on {name}" for name, share in shares.items() if share > MARGIN]
     said = table(["rule", *of_auto, "beaten", "worst"], lines)
     if worse:
         return f"{said}\n\nWorse than the best simple forecast by more than 10 %: {', '.join(worse)}."
     return f"{said}\n\nNo rule ends worse than the best simple forecast by more than 10 %."
+
+
+def _share(share: float) -> str:
+    """Return an error over that of the best simple forecast as text, bold where that is beaten."""
+    return f"**{share:.3f}**" if share < BEATEN else f"{share:.3f}"
 
 
 def coverages(found: dict[str, dict[str, dict[str, Rows]]]) -> str:
