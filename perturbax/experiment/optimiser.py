@@ -113,8 +113,10 @@ class OptimiserSettings(NamedTuple):
         peak = lr * self.lr_scale
         rate = self.rate(peak, speed)
         try:
+            function = getattr(optax, self.name)
+            key = {"key": 0} if "key" in _parameters(function) else {}  # of noise, the same at every seed
             # Some optimisers take a plain number only.
-            chosen = getattr(optax, self.name)(learning_rate=peak if self.schedule == "constant" else rate)
+            chosen = function(learning_rate=peak if self.schedule == "constant" else rate, **key)
         except (TypeError, ValueError) as error:
             raise ArgumentError(f"optimiser {self.name} cannot be used here: {error}") from error
         return optax.chain(optax.clip_by_global_norm(self.clip), chosen) if self.clip else chosen

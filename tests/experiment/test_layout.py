@@ -432,7 +432,6 @@ def own(tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.filterwarnings("ignore:Specifying a key will be required:UserWarning")
 def test_every_kind_of_state_is_restored_bit_for_bit(own, tmp_path):
     def copy(done, total, loss):
         if done == 2:
