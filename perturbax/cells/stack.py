@@ -7,6 +7,7 @@ import jax
 import jax.random as jr
 
 from perturbax.cells.dense import Readout
+from perturbax.errors import LayerError, PerturbaxError, first_line
 from perturbax.network.layer import Layer
 
 
@@ -24,13 +25,15 @@ def stack(
         units: units of each hidden layer, from below; at least one layer.
         key: for the initial weights.
         options: settings of the cell.
+
+    Raises LayerError for a cell that cannot be made this way, or is no layer.
     """
     *keys, last_key = jr.split(key, len(units) + 1)
     n_in, n_out = sizes[0], sizes[1]
     layers: list[Layer] = []
     width = n_in
     for n, layer_key in zip(units, keys, strict=True):
-        layer = cell(width, n, key=layer_key, **options)
+        layer = _made(cell, width, n, layer_key, options)
         layers.append(layer)
         width = layer.width
     shared = {name: options[name] for name in ("bias", "init") if name in options}
@@ -40,3 +43,18 @@ def stack(
     else:
         readout = Readout(width, n_out, key=last_key, **shared)
     return [*layers, readout]
+
+
+def _made(cell: Callable[..., Layer], n_in: int, n: int, key: jax.Array, options: dict[str, Any]) -> Layer:
+    """Return cell(n_in, n, key=key, **options); LayerError for a class that cannot be made this way."""
+    name = getattr(cell, "__name__", "cell")
+    try:
+        layer = cell(n_in, n, key=key, **options)
+    except PerturbaxError:
+        raise
+    except (TypeError, ValueError) as error:
+        arguments = ", ".join(["n_in", "n", "key=key", *(f"{option}=..." for option in options)])
+        raise LayerError(f"cell {name} cannot be made as {name}({arguments}): {first_line(error)}") from error
+    if not isinstance(layer, Layer):
+        raise LayerError(f"cell {name} is no px.Layer: derive it from px.Layer")
+    return layer

@@ -142,7 +142,8 @@ def start(setup: Setup, seed: Array | int, hyperparameters: Hyperparameters | No
     else:
         some: Any = weights(net)
         xs = jax.eval_shape(lambda: setup.task.sample(key, setup.batch))[0]
-        kept = setup.rule.init_state(net, jnp.zeros(xs.shape[1:], xs.dtype), learner_key)
+        init_rule = learner(setup.rule, setup.task.loss).init
+        kept = init_rule(net, jnp.zeros(xs.shape[1:], xs.dtype), learner_key)
         training = Training(net, setup.optimiser.init(some), kept)
     worst = jnp.asarray(jnp.inf, jnp.result_type(float))
     return State(training, key, jnp.zeros((), int), net, worst, jnp.zeros((), int), hyperparameters)
@@ -253,7 +254,7 @@ def chunk(
     state, losses = jax.lax.scan(step, state, None, length=length)
     net = state.learner.net
     metrics = evaluate(task, net, HeldOut(valid[0], valid[1], warmup))
-    loss = metrics["loss"].astype(state.best_loss.dtype)
+    loss = jnp.asarray(metrics["loss"], state.best_loss.dtype)
     better = loss < state.best_loss
     state = state._replace(
         best=jax.tree.map(lambda new, old: jnp.where(better, new, old), net, state.best),

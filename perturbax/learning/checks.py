@@ -14,6 +14,7 @@ from jax.tree_util import keystr, tree_flatten_with_path
 from jaxtyping import PyTree
 
 from perturbax.errors import FAULTS, ArgumentError, LayerError, first_line
+from perturbax.learning.estimate import Outer
 from perturbax.network.layer import check_linear, layer_label, weights, words_of
 from perturbax.network.network import Network, Site
 from perturbax.network.passes import check_sequence_axes
@@ -133,6 +134,35 @@ def check_loss(loss: Callable, net: Network, x: Any, target: PyTree, differentia
         )
     if not jnp.issubdtype(value.dtype, jnp.floating):
         raise ArgumentError(f"loss must return floating-point numbers; it returned {words_of(value)}")
+
+
+def check_estimate(rule: Any, estimate: Any, batch: int) -> None:
+    """Refuse what `step` of a rule returned, unless losses, differences and signals are those of B examples.
+
+    Arguments:
+        rule: the rule, for errors.
+        estimate: its `Estimate`, traced.
+        batch: number of examples, B.
+    """
+    name = type(rule).__name__
+    if getattr(estimate.loss, "shape", None) != (batch,):
+        raise ArgumentError(
+            f"rule {name}: the loss of an Estimate must be one number per example, (B,) = ({batch},); "
+            f"it is {words_of(estimate.loss)}"
+        )
+    if estimate.delta is not None and estimate.delta.shape[1:] != (batch,):
+        raise ArgumentError(
+            f"rule {name}: the delta of an Estimate must have shape (K, B), with B = {batch}; "
+            f"it is {words_of(estimate.delta)}"
+        )
+    if not isinstance(estimate.parts, Outer):
+        return
+    for i, signal in enumerate(estimate.parts.signal):
+        if signal.ndim < 3 or signal.shape[1] != batch:
+            raise ArgumentError(
+                f"rule {name}: the signal of layer {i} must have shape (K, B, ...), with B = {batch}; "
+                f"it is {words_of(signal)}"
+            )
 
 
 def _check_float(name: str, net: Network, array: Any) -> None:

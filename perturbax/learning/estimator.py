@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from perturbax.errors import ArgumentError
 from perturbax.learning.checks import check_inputs, check_key, check_loss, check_network, check_sequence
 from perturbax.learning.rule import Rule, SequenceRule, StepRule
 from perturbax.learning.sequence import Estimator, Loss, over_sequence, visible_loss
+from perturbax.network.layer import words_of
 from perturbax.network.network import Network
 
 
@@ -76,7 +78,13 @@ def learner(rule: Rule, loss: Loss) -> Learner:
 def _whole_sequence(
     rule: SequenceRule, loss: Loss, state: PyTree, net: Network, xs: Array, ys: PyTree, key: Array
 ) -> tuple[PyTree, Array, Network]:
-    return rule.update(state, net, xs, ys, loss, key)
+    found = rule.update(state, net, xs, ys, loss, key)
+    if not isinstance(found, tuple) or len(found) != 3 or jnp.shape(found[1]) != ():
+        what = words_of(found[1]) if isinstance(found, tuple) and len(found) == 3 else words_of(found)
+        raise ArgumentError(
+            f"rule {_name_of(rule)}: update must return (state, loss, grads), the loss one number; got {what}"
+        )
+    return found
 
 
 def value_and_estimate(rule: Rule, loss: Loss) -> Estimator:

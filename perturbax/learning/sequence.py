@@ -13,6 +13,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, PyTree
 
 from perturbax.learning.blocks import drawn_at_once, step_keys, steps_per_block, steps_per_turn
+from perturbax.learning.checks import check_estimate
 from perturbax.learning.credit import pairing_of, to_go
 from perturbax.learning.estimate import Both, Estimate, Outer, averaged, no_gradient
 from perturbax.learning.rule import Rule, StepRule
@@ -83,6 +84,7 @@ def run_block(
     def one_step(carry: PyTree, now: tuple) -> tuple[PyTree, BlockResult]:
         (carry, total), (x, y, noise) = carry, now
         carry, estimate = rule.step(net, carry, x, lambda out: score(out, y), noise)
+        check_estimate(rule, estimate, x.shape[0])
         parts, delta = estimate.parts, estimate.delta
         if summed:  # stacked, gradients of every step would take block x weights
             total, parts = tree_add(total, parts.direct), parts.outer

@@ -126,7 +126,7 @@ class Layer(eqx.Module):
     @property
     def width(self) -> int:
         """Number of visible outputs: the length of y, and of r."""
-        return jax.eval_shape(self.start)[1].shape[-1]
+        return check_start(type(self).__name__, jax.eval_shape(self.start))[1].shape[-1]
 
     def filters(self) -> float:
         """Return the leak of a layer that only filters, y_t = leak y_{t-1} + a_t; 0 for every other layer."""
@@ -142,20 +142,18 @@ def layer_label(i: int, layer: Layer) -> str:
     return f"layer {i} ({type(layer).__name__})"
 
 
-def start_of(i: int, layer: Layer) -> tuple[Any, Array]:
-    """Return what `start` of a layer returns, (h, y); LayerError where that is no state and output `(n,)`.
+def check_start(label: str, found: Any) -> tuple[Any, Any]:
+    """Return what `start` of a layer returned, (h, y); LayerError where that is no state and output `(n,)`.
 
     Arguments:
-        i: the layer's number, for errors.
-        layer: the layer.
+        label: how errors speak of the layer.
+        found: what it returned, as arrays or as their shapes.
     """
-    found = layer.start()
     pair = isinstance(found, tuple) and len(found) == 2
-    if not pair or getattr(found[1], "ndim", None) != 1:
+    if not pair or len(getattr(found[1], "shape", ())) != 1:
         what = f"(h, y) with y {words_of(found[1])}" if pair else words_of(found)
         raise LayerError(
-            f"{layer_label(i, layer)}: start must return (h, y) with y an array (n,) of one example; "
-            f"it returns {what}"
+            f"{label}: start must return (h, y) with y an array (n,) of one example; it returns {what}"
         )
     return found
 

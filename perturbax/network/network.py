@@ -16,10 +16,10 @@ from perturbax.network.layer import (
     Layer,
     advance_batch,
     check_kept,
+    check_start,
     drive_batch,
     layer_label,
     pull_back,
-    start_of,
     weights,
     words_of,
 )
@@ -102,7 +102,8 @@ class Network(eqx.Module):
         states = []
         for i, layer in enumerate(self.layers):
             dtype = jnp.result_type(*(jax.tree.leaves(weights(layer)) or [float]))
-            h, y = jax.tree.map(lambda leaf, dtype=dtype: _constant(leaf, dtype), start_of(i, layer))
+            first = check_start(layer_label(i, layer), layer.start())
+            h, y = jax.tree.map(lambda leaf, dtype=dtype: _constant(leaf, dtype), first)
             states.append((h, self._through_decor(i + 1, y)))
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), tuple(states))
 

@@ -397,3 +397,60 @@ def test_complex_activity_runs_forward_and_is_refused_in_learning(cell):
     for rule in ("bptt", "node"):
         with pytest.raises(LayerError, match=rf"layer 0 \({cell.__name__}\).*complex: hold two real arrays"):
             px.value_and_estimate(px.RULES[rule](), helpers.mse)(net, xs, ys, KEY)
+
+
+# --- what rules of one's own return
+
+
+class OneLoss(px.StepRule):
+    def step(self, net, carry, x, score, noise):
+        carry, y, sites = net.step(carry, x)
+        signal = [site.a[None] for site in sites]
+        return carry, px.Estimate(score(y).mean(), y, sites, None, px.Outer.of(sites, signal))
+
+
+class FlatDelta(OneLoss):
+    def step(self, net, carry, x, score, noise):
+        carry, y, sites = net.step(carry, x)
+        signal, loss = [site.a[None] for site in sites], score(y)
+        return carry, px.Estimate(loss, y, sites, loss, px.Outer.of(sites, signal))
+
+
+class FlatSignal(OneLoss):
+    def step(self, net, carry, x, score, noise):
+        carry, y, sites = net.step(carry, x)
+        return carry, px.Estimate(score(y), y, sites, None, px.Outer.of(sites, [s.a for s in sites]))
+
+
+class LossAlone(px.SequenceRule):
+    def update(self, state, net, xs, ys, loss, key):
+        return jax.vmap(loss)(px.forward(net, xs), ys).mean()
+
+
+class LossOfSteps(px.SequenceRule):
+    def update(self, state, net, xs, ys, loss, key):
+        return state, jax.vmap(loss)(px.forward(net, xs), ys), px.weights(net)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (OneLoss, r"rule OneLoss: the loss .*\(B,\) = \(4,\); it is float32 of shape \(\)"),
+        (FlatDelta, r"rule FlatDelta: the delta .*\(K, B\), with B = 4; it is float32 of shape \(4,\)"),
+        (FlatSignal, r"rule FlatSignal: the signal of layer 0 .*\(K, B, \.\.\.\).*shape \(4, 3\)"),
+        (LossAlone, r"rule LossAlone: update must return \(state, loss, grads\).*float32 of shape \(\)"),
+        (LossOfSteps, r"rule LossOfSteps: update must return.*the loss one number; got float32 .*\(3, 4\)"),
+    ],
+)
+def test_what_rules_return_is_checked(rule, message):
+    with pytest.raises(ArgumentError, match=message):
+        px.learner(rule(), helpers.mse).update((), net_of(Cell), *data(), KEY)
+
+
+def test_a_cell_that_cannot_be_made_is_named():
+    from perturbax.cells.stack import stack
+
+    with pytest.raises(LayerError, match=r"cell Cell cannot be made as Cell\(n_in, n, key=key\): "):
+        stack(Cell, (2, 1), (3,), KEY)
+    with pytest.raises(LayerError, match="StartsAlone: start must return"):
+        stack(lambda n_in, n, key: StartsAlone(jnp.zeros((n_in, n))), (2, 1), (3,), KEY)
