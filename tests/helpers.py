@@ -349,8 +349,8 @@ def series(path, rows=400, columns=("time", "load", "temp")):
     load = 50 + 10 * np.sin(t / 5) + rng.normal(size=rows)
     lines = [",".join(columns)]
     lines += [
-        f"2020-01-{i % 28 + 1},{a:.4f},{20 + b:.4f}"
-        for i, (a, b) in enumerate(zip(load, np.cos(t / 5), strict=True))
+        f"{day},{a:.4f},{20 + b:.4f}"
+        for day, a, b in zip(np.datetime64("2020-01-01") + t, load, np.cos(t / 5), strict=True)
     ]
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -81,11 +81,10 @@ def open_for_classes(
         except DataError:
             if reading.reads_class:
                 raise
-    segments = tuple(getattr(table, "segments", None) or (("", 0, len(table.lines)),))
+    segments = table.segments
     known = None if label is None else known_classes(label, reading.horizon, segments)
     x = reading.inputs_of(columns, known, table.source)  # (N, n_in)
-    time = getattr(table, "time", None)
-    return OpenedClasses(folder, result.net, reading, table, x, label, segments, time, said)
+    return OpenedClasses(folder, result.net, reading, table, x, label, segments, table.time, said)
 
 
 def refuse_intervals(levels: Sequence[float]) -> None:

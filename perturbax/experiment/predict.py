@@ -21,6 +21,7 @@ from perturbax.experiment.resolve import KNOWN
 from perturbax.experiment.result import load, read_config, read_experiment
 from perturbax.experiment.row_times import row_times
 from perturbax.experiment.run_folder import read_json, read_metrics
+from perturbax.tasks.files.arrange import Asked, arranged
 from perturbax.tasks.files.csv_table import Table, read_table
 
 Columns = list[tuple[str, Sequence[Any]]]  # of a table: name and values of each
@@ -66,10 +67,13 @@ def open_for_forecasts(folder: Path, data: Path) -> Opened | OpenedClasses:
     settings: Any = result.experiment.task_options
     if classes.answers_with_classes(result):
         gaps = settings.get("gaps", "refuse")
-        return classes.open_for_classes(chosen, result, read_table(Path(data)), gaps, said)
+        named = (*result.scaling["inputs"].tolist(), str(result.scaling["target"]))
+        table = _in_order(read_table(Path(data)), settings, named)
+        return classes.open_for_classes(chosen, result, table, gaps, said)
     task: Any = find("task", result.experiment.task, KNOWN["task"])(**settings)
     model = forecasting.model_of(result.net, result.scaling, task.shifts, task.warmup, chosen / "weights")
-    table = read_table(Path(data))
+    named = (*model.encoding.columns, *model.encoding.targets)
+    table = _in_order(read_table(Path(data)), settings, named)
     history = history_of(table, model, settings.get("gaps", "refuse"))
     said = (*said, *forecasting.remarks(model, history))
     return Opened(chosen, model, table, history, said, result.summary.get("intervals", {}))
@@ -125,8 +129,13 @@ def history_of(table: Table, model: Model, gaps: str) -> History:
                 columns[name] = table.numbers(name, gaps)
             except DataError:
                 continue  # nice to have: the network does not read it
-    segments = getattr(table, "segments", None) or (("", 0, len(table.lines)),)
-    return History(table.source, columns, tuple(segments), getattr(table, "time", None))
+    return History(table.source, columns, table.segments, table.time)
+
+
+def _in_order(table: Table, settings: dict[str, Any], named: Sequence[str]) -> Table:
+    """Return the rows of a file in order of time, by the settings of the run; named: the columns it reads."""
+    read = {key: settings[key] for key in ("time", "series", "dates", "gaps") if key in settings}
+    return arranged(table, Asked(named, **read))
 
 
 def _until_the_present(table: Table, model: Model) -> Table:
@@ -135,8 +144,7 @@ def _until_the_present(table: Table, model: Model) -> Table:
     if not model.encoding.known or not targets:
         return table
     n = max((row + 1 for cells in targets for row, cell in enumerate(cells) if cell.strip()), default=0)
-    cells = {name: column[:n] for name, column in table.cells.items()}
-    return table._replace(lines=table.lines[:n], cells=cells)
+    return table.until(n)
 
 
 def future(opened: Opened | OpenedClasses, levels: Sequence[float] = ()) -> Columns:

@@ -17,6 +17,7 @@ from perturbax.tasks.base import PARTS, HeldOut, Metrics, measure, require_data,
 from perturbax.tasks.class_reading import Reading, check_classes, classes_of, known_classes
 from perturbax.tasks.classify import Classify
 from perturbax.tasks.encoding import moments
+from perturbax.tasks.files.arrange import summary
 from perturbax.tasks.files.csv_table import Table
 from perturbax.tasks.forecast import USUAL_WINDOW
 
@@ -34,12 +35,14 @@ class ClassedRows(eqx.Module):
         label: number of each row's class, `(N,)`.
         segments: (name, first row, end) of each series, oldest row first; the end is excluded.
         reading: how they were made.
+        about: what is to be known of the file, one line each.
     """
 
     x: Float[Array, "N n_in"]
     label: Int[Array, " N"]
     segments: Segments = eqx.field(static=True)
     reading: Reading = eqx.field(static=True)
+    about: tuple[str, ...] = eqx.field(static=True, default=())
 
 
 class Categories(Classify):
@@ -194,7 +197,7 @@ class Categories(Classify):
             notes.append(f"no row for training is of class {', '.join(unseen)}")
         if self.horizon == 0 and not reading.reads_class:
             notes.append("the baseline persistence knows the class of the row before, the network does not")
-        return notes
+        return [*self.opened.about, *notes]
 
     def digest(self) -> str:
         """Return a hash of the rows that are read, and of their classes."""
@@ -316,14 +319,15 @@ def classify(table: Table, asked: Settings) -> Categories:
     no classes, for gaps, and for numbers that cannot be used.
     """
     source, target, horizon = table.source, asked.target, asked.horizon
-    named = asked.inputs or tuple(name for name in table.cells if table.numeric(name) and name != target)
+    offered = [name for name in table.columns if table.numeric(name) and name not in table.left_out]
+    named = asked.inputs or tuple(name for name in offered if name != target)
     reads_class = target in asked.inputs or (not asked.inputs and horizon > 0)
     inputs = tuple(name for name in named if name != target)
     if not inputs and not reads_class:
         raise ArgumentError(f"{source}: there are no columns of numbers to read, which horizon 0 needs")
     classes, label = classes_of(table, target, asked.gaps)
     columns = {name: table.numbers(name, asked.gaps) for name in inputs}
-    segments = tuple(getattr(table, "segments", None) or (("", 0, len(label)),))
+    segments = table.segments
     unread = Reading((), (), (), target, classes, reads_class, horizon, asked.answer, asked.window)
     task = Categories(
         horizon=horizon,
@@ -342,7 +346,8 @@ def classify(table: Table, asked: Settings) -> Categories:
     check_classes(source, target, classes, label[training + horizon])
     known = known_classes(label, horizon, segments)
     x = jnp.asarray(reading.inputs_of(columns, known, source))
-    return dataclasses.replace(task, rows=ClassedRows(x, jnp.asarray(label), segments, reading))
+    about = tuple(summary(table, (*inputs, target) if reads_class else inputs))
+    return dataclasses.replace(task, rows=ClassedRows(x, jnp.asarray(label), segments, reading, about))
 
 
 def _with_fitting_window(source: str, task: Categories) -> Categories:

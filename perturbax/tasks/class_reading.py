@@ -109,6 +109,8 @@ def known_classes(label: np.ndarray, horizon: int, segments: Segments) -> np.nda
 
 def holds_classes(table: Table, name: str) -> bool:
     """Whether a column holds text that is no number in another notation, no date and no time of the day."""
+    if table.columns[name].holds_truth:
+        return True
     if table.numeric(name):
         return False
     filled = [text for text in table.cells[name] if not _is_gap(text)]
@@ -122,7 +124,7 @@ def classes_of(table: Table, name: str, gaps: str) -> tuple[tuple[str, ...], np.
     Numbers are classes by their value; texts without spaces around them; true and false in whatever case.
     Raises DataError for gaps that are refused, or come before the first class.
     """
-    if table.numeric(name):
+    if table.numeric(name) and not table.columns[name].holds_truth:
         values = table.numbers(name, gaps)  # (N,)
         found, label = np.unique(values, return_inverse=True)
         classes = tuple(f"{value:.12g}" for value in found)

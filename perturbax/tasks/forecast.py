@@ -65,10 +65,11 @@ class Source:
         record: the series as it was read, and how it is cut.
         fitted: its encoding, and what that was chosen from.
         digest: fingerprint of the data that are read.
+        about: what is to be known of the file, one line each.
     """
 
-    def __init__(self, record: Record, fitted: Fitted, digest: str):
-        self.record, self.fitted, self.digest = record, fitted, digest
+    def __init__(self, record: Record, fitted: Fitted, digest: str, about: Sequence[str] = ()):
+        self.record, self.fitted, self.digest, self.about = record, fitted, digest, tuple(about)
         cut = (tuple(record.segments), tuple(sorted((part, tuple(r)) for part, r in record.parts.items())))
         self._key = (digest, fitted.encoding.fingerprint(), cut)
 
@@ -374,7 +375,10 @@ class Forecast(Task):
         return facts
 
     def notes(self) -> list[str]:
-        """Return in sentences how the series is encoded and why, and what is unusual about its test part."""
+        """Return in sentences what the file holds, how the series is encoded and why, and what is unusual.
+
+        The last are test values outside the range of training.
+        """
         encoding, errors = self.encoding, self.opened.source.fitted.errors
         said = [f"form {encoding.form}: what is forecast is {_FORMS_IN_WORDS[encoding.form]}"]
         if errors:
@@ -391,7 +395,7 @@ class Forecast(Task):
                     f"{100 * share:.3g} % of the test values of {target} lie outside the range of its "
                     "training values"
                 )
-        return said
+        return [*self.opened.source.about, *said]
 
     def baselines(self) -> dict[str, Metrics]:
         """Return the test metrics of simple forecasts, by name.
@@ -555,6 +559,7 @@ class Forecast(Task):
         calendar: bool = False,
         time: Any = None,
         segments: Segments | None = None,
+        about: Sequence[str] = (),
     ) -> Opened:
         """Return the task with a series in place.
 
@@ -567,6 +572,7 @@ class Forecast(Task):
             calendar: whether features of the dates are read.
             time: the `TimeAxis` of the rows, None where there are no dates.
             segments: (name, first, end) of each series in the rows; None for one.
+            about: what is to be known of the file, one line each.
 
         Raises ArgumentError for too few rows, DataError for numbers too large to be scaled.
         """
@@ -589,7 +595,7 @@ class Forecast(Task):
         left = encoding.targets_of(columns, segments) - encoding.base_of(columns, time, segments)
         forecast = [target for target, _ in encoding.outputs]
         y = standardised(source, forecast, left, encoding.target_means, encoding.target_stds)  # (N, n_out)
-        found = Source(record, fitted, _digest(record, encoding, x))
+        found = Source(record, fitted, _digest(record, encoding, x), about)
         return dataclasses.replace(self, rows=Rows(jnp.asarray(x), jnp.asarray(y), found))
 
     def _wanted(

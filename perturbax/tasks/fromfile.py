@@ -10,7 +10,9 @@ import jax
 from perturbax.errors import ArgumentError, unknown
 from perturbax.fields import one_of, setting
 from perturbax.tasks.base import Task
+from perturbax.tasks.files.arrange import Asked, arranged, summary
 from perturbax.tasks.files.csv_table import GAPS, Table, read_table
+from perturbax.tasks.files.dates import ORDERS
 from perturbax.tasks.forecast import Forecast
 
 
@@ -22,7 +24,12 @@ class FromFile(Forecast):
             read at the row that is forecast.
         calendar: whether sine and cosine of hour, weekday, day of the year and month are read off the dates,
             as far as their step has them.
-        gaps: what to do about empty cells: refuse, or hold the last value (which never looks ahead).
+        gaps: what to do about empty cells and missing rows: refuse, or hold the last value (which never looks
+            ahead).
+        time: name of the column with the time of each row; empty to look for one, none to take rows as they
+            follow each other.
+        dates: what comes first in dates such as 3/4/2020: day-first, month-first, or auto, whichever fits.
+        series: name of the column that tells several series in one file apart.
     """
 
     target: eqx.AbstractVar[str]  # pyright: ignore[reportGeneralTypeIssues]
@@ -30,10 +37,14 @@ class FromFile(Forecast):
     known: str = setting("")
     calendar: bool = setting(False)
     gaps: str = setting("refuse")
+    time: str = setting("")
+    dates: str = setting("auto")
+    series: str = setting("")
 
     def __check_init__(self) -> None:
         """Check what is done about gaps, and that no column is read twice."""
         one_of("gaps", self.gaps, GAPS)
+        one_of("dates", self.dates, ("auto", *ORDERS))
         for setting_name in ("inputs", "known"):
             names = names_in(getattr(self, setting_name))
             for i, name in enumerate(names):
@@ -53,21 +64,31 @@ class FromFile(Forecast):
             raise ArgumentError(f"task {type(self).__name__.lower()} needs --data FILE.csv")
         return _read_once(self, Path(data), _state_of(Path(data)), jax.config.read("jax_enable_x64"))
 
-    def read(self, table: Table) -> Task:
-        """Return the task with its columns of a table; raises as `open` does."""
-        name = type(self).__name__.lower()
-        numeric = {column: table.numeric(column) for column in table.cells}
-        numbers = tuple(column for column in numeric if numeric[column])
+    def asked_of(self, table: Table) -> Asked:
+        """Return what the settings say about the rows of a table: which columns are named, and its time."""
         if not self.target:
-            offer = ", ".join(numbers)
+            offer = ", ".join(name for name in table.columns if table.numeric(name))
+            name = type(self).__name__.lower()
             raise ArgumentError(
                 f"task {name} needs --task.target COLUMN; {table.source} has {offer or 'no numbers'}"
             )
+        targets = (self.target,) if self.target in table.columns else names_in(self.target)
+        named = (*targets, *names_in(self.inputs), *names_in(self.known))
+        for column in named:
+            if column not in table.columns:
+                raise unknown("column", column, table.columns)
+        return Asked(named, self.time, self.series, self.dates, self.gaps)
+
+    def read(self, table: Table) -> Task:
+        """Return the task with its columns of a table in order of time; raises as `open` does."""
+        numeric = {column: table.numeric(column) for column in table.columns}
+        numbers = tuple(column for column in numeric if numeric[column])
         targets = (self.target,) if self.target in numeric else names_in(self.target)
         known = names_in(self.known)
         for column in (*targets, *names_in(self.inputs), *known):
             check_column(table, numeric, column)
-        inputs = names_in(self.inputs) or tuple(name for name in numbers if name not in known)
+        open_to_all = [name for name in numbers if name not in known and name not in table.left_out]
+        inputs = names_in(self.inputs) or tuple(open_to_all)
         read = dict.fromkeys((*inputs, *targets, *known))  # each once, in order
         columns = {column: table.numbers(column, self.gaps) for column in read}
         return self._with_series(
@@ -77,8 +98,9 @@ class FromFile(Forecast):
             targets,
             known=known,
             calendar=self.calendar,
-            time=getattr(table, "time", None),
-            segments=getattr(table, "segments", None),
+            time=table.time,
+            segments=table.segments,
+            about=summary(table, tuple(read)),
         )
 
     def digest(self) -> str:
@@ -89,7 +111,8 @@ class FromFile(Forecast):
 @lru_cache(maxsize=4)
 def _read_once(task: FromFile, path: Path, state: tuple[int, ...], x64: bool) -> Task:
     """Read a file once for all runs of a comparison in one precision; one that changed is another."""
-    return task.read(read_table(path))
+    table = read_table(path)
+    return task.read(arranged(table, task.asked_of(table)))
 
 
 def _state_of(path: Path) -> tuple[int, ...]:

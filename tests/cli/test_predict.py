@@ -169,7 +169,7 @@ def check_nothing_is_lost(capsys, ask, argv, out, data):
     assert "--overwrite" in error_of(capsys, [*ask, "--out", mine])[1]
     assert mine.read_text() == "old"
     call([*ask, "--out", mine, "--overwrite"])
-    assert mine.read_text().startswith("row,horizon,target,forecast,made_at")
+    assert mine.read_text().startswith("time,horizon,target,forecast,made_at")
 
 
 def check_far_inputs_and_cold_starts(capsys, ask, folder):

@@ -47,7 +47,7 @@ def test_reads_named_columns(tmp_path, content):
 
 def test_lines_are_those_of_the_file(tmp_path):
     table = read_table(written(tmp_path, '\na,b\n1,2\n\n3,"x\ny"\n5,6\n'))
-    assert table.lines == (3, 6, 7)
+    assert table.lines.tolist() == [3, 6, 7]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_lines_are_those_of_the_file(tmp_path):
         (b"a,b,c\n1,2,3\n1,2\n", "data.csv, line 3: 2 cells, the header has 3"),
         (b"a,b\n1,2\n\n1\n", "data.csv, line 4: 1 cell, the header has 2"),
         (b"a,b\n1,2,3\n", "data.csv, line 2: 3 cells, the header has 2"),
-        (b"a,b\n1,\xff\n", "data.csv is not a UTF-8 text file (byte 7)"),
+        (b"a,b\n1,\x81\n", "data.csv is not a UTF-8 text file (byte 7)"),
         (b"a,b\n1,\x002\n", "data.csv is not a text file (byte 7 is 0)"),
         (b'a,b\n1,"2\n3,4\n', "data.csv, line 3: unexpected end of data"),
     ],

@@ -1,71 +1,142 @@
-"""Reading a CSV file into named columns, with errors that say where."""
+"""A CSV file as a table of named columns, in order of time, with errors that say where."""
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
-from perturbax.errors import ArgumentError, DataError
+from perturbax.errors import DataError
+from perturbax.tasks.files.numerals import Column, shown
+from perturbax.tasks.files.reading import read_content
+from perturbax.tasks.files.times import TimeAxis
 
 GAPS = ("refuse", "hold")
 _WAY_OUT = "--task.gaps hold carries the last value forward"
 
 
+class Cells(Mapping[str, tuple[str, ...]]):
+    """The cells of each named column as text, by name; made when they are asked for."""
+
+    def __init__(self, columns: Mapping[str, Column]):
+        self._columns = columns
+
+    def __getitem__(self, name: str) -> tuple[str, ...]:
+        """Return the cells of a column."""
+        return self._columns[name].cells()
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of the columns, in the order of the file."""
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        """Return the number of columns."""
+        return len(self._columns)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a column."""
+        return name in self._columns
+
+
 class Table(NamedTuple):
-    """A CSV file as text.
+    """A CSV file.
 
     Attributes:
         source: the file, as errors call it.
-        lines: for each row the line of the file that it ends on, from 1.
-        cells: columns by name, one string per row.
+        lines: for each row the line of the file that it ends on, from 1, `(N,)`.
+        columns: by name.
+        unnamed: the first column of the file where it has no name; None elsewhere.
+        remarks: what was unusual about the file and what was done about it, one sentence each.
+        time: when the rows are; None where no column says so, or before `arranged` has looked.
+        segments: (name, first, end) of each series, contiguous rows, oldest first; one without a name for a
+            file that holds one series.
+        left_out: why columns that are no inputs are none, by name.
     """
 
     source: str
-    lines: tuple[int, ...]
-    cells: dict[str, tuple[str, ...]]
+    lines: np.ndarray
+    columns: dict[str, Column]
+    unnamed: Column | None = None
+    remarks: tuple[str, ...] = ()
+    time: TimeAxis | None = None
+    segments: tuple[tuple[str, int, int], ...] = ()
+    left_out: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def cells(self) -> Cells:
+        """Columns by name, one string per row."""
+        return Cells(self.columns)
 
     def numeric(self, name: str) -> bool:
         """Whether a column is one of numbers: at least half of its non-empty cells are."""
-        text = _parse(self.cells[name]).count(None)
-        filled = sum(1 for cell in self.cells[name] if cell.strip())
-        return 0 < filled <= 2 * (filled - text)
+        values = self.columns[name].values
+        return values is not None and not bool(np.isnan(values).all())
 
     def numbers(self, name: str, gaps: str = "refuse") -> np.ndarray:
         """Return a column as floats `(N,)`, all finite.
 
         Arguments:
             name: of the column.
-            gaps: `refuse` empty and NaN cells, or `hold`: carry the last value forward, which never looks
-                ahead.
+            gaps: `refuse` cells that are empty or say NA, or `hold`: carry the last value of the same series
+                forward, which never looks ahead.
 
         Raises DataError with the line of the first cell that is no number, infinite, or a gap.
         """
-        parsed = _parse(self.cells[name])
-        if None in parsed:
-            row = parsed.index(None)
-            raise self._bad(name, row, f"{_show(self.cells[name][row])} is not a number")
-        values = np.array(parsed, np.float64)
-        if np.isinf(values).any():
-            row = int(np.argmax(np.isinf(values)))
-            raise self._bad(name, row, f"{_show(self.cells[name][row])} is not a finite number")
-        return self._without_gaps(name, values, gaps)
+        column = self.columns[name]
+        if column.wrong >= 0:
+            raise self._bad(name, column.wrong, f"{shown(column.cell(column.wrong))} is not a number")
+        if column.values is None:
+            row = next(i for i, cell in enumerate(column.cells()) if cell.strip())
+            raise self._bad(name, row, f"{shown(column.cell(row))} is not a number")
+        if np.isinf(column.values).any():
+            row = int(np.argmax(np.isinf(column.values)))
+            raise self._bad(name, row, f"{shown(column.cell(row))} is not a finite number")
+        return self._without_gaps(name, column, column.values, gaps)
 
-    def _without_gaps(self, name: str, values: np.ndarray, gaps: str) -> np.ndarray:
+    def gaps_in(self, name: str) -> int:
+        """Return how many cells of a column of numbers hold none."""
+        values = self.columns[name].values
+        return 0 if values is None else int(np.isnan(values).sum())
+
+    def until(self, n: int) -> "Table":
+        """Return the first n rows of a file that holds one series; as it is where it holds several."""
+        if n >= len(self.lines) or len(self.segments) > 1:
+            return self
+        rows = np.arange(n)
+        time = self.time and self.time._replace(values=self.time.values[:n])
+        columns = {name: column.taken(rows) for name, column in self.columns.items()}
+        segments = tuple((name, 0, n) for name, _, _ in self.segments)
+        return self._replace(lines=self.lines[:n], columns=columns, time=time, segments=segments)
+
+    def starts(self) -> np.ndarray:
+        """Return for each row the first row of its series, `(N,)`."""
+        starts = np.zeros(len(self.lines), int)
+        for _, first, end in self.segments:
+            starts[first:end] = first
+        return starts
+
+    def _without_gaps(self, name: str, column: Column, values: np.ndarray, gaps: str) -> np.ndarray:
         """Return a column with each NaN replaced by the last value; DataError where gaps are refused."""
         gap = np.isnan(values)
         if not gap.any():
             return values
-        row = int(np.argmax(gap))
-        cell = self.cells[name][row]
-        what = f"{_show(cell)} is not a finite number" if cell.strip() else "the cell is empty"
         if gaps != "hold":
-            raise self._bad(name, row, f"{what} ({_WAY_OUT})")
-        if row == 0:
-            raise self._bad(name, row, f"{what}, and there is no earlier value to hold")
-        return values[np.maximum.accumulate(np.where(gap, 0, np.arange(len(values))))]
+            row = int(np.argmax(gap))
+            raise self._bad(name, row, f"{self._what(column.cell(row))} ({_WAY_OUT})")
+        rows, starts = np.arange(len(values)), self.starts()
+        last = np.maximum.accumulate(np.where(gap, starts, rows))  # (N,)
+        if gap[last].any():
+            row = int(last[np.argmax(gap[last])])
+            raise self._bad(
+                name, row, f"{self._what(column.cell(row))}, and there is no earlier value to hold"
+            )
+        return values[last]
+
+    @staticmethod
+    def _what(cell: str) -> str:
+        """Return what is wrong with a cell that holds no number."""
+        return f"{shown(cell)} is not a finite number" if cell.strip() else "the cell is empty"
 
     def _bad(self, name: str, row: int, what: str) -> DataError:
         """Return the error for a cell: file, line, column, and what is wrong with it."""
@@ -73,110 +144,19 @@ class Table(NamedTuple):
 
 
 def read_table(path: Path) -> Table:
-    """Read a CSV file: UTF-8, a header line, then one row per line.
+    """Read a CSV file: a header line, then one row per line; rows as they follow each other in the file.
 
-    Cells are separated by commas, or by `;` or tab if the header has no comma. Columns without a name (an
-    index, a trailing comma) are left out; blank lines are skipped, except in a file of one column, where a
-    blank line between rows is an empty cell. Raises ArgumentError where there is no such file, DataError for
-    content that is not such a table.
+    UTF-8 (or cp1252, which is said), also gzipped. Cells are separated by commas, semicolons or tabs. Columns
+    without a name (an index, a trailing comma) are left out; blank lines are skipped, except in a file of one
+    column, where a blank line between rows is an empty cell. Raises ArgumentError where there is no such
+    file, DataError for content that is not such a table. `arranged` puts the rows in order of time.
     """
-    records, lines = _records(path)
-    if not records:
-        raise DataError(f"{path}: the file is empty")
-    header = [" ".join(name.split()) for name in records[0]]
-    _check_header(path, header)
-    rows, kept = _rows(path, header, records[1:], lines[1:])
-    if not rows:
-        raise DataError(f"{path}: no rows after the header")
-    columns = zip(*rows, strict=True)
+    content = read_content(path)
     return Table(
-        str(path), kept, {name: column for name, column in zip(header, columns, strict=True) if name}
+        source=str(path),
+        lines=content.lines,
+        columns=content.columns,
+        unnamed=content.unnamed,
+        remarks=content.remarks,
+        segments=(("", 0, len(content.lines)),),
     )
-
-
-def _records(path: Path) -> tuple[list[list[str]], list[int]]:
-    """Return the records of a file and the line each ends on, without blank lines at either end."""
-    text = _text(path)
-    first = text.lstrip().partition("\n")[0]
-    delimiter = next((mark for mark in ",;\t" if mark in first), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    records, lines = [], []
-    try:
-        for record in reader:
-            if records or _is_filled(record):
-                records.append(record)
-                lines.append(reader.line_num)
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}") from None
-    while records and not _is_filled(records[-1]):
-        records.pop()
-    return records, lines[: len(records)]
-
-
-def _text(path: Path) -> str:
-    """Return the content of a file; ArgumentError where there is none, DataError where it is no text."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except (FileNotFoundError, NotADirectoryError):
-        raise ArgumentError(f"no such file: {path}") from None
-    except IsADirectoryError:
-        raise DataError(f"{path} is a directory, not a file") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a UTF-8 text file (byte {error.start + 1})") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    if "\0" in text:
-        raise DataError(
-            f"{path} is not a text file (byte {len(text[: text.index(chr(0))].encode()) + 1} is 0)"
-        )
-    return text
-
-
-def _is_filled(record: list[str]) -> bool:
-    """Whether a record is more than a blank line."""
-    return len(record) > 1 or any(cell.strip() for cell in record)
-
-
-def _check_header(path: Path, header: list[str]) -> None:
-    """Raise DataError for a header that names no columns, or two alike."""
-    names = [name for name in header if name]
-    if None not in _parse(names):
-        what = "holds only numbers" if names else "is empty"
-        raise DataError(f"{path}: the first line must name the columns, it {what}")
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            raise DataError(f"{path}: two columns are named {_show(name)}")
-
-
-def _rows(
-    path: Path, header: list[str], records: list[list[str]], lines: list[int]
-) -> tuple[list[list[str]], tuple[int, ...]]:
-    """Return the rows that hold something and their lines; all as long as the header."""
-    rows, kept = [], []
-    for record, line in zip(records, lines, strict=True):
-        if not _is_filled(record) and len(header) > 1:
-            continue
-        row = record or [""]
-        if len(row) != len(header):
-            raise DataError(
-                f"{path}, line {line}: {len(row)} cell{'s' * (len(row) != 1)}, the header has {len(header)}"
-            )
-        rows.append(row)
-        kept.append(line)
-    return rows, tuple(kept)
-
-
-def _parse(cells: Sequence[str]) -> list[float | None]:
-    """Return the number in each cell: NaN where it is empty, None where it is text."""
-    values: list[float | None] = []
-    for cell in cells:  # one loop, no call per cell: files have millions
-        try:
-            values.append(None if "_" in cell else float(cell))  # float() reads 2010_01 as 201001
-        except ValueError:
-            values.append(None if cell.strip() else float("nan"))
-    return values
-
-
-def _show(text: str) -> str:
-    """Return a cell on one line, shortened."""
-    return repr(text if len(text) <= 40 else text[:37] + "...")

@@ -1,0 +1,246 @@
+"""Dates and times as text: which of the usual ways of writing them a column uses, and its values."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from perturbax.errors import DataError
+
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+ORDERS = ("day-first", "month-first")
+_CLOCK = r"(?:[T\s]+(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?\s*([AaPp][Mm])?)?"
+_ZONE = r"\s*(Z|UTC|[+-]\d{2}:?\d{2})?"
+_DIGITS = re.compile(rf"(\d{{1,4}})([-/.])(\d{{1,2}})\2(\d{{1,4}}){_CLOCK}{_ZONE}")
+_NAMED = re.compile(
+    rf"(?:(\d{{1,2}})[\s.-]+)?([A-Za-z]{{3,9}})[\s.,-]+(?:(\d{{1,2}}),?\s+)?(\d{{4}}){_CLOCK}"
+)
+_MONTH = re.compile(r"(\d{4})[-/.\sM](\d{1,2})")
+_MONTH_LAST = re.compile(r"(\d{1,2})[-/.](\d{4})")
+_QUARTER = re.compile(r"(\d{4})[-\s:]*[Qq]([1-4])")
+_QUARTER_LAST = re.compile(r"[Qq]([1-4])[-/\s]*(\d{4})")
+_PLAIN_ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2})?)?")
+
+
+class Dates(NamedTuple):
+    """Dates that were read from text.
+
+    Attributes:
+        kind: how they are written, in words.
+        values: datetime64[ms] `(N,)`; those with a zone in UTC.
+        write: dates `(M,)` -> as text, in the same way.
+    """
+
+    kind: str
+    values: np.ndarray
+    write: Callable[[np.ndarray], list[str]]
+
+
+def read_dates(source: str, name: str, cells: Sequence[str], order: str, missing: Callable) -> Dates | None:
+    """Return the dates in a column; None where it holds none.
+
+    Arguments:
+        source: what errors call the file.
+        name: of the column.
+        cells: its cells; none of them empty.
+        order: of day and month in dates such as 3/4/2020: `day-first`, `month-first`, or `auto`, which takes
+            the one that fits all of them, or leaves fewer steps without a row.
+        missing: dates `(N,)` -> how many are missing between them, infinite where they follow each other in
+            no equal steps.
+
+    Raises DataError for a column that mostly holds dates, at the cell that is none; and where day and month
+    cannot be told apart.
+    """
+    cells = [cell.strip() for cell in cells]
+    if plain := _plain_iso(cells):
+        return plain
+    reader = next((read for pattern, read in _READERS if pattern.fullmatch(cells[0])), None)
+    if reader is None:
+        return None
+    sample = [cells[i] for i in np.linspace(0, len(cells) - 1, min(50, len(cells))).astype(int)]
+    pattern = next(pattern for pattern, read in _READERS if read is reader and pattern.fullmatch(cells[0]))
+    if sum(1 for cell in sample if pattern.fullmatch(cell)) <= len(sample) / 2:
+        return None
+    found = [pattern.fullmatch(cell) for cell in cells]
+    if None in found:
+        row = found.index(None)
+        raise _NoDate(row, f"{cells[row][:40]!r} is not a date like {cells[0]!r}")
+    return reader([match.groups("") for match in found if match], cells[0], order, missing)
+
+
+def _plain_iso(cells: list[str]) -> Dates | None:
+    """Return dates that numpy reads by itself, which is fast; None where it cannot."""
+    if not _PLAIN_ISO.fullmatch(cells[0]) or any(len(cell) != len(cells[0]) for cell in cells):
+        return None
+    try:
+        values = np.array(cells, "datetime64[s]")
+    except ValueError:
+        return None
+    if np.isnat(values).any():
+        return None
+    clock = {10: "", 16: "%H:%M", 19: "%H:%M:%S"}[len(cells[0])]
+    pattern = f"%Y-%m-%d{cells[0][10:11]}{clock}"
+    write = lambda dates: [one.strftime(pattern) for one in _python(dates)]  # noqa: E731
+    return Dates("ISO dates", values.astype("datetime64[ms]"), write)
+
+
+class _NoDate(DataError):
+    """A cell that holds no date."""
+
+    def __init__(self, row: int, what: str):
+        super().__init__(what)
+        self.row, self.what = row, what
+
+
+def at_line(error: DataError, source: str, name: str, lines: np.ndarray) -> DataError:
+    """Return an error of `read_dates` with the place in the file."""
+    if isinstance(error, _NoDate):
+        return DataError(f"{source}, line {lines[error.row]}, column {name}: {error.what}")
+    return DataError(f"{source}, column {name}: {error}")
+
+
+def _read_digits(found: list[tuple], example: str, order: str, missing: Callable) -> Dates:
+    """Read dates of three numbers, with a time of the day or without."""
+    fields = np.array([(match[0], match[2], match[3]) for match in found], np.int64)  # (N, 3)
+    mark = found[0][1]
+    time, has_time, has_seconds = _times_of_day([match[4:9] for match in found])
+    zone = np.array([_offset(match[9]) for match in found], "timedelta64[m]")
+    is_zoned = any(match[9] for match in found)
+    separator = "T" if "T" in example else " "
+    clock = (f"{separator}%H:%M" + ":%S" * has_seconds) if has_time else ""
+    if len(found[0][0]) == 4:
+        values = _dates(fields[:, 0], fields[:, 1], fields[:, 2])
+        kind, pattern = "ISO dates" if mark == "-" else "dates", f"%Y{mark}%m{mark}%d"
+    else:
+        years = fields[:, 2]
+        years = np.where(years < 100, years + np.where(years < 70, 2000, 1900), years)
+        first, second = fields[:, 0], fields[:, 1]
+        candidates = {"day-first": (second, first), "month-first": (first, second)}
+        possible = {k: v for k, v in candidates.items() if v[0].max() <= 12}
+        if order in ORDERS:
+            possible = {order: candidates[order]}
+        made = {}
+        for k, (month, day) in possible.items():
+            try:
+                made[k] = _dates(years, month, day)
+            except _NoDate:
+                if len(possible) == 1:
+                    raise
+        if len(made) > 1:
+            missed = {k: missing(v + time.astype("timedelta64[ms]")) for k, v in made.items()}
+            made = {k: v for k, v in made.items() if missed[k] == min(missed.values())}
+        if len(made) != 1:
+            raise DataError(
+                f"{example!r} and the others can be read with the day or with the month first: say which, "
+                "--task.dates day-first or month-first"
+            )
+        chosen, values = next(iter(made.items()))
+        year = "%y" if fields[:, 2].max() < 100 else "%Y"
+        day_month = ("%d", "%m") if chosen == "day-first" else ("%m", "%d")
+        kind, pattern = f"{chosen} dates", mark.join((*day_month, year))
+    values = values + time.astype("timedelta64[ms]") - zone.astype("timedelta64[ms]")
+    if is_zoned:
+        kind, clock = f"{kind} with a zone, taken to UTC", (clock or "T%H:%M") + "Z"
+    return Dates(kind, values, lambda dates: [d.strftime(pattern + clock) for d in _python(dates)])
+
+
+def _read_named(found: list[tuple], example: str, order: str, missing: Callable) -> Dates:
+    """Read dates with the name of the month."""
+    months, days = [], []
+    for row, match in enumerate(found):
+        name = match[1].lower()[:3]
+        if name not in MONTHS:
+            raise _NoDate(row, f"{match[1]!r} is no month")
+        months.append(MONTHS.index(name) + 1)
+        days.append(int(match[0] or match[2] or 1))
+    years = np.array([match[3] for match in found], np.int64)
+    time, has_time, _ = _times_of_day([match[4:9] for match in found])
+    values = _dates(years, np.array(months), np.array(days)) + time.astype("timedelta64[ms]")
+    has_days = any(match[0] or match[2] for match in found)
+    day = "%d " * has_days
+    pattern = f"{day}%b %Y" if found[0][0] or not has_days else "%b %d %Y"
+    pattern += " %H:%M" * has_time
+    return Dates(
+        "dates with names of months", values, lambda d: [one.strftime(pattern) for one in _python(d)]
+    )
+
+
+def _read_months(found: list[tuple], example: str, order: str, missing: Callable) -> Dates:
+    """Read months: a year and a number from 1 to 12."""
+    numbers = np.array(found, np.int64)  # (N, 2)
+    is_last = len(found[0][0]) < 4
+    years, months = numbers[:, int(is_last)], numbers[:, int(not is_last)]
+    values = _dates(years, months, np.ones_like(years))
+    mark = next(c for c in example if not c.isdigit())
+    pattern = f"%m{mark}%Y" if is_last else f"%Y{mark}%m"
+    return Dates("months", values, lambda dates: [d.strftime(pattern) for d in _python(dates)])
+
+
+def _read_quarters(found: list[tuple], example: str, order: str, missing: Callable) -> Dates:
+    """Read quarters of years."""
+    numbers = np.array(found, np.int64)  # (N, 2)
+    is_last = len(found[0][0]) < 4
+    years, quarters = numbers[:, int(is_last)], numbers[:, int(not is_last)]
+    values = _dates(years, 3 * quarters - 2, np.ones_like(years))
+
+    def write(dates: np.ndarray) -> list[str]:
+        pairs = [(d.year, (d.month + 2) // 3) for d in _python(dates)]
+        return [f"Q{quarter} {year}" if is_last else f"{year}Q{quarter}" for year, quarter in pairs]
+
+    return Dates("quarters", values, write)
+
+
+_READERS = (
+    (_DIGITS, _read_digits),
+    (_QUARTER, _read_quarters),
+    (_QUARTER_LAST, _read_quarters),
+    (_MONTH, _read_months),
+    (_MONTH_LAST, _read_months),
+    (_NAMED, _read_named),
+)
+
+
+def _times_of_day(found: list[tuple]) -> tuple[np.ndarray, bool, bool]:
+    """Return (milliseconds since midnight `(N,)`, whether any is given, whether seconds are given)."""
+    seconds = np.zeros(len(found))
+    given = with_seconds = False
+    for row, (hour, minute, second, fraction, half) in enumerate(found):
+        if not hour:
+            continue
+        given = True
+        with_seconds = with_seconds or bool(second)
+        h, m, s = int(hour), int(minute), int(second or 0)
+        if half:
+            h = h % 12 + 12 * (half.lower() == "pm")
+        if h > 24 or m > 59 or s > 60 or (h == 24 and m + s > 0):
+            raise _NoDate(row, f"{hour}:{minute} is no time of the day")
+        seconds[row] = 3600 * h + 60 * m + s + float(f"0.{fraction or 0}")
+    return np.round(seconds * 1000).astype(np.int64), given, with_seconds
+
+
+def _offset(zone: str) -> int:
+    """Return the offset from UTC of a zone such as +01:00, in minutes."""
+    if not zone or zone in ("Z", "UTC"):
+        return 0
+    sign = -1 if zone[0] == "-" else 1
+    digits = zone[1:].replace(":", "")
+    return sign * (60 * int(digits[:2]) + int(digits[2:]))
+
+
+def _dates(years: np.ndarray, months: np.ndarray, days: np.ndarray) -> np.ndarray:
+    """Return dates, datetime64[ms] `(N,)`; raises for a month or a day that there is not."""
+    wrong = (months < 1) | (months > 12)
+    at = (years - 1970).astype("datetime64[Y]").astype("datetime64[M]")
+    at = at + (np.clip(months, 1, 12) - 1).astype("timedelta64[M]")
+    length = (at + np.timedelta64(1, "M")).astype("datetime64[D]") - at.astype("datetime64[D]")
+    wrong |= (days < 1) | (days > length.astype(int))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise _NoDate(row, f"there is no day {days[row]} in month {months[row]} of {years[row]}")
+    return (at.astype("datetime64[D]") + (days - 1).astype("timedelta64[D]")).astype("datetime64[ms]")
+
+
+def _python(dates: np.ndarray) -> list:
+    """Return dates as those of Python."""
+    return np.asarray(dates).astype("datetime64[s]").astype(object).tolist()

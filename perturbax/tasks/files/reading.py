@@ -1,0 +1,269 @@
+"""From the bytes of a CSV file to columns: encodings, compression, separators, and chunks of rows.
+
+Columns of plain numbers become arrays as they are read; only the others are kept as text, so that a file of a
+million rows fits in memory.
+"""
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from perturbax.errors import ArgumentError, DataError
+from perturbax.tasks.files.numerals import Column, column_of_text, plain_number, shown
+
+CHUNK = 20_000  # rows that are turned into columns at once
+SEPARATORS = ",;\t"
+
+
+class Content(NamedTuple):
+    """What a CSV file holds.
+
+    Attributes:
+        lines: line of the file that each row ends on, from 1, `(N,)`.
+        columns: by name; columns without a name are in `unnamed`.
+        unnamed: the first column, where the header has no name for it; None elsewhere.
+        remarks: what was unusual about the file, one sentence each.
+    """
+
+    lines: np.ndarray
+    columns: dict[str, Column]
+    unnamed: Column | None
+    remarks: tuple[str, ...]
+
+
+class _Source:
+    """A file that can be read several times, line by line."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.remarks: tuple[str, ...] = ()
+        self.encoding = "utf-8-sig"
+        try:
+            with path.open("rb") as file:
+                start = file.read(4)
+        except (FileNotFoundError, NotADirectoryError):
+            raise ArgumentError(f"no such file: {path}") from None
+        except IsADirectoryError:
+            raise DataError(f"{path} is a directory, not a file") from None
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}") from None
+        self.is_packed = start[:2] == b"\x1f\x8b"
+        if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            self.encoding = "utf-16"
+
+    def text_lines(self) -> Iterator[str]:
+        """Yield the lines of the file; DataError where it is no text."""
+        try:
+            with self._open() as binary, io.TextIOWrapper(binary, self.encoding, newline="") as text:
+                for line in text:
+                    if "\0" in line:
+                        raise DataError(self._zero())
+                    yield line
+        except UnicodeDecodeError:
+            raise
+        except (OSError, EOFError, zlib.error) as error:
+            what = getattr(error, "strerror", None) or error
+            raise DataError(f"{self.path} cannot be read: {what}") from None
+
+    def choose_encoding(self) -> None:
+        """Read the file once as UTF-8; where it is not, take Western European (cp1252), or refuse it."""
+        try:
+            with self._open() as binary:
+                decoder = io.TextIOWrapper(binary, self.encoding, newline="")
+                while decoder.read(1 << 20):
+                    pass
+            return
+        except UnicodeDecodeError:
+            pass
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(
+                f"{self.path} cannot be read: {getattr(error, 'strerror', None) or error}"
+            ) from None
+        with self._open() as binary:
+            content = binary.read()
+        try:
+            content.decode(self.encoding)
+        except UnicodeDecodeError as error:
+            place = error.start + 1
+        else:  # pragma: no cover - the same bytes have just failed
+            return
+        if b"\0" in content:
+            raise DataError(self._zero())
+        try:
+            content.decode("cp1252")
+        except UnicodeDecodeError:
+            raise DataError(f"{self.path} is not a UTF-8 text file (byte {place})") from None
+        self.encoding = "cp1252"
+        self.remarks = (f"the file is not UTF-8 (byte {place}): it was read as Western European (cp1252)",)
+
+    def _open(self) -> Any:
+        """Return the file, unpacked where it is gzipped."""
+        return gzip.open(self.path, "rb") if self.is_packed else self.path.open("rb")
+
+    def _zero(self) -> str:
+        """Return the error for a byte of zero."""
+        with self._open() as binary:
+            place = binary.read().index(b"\0") + 1
+        return f"{self.path} is not a text file (byte {place} is 0)"
+
+
+def read_content(path: Path) -> Content:
+    """Read a CSV file: a header line, then one row per line; UTF-8 (or cp1252), also gzipped.
+
+    Cells are separated by commas, semicolons or tabs, whichever the header has most of. Blank lines are
+    skipped, except in a file of one column, where one between rows is an empty cell. Raises ArgumentError
+    where there is no such file, DataError for content that is not such a table.
+    """
+    source = _Source(path)
+    source.choose_encoding()
+    as_text: set[int] = set()  # numbers of the columns that are not all plain numbers
+    while True:
+        known = len(as_text)
+        scan = _Scan(source, as_text)
+        scan.run()
+        if len(as_text) == known or scan.text_from_the_start():
+            break
+    return scan.content()
+
+
+class _Scan:
+    """One pass over a file; columns found to hold text on the way are added to `as_text`."""
+
+    def __init__(self, source: _Source, as_text: set[int]):
+        self.source, self.as_text, self.path = source, as_text, source.path
+        self.header: list[str] = []
+        self.separator = ","
+        self.lines: list[np.ndarray] = []
+        self.numbers: dict[int, list[np.ndarray]] = {}
+        self.texts: dict[int, list[tuple[str, ...]]] = {}
+        self.odd: dict[int, dict[int, str]] = {}  # cells that are gaps or infinite, by column and row
+        self.rows = 0
+
+    def run(self) -> None:
+        """Read the file."""
+        waiting: list[tuple[list[str], int]] = []  # blank lines, which count only where rows follow
+        rows: list[list[str]] = []
+        lines: list[int] = []
+        for record, line in self._records():
+            if not self.header:
+                self._take_header(record)
+                continue
+            if not _is_filled(record):
+                if len(self.header) == 1:
+                    waiting.append(([""], line))
+                continue
+            for blank, blank_line in waiting:
+                rows.append(blank)
+                lines.append(blank_line)
+            waiting.clear()
+            if len(record) != len(self.header):
+                cells = f"{len(record)} cell{'s' * (len(record) != 1)}"
+                raise DataError(f"{self.path}, line {line}: {cells}, the header has {len(self.header)}")
+            rows.append(record)
+            lines.append(line)
+            if len(rows) >= CHUNK:
+                self._take(rows, lines)
+                rows, lines = [], []
+        if rows:
+            self._take(rows, lines)
+        if not self.header:
+            raise DataError(f"{self.path}: the file is empty")
+        if not self.rows:
+            raise DataError(f"{self.path}: no rows after the header")
+
+    def _records(self) -> Iterator[tuple[list[str], int]]:
+        """Yield the records of the file and the line each ends on, from the header on."""
+        lines = self.source.text_lines()
+        skipped = 0
+        first = ""
+        for first in lines:
+            if first.strip():
+                break
+            skipped += 1
+        if not first.strip():
+            return
+        self.separator = max(SEPARATORS, key=first.count)  # the first of them where none is there
+
+        def all_lines() -> Iterator[str]:
+            yield first
+            yield from lines
+
+        reader = csv.reader(all_lines(), delimiter=self.separator, strict=True)
+        try:
+            for record in reader:
+                yield record, reader.line_num + skipped
+        except csv.Error as error:
+            raise DataError(f"{self.path}, line {reader.line_num + skipped}: {error}") from None
+
+    def _take_header(self, record: list[str]) -> None:
+        """Keep the names of the columns; DataError where they are none, or two are alike."""
+        self.header = [" ".join(name.split()) for name in record]
+        names = [name for name in self.header if name]
+        if all(plain_number(name) is not None for name in names):
+            what = "holds only numbers" if names else "is empty"
+            raise DataError(f"{self.path}: the first line must name the columns, it {what}")
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                raise DataError(f"{self.path}: two columns are named {shown(name)}")
+
+    def _take(self, rows: list[list[str]], lines: list[int]) -> None:
+        """Turn rows into columns."""
+        self.lines.append(np.array(lines))
+        for i, cells in enumerate(zip(*rows, strict=True)):
+            if not self.header[i] and i > 0:
+                continue
+            values = None if i in self.as_text else self._parsed(i, cells)
+            if values is None:
+                self.as_text.add(i)
+                self.texts.setdefault(i, []).append(cells)
+            else:
+                self.numbers.setdefault(i, []).append(values)
+        self.rows += len(rows)
+
+    def _parsed(self, i: int, cells: tuple[str, ...]) -> np.ndarray | None:
+        """Return cells as floats, NaN at gaps; None where one of them is text."""
+        try:
+            if "_" in "".join(cells):  # float() reads 2010_01 as 201001
+                return None
+            values = np.fromiter(map(float, cells), np.float64, len(cells))
+        except ValueError:
+            parsed = [plain_number(cell) for cell in cells]
+            if None in parsed:
+                return None
+            values = np.array(parsed, np.float64)
+        for row in np.flatnonzero(~np.isfinite(values)).tolist():
+            self.odd.setdefault(i, {})[self.rows + row] = cells[row]
+        return values
+
+    def text_from_the_start(self) -> bool:
+        """Whether no column that holds text was taken for numbers in an earlier chunk."""
+        return not set(self.numbers) & self.as_text
+
+    def content(self) -> Content:
+        """Return what was read."""
+        columns: dict[str, Column] = {}
+        unnamed = None
+        for i, name in enumerate(self.header):
+            if not name and i > 0:
+                continue
+            if i in self.as_text:
+                cells = tuple(cell for chunk in self.texts.pop(i) for cell in chunk)
+                column = column_of_text(cells, self.separator)
+            else:
+                column = Column(np.concatenate(self.numbers.pop(i)), None, "", -1, self.odd.get(i, {}))
+            if name:
+                columns[name] = column
+            else:
+                unnamed = column
+        return Content(np.concatenate(self.lines), columns, unnamed, self.source.remarks)
+
+
+def _is_filled(record: list[str]) -> bool:
+    """Whether a record is more than a blank line."""
+    return len(record) > 1 or any(cell.strip() for cell in record)
