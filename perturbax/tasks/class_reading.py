@@ -185,7 +185,7 @@ def _without_gaps(table: Table, name: str, gaps: str) -> list[str]:
     Raises DataError where it is not, or where there is none.
     """
     texts: list[str] = []
-    first_rows = {first for _, first, _ in getattr(table, "segments", ())}
+    first_rows = {first for _, first, _ in table.segments}
     for row, cell in enumerate(table.cells[name]):
         if not _is_gap(cell):
             texts.append(" ".join(cell.split()))
