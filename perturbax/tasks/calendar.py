@@ -78,7 +78,7 @@ def dates_ahead(
     n = len(dates)
     at = np.arange(n) + rows  # (N,)
     inside = (at < ends) & (at >= first_rows)
-    found = dates[np.clip(at, 0, n - 1)].astype("datetime64[s]")
+    found = dates[np.clip(at, 0, n - 1)].astype("datetime64[ms]")
     beyond = np.flatnonzero(~inside)
     if len(beyond) == 0:
         return found
@@ -90,7 +90,7 @@ def dates_ahead(
 
 
 def moved(dates: np.ndarray, step: Any, steps: np.ndarray) -> np.ndarray:
-    """Return dates moved by whole numbers of steps, to the second, `(n,)`.
+    """Return dates moved by whole numbers of steps, to the thousandth of a second, `(n,)`.
 
     Months, quarters and years keep the day of the month, or its last day where the month is shorter; a last
     day of a month stays one. Business days skip Saturdays and Sundays.
@@ -106,7 +106,8 @@ def moved(dates: np.ndarray, step: Any, steps: np.ndarray) -> np.ndarray:
         days = seconds.astype("datetime64[D]")
         return np.busday_offset(days, counts, roll="forward") + (seconds - days)
     if unit not in _MONTHS:
-        return seconds + np.round(counts * _DAYS[unit] * 86400).astype("timedelta64[s]")
+        milliseconds = np.round(counts * _DAYS[unit] * 86_400_000).astype("timedelta64[ms]")
+        return dates.astype("datetime64[ms]") + milliseconds
     months = seconds.astype("datetime64[M]")
     day = (seconds.astype("datetime64[D]") - months.astype("datetime64[D]")).astype(int)  # from 0
     was_last = day == _days_in(months) - 1

@@ -7,6 +7,7 @@ import numpy as np
 
 from perturbax.errors import ArgumentError, DataError, unknown
 from perturbax.tasks.calendar import moved
+from perturbax.tasks.files.clocks import with_time_of_day
 from perturbax.tasks.files.csv_table import Table
 from perturbax.tasks.files.numerals import Column, is_gap
 from perturbax.tasks.files.times import Found, Step, TimeAxis, find_time, step_of
@@ -95,7 +96,8 @@ def summary(table: Table, read: Sequence[str]) -> list[str]:
         first, last = table.time.values.min(), table.time.values.max()
         texts = table.time.text(np.array([first, last]))
         step = "in unequal steps" if table.time.step is None else f"step {table.time.step}"
-        lines.append(f"{rows}, {step}, {texts[0]} to {texts[1]} ({table.time.name}: {table.time.kind})")
+        column = table.time.name or "the first column"
+        lines.append(f"{rows}, {step}, {texts[0]} to {texts[1]} ({column}: {table.time.kind})")
     lines.append(f"reads {', '.join(read)}" + _notations(table, read))
     lines += [f"leaves out {name}: {why}" for name, why in table.left_out.items() if why != THE_TIME]
     gaps = {name: table.gaps_in(name) for name in read}
@@ -119,8 +121,10 @@ def _time_of(table: Table, asked: Asked) -> Found | None:
     columns = dict(table.columns)
     if table.unnamed is not None:
         columns = {"": table.unnamed, **columns}
-    candidates = [name for name in columns if name not in asked.named and name != asked.series]
-    return find_time(table.source, table.lines, columns, candidates, asked.dates, asked.time)
+    other = {*asked.named, asked.series} if asked.series else set(asked.named)
+    candidates = [name for name in columns if name not in other]
+    found = find_time(table.source, table.lines, columns, candidates, asked.dates, asked.time)
+    return None if found is None else with_time_of_day(found, columns, candidates)
 
 
 def _without_doubles(

@@ -141,8 +141,21 @@ def _read_digits(found: list[tuple], example: str, order: str, missing: Callable
         kind, pattern = f"{chosen} dates", mark.join((*day_month, year))
     values = values + time.astype("timedelta64[ms]") - zone.astype("timedelta64[ms]")
     if is_zoned:
-        kind, clock = f"{kind} with a zone, taken to UTC", (clock or "T%H:%M") + "Z"
-    return Dates(kind, values, lambda dates: [d.strftime(pattern + clock) for d in _python(dates)])
+        kind, clock = f"{kind} with a zone, taken to UTC", clock or "T%H:%M"
+    return Dates(kind, values, _clock_writer(pattern + clock, "Z" * is_zoned, bool((time % 1000).any())))
+
+
+def _clock_writer(pattern: str, end: str, has_fractions: bool) -> Callable[[np.ndarray], list[str]]:
+    """Return what writes dates in a pattern of strftime, thousandths of seconds where asked, and an end."""
+
+    def write(dates: np.ndarray) -> list[str]:
+        texts = [date.strftime(pattern) for date in _python(dates)]
+        if has_fractions:
+            thousandths = np.asarray(dates).astype("datetime64[ms]").astype(np.int64) % 1000  # (M,)
+            texts = [f"{text}.{part:03d}" for text, part in zip(texts, thousandths.tolist(), strict=True)]
+        return [text + end for text in texts]
+
+    return write
 
 
 def _read_named(found: list[tuple], example: str, order: str, missing: Callable) -> Dates:

@@ -7,10 +7,11 @@ million rows fits in memory.
 import csv
 import gzip
 import io
+import itertools
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -102,7 +103,7 @@ class _Source:
         self.encoding = "cp1252"
         self.remarks = (f"the file is not UTF-8 (byte {place}): it was read as Western European (cp1252)",)
 
-    def _open(self) -> Any:
+    def _open(self) -> gzip.GzipFile | io.BufferedReader:
         """Return the file, unpacked where it is gzipped."""
         return gzip.open(self.path, "rb") if self.is_packed else self.path.open("rb")
 
@@ -144,62 +145,96 @@ class _Scan:
         self.texts: dict[int, list[tuple[str, ...]]] = {}
         self.odd: dict[int, dict[int, str]] = {}  # cells that are gaps or infinite, by column and row
         self.rows = 0
+        self.last_line = 0  # of those that are turned into columns
+        self.waiting: list[int] = []  # blank lines of a file of one column, which count where rows follow
 
     def run(self) -> None:
-        """Read the file."""
-        waiting: list[tuple[list[str], int]] = []  # blank lines, which count only where rows follow
-        rows: list[list[str]] = []
-        lines: list[int] = []
-        for record, line in self._records():
-            if not self.header:
-                self._take_header(record)
-                continue
-            if not _is_filled(record):
-                if len(self.header) == 1:
-                    waiting.append(([""], line))
-                continue
-            for blank, blank_line in waiting:
-                rows.append(blank)
-                lines.append(blank_line)
-            waiting.clear()
-            if len(record) != len(self.header):
-                cells = f"{len(record)} cell{'s' * (len(record) != 1)}"
-                raise DataError(f"{self.path}, line {line}: {cells}, the header has {len(self.header)}")
-            rows.append(record)
-            lines.append(line)
-            if len(rows) >= CHUNK:
-                self._take(rows, lines)
-                rows, lines = [], []
-        if rows:
-            self._take(rows, lines)
+        """Read the file, a block of lines at a time."""
+        lines = self._lines_from_header()
+        while block := list(itertools.islice(lines, CHUNK)):
+            if not self._take_plain(block):
+                self._take_records(block, lines)
         if not self.header:
             raise DataError(f"{self.path}: the file is empty")
         if not self.rows:
             raise DataError(f"{self.path}: no rows after the header")
 
-    def _records(self) -> Iterator[tuple[list[str], int]]:
-        """Yield the records of the file and the line each ends on, from the header on."""
+    def _lines_from_header(self) -> Iterator[str]:
+        """Return the lines of the file from the header on, and take the separator from it."""
         lines = self.source.text_lines()
-        skipped = 0
-        first = ""
-        for first in lines:
-            if first.strip():
-                break
-            skipped += 1
-        if not first.strip():
-            return
-        self.separator = max(SEPARATORS, key=first.count)  # the first of them where none is there
+        for line in lines:
+            if line.strip():
+                self.separator = max(SEPARATORS, key=line.count)  # the first of them where none is there
+                return itertools.chain([line], lines)
+            self.last_line += 1
+        return iter(())
 
-        def all_lines() -> Iterator[str]:
-            yield first
-            yield from lines
+    def _take_plain(self, block: list[str]) -> bool:
+        """Turn lines into columns the fast way, and return whether that was possible.
 
-        reader = csv.reader(all_lines(), delimiter=self.separator, strict=True)
+        It is where all lines have as many cells as the header, none in quotes, and plain numbers wherever
+        numbers were before. `_take_records` finds the same numbers in any block.
+        """
+        marks = len(self.header) - 1
+        numbers = [i for i, name in enumerate(self.header) if i not in self.as_text and (name or i == 0)]
+        if not numbers or self.waiting or any(line.count(self.separator) != marks for line in block):
+            return False
+        joined = "".join(block)
+        if '"' in joined or "_" in joined:
+            return False
+        try:
+            values = np.loadtxt(
+                block, np.float64, comments=None, delimiter=self.separator, usecols=numbers, ndmin=2
+            )  # (rows, columns of numbers)
+        except ValueError:
+            return False
+        if len(values) != len(block) or not np.isfinite(values).all():
+            return False
+        for column, i in enumerate(numbers):
+            self.numbers.setdefault(i, []).append(np.ascontiguousarray(values[:, column]))
+        texts = [i for i in sorted(self.as_text) if self.header[i] or i == 0]
+        if texts:
+            cells = [line.rstrip("\r\n").split(self.separator, texts[-1] + 1) for line in block]
+            for i in texts:
+                self.texts.setdefault(i, []).append(tuple(row[i] for row in cells))
+        self.lines.append(np.arange(self.last_line + 1, self.last_line + len(block) + 1))
+        self.last_line += len(block)
+        self.rows += len(block)
+        return True
+
+    def _take_records(self, block: list[str], lines: Iterator[str]) -> None:
+        """Turn lines into columns record by record; the last cell may go on in the lines behind them."""
+        rows: list[list[str]] = []
+        ends: list[int] = []  # line of the file that each row ends on
+        reader = csv.reader(itertools.chain(block, lines), delimiter=self.separator, strict=True)
         try:
             for record in reader:
-                yield record, reader.line_num + skipped
+                self._take_record(record, self.last_line + reader.line_num, rows, ends)
+                if reader.line_num >= len(block):
+                    break
         except csv.Error as error:
-            raise DataError(f"{self.path}, line {reader.line_num + skipped}: {error}") from None
+            raise DataError(f"{self.path}, line {self.last_line + reader.line_num}: {error}") from None
+        self.last_line += reader.line_num
+        if rows:
+            self._take(rows, ends)
+
+    def _take_record(self, record: list[str], line: int, rows: list[list[str]], ends: list[int]) -> None:
+        """Put a record and the line it ends on behind those of its block; the first one is the header."""
+        if not self.header:
+            self._take_header(record)
+            return
+        if not _is_filled(record):
+            if len(self.header) == 1:
+                self.waiting.append(line)
+            return
+        rows += [[""] for _ in self.waiting]
+        ends += self.waiting
+        self.waiting.clear()
+        if len(record) != len(self.header):
+            cells = f"{len(record)} cell{'s' * (len(record) != 1)}"
+            raise DataError(f"{self.path}, line {line}: {cells}, the header has {len(self.header)}")
+        rows.append(record)
+        ends.append(line)
 
     def _take_header(self, record: list[str]) -> None:
         """Keep the names of the columns; DataError where they are none, or two are alike."""
