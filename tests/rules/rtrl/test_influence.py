@@ -1,5 +1,6 @@
 """What only windows, signs, rings and feedback weights can show of the rules that carry influence forward."""
 
+import functools
 import itertools
 
 import equinox as eqx
@@ -27,11 +28,18 @@ def strong(net, scale=0.8, seed=3):
     some, rest = px.split(net)
     leaves, tree = jax.tree.flatten(some)
     keys = jr.split(jr.key(seed), len(leaves))
-    return px.join(tree.unflatten([scale * jr.normal(k, w.shape, float) for k, w in zip(keys, leaves)]), rest)  # noqa: B905
+    leaves = [scale * helpers.normal(k, w.shape) for k, w in zip(keys, leaves, strict=True)]
+    return px.join(tree.unflatten(leaves), rest)
+
+
+@jax.jit
+def full(net, xs, ys):
+    """The exact gradient, by BPTT."""
+    return px.bptt(helpers.mse)(net, xs, ys)[1]
 
 
 def estimate(rule, net, xs, ys, key=0):
-    return jax.jit(helpers.fresh(rule, helpers.mse))(net, xs, ys, jr.key(key))[1]
+    return helpers.fresh(rule, helpers.mse)(net, xs, ys, jr.key(key))[1]
 
 
 class Signs:
@@ -77,9 +85,9 @@ def test_uoro_over_all_signs(cell, options):
     run = jax.jit(
         jax.vmap(lambda t: helpers.fresh(SignedUORO(table=t), helpers.mse)(net, xs, ys, jr.key(0))[1])
     )
-    every, full = run(jnp.asarray(signs)), px.bptt(helpers.mse)(net, xs, ys)[1]
-    assert helpers.distance(jax.tree.map(lambda g: g.mean(0), every), full) < 1e-10
-    assert helpers.distance(jax.tree.map(lambda g: g[0], every), full) > 1e-4
+    every, exact = run(jnp.asarray(signs)), full(net, xs, ys)
+    assert helpers.distance(jax.tree.map(lambda g: g.mean(0), every), exact) < 1e-10
+    assert helpers.distance(jax.tree.map(lambda g: g[0], every), exact) > 1e-4
 
 
 @pytest.mark.parametrize(
@@ -100,9 +108,9 @@ def test_kf_rtrl_over_all_signs(cell, options):
     run = jax.jit(
         jax.vmap(lambda t: helpers.fresh(SignedKF(table=t), helpers.mse)(net, xs, ys, jr.key(0))[1])
     )
-    every, full = run(jnp.asarray(table)), px.bptt(helpers.mse)(net, xs, ys)[1]
-    assert helpers.distance(jax.tree.map(lambda g: g.mean(0), every), full) < 1e-10
-    assert helpers.distance(jax.tree.map(lambda g: g[0], every), full) > 1e-4
+    every, exact = run(jnp.asarray(table)), full(net, xs, ys)
+    assert helpers.distance(jax.tree.map(lambda g: g.mean(0), every), exact) < 1e-10
+    assert helpers.distance(jax.tree.map(lambda g: g[0], every), exact) > 1e-4
 
 
 @pytest.mark.parametrize("rule", ["uoro", "kf-rtrl"])
@@ -128,30 +136,32 @@ def test_windows_reach_behind_their_start(rule):
 
     def window(a, b):
         """Gradients that the steps a <= t < b add, the state and the traces coming from step 0."""
-        learn = jax.jit(helpers.fresh(made, lambda y, t: helpers.mse(y, t[:, :2]) * t[:, 2]))
+        learn = helpers.fresh(made, lambda y, t: helpers.mse(y, t[:, :2]) * t[:, 2])
         on = jnp.broadcast_to(
             ((jnp.arange(6) >= a) & (jnp.arange(6) < b)).astype(float)[:, None, None], (6, 2, 1)
         )
         return learn(net, xs, jnp.concatenate([ys, on], -1), jr.key(0))[1]
 
+    @jax.jit
+    def step(carry, x, target):
+        """The carry after a step, and what the step adds to the sum of gradients."""
+        carry, e = made.step(net, carry, x, lambda y: helpers.mse(y, target), jr.key(0))
+        parts = e.parts.outer._replace(
+            sites=jax.tree.map(lambda s: s[None], e.parts.outer.sites),
+            signal=tuple(s[None] for s in e.parts.outer.signal),
+        )
+        return carry, jax.tree.map(jnp.add, parts.settle(net, None), e.parts.direct)
+
     # The same from the steps themselves, by hand.
-    carry, total = (
-        helpers.first_carry(made, net, xs[0], jr.key(0)),
-        px.weights(net),
-    )
-    total = jax.tree.map(jnp.zeros_like, total)
-    for t in range(6):
-        carry, e = made.step(net, carry, xs[t], lambda y, t=t: helpers.mse(y, ys[t]), jr.key(0))
-        if t >= 3:
-            parts = e.parts.outer._replace(
-                sites=jax.tree.map(lambda s: s[None], e.parts.outer.sites),
-                signal=tuple(s[None] for s in e.parts.outer.signal),
-            )
-            total = jax.tree.map(
-                lambda g, a, b: g + (a + b) / 12, total, parts.settle(net, None), e.parts.direct
-            )
+    carry, added = jax.jit(lambda: helpers.first_carry(made, net, xs[0], jr.key(0)))(), []
+    for x, target in zip(xs, ys, strict=True):
+        carry, gradient = step(carry, x, target)
+        added.append(gradient)
+    total = jax.tree.map(lambda *g: sum(g) / 12, *added[3:])
     assert helpers.distance(window(3, 6), total) < 1e-12
 
+    @jax.jit
+    @jax.grad
     def late(some):
         def body(state, now):
             state, y, _ = px.join(some, px.split(net)[1]).step(state, now[0])
@@ -159,8 +169,7 @@ def test_windows_reach_behind_their_start(rule):
 
         return jax.lax.scan(body, net.start(2), (xs, ys))[1][3:].sum() / 6
 
-    exact = jax.grad(late)(px.weights(net))
-    far = helpers.distance(total, exact)
+    far = helpers.distance(total, late(px.weights(net)))
     assert far < 1e-10 if rule == "rtrl" else far > 1e-4
 
 
@@ -174,8 +183,8 @@ def test_snap_falls_to_zero_on_a_ring_and_a_transposed_wiring_does_not():
     for cell in (px.cells.Tanh, Backwards):
         layer = cell(2, 5, key=jr.key(0), sparsity=0.8, pattern="ring")
         net = strong(px.Network((layer, px.cells.Readout(5, 2, key=jr.key(1)))), 1.0)
-        full = px.bptt(helpers.mse)(net, xs, ys)[1]
-        far[cell] = [helpers.distance(estimate(RULES["snap"](n=n), net, xs, ys), full) for n in range(1, 6)]
+        exact = full(net, xs, ys)
+        far[cell] = [helpers.distance(estimate(RULES["snap"](n=n), net, xs, ys), exact) for n in range(1, 6)]
     ring = far[px.cells.Tanh]
     assert all(b < a for a, b in itertools.pairwise(ring))
     assert ring[0] > 1e-2
@@ -220,7 +229,7 @@ def test_random_feedback_is_what_it_says():
 
     got = estimate(made, net, xs, ys)
     assert helpers.distance(got.layers[0], jax.grad(taught)(some).layers[0]) < 1e-10
-    assert helpers.distance(got.layers[1], px.bptt(helpers.mse)(net, xs, ys)[1].layers[1]) < 1e-10
+    assert helpers.distance(got.layers[1], full(net, xs, ys).layers[1]) < 1e-10
     symmetric = estimate(RULES["e-prop"](), net, xs, ys)
     assert helpers.distance(got.layers[0], symmetric.layers[0]) > 1e-2
 
@@ -230,12 +239,13 @@ def test_adaptive_feedback_aligns_with_the_readout(feedback):
     """B - W^T shrinks by exactly 1 - decay with every update; random feedback never follows."""
     net, (xs, ys) = strong(stack("leaky")), helpers.data(2, 2, steps=5, batch=2)
     made, optimiser = RULES["e-prop"](feedback=feedback, decay=0.1), optax.adam(1e-2)
-    learn, kept = jax.jit(px.learner(made, helpers.mse).update), made.init_state(net, xs[0], jr.key(0))
-    opt, apart = optimiser.init(px.weights(net)), []
+    learn, kept = px.learner(made, helpers.mse).update, made.init_state(net, xs[0], jr.key(0))
+    opt, apart = jax.jit(optimiser.init)(px.weights(net)), []
+    apply = jax.jit(lambda net, opt, grads: apply_estimate(net, optimiser, opt, grads, made))
     for i in range(5):
         kept, _, grads = learn(kept, net, xs, ys, jr.key(i))
         apart.append(kept.B[0] - net.layers[-1].W)
-        net, opt = apply_estimate(net, optimiser, opt, grads, made)
+        net, opt = apply(net, opt, grads)
     for before, after in itertools.pairwise(apart):
         assert (float(jnp.max(jnp.abs(after - 0.9 * before))) < 1e-12) == (feedback == "adaptive")
     assert float(jnp.max(jnp.abs(apart[0]))) > 0.1
@@ -271,9 +281,9 @@ def test_dsf_is_exact_where_units_only_decay():
     readout = px.cells.Readout(3, 2, key=jr.key(1))
     net = px.Network((Decaying(jr.normal(jr.key(0), (2, 3)), px.Fixed(lam)), readout))
     xs, ys = helpers.data(2, 2, steps=6, batch=2)
-    full = px.bptt(helpers.mse)(net, xs, ys)[1]
-    assert helpers.distance(estimate(RULES["dsf"](decay=lam), net, xs, ys), full) < 1e-12
-    assert helpers.distance(estimate(RULES["dsf"](decay=0.5), net, xs, ys), full) > 1e-2
+    exact = full(net, xs, ys)
+    assert helpers.distance(estimate(RULES["dsf"](decay=lam), net, xs, ys), exact) < 1e-12
+    assert helpers.distance(estimate(RULES["dsf"](decay=0.5), net, xs, ys), exact) > 1e-2
 
 
 def test_lra_against_targets_by_hand():
@@ -283,25 +293,27 @@ def test_lra_against_targets_by_hand():
     net, (xs, ys) = strong(stack("tanh")), helpers.data(2, 2, steps=4, batch=1)
     some, rest = px.split(net)
     hidden = lambda some, r, x: px.join(some, rest).step((((), r), net.start(1)[1]), x)
+    after = jax.jit(lambda r, x: hidden(some, r, x)[0][0][1])
+
+    def local(some, r, x, target, aim):
+        after, y, _ = hidden(some, r, x)
+        return jnp.sum((after[0][1] - aim) ** 2) / 2 + helpers.mse(y, target).sum()
+
+    slopes = jax.jit(lambda *now: jax.grad(local, (0, 1))(some, *now))  # by the weights, by the state before
     states = [net.start(1)[0][1]]
     for x in xs:
-        states.append(hidden(some, states[-1], x)[0][0][1])
+        states.append(after(states[-1], x))
     aim, total = states[-1], jax.tree.map(jnp.zeros_like, some)
     for t in reversed(range(4)):
-
-        def local(some, r, t=t, aim=aim):
-            after, y, _ = hidden(some, r, xs[t])
-            return jnp.sum((after[0][1] - ref.stop(aim)) ** 2) / 2 + helpers.mse(y, ys[t]).sum()
-
-        total = jax.tree.map(jnp.add, total, jax.grad(local)(some, ref.stop(states[t])))
+        total = jax.tree.map(jnp.add, total, slopes(states[t], xs[t], ys[t], aim)[0])
         moved = states[t]
         for _ in range(2):
-            g = jax.grad(local, 1)(some, moved)
+            g = slopes(moved, xs[t], ys[t], aim)[1]
             moved = moved - 0.5 * g * jnp.minimum(1.0, 0.3 / jnp.linalg.norm(g))
         aim = moved
     got = estimate(RULES["lra"](rate=0.5, inner=2, clip=0.3), net, xs, ys)
     assert helpers.distance(got, jax.tree.map(lambda g: g / 4, total)) < 1e-12
-    assert helpers.distance(got, px.bptt(helpers.mse)(net, xs, ys)[1]) > 1e-3
+    assert helpers.distance(got, full(net, xs, ys)) > 1e-3
 
 
 def test_sltt_in_a_share_of_the_steps():
@@ -328,10 +340,17 @@ def test_layers_that_no_trace_fits_are_refused():
         net = px.Network((cell(2, 3, key=jr.key(0)), px.cells.Readout(3, 2, key=jr.key(1))))
         with pytest.raises(LayerError, match=why):
             estimate(RULES["snap"](), net, xs, ys)
-        assert (
-            helpers.distance(estimate(RULES["rtrl"](), net, xs, ys), px.bptt(helpers.mse)(net, xs, ys)[1])
-            < 1e-10
-        )
+        assert helpers.distance(estimate(RULES["rtrl"](), net, xs, ys), full(net, xs, ys)) < 1e-10
+
+
+@functools.cache
+def crossed():
+    return strong(stack("gru")), *helpers.data(2, 2, steps=5, batch=2)
+
+
+@functools.cache
+def order(m):
+    return estimate(RULES["m-order"](m=m), *crossed())
 
 
 @pytest.mark.parametrize("m", [2, 3])
@@ -339,20 +358,21 @@ def test_orders_between_e_prop_and_rtrl(m):
     """r -> c r + (1 - c) stop(r) gives every crossing a factor c: order m is the part of its polynomial below
     c^m.
     """
-    net, (xs, ys) = strong(stack("gru")), helpers.data(2, 2, steps=5, batch=2)
+    net, xs, ys = crossed()
     some, rest = px.split(net)
 
+    @jax.jit
+    @jax.vmap
     def at(c):
         between = lambda state: tuple((h, c * r + (1 - c) * ref.stop(r)) for h, r in state)
         return jax.grad(lambda some: ref.rolled(px.join(some, rest), xs, ys, between))(some)
 
-    points = jnp.linspace(0.0, 1.0, 5)  # no more than T - 1 = 4 crossings
-    values = jax.tree.map(lambda *g: jnp.stack(g).reshape(5, -1), *(at(c) for c in points))
-    powers = jax.tree.map(lambda v: jnp.linalg.solve(points[:, None] ** jnp.arange(5)[None], v), values)
+    points = np.linspace(0.0, 1.0, 5)  # no more than T - 1 = 4 crossings
+    values = jax.tree.map(lambda g: np.asarray(g).reshape(5, -1), at(jnp.asarray(points)))
+    powers = jax.tree.map(lambda v: np.linalg.solve(points[:, None] ** np.arange(5)[None], v), values)
     below = jax.tree.map(lambda p, w: p[:m].sum(0).reshape(w.shape), powers, some)
-    got = estimate(RULES["m-order"](m=m), net, xs, ys)
-    assert helpers.distance(got, below) < 1e-10
-    assert helpers.distance(got, estimate(RULES["m-order"](m=m + 1), net, xs, ys)) > 1e-5
+    assert helpers.distance(order(m), below) < 1e-10
+    assert helpers.distance(order(m), order(m + 1)) > 1e-5
 
 
 @pytest.mark.parametrize("rule", ["rtrl", "snap", "uoro", "kf-rtrl", "e-prop", "rflo", "ottt"])
@@ -365,7 +385,7 @@ def test_online_at_rest_adds_up_to_the_sequence(rule):
         lambda g, total, w=None: (jax.tree.map(jnp.zeros_like, g), jax.tree.map(jnp.add, total, g)),
     )
     init, run = px.online(made, helpers.mse, watch, every=2)
-    stream = jax.jit(run)(init(net, xs[0], ys[0], jr.key(0)), xs, ys)[0]
+    stream = jax.jit(lambda net: run(init(net, xs[0], ys[0], jr.key(0)), xs, ys)[0])(net)
     seen = jax.tree.map(lambda g: g / 3, stream.opt)
     assert helpers.distance(seen, estimate(made, net, xs, ys)) < 1e-12
 
@@ -407,9 +427,7 @@ def test_a_drive_that_bends_its_input_is_refused_by_kf_rtrl():
     xs, ys = helpers.data(2, 2, steps=3, batch=2)
     with pytest.raises(LayerError, match="linear in z and r"):
         estimate(RULES["kf-rtrl"](), net, xs, ys)
-    assert (
-        helpers.distance(estimate(RULES["rtrl"](), net, xs, ys), px.bptt(helpers.mse)(net, xs, ys)[1]) < 1e-10
-    )
+    assert helpers.distance(estimate(RULES["rtrl"](), net, xs, ys), full(net, xs, ys)) < 1e-10
 
 
 def test_a_leaky_readout_behind_normalise_is_refused_by_traces():
