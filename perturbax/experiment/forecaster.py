@@ -318,7 +318,7 @@ class Forecaster:
                     raise ArgumentError(f"X lacks the column {name!r}, which is known ahead")
                 columns[name] = np.concatenate([columns[name], ahead.columns()[name][rows]])
         n = len(fitted.y.values)
-        return History("y", columns, (("", 0, n),), frames.time_axis(fitted.y.index))
+        return History("y", columns, (("", 0, n),), frames.time_axis(fitted.y.index)[0])
 
     def _rows_of_future(self, x: Frame) -> np.ndarray:
         """Return which row of X is each of the next rows; rows that are not forecast may be any.
@@ -404,11 +404,12 @@ def _check_time(y: Frame) -> Any:
     """
     if y.index is not None:
         frames.index_after(y.index, [1])
-    time = frames.time_axis(y.index)
-    if time is not None and time.step is None and len(time.values) > 1:
+    time, missing = frames.time_axis(y.index)
+    if missing or (time is not None and time.step is None and len(time.values) > 2):
+        what = f"leaves out {missing} rows" if missing else "does not go on in equal steps"
         warnings.warn(
-            "the index of y does not go on in equal steps: rows are taken as if it did; fill its holes first "
-            "(y.asfreq) if that is wrong",
+            f"the index of y {what}: rows are taken as they follow each other; if that is wrong, fill holes "
+            "first (y.asfreq)",
             stacklevel=4,
         )
     return time

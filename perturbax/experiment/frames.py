@@ -4,13 +4,13 @@ pandas is not imported: what looks like its objects is read by their methods, an
 own classes.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from perturbax.errors import ArgumentError, DataError
+from perturbax.tasks.files.times import TimeAxis, step_of
 
 VALUE = "y"  # what a column without a name is called
 
@@ -108,50 +108,22 @@ def index_after(index: Any, ahead: Sequence[int]) -> Any:
     return moved[0].append(moved[1:]) if len(moved) > 1 else moved[0]
 
 
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """The time from one row to the next: so many s, min, h, D, W, M, Q, Y, or B for business days."""
+def time_axis(index: Any) -> tuple[TimeAxis | None, int]:
+    """Return the time axis of a pandas index, None for arrays, numbers and other labels; and missing rows.
 
-    count: int
-    unit: str
-
-
-class Dates(NamedTuple):
-    """The time axis of rows, as encodings read it.
-
-    Attributes:
-        values: datetime64[s], `(N,)`.
-        step: the time from row to row; None where it is not equal.
+    The step of the axis is None where the dates do not go on in equal steps.
     """
-
-    values: np.ndarray
-    step: Step | None
-
-
-def time_axis(index: Any) -> Dates | None:
-    """Return the time axis of a pandas index; None for arrays, numbers and other labels."""
     dates = _dates_of(index)
-    return None if dates is None else Dates(dates, _step_of(dates))
+    if dates is None:
+        return None, 0
+    step, apart = step_of(dates.astype("datetime64[ms]"))
+    name = str(getattr(index, "name", None) or "time")
+    return TimeAxis(name, "an index of pandas", dates, step, _written), int((apart - 1).sum())
 
 
-def _step_of(dates: np.ndarray) -> Step | None:
-    """Return the step of dates, datetime64[s] `(N,)`; None where they do not go on in equal steps."""
-    if len(dates) < 2:
-        return None
-    seconds = np.unique(np.diff(dates).astype(int))  # different steps, rising
-    if len(seconds) == 1:
-        for unit, length in (("W", 604800), ("D", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-            if seconds[0] % length == 0:
-                return Step(int(seconds[0] // length), unit)
-    months = np.unique(np.diff(dates.astype("datetime64[M]").astype(int)))
-    if len(months) == 1 and months[0] > 0:
-        for unit, length in (("Y", 12), ("Q", 3), ("M", 1)):
-            if months[0] % length == 0:
-                return Step(int(months[0] // length), unit)
-    days = dates.astype("datetime64[D]")
-    if np.is_busday(days).all() and (np.busday_count(days[:-1], days[1:]) == 1).all():
-        return Step(1, "B")
-    return None
+def _written(dates: np.ndarray) -> list[str]:
+    """Return dates as text."""
+    return [str(date) for date in dates]
 
 
 def _dates_of(index: Any) -> np.ndarray | None:

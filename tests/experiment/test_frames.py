@@ -5,7 +5,6 @@ import pytest
 
 from perturbax.errors import ArgumentError, DataError
 from perturbax.experiment.frames import (
-    Step,
     appended,
     index_after,
     intervals_like_the_user,
@@ -14,6 +13,7 @@ from perturbax.experiment.frames import (
     renamed,
     time_axis,
 )
+from perturbax.tasks.files.times import Step
 
 
 def test_lists_and_arrays():
@@ -29,7 +29,7 @@ def test_lists_and_arrays():
     with pytest.raises(DataError, match=r"y, row 1, column y: nan is not a finite number \(gaps: hold"):
         read_frame([np.nan, 1], "y", "hold")
     assert renamed(one, ("y",)).names == ("X y",)
-    assert time_axis(None) is None
+    assert time_axis(None) == (None, 0)
 
 
 @pytest.fixture
@@ -69,10 +69,13 @@ def test_steps_of_time(pd):
         ("QE", Step(1, "Q")),
         ("YS", Step(1, "Y")),
     ):
-        assert time_axis(pd.date_range("2020-01-01", periods=30, freq=freq)).step == step, freq
-    assert time_axis(pd.period_range("2020-01", periods=4, freq="M")).values[1] == np.datetime64("2020-02-01")
-    assert time_axis(pd.DatetimeIndex(["2020-01-01", "2020-01-02", "2020-01-05"])).step is None
-    assert time_axis(pd.RangeIndex(3)) is None
+        axis, missing = time_axis(pd.date_range("2020-01-01", periods=30, freq=freq))
+        assert (axis.step, missing) == (step, 0), freq
+    months, _ = time_axis(pd.period_range("2020-01", periods=4, freq="M"))
+    assert months.values[1] == np.datetime64("2020-02-01")
+    days = ["2020-01-01", "2020-01-02", "2020-01-05", "2020-01-06", "2020-01-07"]
+    assert time_axis(pd.DatetimeIndex(days))[1] == 2
+    assert time_axis(pd.RangeIndex(3)) == (None, 0)
 
 
 def test_answers_look_like_the_data(pd):

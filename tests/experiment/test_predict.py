@@ -9,20 +9,16 @@ import pytest
 
 from perturbax.errors import ArgumentError, DataError
 from perturbax.experiment.forecasting import History, Model, after_the_last, inputs_of
-from perturbax.experiment.frames import Dates, Step
 from perturbax.experiment.intervals import of_residuals
 from perturbax.experiment.predict import Opened, _decimals, _long_table, _texts, best_run, history_of
 from perturbax.tasks.encoding import Encoding
 from perturbax.tasks.files.csv_table import read_table
+from perturbax.tasks.files.times import Step, TimeAxis
 
 
-class Written(Dates):
-    """A time axis as a file has it."""
-
-    name = "day"
-
-    def text(self, values):
-        return [str(value.astype("datetime64[D]")) for value in values]
+def written(days, step):
+    """A time axis of days as a file has it."""
+    return TimeAxis("day", "days", days, step, lambda dates: [str(d.astype("datetime64[D]")) for d in dates])
 
 
 def opened(tmp_path, lengths, dates=None, cells="1.25", horizons=(1, 3)):
@@ -51,21 +47,21 @@ def lines(made, levels=()):
 
 def test_dates_go_on_behind_the_last_row(tmp_path):
     days = np.array(["2020-02-27", "2020-02-28", "2020-02-29"], "datetime64[s]")
-    made = opened(tmp_path, [3], Written(days, Step(1, "D")))
+    made = opened(tmp_path, [3], written(days, Step(1, "D")))
     assert lines(made, (80.0,)) == [
         "day,horizon,target,forecast,low_80,high_80,made_at",
         "2020-03-01,1,a,20.00,19.00,21.00,2020-02-29",
         "2020-03-03,3,a,20.00,18.00,22.00,2020-02-29",
     ]
     month_ends = np.array(["2019-12-31", "2020-01-31", "2020-02-29"], "datetime64[s]")
-    assert "2020-05-31,3" in lines(opened(tmp_path, [3], Written(month_ends, Step(1, "M"))))[2]
+    assert "2020-05-31,3" in lines(opened(tmp_path, [3], written(month_ends, Step(1, "M"))))[2]
     fridays = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], "datetime64[s]")
-    assert "2020-01-08,3" in lines(opened(tmp_path, [3], Written(fridays, Step(1, "B"))))[2]
+    assert "2020-01-08,3" in lines(opened(tmp_path, [3], written(fridays, Step(1, "B"))))[2]
 
 
 def test_without_equal_steps_rows_are_counted(tmp_path):
     days = np.array(["2020-02-27", "2020-02-28", "2020-03-09"], "datetime64[s]")
-    for dates in (None, Written(days, None)):
+    for dates in (None, written(days, None)):
         made = lines(opened(tmp_path, [3], dates))
         assert made[1] == "4,1,a,20.00,3"
         assert made[0].startswith("row,")
@@ -73,7 +69,7 @@ def test_without_equal_steps_rows_are_counted(tmp_path):
 
 def test_each_series_goes_on_by_itself(tmp_path):
     days = np.array(["2020-01-01", "2020-01-02", "2021-01-01", "2021-01-02"], "datetime64[s]")
-    made = opened(tmp_path, [2, 2], Written(days, Step(1, "D")), horizons=(2,))
+    made = opened(tmp_path, [2, 2], written(days, Step(1, "D")), horizons=(2,))
     assert lines(made) == [
         "series,day,horizon,target,forecast,made_at",
         "x,2020-01-03,2,a,0.00,2020-01-01",
