@@ -234,6 +234,12 @@ GONE = {
     "pairs.tiny": "benchmarks/compatibility.py",
     "study.command.reproduce_command": 'perturbax.cli.main(["reproduce", ...])',
     "taxonomy_command.taxonomy_command": 'perturbax.cli.main(["taxonomy", ...])',
+    "tasks.fromfile.Opened": "perturbax.tasks.base.Task",
+    "tasks.idx.BYTES": "perturbax.tasks.files.idx.read_idx, which reads every type",
+    "tasks.newdata.Labels": "perturbax.experiment.predict.open_for_forecasts",
+    "tasks.newdata.decode": "perturbax.experiment.predict.open_for_forecasts",
+    "tasks.newdata.encode": "perturbax.experiment.predict.open_for_forecasts",
+    "tasks.shd.SECONDS": "perturbax.tasks.shd.Shd, which has a setting seconds",
     "tune.tune_command": 'perturbax.cli.main(["tune", ...])',
     "gradient.raised": "perturbax.learning.sequence.visible_loss",
 }

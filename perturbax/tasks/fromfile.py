@@ -3,17 +3,22 @@
 import csv
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax
 
 from perturbax.errors import ArgumentError, unknown
 from perturbax.fields import one_of, setting
+from perturbax.moved import old_names
 from perturbax.tasks.base import Task
 from perturbax.tasks.files.arrange import Asked, arranged, summary
 from perturbax.tasks.files.csv_table import GAPS, Table, read_table
 from perturbax.tasks.files.dates import ORDERS
 from perturbax.tasks.forecast import Forecast
+
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)
 
 
 class FromFile(Forecast):

@@ -2,15 +2,19 @@
 
 import math
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from perturbax.errors import ArgumentError, DataError
 from perturbax.fields import in_range, one_of, setting, whole
+from perturbax.moved import old_names
 from perturbax.plugins import import_optional
 from perturbax.tasks.labelled import Labelled
 from perturbax.tasks.labels import class_numbers
+
+if not TYPE_CHECKING:  # checkers know the names of today alone
+    __getattr__ = old_names(__name__)
 
 CHANNELS, CLASSES = 700, 20
 LAYOUT = ("spikes/times", "spikes/units", "labels")  # data sets of a file

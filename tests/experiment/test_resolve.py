@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import perturbax as px
@@ -100,17 +101,26 @@ def test_a_saved_run_has_the_fields_of_an_experiment(tmp_path):
     assert resolve(read_experiment(tmp_path / "run")) == result.experiment
 
 
+def as_version_0_1_0_left_it(folder, config):
+    """Write a run's configuration anew, and its arrays without the seals that are younger."""
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "layout"}))
+    for path in (folder / "weights", *folder.glob("checkpoint/*.npz")):
+        with np.load(path) as arrays:
+            kept = {name: arrays[name] for name in arrays.files if not name.startswith("layout.")}
+        with path.open("wb") as file:
+            np.savez(file, **kept)
+
+
 def test_settings_younger_than_a_run_were_at_their_defaults(tmp_path):
     px.run(SMALL, tmp_path / "run")
     path = tmp_path / "run" / "config.json"
     config = json.loads(path.read_text())
-    for young in ("residual", "normalise"):
-        del config["experiment"][young]
-    path.write_text(json.dumps(config))
+    del config["experiment"]["normalise"]
+    as_version_0_1_0_left_it(tmp_path / "run", config)
     loaded = px.load(tmp_path / "run").experiment
     assert (loaded.residual, loaded.normalise) == (False, False)
     del config["experiment"]["steps"]
-    path.write_text(json.dumps(config))
+    as_version_0_1_0_left_it(tmp_path / "run", config)
     with pytest.raises(StoreError, match="it has no steps"):
         px.load(tmp_path / "run")
 
@@ -118,7 +128,9 @@ def test_settings_younger_than_a_run_were_at_their_defaults(tmp_path):
 def test_a_network_is_loaded_where_its_rule_is_unknown(tmp_path):
     px.run(SMALL, tmp_path / "run")
     path = tmp_path / "run" / "config.json"
-    path.write_text(path.read_text().replace('"rule": "frozen"', '"rule": "elsewhere:Mine"'))
+    config = json.loads(path.read_text())
+    config["experiment"]["rule"] = "elsewhere:Mine"
+    as_version_0_1_0_left_it(tmp_path / "run", config)
     assert px.load(tmp_path / "run").experiment.rule == "elsewhere:Mine"
 
 
