@@ -60,10 +60,10 @@ def estimate(net, xs, ys, **options):
     return helpers.fresh(rule, helpers.mse)(net, xs, ys, jr.key(4))
 
 
-@pytest.mark.parametrize(("decor", "rank"), [("off", 1), ("hidden+input", 2)])
+@pytest.mark.parametrize(("decor", "depth", "rank"), [("off", 1, 1), ("hidden+input", 2, 2)])
 @pytest.mark.parametrize("cell", [*CELLS, Twice], ids=lambda c: c.__name__)
-def test_the_same_as_multiplied_out(cell, decor, rank, x64, monkeypatch):
-    net = px.add_decorrelation(helpers.network(cell, n_in=2, n=2, depth=2), decor, 2)
+def test_the_same_as_multiplied_out(cell, decor, depth, rank, x64, monkeypatch):
+    net = px.add_decorrelation(helpers.network(cell, n_in=2, n=2, depth=depth), decor, 2)
     xs, ys = helpers.data(n_in=2)
     loss, grads = estimate(net, xs, ys, rank=rank)
     monkeypatch.setattr("perturbax.rules.evolution.evolution.matrix_inputs", lambda *args: None)
