@@ -1,6 +1,8 @@
 """What several commands print: the result of a run, and tables that fit the terminal."""
 
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -19,11 +21,19 @@ def console(width: int) -> Console:
 def print_notes(*tasks: "Task") -> None:
     """Print what there is to say about opened data before a run begins, each sentence once.
 
+    On a terminal lines are broken between words, and go on behind two blanks.
+
     Arguments:
         tasks: the tasks of the runs.
     """
     for note in dict.fromkeys(note for task in tasks for note in task.notes()):
-        print(note)
+        print(_broken(note) if sys.stdout.isatty() else note)
+
+
+def _broken(text: str) -> str:
+    """Return a text in lines as wide as the terminal."""
+    width = max(shutil.get_terminal_size().columns, 40)
+    return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def print_result(name: str, summary: dict[str, Any]) -> int:
