@@ -28,14 +28,15 @@ def resolve(given: Experiment | Resolved) -> Resolved:
     passes becomes steps; where the rule's samples are `auto` these are provisional, and the budget is kept
     beside them (`Resolved.passes`). A Resolved is resolved anew, as its fields may have been changed since.
 
-    Raises ArgumentError for names, settings and values that cannot be used. No data are read.
+    Raises ArgumentError for names, settings and values that cannot be used. No data are read, but for the head of a
+    file on which it depends what a task ships.
     """
     typed = given.to_experiment() if isinstance(given, Resolved) else given
     if typed.steps is not None and typed.passes is not None:
         raise ArgumentError("steps and passes say the same thing twice: name one of them")
     classes: dict[str, Any] = {kind: _class(kind, getattr(typed, kind)) for kind in KINDS}
     task, rule = classes["task"], classes["rule"]
-    of_task = task.shipped(typed.task_options)
+    of_task = task.shipped(typed.task_options, typed.data)
     candidates = of_task.rule_settings.get(typed.rule, ())
     shipped = _shipped_settings(candidates, rule, typed.mode, typed.rule_options)
     named = {name: getattr(typed, name) for name in RUN_SETTINGS if getattr(typed, name) is not None}

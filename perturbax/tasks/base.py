@@ -93,11 +93,12 @@ class Task(eqx.Module):
         return super().__new__(cls)
 
     @classmethod
-    def shipped(cls, options: Mapping[str, Any]) -> Shipped:
-        """Return the settings that the task ships, where they depend on settings of the task.
+    def shipped(cls, options: Mapping[str, Any], data: str | None = None) -> Shipped:
+        """Return the settings that the task ships, where they depend on settings of the task or its data.
 
         Arguments:
             options: the settings of the task that a user named, as typed.
+            data: file or folder that the user names, or None.
         """
         return Shipped(cls.settings, cls.rule_settings)
 

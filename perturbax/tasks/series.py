@@ -1,14 +1,15 @@
 """Forecasting a column of any CSV file, or the class in it."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
-from perturbax.errors import ArgumentError
+from perturbax.errors import ArgumentError, PerturbaxError
 from perturbax.fields import one_of, setting
 from perturbax.tasks.base import Shipped, Task
 from perturbax.tasks.categories import ANSWERS, Settings, classify
 from perturbax.tasks.class_reading import holds_classes
-from perturbax.tasks.files.csv_table import Table
+from perturbax.tasks.files.csv_table import Table, first_rows
 from perturbax.tasks.fromfile import FromFile, check_column, names_in
 
 TO_GO = {"credit": "to-go", "discount": 0.9, "lr": 3e-4}  # how settings were found: docs/tuning.md
@@ -45,11 +46,12 @@ class Series(FromFile):
     )
 
     @classmethod
-    def shipped(cls, options: Mapping[str, Any]) -> Shipped:
+    def shipped(cls, options: Mapping[str, Any], data: str | None = None) -> Shipped:
         """Return what is shipped for forecasts that start from a base; nothing for levels and classes."""
-        if options.get("form") == "level" or str(options.get("classes")).lower() == "true":
+        classes = str(options.get("classes")).lower() == "true"
+        if options.get("form") == "level" or classes or _target_is_text(data, str(options.get("target"))):
             return Shipped({}, {})
-        return super().shipped(options)
+        return super().shipped(options, data)
 
     def __check_init__(self) -> None:
         """Check how many answers there are."""
@@ -103,3 +105,14 @@ class Series(FromFile):
             warmup=self.warmup,
             answer=self.answer,
         )
+
+
+def _target_is_text(data: str | None, target: str) -> bool:
+    """Whether the target holds classes, by the first rows of the file; a file that cannot be read says no."""
+    if data is None:
+        return False
+    try:
+        table = first_rows(Path(data))
+    except (PerturbaxError, UnicodeDecodeError):
+        return False
+    return target in table.columns and holds_classes(table, target)

@@ -7,7 +7,9 @@ import jax.random as jr
 import numpy as np
 import pytest
 
+import perturbax as px
 from perturbax.errors import ArgumentError, DataError
+from perturbax.experiment.resolve import resolve
 from perturbax.tasks import Series
 from perturbax.tasks.categories import Categories
 from perturbax.tasks.class_reading import Reading
@@ -203,6 +205,21 @@ def test_times_and_dates_are_no_classes(tmp_path, names):
     written(path, data)
     with pytest.raises((ArgumentError, DataError)):
         opened(path)
+
+
+def test_classes_take_the_general_settings(file, tmp_path):
+    """What `series` ships was found for forecasts of numbers; which it is, the head of the file says."""
+    ask = {"task": "series", "data": str(file)}
+    number = resolve(px.Experiment(**ask, task_options={"target": "ax"}))
+    assert (number.lr, number.units) == (1e-4, (32,))
+    for options in (
+        {"target": "activity"},
+        {"target": "ax", "classes": True},
+        {"target": "ax", "form": "level"},
+    ):
+        assert (resolve(px.Experiment(**ask, task_options=options)).lr) == 1e-3
+    missing = {**ask, "data": str(tmp_path / "none.csv")}
+    assert resolve(px.Experiment(**missing, task_options={"target": "activity"})).lr == 1e-4
 
 
 @pytest.mark.parametrize("names", [("1,500", "2,500"), ("3%", "4%"), ("5 km", "7 km")])

@@ -9,7 +9,7 @@ import numpy as np
 
 from perturbax.errors import DataError
 from perturbax.tasks.files.numerals import Column, shown
-from perturbax.tasks.files.reading import read_content
+from perturbax.tasks.files.reading import Content, read_content, read_start
 from perturbax.tasks.files.times import TimeAxis
 
 GAPS = ("refuse", "hold")
@@ -151,7 +151,19 @@ def read_table(path: Path) -> Table:
     column, where a blank line between rows is an empty cell. Raises ArgumentError where there is no such
     file, DataError for content that is not such a table. `arranged` puts the rows in order of time.
     """
-    content = read_content(path)
+    return _table(path, read_content(path))
+
+
+def first_rows(path: Path) -> Table:
+    """Return the table of the first rows of a file, without reading the rest; raises as `read_table`.
+
+    UnicodeDecodeError where they are not UTF-8.
+    """
+    return _table(path, read_start(path))
+
+
+def _table(path: Path, content: Content) -> Table:
+    """Return the table of what was read."""
     return Table(
         source=str(path),
         lines=content.lines,

@@ -133,6 +133,16 @@ def read_content(path: Path) -> Content:
     return scan.content()
 
 
+def read_start(path: Path) -> Content:
+    """Read the first rows of a CSV file, some ten thousand, without looking at the rest.
+
+    Raises as `read_content`, and UnicodeDecodeError for a file that is not UTF-8.
+    """
+    scan = _Scan(_Source(path), set())
+    scan.run(blocks=1)
+    return scan.content()
+
+
 class _Scan:
     """One pass over a file; columns found to hold text on the way are added to `as_text`."""
 
@@ -148,10 +158,13 @@ class _Scan:
         self.last_line = 0  # of those that are turned into columns
         self.waiting: list[int] = []  # blank lines of a file of one column, which count where rows follow
 
-    def run(self) -> None:
-        """Read the file, a block of lines at a time."""
+    def run(self, blocks: int | None = None) -> None:
+        """Read the file, a block of lines at a time: so many blocks, or all."""
         lines = self._lines_from_header()
-        while block := list(itertools.islice(lines, CHUNK)):
+        for _ in itertools.count() if blocks is None else range(blocks):
+            block = list(itertools.islice(lines, CHUNK))
+            if not block:
+                break
             if not self._take_plain(block):
                 self._take_records(block, lines)
         if not self.header:
