@@ -28,8 +28,8 @@ def resolve(given: Experiment | Resolved) -> Resolved:
     passes becomes steps; where the rule's samples are `auto` these are provisional, and the budget is kept
     beside them (`Resolved.passes`). A Resolved is resolved anew, as its fields may have been changed since.
 
-    Raises ArgumentError for names, settings and values that cannot be used. No data are read, but for the head of a
-    file on which it depends what a task ships.
+    Raises ArgumentError for names, settings and values that cannot be used. No data are read, but for the
+    head of a file where it depends on that what a task ships.
     """
     typed = given.to_experiment() if isinstance(given, Resolved) else given
     if typed.steps is not None and typed.passes is not None:
