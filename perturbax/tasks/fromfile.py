@@ -1,12 +1,14 @@
 """Forecasts of a series in a CSV file: which columns they read and which they predict."""
 
 import csv
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax
+import numpy as np
 
 from perturbax.errors import ArgumentError, unknown
 from perturbax.fields import one_of, setting
@@ -92,6 +94,8 @@ class FromFile(Forecast):
         known = names_in(self.known)
         for column in (*targets, *names_in(self.inputs), *known):
             check_column(table, numeric, column)
+        if known:
+            table = table.until(_rows_with_targets(table, targets))
         open_to_all = [name for name in numbers if name not in known and name not in table.left_out]
         inputs = names_in(self.inputs) or tuple(open_to_all)
         read = dict.fromkeys((*inputs, *targets, *known))  # each once, in order
@@ -127,6 +131,12 @@ def _state_of(path: Path) -> tuple[int, ...]:
     except OSError:
         return ()
     return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _rows_with_targets(table: Table, targets: Sequence[str]) -> int:
+    """Return the number of rows up to the last one that has a target; what is known ahead may go on."""
+    filled = [np.flatnonzero(~np.isnan(table.columns[name].values)) for name in targets]
+    return max((int(rows[-1]) + 1 for rows in filled if len(rows)), default=len(table.lines))
 
 
 def names_in(text: str) -> tuple[str, ...]:

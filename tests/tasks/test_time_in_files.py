@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perturbax.errors import ArgumentError, DataError
+from perturbax.tasks import Series
 from perturbax.tasks.files.arrange import Asked, arranged, summary
 from perturbax.tasks.files.csv_table import read_table
 
@@ -275,6 +276,18 @@ def test_columns_that_turn_to_text_late_keep_their_cells(tmp_path, monkeypatch):
     assert table.cells["code"] == (*(f"00{i}" for i in range(9)), "x9")
     np.testing.assert_array_equal(table.columns["v"].values, [*(i + 0.5 for i in range(9)), np.nan])
     assert table.lines.tolist() == list(range(2, 12))
+
+
+def test_rows_behind_the_last_target_are_for_what_is_known_ahead(tmp_path):
+    rows = [f"{day},{i % 2},{i % 7}.5" for i, day in enumerate(DAYS)]
+    future = [f"{DAYS[-1] + datetime.timedelta(i + 1)},1," for i in range(3)]
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(["date,holiday,v", *rows, *future]))
+    fields = {"target": "v", "form": "level", "lags": 2, "warmup": 2}
+    task = Series(known="holiday", **fields).open(path)
+    assert len(task.opened.x) == N
+    with pytest.raises(DataError, match="line 42, column v: the cell is empty"):
+        Series(**fields).open(path)
 
 
 @given(st.permutations(range(12)), st.sampled_from(["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d %b %Y"]))
