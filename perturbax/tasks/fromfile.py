@@ -135,7 +135,8 @@ def _state_of(path: Path) -> tuple[int, ...]:
 
 def _rows_with_targets(table: Table, targets: Sequence[str]) -> int:
     """Return the number of rows up to the last one that has a target; what is known ahead may go on."""
-    filled = [np.flatnonzero(~np.isnan(table.columns[name].values)) for name in targets]
+    columns = [np.asarray(table.columns[name].values, np.float64) for name in targets]  # (N,) each
+    filled = [np.flatnonzero(~np.isnan(values)) for values in columns]
     return max((int(rows[-1]) + 1 for rows in filled if len(rows)), default=len(table.lines))
 
 
