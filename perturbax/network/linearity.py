@@ -80,7 +80,7 @@ def _through(eqn: Any, inputs: list[bool], wanted: list[bool]) -> tuple[list[boo
 def _through_scan(eqn: Any, inputs: list[bool]) -> tuple[list[bool], str]:
     """Return the same for a scan: what its carry depends on after a step, it depends on before the next."""
     jaxpr = _plain(eqn.params["jaxpr"])
-    first, carried = eqn.params["num_consts"], eqn.params["num_carry"]
+    first, carried = _constants_and_carried(eqn.params)
     while True:
         outputs, found = _walk(jaxpr, inputs, [True] * len(jaxpr.outvars))
         if found:
@@ -90,6 +90,14 @@ def _through_scan(eqn: Any, inputs: list[bool]) -> tuple[list[bool], str]:
         if after == before:
             return outputs, ""
         inputs = [*inputs[:first], *after, *inputs[first + carried :]]
+
+
+def _constants_and_carried(params: Any) -> tuple[int, int]:
+    """Return how many inputs of a scan are constants, and how many its carry (JAX 0.12 groups them)."""
+    if "num_consts" in params:
+        return params["num_consts"], params["num_carry"]
+    constants, carried, _ = params["ft_in"].elts
+    return len(constants), len(carried)
 
 
 def _as_jaxprs(value: Any) -> list:
