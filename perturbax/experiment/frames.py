@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from perturbax.errors import ArgumentError, DataError
+from perturbax.errors import ArgumentError, DataError, first_line
 from perturbax.tasks.files.times import TimeAxis, step_of
 
 VALUE = "y"  # what a column without a name is called
@@ -188,7 +188,7 @@ def _moved(index: Any, last: Any, steps: int) -> Any:
         return last + np.timedelta64(steps * int(np.median(between)), "s")
     except (TypeError, ValueError, NotImplementedError) as error:
         raise ArgumentError(
-            f"the index cannot go on behind {last[0]!r}: {_first_line(error)} "
+            f"the index cannot go on behind {last[0]!r}: {first_line(error)} "
             "(dates as text: index = pandas.to_datetime(index))"
         ) from None
 
@@ -205,7 +205,7 @@ def _numbers(data: Any, what: str) -> np.ndarray:
         return values.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"{what} must hold numbers: {_first_line(error)} (dates and names of rows belong in the index)"
+            f"{what} must hold numbers: {first_line(error)} (dates and names of rows belong in the index)"
         ) from None
 
 
@@ -242,8 +242,3 @@ def _check_rising(index: Any, what: str) -> None:
     if not getattr(index, "is_unique", True):
         twice = index[index.duplicated()][0]
         raise DataError(f"the index of {what} has {twice} twice: one row for each time is needed")
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line of an error's message."""
-    return (str(error) or type(error).__name__).splitlines()[0]
