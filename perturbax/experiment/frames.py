@@ -116,7 +116,7 @@ def time_axis(index: Any) -> tuple[TimeAxis | None, int]:
     dates = _dates_of(index)
     if dates is None:
         return None, 0
-    step, apart = step_of(dates.astype("datetime64[ms]"))
+    step, apart = step_of(dates)
     name = str(getattr(index, "name", None) or "time")
     return TimeAxis(name, "an index of pandas", dates, step, _written), int((apart - 1).sum())
 
@@ -127,7 +127,7 @@ def _written(dates: np.ndarray) -> list[str]:
 
 
 def _dates_of(index: Any) -> np.ndarray | None:
-    """Return the dates of a pandas index, datetime64[s] `(N,)`; None for numbers and other labels."""
+    """Return the dates of a pandas index, datetime64[ms] `(N,)`; None for numbers and other labels."""
     if index is None:
         return None
     if hasattr(index, "to_timestamp"):  # periods
@@ -135,7 +135,7 @@ def _dates_of(index: Any) -> np.ndarray | None:
     values = index.to_numpy()
     if getattr(index, "tz", None) is not None:
         values = index.tz_localize(None).to_numpy()
-    return values.astype("datetime64[s]") if np.issubdtype(values.dtype, np.datetime64) else None
+    return values.astype("datetime64[ms]") if np.issubdtype(values.dtype, np.datetime64) else None
 
 
 def like_the_user(frame: Frame, values: np.ndarray, which: Sequence[int], index: Any) -> Any:
@@ -184,8 +184,8 @@ def _moved(index: Any, last: Any, steps: int) -> Any:
         frequency = index.freq or (index.inferred_freq if len(index) > 2 else None)
         if frequency is not None:
             return last.shift(steps, freq=frequency)
-        between = np.diff(index.tz_localize(None).to_numpy()).astype("timedelta64[s]").astype(int)
-        return last + np.timedelta64(steps * int(np.median(between)), "s")
+        between = np.diff(index.tz_localize(None).to_numpy()).astype("timedelta64[ns]").astype(np.int64)
+        return last + np.timedelta64(steps * int(np.median(between)), "ns")
     except (TypeError, ValueError, NotImplementedError) as error:
         raise ArgumentError(
             f"the index cannot go on behind {last[0]!r}: {first_line(error)} "

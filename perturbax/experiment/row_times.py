@@ -5,10 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from perturbax.tasks.calendar import moved
-
-CONTEXT = 12  # rows before the last one that show whether months are counted by their last days
-
 
 def row_times(
     segments: Sequence[tuple[str, int, int]],
@@ -34,17 +30,12 @@ def row_times(
     rows = origin + ahead  # (M,)
     if time is None or (time.step is None and (rows > lasts).any()):
         return "row", _numbered(rows - firsts), _numbered(origin - firsts)
-    dates = np.asarray(time.values).astype("datetime64[s]")
-    forecast = dates[np.minimum(rows, lasts)]  # (M,)
-    behind = np.flatnonzero(rows > lasts)
-    if len(behind):
-        before = np.concatenate(
-            [dates[max(first, end - 1 - CONTEXT) : end - 1] for _, first, end in segments]
-        )
-        steps = np.concatenate([np.zeros(len(before), int), (rows - lasts)[behind]])
-        moved_on = moved(np.concatenate([before, forecast[behind]]), time.step, steps)
-        forecast[behind] = moved_on[len(before) :]
-    return time.name or "time", list(map(str, time.text(forecast))), list(map(str, time.text(dates[origin])))
+    forecast = time.values[np.minimum(rows, lasts)].astype("datetime64[ms]")  # (M,)
+    for number, (_, first, end) in enumerate(segments):
+        behind = np.flatnonzero((segment == number) & (rows > lasts))
+        if len(behind):
+            forecast[behind] = time.ahead_of(first, end, (rows - lasts)[behind])
+    return time.name or "time", time.text(forecast), time.text(time.values[origin])
 
 
 def _numbered(rows: np.ndarray) -> list[str]:

@@ -121,3 +121,12 @@ def test_what_pandas_may_hold_wrong(pd):
     ):
         with pytest.raises(DataError, match=message):
             read_frame(wrong, "y")
+
+
+def test_an_index_below_seconds(pd):
+    index = pd.date_range("2020-01-01", periods=20, freq="500ms")
+    axis, missing = time_axis(index)
+    assert (axis.step, missing) == (Step(0.5, "s"), 0)
+    assert axis.values[1] - axis.values[0] == np.timedelta64(500, "ms")
+    uneven = index.delete(5)  # no frequency can be inferred
+    assert index_after(uneven, [2])[0] - uneven[-1] == pd.Timedelta(seconds=1)

@@ -56,7 +56,7 @@ def test_lines_are_those_of_the_file(tmp_path):
         (b"", "data.csv: the file is empty"),
         (b"\n\n  \n", "data.csv: the file is empty"),
         (b"a,b\n", "data.csv: no rows after the header"),
-        (b"a,b,a\n1,2,3\n", "data.csv: two columns are named 'a'"),
+        (b"a,b,a\n1,2,3\n", "data.csv: two columns are named 'a': rename one of them"),
         (b"1,2\n3,4\n", "data.csv: the first line must name the columns, it holds only numbers"),
         (b",\n3,4\n", "data.csv: the first line must name the columns, it is empty"),
         (b"a,b,c\n1,2,3\n1,2\n", "data.csv, line 3: 2 cells, the header has 3"),

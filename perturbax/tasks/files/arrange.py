@@ -9,12 +9,21 @@ from perturbax.errors import ArgumentError, DataError, unknown
 from perturbax.tasks.calendar import moved
 from perturbax.tasks.files.clocks import with_time_of_day
 from perturbax.tasks.files.csv_table import Table
-from perturbax.tasks.files.numerals import Column, is_gap
+from perturbax.tasks.files.numerals import CODES, Column, is_gap
+from perturbax.tasks.files.repeats import FREE, clocks_change, refuse_repeats, without_doubles
 from perturbax.tasks.files.times import Found, Step, TimeAxis, find_time, step_of
 
 MOST_FILLED = 10  # times as many rows as there are, before missing rows mean that time is irregular
+# Numbers that stand for a missing value in many files, and how many ranges of the others away they must lie.
+STAND_INS = {s * (10.0**n - 1) for n in (3, 4, 5, 6) for s in (1, -1)} | {
+    -999.9,
+    999.9,
+    -9999.9,
+    -99.0,
+    -9999.0,
+}
+FAR_AWAY = 2
 THE_TIME = "the time"
-_FREE = "--task.time none takes rows as they follow each other"
 _HOLD = "--task.gaps hold puts them in and carries the last values forward"
 
 
@@ -54,14 +63,14 @@ def arranged(table: Table, asked: Asked) -> Table:
     groups, names = _series_of(table, asked.series)  # (N,)
     found = _time_of(table, asked)
     left_out = {asked.series: "tells the series apart"} if asked.series else {}
-    remarks = list(table.remarks)
+    remarks = [*table.remarks, *_unnamed_columns(table, found)]
     order = np.argsort(groups, kind="stable")
     if found is not None:
         order = np.lexsort((found.values, groups))  # stable: rows of one time stay as they are
         remarks += _order_remarks(found.values, groups)
-        order, dropped = _without_doubles(table, found, groups, order)
+        order, dropped = without_doubles(table, found, groups, order)
         remarks += dropped
-        _refuse_repeats(table, asked, found, groups, order)
+        refuse_repeats(table, found, groups, order, (*asked.named, asked.series))
         left_out |= dict.fromkeys(found.columns, THE_TIME if found.has_dates else found.kind)
     table = _taken(table, order)
     groups = groups[order]
@@ -95,16 +104,40 @@ def summary(table: Table, read: Sequence[str]) -> list[str]:
     else:
         first, last = table.time.values.min(), table.time.values.max()
         texts = table.time.text(np.array([first, last]))
-        step = "in unequal steps" if table.time.step is None else f"step {table.time.step}"
+        step = "" if len(table.lines) < 3 else ", in unequal steps"
+        if table.time.step is not None:
+            step = f", step {table.time.step}"
         column = table.time.name or "the first column"
-        lines.append(f"{rows}, {step}, {texts[0]} to {texts[1]} ({column}: {table.time.kind})")
+        lines.append(f"{rows}{step}, {texts[0]} to {texts[1]} ({column}: {table.time.kind})")
     lines.append(f"reads {', '.join(read)}" + _notations(table, read))
     lines += [f"leaves out {name}: {why}" for name, why in table.left_out.items() if why != THE_TIME]
     gaps = {name: table.gaps_in(name) for name in read}
     held = ", ".join(f"{count} in {name}" for name, count in gaps.items() if count)
     if held:
         lines.append(f"gaps: {held}; the last value is carried forward")
-    return [*lines, *table.remarks]
+    return [*lines, *table.remarks, *_doubtful_numbers(table, read)]
+
+
+def _doubtful_numbers(table: Table, read: Sequence[str]) -> list[str]:
+    """Return a sentence for each column whose numbers may stand for nothing, or are too long for floats."""
+    said = []
+    for name in read:
+        values = None if name not in table.columns else table.columns[name].values
+        if values is None or np.isnan(values).all():
+            continue
+        for extreme in {float(np.nanmin(values)), float(np.nanmax(values))}:
+            if extreme not in STAND_INS:
+                continue
+            others = values[(values != extreme) & ~np.isnan(values)]
+            if len(others) and np.abs(extreme - others).min() > FAR_AWAY * max(np.ptp(others), 1):
+                count = int(np.sum(values == extreme))
+                said.append(
+                    f"{name} is {extreme:g} in {count} row{'s' * (count > 1)}, far from all other values: if "
+                    "that stands for a missing value, empty these cells"
+                )
+        if np.nanmax(np.abs(values)) >= 2**53 and (values == np.floor(values)).all():
+            said.append(f"{name} holds whole numbers of more than 15 digits: the last digits are rounded")
+    return said
 
 
 def _notations(table: Table, read: Sequence[str]) -> str:
@@ -125,29 +158,6 @@ def _time_of(table: Table, asked: Asked) -> Found | None:
     candidates = [name for name in columns if name not in other]
     found = find_time(table.source, table.lines, columns, candidates, asked.dates, asked.time)
     return None if found is None else with_time_of_day(found, columns, candidates)
-
-
-def _without_doubles(
-    table: Table, found: Found, groups: np.ndarray, order: np.ndarray
-) -> tuple[np.ndarray, list[str]]:
-    """Return the rows in order of time without those that repeat a row in every cell, and what was dropped.
-
-    Arguments:
-        table: as it was read.
-        found: its time.
-        groups: number of the series of each row, `(N,)`.
-        order: numbers of the rows in order of time, `(N,)`.
-    """
-    before, after = order[:-1], order[1:]
-    same = (found.values[before] == found.values[after]) & (groups[before] == groups[after])  # (N - 1,)
-    for row in np.flatnonzero(same).tolist():
-        pair = int(before[row]), int(after[row])
-        same[row] = all(column.cell(pair[0]) == column.cell(pair[1]) for column in table.columns.values())
-    if not same.any():
-        return order, []
-    kept = np.concatenate([order[:1], after[~same]])
-    line = table.lines[after[np.argmax(same)]]
-    return kept, [f"{_rows(int(same.sum()))} there twice, dropped (the first: line {line})"]
 
 
 def _series_of(table: Table, name: str) -> tuple[np.ndarray, list[str]]:
@@ -179,42 +189,6 @@ def _order_remarks(values: np.ndarray, groups: np.ndarray) -> list[str]:
     if backwards or newest_first:
         return [f"{_rows(backwards)} out of order: sorted by time"]
     return []
-
-
-def _refuse_repeats(table: Table, asked: Asked, found: Found, groups: np.ndarray, order: np.ndarray) -> None:
-    """Raise DataError where two rows of one series have the same time."""
-    values, own = found.values[order], groups[order]
-    again = np.flatnonzero((values[1:] == values[:-1]) & (own[1:] == own[:-1]))
-    if not len(again):
-        return
-    first, second = sorted((table.lines[order[again[0]]], table.lines[order[again[0] + 1]]))
-    time = found.write(values[again[:1]])[0]
-    what = f"{table.source}: {time} is there twice, in lines {first} and {second}"
-    if len(again) > 1:
-        what += f" (and {len(again)} more rows repeat a time)"
-    apart = _tells_apart(table, asked, found)
-    if apart:
-        raise DataError(
-            f"{what}: column {apart!r} tells several series apart: name it, --task.series {apart}"
-        )
-    raise DataError(
-        f"{what}: where the file holds several series, name the column that tells them apart, "
-        f"--task.series COLUMN; {_FREE}"
-    )
-
-
-def _tells_apart(table: Table, asked: Asked, found: Found) -> str | None:
-    """Return the first column of text or of whole numbers within whose values no time is there twice."""
-    n = len(table.lines)
-    for name, column in table.columns.items():
-        if name in found.columns or name in asked.named or name == asked.series:
-            continue
-        if column.values is not None and not np.all(column.values == np.floor(column.values)):
-            continue
-        cells = column.cells()
-        if len(set(cells)) <= n / 2 and len(set(zip(cells, found.values.tolist(), strict=True))) == n:
-            return name
-    return None
 
 
 def _segments(groups: np.ndarray, names: Sequence[str]) -> tuple[tuple[str, int, int], ...]:
@@ -259,11 +233,12 @@ def _filled(
     at = taken[int(np.argmax(behind > 0))]
     hole = axis.text(axis.values[at : at + 2])
     where = f"{_rows(missing)} missing, the first between {hole[0]} and {hole[1]} (line {table.lines[at]})"
-    if asked.gaps != "hold":
-        raise DataError(f"{table.source}: {where}; {_HOLD}; {_FREE}")
     values = axis.values[taken].astype("datetime64[ms]")
     put_in = np.flatnonzero(behind)
     values[put_in] = moved(values[put_in], step, behind[put_in]).astype("datetime64[ms]")
+    if asked.gaps != "hold":
+        change = " (does summer time begin there? UTC has no such hole)" * clocks_change(values[put_in])
+        raise DataError(f"{table.source}: {where}{change}; {_HOLD}; {FREE}")
     emptied = np.where(behind > 0, -1, taken)  # (N',): -1 for a row that holds nothing
     columns = {}
     for name, column in table.columns.items():
@@ -305,14 +280,25 @@ def _counter_remarks(table: Table, found: Found, values: np.ndarray, asked: Aske
 
 
 def _text_columns(table: Table, left_out: dict[str, str]) -> dict[str, str]:
-    """Return why columns of text are no inputs."""
+    """Return why columns of text, and of codes, are no inputs."""
     found = {}
     for name, column in table.columns.items():
         if name in left_out or table.numeric(name):
             continue
         example = next((cell for cell in column.cells() if not is_gap(cell)), None)
         found[name] = "empty" if example is None else f"text, such as {' '.join(example.split())[:30]!r}"
+    for name, column in table.columns.items():
+        if name not in left_out and column.notation == CODES:
+            found[name] = "numbers with leading zeros are names of something, not amounts"
     return found
+
+
+def _unnamed_columns(table: Table, found: Found | None) -> list[str]:
+    """Return a sentence about a first column without a name that is left out."""
+    is_time = found is not None and found.has_dates and "" in found.columns
+    if table.unnamed is None or is_time:
+        return []
+    return ["the first column has no name: it is left out"]
 
 
 def _taken(table: Table, rows: np.ndarray) -> Table:

@@ -20,8 +20,8 @@ def with_time_of_day(found: Found, columns: Mapping[str, Column], candidates: Se
         found: the column of dates; it stays as it is unless all of them are midnights and some are there
             several times.
         columns: of the file, by name.
-        candidates: names of the columns that may hold the time of the day: 13:45, 1:45 pm, or the hour as a
-            number.
+        candidates: names of the columns that may hold the time of the day: 13:45, 1:45 pm, 1345, or the
+            hour as a number.
     """
     if not found.has_dates or (found.values != found.values.astype("datetime64[D]")).any():
         return found
@@ -47,8 +47,11 @@ def _since_midnight(column: Column) -> np.ndarray | None:
     if column.values is not None:
         hours = column.values
         is_whole = bool(np.isfinite(hours).all()) and bool((hours == np.floor(hours)).all())
-        if not is_whole or hours.min() < 0 or hours.max() > 24:
+        if not is_whole or hours.min() < 0 or hours.max() > 2400:
             return None
+        if hours.max() > 24:  # as hours and minutes in one number, 1345
+            whole, minutes = np.divmod(hours, 100)
+            return None if minutes.max() > 59 else (whole * _MS_PER_HOUR + minutes * 60_000).astype(np.int64)
         return (hours * _MS_PER_HOUR).astype(np.int64)
     since = np.zeros(column.rows, np.int64)
     for row, cell in enumerate(column.cells()):

@@ -146,7 +146,8 @@ class Table(NamedTuple):
 def read_table(path: Path) -> Table:
     """Read a CSV file: a header line, then one row per line; rows as they follow each other in the file.
 
-    UTF-8 (or cp1252, which is said), also gzipped. Cells are separated by commas, semicolons or tabs. Columns
+    UTF-8 (or cp1252, which is said), also gzipped. Cells are separated by commas, semicolons, tabs or bars.
+    Comments (#) in front of the header and rows of units behind it are skipped, which is said. Columns
     without a name (an index, a trailing comma) are left out; blank lines are skipped, except in a file of one
     column, where a blank line between rows is an empty cell. Raises ArgumentError where there is no such
     file, DataError for content that is not such a table. `arranged` puts the rows in order of time.

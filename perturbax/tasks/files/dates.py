@@ -1,5 +1,6 @@
 """Dates and times as text: which of the usual ways of writing them a column uses, and its values."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,16 +11,25 @@ from perturbax.errors import DataError
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 ORDERS = ("day-first", "month-first")
+LEAST_WRONG = (
+    0.1  # share of texts that are no dates, from which a column that was not named as time holds none
+)
 _CLOCK = r"(?:[T\s]+(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?\s*([AaPp][Mm])?)?"
 _ZONE = r"\s*(Z|UTC|[+-]\d{2}:?\d{2})?"
-_DIGITS = re.compile(rf"(\d{{1,4}})([-/.])(\d{{1,2}})\2(\d{{1,4}}){_CLOCK}{_ZONE}")
+_HAS_YEAR = r"(?=\d{4}\D|\d{1,2}\D\d{1,2}\D(?:\d{4}|\d{2})(?!\d))"  # in four digits, or two at the end
+_DIGITS = re.compile(rf"{_HAS_YEAR}(\d{{1,4}})([-/.])(\d{{1,2}})\2(\d{{1,4}}){_CLOCK}{_ZONE}")
+_WEEKDAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*[.,]*\s+)?"
 _NAMED = re.compile(
-    rf"(?:(\d{{1,2}})[\s.-]+)?([A-Za-z]{{3,9}})[\s.,-]+(?:(\d{{1,2}}),?\s+)?(\d{{4}}){_CLOCK}"
+    rf"{_WEEKDAY}(?:(\d{{1,2}})[\s./-]+)?([A-Za-z]{{3,9}})[\s./,-]+(?:(\d{{1,2}}),?\s+)?(\d{{4}}){_CLOCK}"
+)
+_NAMED_SHORT = re.compile(  # years of two digits: behind a day, or behind a month and a hyphen
+    rf"(?:(\d{{1,2}})[\s./-]+)?([A-Za-z]{{3,9}})(?(1)[\s./-]|-)()(\d{{2}}){_CLOCK}"
 )
 _MONTH = re.compile(r"(\d{4})[-/.\sM](\d{1,2})")
 _MONTH_LAST = re.compile(r"(\d{1,2})[-/.](\d{4})")
 _QUARTER = re.compile(r"(\d{4})[-\s:]*[Qq]([1-4])")
 _QUARTER_LAST = re.compile(r"[Qq]([1-4])[-/\s]*(\d{4})")
+_WEEK = re.compile(r"(\d{4})-?[Ww](\d{1,2})(?:-?([1-7]))?")
 _PLAIN_ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2})?)?")
 
 
@@ -37,7 +47,9 @@ class Dates(NamedTuple):
     write: Callable[[np.ndarray], list[str]]
 
 
-def read_dates(source: str, name: str, cells: Sequence[str], order: str, missing: Callable) -> Dates | None:
+def read_dates(
+    source: str, name: str, cells: Sequence[str], order: str, missing: Callable, sure: bool = True
+) -> Dates | None:
     """Return the dates in a column; None where it holds none.
 
     Arguments:
@@ -48,6 +60,9 @@ def read_dates(source: str, name: str, cells: Sequence[str], order: str, missing
             the one that fits all of them, or leaves fewer steps without a row.
         missing: dates `(N,)` -> how many are missing between them, infinite where they follow each other in
             no equal steps.
+        sure: whether the column must hold dates, by its name or because the user says so; of others texts
+            that fit no calendar, or follow each other in no equal steps however they are read, are none,
+            such as the numbers of versions.
 
     Raises DataError for a column that mostly holds dates, at the cell that is none; and where day and month
     cannot be told apart.
@@ -64,9 +79,22 @@ def read_dates(source: str, name: str, cells: Sequence[str], order: str, missing
         return None
     found = [pattern.fullmatch(cell) for cell in cells]
     if None in found:
+        if not sure and found.count(None) >= LEAST_WRONG * len(found):
+            return None
         row = found.index(None)
         raise _NoDate(row, f"{cells[row][:40]!r} is not a date like {cells[0]!r}")
-    return reader([match.groups("") for match in found if match], cells[0], order, missing)
+    groups = [match.groups("") for match in found if match]
+    try:
+        dates = reader(groups, cells[0], order, missing)
+        is_odd = "." in cells[0] and dates.kind.startswith("month-first")  # nobody writes dates so
+        return None if is_odd and not sure else dates
+    except _NoDate as error:
+        if sure or error.share < LEAST_WRONG:
+            raise
+    except _Ambiguous as error:
+        if sure or error.has_steps:
+            raise
+    return None
 
 
 def _plain_iso(cells: list[str]) -> Dates | None:
@@ -88,9 +116,20 @@ def _plain_iso(cells: list[str]) -> Dates | None:
 class _NoDate(DataError):
     """A cell that holds no date."""
 
-    def __init__(self, row: int, what: str):
+    def __init__(self, row: int, what: str, share: float = 0.0):
         super().__init__(what)
-        self.row, self.what = row, what
+        self.row, self.what, self.share = row, what, share
+
+
+class _Ambiguous(DataError):
+    """Dates whose days and months cannot be told apart; they may follow each other in equal steps."""
+
+    def __init__(self, example: str, has_steps: bool):
+        super().__init__(
+            f"{example!r} and the others can be read with the day or with the month first: say which, "
+            "--task.dates day-first or month-first"
+        )
+        self.has_steps = has_steps
 
 
 def at_line(error: DataError, source: str, name: str, lines: np.ndarray) -> DataError:
@@ -113,29 +152,8 @@ def _read_digits(found: list[tuple], example: str, order: str, missing: Callable
         values = _dates(fields[:, 0], fields[:, 1], fields[:, 2])
         kind, pattern = "ISO dates" if mark == "-" else "dates", f"%Y{mark}%m{mark}%d"
     else:
-        years = fields[:, 2]
-        years = np.where(years < 100, years + np.where(years < 70, 2000, 1900), years)
-        first, second = fields[:, 0], fields[:, 1]
-        candidates = {"day-first": (second, first), "month-first": (first, second)}
-        possible = {k: v for k, v in candidates.items() if v[0].max() <= 12}
-        if order in ORDERS:
-            possible = {order: candidates[order]}
-        made = {}
-        for k, (month, day) in possible.items():
-            try:
-                made[k] = _dates(years, month, day)
-            except _NoDate:
-                if len(possible) == 1:
-                    raise
-        if len(made) > 1:
-            missed = {k: missing(v + time.astype("timedelta64[ms]")) for k, v in made.items()}
-            made = {k: v for k, v in made.items() if missed[k] == min(missed.values())}
-        if len(made) != 1:
-            raise DataError(
-                f"{example!r} and the others can be read with the day or with the month first: say which, "
-                "--task.dates day-first or month-first"
-            )
-        chosen, values = next(iter(made.items()))
+        years = _with_century(fields[:, 2])
+        chosen, values = _day_and_month(fields[:, 0], fields[:, 1], years, time, order, missing, example)
         year = "%y" if fields[:, 2].max() < 100 else "%Y"
         day_month = ("%d", "%m") if chosen == "day-first" else ("%m", "%d")
         kind, pattern = f"{chosen} dates", mark.join((*day_month, year))
@@ -143,6 +161,40 @@ def _read_digits(found: list[tuple], example: str, order: str, missing: Callable
     if is_zoned:
         kind, clock = f"{kind} with a zone, taken to UTC", clock or "T%H:%M"
     return Dates(kind, values, _clock_writer(pattern + clock, "Z" * is_zoned, bool((time % 1000).any())))
+
+
+def _day_and_month(
+    first: np.ndarray,
+    second: np.ndarray,
+    years: np.ndarray,
+    time: np.ndarray,
+    order: str,
+    missing: Callable,
+    example: str,
+) -> tuple[str, np.ndarray]:
+    """Return which of two numbers is the day, as one of ORDERS, and the dates, `(N,)`.
+
+    Raises _NoDate where neither way fits all rows, and _Ambiguous where both do.
+    """
+    readings = {"day-first": (second, first), "month-first": (first, second)}
+    if order in ORDERS:
+        readings = {order: readings[order]}
+    made: dict[str, np.ndarray] = {}
+    refused: list[_NoDate] = []
+    for name, (months, days) in readings.items():
+        try:
+            made[name] = _dates(years, months, days)
+        except _NoDate as error:
+            refused.append(error)
+    if not made:
+        raise min(refused, key=lambda error: (error.share, -error.row))
+    if len(made) > 1:
+        missed = {name: missing(dates + time.astype("timedelta64[ms]")) for name, dates in made.items()}
+        least = min(missed.values())
+        made = {name: dates for name, dates in made.items() if missed[name] == least}
+        if len(made) > 1:
+            raise _Ambiguous(example, least < math.inf)
+    return next(iter(made.items()))
 
 
 def _clock_writer(pattern: str, end: str, has_fractions: bool) -> Callable[[np.ndarray], list[str]]:
@@ -160,19 +212,21 @@ def _clock_writer(pattern: str, end: str, has_fractions: bool) -> Callable[[np.n
 
 def _read_named(found: list[tuple], example: str, order: str, missing: Callable) -> Dates:
     """Read dates with the name of the month."""
-    months, days = [], []
-    for row, match in enumerate(found):
-        name = match[1].lower()[:3]
-        if name not in MONTHS:
-            raise _NoDate(row, f"{match[1]!r} is no month")
-        months.append(MONTHS.index(name) + 1)
-        days.append(int(match[0] or match[2] or 1))
-    years = np.array([match[3] for match in found], np.int64)
+    names = [match[1].lower()[:3] for match in found]
+    wrong = [row for row, name in enumerate(names) if name not in MONTHS]
+    if wrong:
+        raise _NoDate(wrong[0], f"{found[wrong[0]][1]!r} is no month", len(wrong) / len(found))
+    months = [MONTHS.index(name) + 1 for name in names]
+    days = [int(match[0] or match[2] or 1) for match in found]
+    years = _with_century(np.array([match[3] for match in found], np.int64))
     time, has_time, _ = _times_of_day([match[4:9] for match in found])
     values = _dates(years, np.array(months), np.array(days)) + time.astype("timedelta64[ms]")
     has_days = any(match[0] or match[2] for match in found)
     day = "%d " * has_days
-    pattern = f"{day}%b %Y" if found[0][0] or not has_days else "%b %d %Y"
+    year = "%Y" if len(found[0][3]) == 4 else "%y"
+    pattern = f"{day}%b {year}" if found[0][0] or not has_days else f"%b %d {year}"
+    if year == "%y":
+        pattern = pattern.replace(" ", "-")
     pattern += " %H:%M" * has_time
     return Dates(
         "dates with names of months", values, lambda d: [one.strftime(pattern) for one in _python(d)]
@@ -188,6 +242,24 @@ def _read_months(found: list[tuple], example: str, order: str, missing: Callable
     mark = next(c for c in example if not c.isdigit())
     pattern = f"%m{mark}%Y" if is_last else f"%Y{mark}%m"
     return Dates("months", values, lambda dates: [d.strftime(pattern) for d in _python(dates)])
+
+
+def _read_weeks(found: list[tuple], example: str, order: str, missing: Callable) -> Dates:
+    """Read weeks of ISO 8601: a week begins on Monday, and the first of a year has its 4th of January."""
+    years, weeks = (np.array([match[i] for match in found], np.int64) for i in (0, 1))
+    days = np.array([int(match[2] or 1) for match in found])
+    wrong = (weeks < 1) | (weeks > 53)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise _NoDate(row, f"there is no week {weeks[row]}", float(wrong.mean()))
+    fourth = _dates(years, np.ones_like(years), np.full_like(years, 4)).astype("datetime64[D]")
+    monday = fourth - ((fourth.astype(int) + 3) % 7).astype("timedelta64[D]")  # of the first week
+    dates = monday + (7 * (weeks - 1) + days - 1).astype("timedelta64[D]")
+    mark = "-" if "-" in example else ""
+    pattern = f"%G{mark}W%V" + (f"{mark}%u" if found[0][2] else "")
+    return Dates(
+        "ISO weeks", dates.astype("datetime64[ms]"), lambda d: [t.strftime(pattern) for t in _python(d)]
+    )
 
 
 def _read_quarters(found: list[tuple], example: str, order: str, missing: Callable) -> Dates:
@@ -211,7 +283,14 @@ _READERS = (
     (_MONTH, _read_months),
     (_MONTH_LAST, _read_months),
     (_NAMED, _read_named),
+    (_NAMED_SHORT, _read_named),
+    (_WEEK, _read_weeks),
 )
+
+
+def _with_century(years: np.ndarray) -> np.ndarray:
+    """Return years, those of two digits as 1970 to 2069."""
+    return np.where(years < 100, years + np.where(years < 70, 2000, 1900), years)
 
 
 def _times_of_day(found: list[tuple]) -> tuple[np.ndarray, bool, bool]:
@@ -250,7 +329,8 @@ def _dates(years: np.ndarray, months: np.ndarray, days: np.ndarray) -> np.ndarra
     wrong |= (days < 1) | (days > length.astype(int))
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise _NoDate(row, f"there is no day {days[row]} in month {months[row]} of {years[row]}")
+        what = f"there is no day {days[row]} in month {months[row]} of {years[row]}"
+        raise _NoDate(row, what, float(wrong.mean()))
     return (at.astype("datetime64[D]") + (days - 1).astype("timedelta64[D]")).astype("datetime64[ms]")
 
 

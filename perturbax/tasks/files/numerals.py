@@ -1,7 +1,7 @@
 """Numbers as files write them: decimal commas, thousands separators, per cent signs, units, truth values."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ GAP_WORDS = frozenset(
     ("", "na", "n/a", "#n/a", "#na", "<na>", "nan", "null", "none", "nil", "?", "-", "--", ".", "missing")
 )
 TRUTH_VALUES = "true and false, or yes and no, as 1 and 0"
+CODES = "codes with leading zeros"
 TRUTH = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 _CURRENCIES = r"(?:[$€£¥₹]|USD|EUR|GBP|JPY|CHF|CNY|INR)"
 _AFFIXED = re.compile(rf"({_CURRENCIES}?)\s*([+-]?[\d.,'\s]*\d)\s*((?:%|[^\W\d_]|[°µ$€£¥₹/²³^·-])*\d?)")
@@ -17,6 +18,9 @@ _SPACES = dict.fromkeys(map(ord, " \u00a0\u202f\u2009'\u2019"), None)
 _COMMA_DECIMAL = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d+)?(?:[eE][+-]?\d+)?")
 _COMMA_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 _POINT_GROUPS = re.compile(r"[+-]?\d{1,3}(?:\.\d{3}){2,}")
+_POINT_GROUP = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})*|0")
+_FORTRAN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[dD][+-]?\d+)?")
+_CODE = re.compile(r"\d{3,}")
 _SPACED = re.compile(r"[+-]?\d{1,3}(?:[ \u00a0\u202f\u2009'\u2019]\d{3})+(?:[.,]\d+)?")
 
 
@@ -104,19 +108,33 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:37] + "...")
 
 
-def column_of_text(cells: tuple[str, ...], separator: str = ",") -> Column:
+def decimal_commas(column: Column) -> bool:
+    """Whether the numbers of a column are written with decimal commas."""
+    return column.notation.startswith("decimal commas")
+
+
+def are_codes(cells: Sequence[str]) -> bool:
+    """Whether cells are codes such as 00120: all of as many digits, three or more, and some begin with 0."""
+    filled = {cell.strip() for cell in cells} - {""}
+    has_zeros = any(cell.startswith("0") and cell.strip("0") for cell in filled)
+    return has_zeros and len(set(map(len, filled))) == 1 and all(map(_CODE.fullmatch, filled))
+
+
+def column_of_text(cells: tuple[str, ...], separator: str = ",", commas: bool = False) -> Column:
     """Return a column of which not every cell is a plain number.
 
     Arguments:
         cells: of the column, as the file has them.
         separator: of the file; where 1,234 can be one number or the other, it is a decimal comma in files
             with semicolons, a thousands separator in files with commas, and text in others.
+        commas: whether other columns of the file have decimal commas: a point is then no decimal point where
+            it can stand between groups of three digits.
 
     One notation must fit every filled cell. Where none does, the column is one of numbers with wrong cells
     among them if at least half of its filled cells are plain numbers, and one of text otherwise.
     """
     filled = [cell.strip() for cell in cells if not is_gap(cell)]
-    for notation, parsed in _notations(filled, separator):
+    for notation, parsed in _notations(filled, separator, commas):
         values = np.full(len(cells), np.nan)
         values[[i for i, cell in enumerate(cells) if not is_gap(cell)]] = parsed
         return Column(values, cells, notation, -1, {})
@@ -129,7 +147,7 @@ def column_of_text(cells: tuple[str, ...], separator: str = ",") -> Column:
     return Column(values, cells, "", numbers.index(None) if text else -1, {})
 
 
-def _notations(filled: list[str], separator: str) -> Iterator[tuple[str, list[float]]]:
+def _notations(filled: list[str], separator: str, commas: bool) -> Iterator[tuple[str, list[float]]]:
     """Yield (notation, numbers) of the first notation that fits all of the cells."""
     if not filled:
         return
@@ -137,6 +155,16 @@ def _notations(filled: list[str], separator: str) -> Iterator[tuple[str, list[fl
     if kinds <= set(TRUTH) and all(cell.lower() in TRUTH for cell in filled):
         yield TRUTH_VALUES, [TRUTH[cell.lower()] for cell in filled]
         return
+    if any(map(str.isalpha, filled[0])) and all(map(_FORTRAN.fullmatch, filled)):
+        exponents = [float(cell.replace("d", "e").replace("D", "e")) for cell in filled]
+        yield "exponents with D, as Fortran writes them", exponents
+        return
+    if any("\u2212" in cell for cell in filled):
+        filled = [cell.replace("\u2212", "-") for cell in filled]  # the sign of typesetters
+        numbers = [_float(cell) for cell in filled]
+        if None not in numbers:
+            yield "long minus signs", [number for number in numbers if number is not None]
+            return
     first = _AFFIXED.fullmatch(filled[0])
     if first is None:
         return
@@ -150,7 +178,7 @@ def _notations(filled: list[str], separator: str) -> Iterator[tuple[str, list[fl
         if len(affixes) > 1:
             return
     prefix, suffix = affixes.pop()
-    grouped = _ungrouped(numerals, separator)
+    grouped = _ungrouped(numerals, separator, commas)
     if grouped is None:
         return
     how, values = grouped
@@ -164,8 +192,10 @@ def _notations(filled: list[str], separator: str) -> Iterator[tuple[str, list[fl
         yield " and ".join(marks), values
 
 
-def _ungrouped(numerals: list[str], separator: str) -> tuple[str, list[float]] | None:
+def _ungrouped(numerals: list[str], separator: str, commas: bool) -> tuple[str, list[float]] | None:
     """Return (notation, numbers) of numerals with commas or groups of digits; None for anything else."""
+    if commas and all(map(_POINT_GROUP.fullmatch, numerals)) and any("." in n for n in numerals):
+        return "thousands separators", [float(n.replace(".", "")) for n in numerals]
     plain = [_float(numeral) for numeral in numerals]
     if not any(number is None for number in plain):
         return "", [number for number in plain if number is not None]
@@ -177,7 +207,8 @@ def _ungrouped(numerals: list[str], separator: str) -> tuple[str, list[float]] |
         return "thousands separators", [float(n.replace(",", "")) for n in numerals]
     if fits_decimal and any("," in n for n in numerals):
         return "decimal commas", [float(n.replace(".", "").replace(",", ".")) for n in numerals]
-    if all(_POINT_GROUPS.fullmatch(n) or n.lstrip("+-").isdigit() for n in numerals):
+    in_groups = all(_POINT_GROUP.fullmatch(n) or n.lstrip("+-").isdigit() for n in numerals)
+    if in_groups and any(map(_POINT_GROUPS.fullmatch, numerals)):
         return "thousands separators", [float(n.replace(".", "")) for n in numerals]
     if all(_SPACED.fullmatch(n) or _float(n.replace(",", ".")) is not None for n in numerals):
         spaceless = [n.translate(_SPACES).replace(",", ".") for n in numerals]

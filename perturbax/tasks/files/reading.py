@@ -16,10 +16,18 @@ from typing import NamedTuple
 import numpy as np
 
 from perturbax.errors import ArgumentError, DataError
-from perturbax.tasks.files.numerals import Column, column_of_text, plain_number, shown
+from perturbax.tasks.files.numerals import (
+    CODES,
+    Column,
+    are_codes,
+    column_of_text,
+    decimal_commas,
+    plain_number,
+    shown,
+)
+from perturbax.tasks.files.preamble import read_preamble
 
 CHUNK = 20_000  # rows that are turned into columns at once
-SEPARATORS = ",;\t"
 
 
 class Content(NamedTuple):
@@ -117,20 +125,27 @@ class _Source:
 def read_content(path: Path) -> Content:
     """Read a CSV file: a header line, then one row per line; UTF-8 (or cp1252), also gzipped.
 
-    Cells are separated by commas, semicolons or tabs, whichever the header has most of. Blank lines are
-    skipped, except in a file of one column, where one between rows is an empty cell. Raises ArgumentError
+    Cells are separated by commas, semicolons, tabs or bars, whichever the header has most of. Comments (#) in
+    front of the header and rows of units behind it are skipped, which is said. Blank lines are skipped,
+    except in a file of one column, where one between rows is an empty cell. Raises ArgumentError
     where there is no such file, DataError for content that is not such a table.
     """
     source = _Source(path)
     source.choose_encoding()
     as_text: set[int] = set()  # numbers of the columns that are not all plain numbers
+    commas = False
     while True:
         known = len(as_text)
-        scan = _Scan(source, as_text)
+        scan = _Scan(source, as_text, commas)
         scan.run()
-        if len(as_text) == known or scan.text_from_the_start():
-            break
-    return scan.content()
+        if len(as_text) > known and not scan.text_from_the_start():
+            continue
+        content = scan.content()
+        in_question = scan.points_in_question(content)
+        if commas or not in_question:
+            return content
+        commas = True
+        as_text |= in_question
 
 
 def read_start(path: Path) -> Content:
@@ -146,8 +161,11 @@ def read_start(path: Path) -> Content:
 class _Scan:
     """One pass over a file; columns found to hold text on the way are added to `as_text`."""
 
-    def __init__(self, source: _Source, as_text: set[int]):
+    def __init__(self, source: _Source, as_text: set[int], commas: bool = False):
         self.source, self.as_text, self.path = source, as_text, source.path
+        self.commas = commas  # whether numbers of the file have decimal commas
+        self.codes: set[int] = set()  # numbers of the columns of codes, by the first rows
+        self.remarks: tuple[str, ...] = ()
         self.header: list[str] = []
         self.separator = ","
         self.lines: list[np.ndarray] = []
@@ -174,13 +192,10 @@ class _Scan:
 
     def _lines_from_header(self) -> Iterator[str]:
         """Return the lines of the file from the header on, and take the separator from it."""
-        lines = self.source.text_lines()
-        for line in lines:
-            if line.strip():
-                self.separator = max(SEPARATORS, key=line.count)  # the first of them where none is there
-                return itertools.chain([line], lines)
-            self.last_line += 1
-        return iter(())
+        preamble = read_preamble(self.source.text_lines())
+        self.separator, self.remarks = preamble.separator, preamble.remarks
+        self.last_line = preamble.skipped
+        return preamble.lines
 
     def _take_plain(self, block: list[str]) -> bool:
         """Turn lines into columns the fast way, and return whether that was possible.
@@ -245,7 +260,9 @@ class _Scan:
         self.waiting.clear()
         if len(record) != len(self.header):
             cells = f"{len(record)} cell{'s' * (len(record) != 1)}"
-            raise DataError(f"{self.path}, line {line}: {cells}, the header has {len(self.header)}")
+            what = f"{self.path}, line {line}: {cells}, the header has {len(self.header)}"
+            is_title = len(self.header) == 1 and not self.rows and not any(map(_is_filled, rows))
+            raise DataError(what + " (is the first line a title? Take it out)" * is_title)
         rows.append(record)
         ends.append(line)
 
@@ -258,14 +275,18 @@ class _Scan:
             raise DataError(f"{self.path}: the first line must name the columns, it {what}")
         for i, name in enumerate(names):
             if name in names[:i]:
-                raise DataError(f"{self.path}: two columns are named {shown(name)}")
+                raise DataError(f"{self.path}: two columns are named {shown(name)}: rename one of them")
 
     def _take(self, rows: list[list[str]], lines: list[int]) -> None:
         """Turn rows into columns."""
         self.lines.append(np.array(lines))
         for i, cells in enumerate(zip(*rows, strict=True)):
             if not self.header[i] and i > 0:
+                self._say_what_is_left_out(i, cells)
                 continue
+            if self.rows == 0 and are_codes(cells):
+                self.codes.add(i)
+                self.as_text.add(i)
             values = None if i in self.as_text else self._parsed(i, cells)
             if values is None:
                 self.as_text.add(i)
@@ -273,6 +294,31 @@ class _Scan:
             else:
                 self.numbers.setdefault(i, []).append(values)
         self.rows += len(rows)
+
+    def _say_what_is_left_out(self, i: int, cells: tuple[str, ...]) -> None:
+        """Keep a remark on a column without a name that holds something in the first rows."""
+        if self.rows == 0 and any(cell.strip() for cell in cells):
+            self.remarks += (f"column {i + 1} has no name: it is left out",)
+
+    def points_in_question(self, content: Content) -> set[int]:
+        """Return the columns of plain numbers whose points may stand between groups of digits: 1.250.
+
+        They may in a file with decimal commas, where all their numbers have three digits behind the point, or
+        none.
+        """
+        if not any(decimal_commas(column) for column in content.columns.values()):
+            return set()
+        found = set()
+        for i, name in enumerate(self.header):
+            if i in self.as_text or not name:
+                continue
+            values = content.columns[name].values
+            if values is None or (values == np.floor(values)).all():
+                continue
+            thousands = 1000 * values
+            if np.nanmax(np.abs(thousands - np.round(thousands)), initial=0) < 1e-6:
+                found.add(i)
+        return found
 
     def _parsed(self, i: int, cells: tuple[str, ...]) -> np.ndarray | None:
         """Return cells as floats, NaN at gaps; None where one of them is text."""
@@ -302,14 +348,16 @@ class _Scan:
                 continue
             if i in self.as_text:
                 cells = tuple(cell for chunk in self.texts.pop(i) for cell in chunk)
-                column = column_of_text(cells, self.separator)
+                column = column_of_text(cells, self.separator, self.commas)
+                if i in self.codes and not column.notation and column.values is not None:
+                    column = column._replace(notation=CODES)
             else:
                 column = Column(np.concatenate(self.numbers.pop(i)), None, "", -1, self.odd.get(i, {}))
             if name:
                 columns[name] = column
             else:
                 unnamed = column
-        return Content(np.concatenate(self.lines), columns, unnamed, self.source.remarks)
+        return Content(np.concatenate(self.lines), columns, unnamed, (*self.source.remarks, *self.remarks))
 
 
 def _is_filled(record: list[str]) -> bool:

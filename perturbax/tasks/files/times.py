@@ -9,7 +9,7 @@ import numpy as np
 
 from perturbax.errors import DataError
 from perturbax.tasks.calendar import moved
-from perturbax.tasks.files.dates import Dates, at_line, read_dates
+from perturbax.tasks.files.dates import MONTHS, Dates, at_line, read_dates
 from perturbax.tasks.files.numerals import Column, written
 
 NAMES = (
@@ -27,14 +27,26 @@ NAMES = (
     "",
 )
 LEAST_ROWS = 5  # of a column without a name of time, before it counts as one that only rises
-CONTEXT = 12  # rows before the last one that are looked at to tell the last days of months
 NEARLY = 0.01  # of a step: by how much equal steps may differ
 _MS = {"s": 1000, "min": 60_000, "h": 3_600_000, "D": 86_400_000, "W": 604_800_000}
+# What computers count since 1970: the least number that is taken for it (of 1973), and milliseconds of one.
+_FINE_UNITS = (
+    ("Unix milliseconds", 1e11, 1.0),
+    ("Unix microseconds", 1e14, 1e-3),
+    ("Unix nanoseconds", 1e17, 1e-6),
+)
 _EPOCH = np.datetime64(0, "ms")
 _NOUNS = {
-    "ms": "millisecond", "s": "second", "min": "minute", "h": "hour", "D": "day", "B": "business day",
-    "W": "week", "M": "month", "Q": "quarter", "Y": "year",
-}  # fmt: skip
+    "s": "second",
+    "min": "minute",
+    "h": "hour",
+    "D": "day",
+    "B": "business day",
+    "W": "week",
+    "M": "month",
+    "Q": "quarter",
+    "Y": "year",
+}
 
 
 @dataclass(frozen=True)
@@ -74,12 +86,37 @@ class TimeAxis(NamedTuple):
 
     def after(self, n: int) -> np.ndarray:
         """Return the next n dates after the last row, `(n,)`; DataError where steps are not equal."""
+        return self.ahead_of(0, len(self.values), np.arange(1, n + 1))
+
+    def ahead_of(self, first: int, end: int, steps: np.ndarray) -> np.ndarray:
+        """Return dates so many steps after the last row of a series, datetime64[ms] `(n,)`.
+
+        Arguments:
+            first: row of the series that is its first.
+            end: its end, excluded.
+            steps: how many steps each, `(n,)`.
+
+        Raises DataError where steps are not equal.
+        """
         if self.step is None:
             raise DataError("the dates do not go on in equal steps: the rows after the last one have none")
-        before = self.values[-1 - CONTEXT : -1]  # they show whether months are counted by their last days
-        dates = np.concatenate([before, np.repeat(self.values[-1:], n)])
-        steps = np.concatenate([np.zeros(len(before), int), np.arange(1, n + 1)])
-        return moved(dates, self.step, steps)[len(before) :]
+        last = self.values[end - 1]
+        dates = moved(np.repeat(last, len(steps)), self.step, steps).astype("datetime64[ms]")
+        if self._ends_months(first, end):
+            months = dates.astype("datetime64[M]")
+            since_month = (last - last.astype("datetime64[D]")) - np.timedelta64(1, "D")
+            dates = (months + np.timedelta64(1, "M")).astype("datetime64[ms]") + since_month
+        return dates
+
+    def _ends_months(self, first: int, end: int) -> bool:
+        """Whether the rows of a series lie on the last days of months that are not equally long."""
+        if self.step is None or self.step.unit not in ("M", "Q", "Y"):
+            return False
+        days = self.values[first:end].astype("datetime64[D]")
+        of_month = (days - days.astype("datetime64[M]").astype("datetime64[D]")).astype(int)  # from 0
+        next_days = days + np.timedelta64(1, "D")
+        are_last = bool((next_days == next_days.astype("datetime64[M]").astype("datetime64[D]")).all())
+        return are_last and len(np.unique(of_month)) > 1
 
     def text(self, values: np.ndarray) -> list[str]:
         """Return dates as the file would write them."""
@@ -137,7 +174,9 @@ def find_time(
         by_name = [wanted]
     for name in by_name:
         if columns[name].values is None and (
-            found := _dates_of_text(source, lines, name, columns[name], order)
+            found := _dates_of_text(
+                source, lines, name, columns[name], order, bool(wanted) or _speaks_of_time(name)
+            )
         ):
             return found
     has_text = any(column.values is None for column in columns.values())
@@ -239,8 +278,10 @@ def _speaks_of_time(name: str) -> bool:
     return any(word in NAMES or word.startswith(("date", "timestamp", "unix", "julian")) for word in words)
 
 
-def _dates_of_text(source: str, lines: np.ndarray, name: str, column: Column, order: str) -> Found | None:
-    """Return a column of text as dates; None where it holds none."""
+def _dates_of_text(
+    source: str, lines: np.ndarray, name: str, column: Column, order: str, sure: bool
+) -> Found | None:
+    """Return a column of text as dates; None where it holds none; sure: as `read_dates` takes it."""
     cells = column.text or ()
     if not cells or not any(c.isdigit() for c in cells[0]):
         return None
@@ -251,7 +292,7 @@ def _dates_of_text(source: str, lines: np.ndarray, name: str, column: Column, or
         return math.inf if step is None else float(np.sum(apart - 1))
 
     try:
-        found: Dates | None = read_dates(source, name, cells, order, missing)
+        found: Dates | None = read_dates(source, name, cells, order, missing, sure)
     except DataError as error:
         raise at_line(error, source, name, lines) from None
     return None if found is None else Found((name,), found.kind, found.values, found.write)
@@ -259,12 +300,11 @@ def _dates_of_text(source: str, lines: np.ndarray, name: str, column: Column, or
 
 def _spread(columns: Mapping[str, Column], candidates: Sequence[str]) -> Found | None:
     """Return a date that is spread over columns named year and month or quarter, and day and hour."""
-    named = {name.lower(): name for name in candidates if columns[name].values is not None}
+    numbers = {name: _numbers_of(columns[name]) for name in candidates}
+    named = {name.lower(): name for name, values in numbers.items() if values is not None}
     if "year" not in named or not {"month", "quarter"} & set(named):
         return None
-    part = {
-        key: columns[named[key]].values for key in ("year", "month", "quarter", "day", "hour") if key in named
-    }
+    part = {key: numbers[named[key]] for key in ("year", "month", "quarter", "day", "hour") if key in named}
     whole = [values for values in part.values() if values is not None]
     if not all(np.isfinite(values).all() and (values == np.floor(values)).all() for values in whole):
         return None
@@ -283,6 +323,16 @@ def _spread(columns: Mapping[str, Column], candidates: Sequence[str]) -> Found |
     used = tuple(named[key] for key in part if not (key == "quarter" and "month" in part))
     pattern = "%Y-%m-%d %H:%M" if "hour" in part else "%Y-%m-%d" if "day" in part else "%Y-%m"
     return Found(used, "columns of " + ", ".join(used), values, _writer(pattern))
+
+
+def _numbers_of(column: Column) -> np.ndarray | None:
+    """Return the numbers of a column, or those of the months that it names, `(N,)`; None for other text."""
+    if column.values is not None:
+        return column.values
+    names = [cell.strip().lower()[:3] for cell in column.cells()]
+    if not set(names) <= set(MONTHS):
+        return None
+    return np.array([MONTHS.index(name) + 1.0 for name in names])
 
 
 def _dates_of_numbers(name: str, values: np.ndarray, named: bool) -> Found | None:
@@ -305,7 +355,9 @@ def _dates_of_numbers(name: str, values: np.ndarray, named: bool) -> Found | Non
     word = name.lower()
     if whole and _within(values, 1e8, 1e11) and (named or steady):
         return _scaled(name, "Unix seconds", values, 1e3)
-    for kind, least, per_ms in (("Unix milliseconds", 1e11, 1.0), ("Unix microseconds", 1e14, 1e-3)):
+    if not whole and named and _within(values, 5e8, 5e9):
+        return _scaled(name, "Unix seconds", values, 1e3)
+    for kind, least, per_ms in _FINE_UNITS:
         if whole and _within(values, least, least * 999):
             return _scaled(name, kind, values, per_ms)
     if whole and _within(values, 10000101, 29991231) and (dates := _packed(values, True)) is not None:
@@ -350,11 +402,13 @@ def _years(name: str, values: np.ndarray, whole: bool) -> Found | None:
 def _scaled(name: str, kind: str, values: np.ndarray, per_unit: int | float, zero: float = 0.0) -> Found:
     """Return dates that are counted: (value - zero) times per_unit milliseconds since 1970."""
     milliseconds = np.round((values - zero) * per_unit).astype(np.int64)
-    digits = 0 if per_unit <= 1000 else 6
+    digits = 3 if per_unit <= 1000 else 6
 
     def write(dates: np.ndarray) -> list[str]:
-        counted = dates.astype("datetime64[ms]").astype(np.int64) / per_unit + zero
-        return [written(round(float(value), digits)) for value in counted]
+        since = dates.astype("datetime64[ms]").astype(np.int64)  # (M,), milliseconds
+        if per_unit < 1:  # whole numbers of more digits than a float has
+            return [str(value) for value in (since * round(1 / per_unit)).tolist()]
+        return [written(round(float(value), digits)) for value in since / per_unit + zero]
 
     return Found((name,), kind, _EPOCH + milliseconds.astype("timedelta64[ms]"), write)
 
