@@ -5,7 +5,8 @@ Needs no JAX.
     1   version 0.1.0: no number, no digest
     2   `layout` in config.json and `layout.*` in files of arrays, as README.md describes them
 
-Whoever reads a run folder asks `layout_of` for its config.json and `opened` for each file of arrays.
+Whoever reads a run folder asks `layout_of` for its config.json, `opened` for each file of arrays, and
+`opened_result` for result.json, which vouches for metrics.jsonl, too.
 """
 
 import hashlib
@@ -120,6 +121,62 @@ def opened(path: Path, arrays: dict[str, np.ndarray], layout: Layout) -> dict[st
     return bare
 
 
+def sealed_result(result: dict[str, Any], layout: Layout, metrics: bytes) -> dict[str, Any]:
+    """Return the content of result.json with an entry that says whose it is.
+
+    Arguments:
+        result: what was measured, in the types of JSON.
+        layout: that of the run.
+        metrics: the content of metrics.jsonl, which is complete now.
+    """
+    entry = {"number": LAYOUT, "run": layout.digest, "metrics": hashlib.sha256(metrics).hexdigest()}
+    return result | {"layout": entry | {"digest": _digest_of_json([result, entry])}}
+
+
+def opened_result(path: Path, content: Any, layout: Layout) -> Any:
+    """Return the content of a result.json without what says whose it is.
+
+    Arguments:
+        path: the file, for errors.
+        content: all that it holds, in the types of JSON; a file of before there were digests is as it is.
+        layout: that of the run, as its config.json has it.
+
+    Raises StoreError for a file of a newer version, of another run, or that was changed, and where
+    metrics.jsonl beside it was changed since.
+    """
+    said = content.get("layout") if isinstance(content, dict) else None
+    if said is None:
+        return content
+    if not isinstance(said, dict):
+        raise StoreError(f"{path} has an entry layout that is no layout")
+    _check_number(path, said.get("number"))
+    result = {name: value for name, value in content.items() if name != "layout"}
+    entry = {name: value for name, value in said.items() if name != "digest"}
+    if said.get("digest") != _digest_of_json([result, entry]):
+        raise StoreError(f"{path} was changed after it was written: its content no longer matches its digest")
+    if said.get("run") != layout.digest:
+        raise StoreError(
+            f"{path} belongs to another run: one whose settings, seed, data or precision are others "
+            "than in config.json"
+        )
+    metrics = path.with_name("metrics.jsonl")
+    if said.get("metrics") != hashlib.sha256(bytes_of(metrics)).hexdigest():
+        raise StoreError(
+            f"{metrics} was changed after the run ended: it no longer matches the digest in {path.name}"
+        )
+    return result
+
+
+def bytes_of(path: Path) -> bytes:
+    """Return the bytes of a file, none where there is no such file; StoreError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+
+
 def _without_seal(path: Path, arrays: dict[str, np.ndarray], layout: Layout) -> dict[str, np.ndarray]:
     """Return the arrays of a file that version 0.1.0, or one before it, wrote."""
     if layout.number == LAYOUT:
@@ -156,7 +213,12 @@ def _digest_of_run(config: Any, precision: str) -> str:
         "facts": {name: known.get(name) for name in ("sizes", "data", "abreast")},
         "precision": precision,
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return _digest_of_json(told)
+
+
+def _digest_of_json(value: Any) -> str:
+    """Return the digest of a value in the types of JSON, in whatever order its entries come."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _digest_of_arrays(arrays: dict[str, np.ndarray]) -> str:

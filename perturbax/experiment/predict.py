@@ -20,7 +20,7 @@ from perturbax.experiment.precision import in_precision_of
 from perturbax.experiment.resolve import KNOWN
 from perturbax.experiment.result import load, read_config, read_experiment
 from perturbax.experiment.row_times import row_times
-from perturbax.experiment.run_folder import read_json, read_metrics
+from perturbax.experiment.run_folder import read_json, read_metrics, read_result
 from perturbax.tasks.files.arrange import Asked, arranged
 from perturbax.tasks.files.csv_table import Table, read_table
 
@@ -96,7 +96,8 @@ def best_run(folder: Path) -> tuple[Path, tuple[str, ...]]:
         if (inside / "config.json").is_file() and (inside / "weights").is_file():
             found = [line.get("valid_loss") for line in read_metrics(inside)]
             if (inside / "result.json").is_file():  # the network before the first step may be the best
-                found.append(read_json(inside / "result.json").get("valid_loss"))
+                layout = layout_of(inside / "config.json", read_json(inside / "config.json"))
+                found.append(read_result(inside, layout).get("valid_loss"))
             losses[inside] = min((loss for loss in found if loss is not None), default=math.inf)
             experiment = read_experiment(inside)
             tasks.setdefault(f"{experiment.task} {sorted(experiment.task_options.items())}", inside)
@@ -118,10 +119,14 @@ def history_of(table: Table, model: Model, gaps: str) -> History:
     for name in encoding.columns:
         if name not in table.cells:
             raise DataError(f"{table.source} has no column {name!r}, which the model reads")
-    columns = {name: table.numbers(name, gaps) for name in encoding.known}  # these may go on
-    table = _until_the_present(table, model)
+    columns: dict[str, np.ndarray] = {}
+    if encoding.known:
+        present = table.until_last_filled([name for name in encoding.targets if name in table.cells])
+        goes_on = table if len(table.segments) == 1 else present  # what is known may go on behind one series
+        columns = {name: goes_on.numbers(name, gaps) for name in encoding.known}
+        table = present
     for name in encoding.columns:
-        if name not in encoding.known:
+        if name not in columns:
             columns[name] = table.numbers(name, gaps)
     for name in encoding.targets:
         if name in table.cells and name not in columns:
@@ -136,15 +141,6 @@ def _in_order(table: Table, settings: dict[str, Any], named: Sequence[str]) -> T
     """Return the rows of a file in order of time, by the settings of the run; named: the columns it reads."""
     read = {key: settings[key] for key in ("time", "series", "dates", "gaps") if key in settings}
     return arranged(table, Asked(named, **read))
-
-
-def _until_the_present(table: Table, model: Model) -> Table:
-    """Return a table without the rows at its end in which only columns that are known ahead have values."""
-    targets = [table.cells[name] for name in model.encoding.targets if name in table.cells]
-    if not model.encoding.known or not targets:
-        return table
-    n = max((row + 1 for cells in targets for row, cell in enumerate(cells) if cell.strip()), default=0)
-    return table.until(n)
 
 
 def future(opened: Opened | OpenedClasses, levels: Sequence[float] = ()) -> Columns:

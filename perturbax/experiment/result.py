@@ -210,9 +210,9 @@ def load(folder: Path | str) -> Result:
         shapes = jax.eval_shape(architecture.network, jr.PRNGKey(0))
         net = from_named_arrays(shapes, arrays, path, "net.")
     scaling = {k.removeprefix("scaling."): v for k, v in arrays.items() if k.startswith("scaling.")}
-    summary = {}
+    metrics, summary = run_folder.read_metrics(folder), {}
     if (folder / "result.json").exists():
-        summary = run_folder.read_json(folder / "result.json")
+        summary = run_folder.read_result(folder, layout)
         if not isinstance(summary, dict) or not {"status", "steps", "test", "baselines"} <= set(summary):
             raise StoreError(f"{folder / 'result.json'} is not the result of a run")
-    return Result(e, net, summary, run_folder.read_metrics(folder), scaling, folder)
+    return Result(e, net, summary, metrics, scaling, folder)

@@ -296,7 +296,7 @@ def _finish_run(compiled: Compiled, one: _Run) -> Result:
         named_scaling = {f"scaling.{name}": value for name, value in scaling.items()}
         kept = to_named_arrays(net, "net.") | named_scaling
         run_folder.write_arrays(one.folder / "weights", kept, one.layout)
-        run_folder.write_json(one.folder / "result.json", summary)
+        run_folder.write_result(one.folder, summary, one.layout)
     return Result(e, net, summary, one.metrics, scaling, one.folder)
 
 

@@ -14,7 +14,15 @@ import numpy as np
 
 from perturbax.errors import ArgumentError, StoreError
 from perturbax.experiment.atomic import write, writing
-from perturbax.experiment.layout import PREFIX, Layout, opened, sealed
+from perturbax.experiment.layout import (
+    PREFIX,
+    Layout,
+    bytes_of,
+    opened,
+    opened_result,
+    sealed,
+    sealed_result,
+)
 
 CHECKPOINT = re.compile(r"step-(\d+)\.npz")
 
@@ -50,6 +58,25 @@ def read_json(path: Path) -> Any:
         raise ArgumentError(f"{path.parent} is not a run folder: it has no {path.name}") from None
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read: {error}") from error
+
+
+def write_result(folder: Path, result: dict[str, Any], layout: Layout | None) -> None:
+    """Write result.json of a run that has ended, atomically; it vouches for metrics.jsonl.
+
+    Arguments:
+        folder: the run folder.
+        result: what was measured, in the types of JSON.
+        layout: that of the run; None where the file says nothing of it.
+    """
+    if layout is not None:
+        result = sealed_result(result, layout, bytes_of(folder / "metrics.jsonl"))
+    write_json(folder / "result.json", result)
+
+
+def read_result(folder: Path, layout: Layout) -> Any:
+    """Return the content of result.json; raises as `read_json`, and StoreError where it was changed."""
+    path = folder / "result.json"
+    return opened_result(path, read_json(path), layout)
 
 
 def create(folder: Path, config: dict[str, Any]) -> None:

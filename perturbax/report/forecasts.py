@@ -2,13 +2,16 @@
 much their intervals hold.
 """
 
+import math
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 from perturbax.report.compare import FORECAST_MEASURES, Section, Stat, VariantRuns
 from perturbax.report.numbers import DASH, interval, metric_name, rounded
-from perturbax.report.read import as_dict
+from perturbax.report.read import Run, as_dict, as_number
 
+OF_OUTPUTS = ("mae", "rmse", "smape", "mase")
 ABOUT = (
     "On test data, mean over seeds ± half width of the 95% t interval. MAE and RMSE{unit}: mean absolute "
     "error, and root of the mean squared error. sMAPE: mean of 200 |error| / (|truth| + |forecast|), in per "
@@ -49,6 +52,58 @@ def forecast_table(section: Section) -> str:
         f'<div class="scroll"><table class="forecasts"><caption><span>{escape(caption)}</span></caption>'
         f"<thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def outputs_table(section: Section) -> str:
+    """Return the measures of each output, target and horizon, as an HTML table; empty for a single output."""
+    rows = []
+    for variant in section.variants:
+        for target, horizon in _outputs(variant):
+            stats = [_of_output(variant, target, horizon, key) for key in OF_OUTPUTS]
+            cells = [target, horizon, *(interval(stat) for stat in stats)]
+            rows.append(_row(variant.label, cells))
+    if not rows:
+        return ""
+    heads = ["variant", "target", "horizon", *(metric_name(key) for key in OF_OUTPUTS)]
+    header = "".join(f'<th scope="col"{_text(head)}>{escape(head)}</th>' for head in heads)
+    caption = "Each target and horizon by itself, on test data, in the target's own units."
+    return (
+        f'<details><summary>Each target and horizon by itself</summary><div class="scroll">'
+        f'<table class="outputs"><caption><span>{escape(caption)}</span></caption>'
+        f"<thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></details>"
+    )
+
+
+def _outputs(variant: VariantRuns) -> list[tuple[str, str]]:
+    """Return target and horizon of each output that was measured by itself, as text, in their order."""
+    found: dict[tuple[str, str], None] = {}
+    for run in variant.runs:
+        for entry in _entries(run):
+            found.setdefault(_name_of(entry))
+    return list(found)
+
+
+def _of_output(variant: VariantRuns, target: str, horizon: str, key: str) -> Stat:
+    """Summarise a measure of one output over seeds."""
+    values = []
+    for run in variant.runs:
+        for entry in _entries(run):
+            if _name_of(entry) == (target, horizon):
+                squared = as_number(entry.get("mse"))
+                root = math.sqrt(squared) if squared >= 0 else math.nan
+                values.append(root if key == "rmse" else as_number(entry.get(key)))
+    return Stat.of(values)
+
+
+def _entries(run: Run) -> list[dict[str, Any]]:
+    """Return what a run has measured of each of its outputs; nothing for one with a single output."""
+    stored = as_dict(run.result).get("outputs")
+    return [as_dict(entry) for entry in stored] if isinstance(stored, list) else []
+
+
+def _name_of(entry: dict[str, Any]) -> tuple[str, str]:
+    """Return target and horizon of an output as text."""
+    return str(entry.get("target", DASH)), str(entry.get("horizon", DASH))
 
 
 def _levels(section: Section) -> list[str]:

@@ -12,7 +12,7 @@ from perturbax.report.compare import Section, flatten_settings
 from perturbax.report.confusion import confusion_tables
 from perturbax.report.curves import learning_curves
 from perturbax.report.document import document, references
-from perturbax.report.forecasts import forecast_table
+from perturbax.report.forecasts import forecast_table, outputs_table
 from perturbax.report.read import Run, as_dict, as_strings
 from perturbax.report.style import TRUTH, Look, looks, swatch
 from perturbax.report.verdict import summary, verdicts
@@ -74,7 +74,9 @@ def _section(section: Section, name: str, level: int) -> str:
         f'<p class="lead">{summary(section)}</p>',
         f'<div class="verdicts"><{h}>Verdicts</{h}><ul>{said}</ul></div>' if said else "",
         f"<{h}>Results</{h}>{tables.results_table(section, styles)}",
-        f"<{h}>Forecasts</{h}>{measured}" if (measured := forecast_table(section)) else "",
+        f"<{h}>Forecasts</{h}>{measured}{outputs_table(section)}"
+        if (measured := forecast_table(section))
+        else "",
         f"<{h}>Learning curves</{h}>{_curves(section, styles, name)}",
         f"<{h}>Predictions and truth</{h}>{_predictions(section, styles, name)}",
         f"<{h}>Confusion of classes</{h}>{confused}" if confused else "",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perturbax.errors import ArgumentError, StoreError
-from perturbax.experiment.layout import Layout, layout_of
+from perturbax.experiment.layout import Layout, layout_of, opened_result
 from perturbax.experiment.run_folder import read_arrays
 from perturbax.moved import old_names
 
@@ -134,7 +134,7 @@ def _read_run(folder: Path) -> Run:
         folder,
         config,
         _read_lines(folder / "metrics.jsonl"),
-        _read_object(result) if result.exists() else None,
+        _read_result(result, layout) if result.exists() else None,
         _read_predictions(folder / "predictions.npz", layout),
     )
 
@@ -172,9 +172,9 @@ def _printable(value: Any) -> Any:
     return [_printable(item) for item in value] if isinstance(value, list) else value
 
 
-def _read_object(path: Path) -> dict[str, Any]:
-    """Read a file that holds one JSON object."""
-    return _printable(_parse(path, _read_text(path)))
+def _read_result(path: Path, layout: Layout) -> dict[str, Any]:
+    """Read what a run has measured."""
+    return _printable(opened_result(path, _parse(path, _read_text(path)), layout))
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from perturbax.errors import ArgumentError
 from perturbax.fields import one_of, setting
 from perturbax.tasks.base import PARTS, HeldOut, Metrics, measure, require_data, split_in_order
-from perturbax.tasks.class_reading import Reading, check_classes, classes_of, known_classes
+from perturbax.tasks.class_reading import Reading, check_classes, classes_of, known_classes, odd_names
 from perturbax.tasks.classify import Classify
 from perturbax.tasks.encoding import moments
 from perturbax.tasks.files.arrange import summary
@@ -126,13 +126,19 @@ class Categories(Classify):
     def stream(self, key: Array, i: Array | int, batch: int) -> tuple[Array, Array]:
         """Return the i-th consecutive window of `batch` streams through the training part.
 
-        They start equally spaced, go on in the next series at the end of one, and at the first row after the
-        last.
+        They start equally spaced, and go on at the first row after the last. Of several series each window
+        lies in one; a stream goes on with the next series behind the last whole window.
         """
+        ranges, window = self.bounds("train"), self.window
+        if len(ranges) > 1:
+            pieces = np.concatenate([np.arange(first, end - window + 1, window) for first, end in ranges])
+            places = jnp.asarray(np.arange(batch) * len(pieces) // batch) + jnp.asarray(i) % len(pieces)
+            begin = jnp.asarray(pieces)[places % len(pieces)][None]  # (1, B)
+            return self._read(begin + jnp.arange(window)[:, None], self._asked_in_window)
         training = jnp.asarray(self._training_rows)
         length = len(training)
         starts = jnp.asarray(np.arange(batch)[None] * length // batch)  # (1, B)
-        steps = (jnp.asarray(i) % length) * self.window + jnp.arange(self.window)[:, None]  # (T, 1)
+        steps = (jnp.asarray(i) % length) * window + jnp.arange(window)[:, None]  # (T, 1)
         return self._read(training[(starts + steps) % length], self._asked_in_window)
 
     def held_out(self, part: str) -> HeldOut:
@@ -193,6 +199,7 @@ class Categories(Classify):
         notes = [
             f"{reading.target} {rows_ahead} is one of {self.classes} classes; in training: {named}{more}"
         ]
+        notes += odd_names(self.class_names)
         if unseen:
             notes.append(f"no row for training is of class {', '.join(unseen)}")
         if self.horizon == 0 and not reading.reads_class:

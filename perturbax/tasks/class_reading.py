@@ -8,6 +8,7 @@ import numpy as np
 from perturbax.errors import DataError
 from perturbax.tasks.encoding import Segments, standardised
 from perturbax.tasks.files.csv_table import Table
+from perturbax.tasks.files.numerals import NO_NUMBER, is_missing
 
 TRUTH = {"true", "false"}
 ROWS_PER_CLASS = 3  # a column with fewer rows per class holds free text, not classes
@@ -113,7 +114,7 @@ def holds_classes(table: Table, name: str) -> bool:
         return True
     if table.numeric(name):
         return False
-    filled = [text for text in table.cells[name] if not _is_gap(text)]
+    filled = [text for text in table.cells[name] if not is_missing(text)]
     number_like = sum(1 for text in filled if _NUMBER_LIKE.fullmatch(text))
     return 2 * number_like < len(filled)
 
@@ -135,6 +136,14 @@ def classes_of(table: Table, name: str, gaps: str) -> tuple[tuple[str, ...], np.
         found, label = np.unique(np.array(texts), return_inverse=True)
         classes = tuple(str(text) for text in found)
     return classes, label.reshape(-1)
+
+
+def odd_names(classes: tuple[str, ...]) -> list[str]:
+    """Return a sentence about classes whose names would say among numbers that there is none."""
+    odd = [name for name in classes if name.lower() in NO_NUMBER]
+    if not odd:
+        return []
+    return [f"{', '.join(map(repr, odd))} is a class like others; empty cells and words such as NA are gaps"]
 
 
 def check_classes(source: str, name: str, classes: tuple[str, ...], training: np.ndarray) -> None:
@@ -174,11 +183,6 @@ def class_of(table: Table, reading: Reading, gaps: str) -> np.ndarray:
     return np.array([number[name] for name in classes])[label]
 
 
-def _is_gap(text: str) -> bool:
-    """Whether a cell of a column of classes says that there is none."""
-    return text.strip().lower() in ("", "na", "n/a", "nan", "null", "?")
-
-
 def _without_gaps(table: Table, name: str, gaps: str) -> list[str]:
     """Return the texts of a column, each gap replaced by the last one of its series, where that is asked for.
 
@@ -187,7 +191,7 @@ def _without_gaps(table: Table, name: str, gaps: str) -> list[str]:
     texts: list[str] = []
     first_rows = {first for _, first, _ in table.segments}
     for row, cell in enumerate(table.cells[name]):
-        if not _is_gap(cell):
+        if not is_missing(cell):
             texts.append(" ".join(cell.split()))
         elif gaps == "hold" and texts and row not in first_rows:
             texts.append(texts[-1])

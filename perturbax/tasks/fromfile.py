@@ -1,21 +1,19 @@
 """Forecasts of a series in a CSV file: which columns they read and which they predict."""
 
 import csv
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax
-import numpy as np
 
 from perturbax.errors import ArgumentError, unknown
 from perturbax.fields import one_of, setting
 from perturbax.moved import old_names
 from perturbax.tasks.base import Task
 from perturbax.tasks.files.arrange import Asked, arranged, summary
-from perturbax.tasks.files.csv_table import GAPS, Table, read_table
+from perturbax.tasks.files.csv_table import GAPS, Table, read_table, state_of
 from perturbax.tasks.files.dates import ORDERS
 from perturbax.tasks.forecast import Forecast
 
@@ -69,7 +67,7 @@ class FromFile(Forecast):
         """
         if data is None:
             raise ArgumentError(f"task {type(self).__name__.lower()} needs --data FILE.csv")
-        return _read_once(self, Path(data), _state_of(Path(data)), jax.config.read("jax_enable_x64"))
+        return _read_once(self, Path(data), state_of(Path(data)), jax.config.read("jax_enable_x64"))
 
     def asked_of(self, table: Table) -> Asked:
         """Return what the settings say about the rows of a table: which columns are named, and its time."""
@@ -95,7 +93,7 @@ class FromFile(Forecast):
         for column in (*targets, *names_in(self.inputs), *known):
             check_column(table, numeric, column)
         if known:
-            table = table.until(_rows_with_targets(table, targets))
+            table = table.until_last_filled(targets)
         open_to_all = [name for name in numbers if name not in known and name not in table.left_out]
         inputs = names_in(self.inputs) or tuple(open_to_all)
         read = dict.fromkeys((*inputs, *targets, *known))  # each once, in order
@@ -122,22 +120,6 @@ def _read_once(task: FromFile, path: Path, state: tuple[int, ...], x64: bool) ->
     """Read a file once for all runs of a comparison in one precision; one that changed is another."""
     table = read_table(path)
     return task.read(arranged(table, task.asked_of(table)))
-
-
-def _state_of(path: Path) -> tuple[int, ...]:
-    """Return what changes with the content of a file; empty where there is none, which reading will say."""
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _rows_with_targets(table: Table, targets: Sequence[str]) -> int:
-    """Return the number of rows up to the last one that has a target; what is known ahead may go on."""
-    columns = [np.asarray(table.columns[name].values, np.float64) for name in targets]  # (N,) each
-    filled = [np.flatnonzero(~np.isnan(values)) for values in columns]
-    return max((int(rows[-1]) + 1 for rows in filled if len(rows)), default=len(table.lines))
 
 
 def names_in(text: str) -> tuple[str, ...]:

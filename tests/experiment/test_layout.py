@@ -135,6 +135,29 @@ def cut_weights(folder, other):
     (folder / "weights").write_bytes((folder / "weights").read_bytes()[:-40])
 
 
+def spoil(folder, **fields):
+    """Write result.json with other values."""
+    path = folder / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def unseal(folder):
+    """Write result.json as before there were digests of it."""
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps({k: v for k, v in result.items() if k != "layout"}))
+
+
+def log_anew(folder, line, loss):
+    """Write another loss into a line of metrics.jsonl, or leave out the last one."""
+    path = folder / "metrics.jsonl"
+    lines = [json.loads(text) for text in path.read_text().splitlines()]
+    if line is None:
+        lines.pop()
+    else:
+        lines[line]["valid_loss"] = loss
+    path.write_text("".join(json.dumps(one) + "\n" for one in lines))
+
+
 LOADED = {
     "weights of a newer version": (newer_weights, "written by a newer perturbax"),
     "an array changed": (changed_weights, "changed after it was written"),
@@ -150,6 +173,19 @@ LOADED = {
     "a newer version": (
         lambda folder, other: renumber(folder / "config.json", LAYOUT + 1),
         "a newer perturbax",
+    ),
+    "a result edited": (
+        lambda folder, other: spoil(folder, test={"loss": 0.0}),
+        "changed after it was written",
+    ),
+    "a result of another seed": (
+        lambda folder, other: shutil.copy(other / "result.json", folder / "result.json"),
+        "belongs to another run",
+    ),
+    "a logged line edited": (lambda folder, other: log_anew(folder, -1, 0.0), "changed after the run ended"),
+    "the last line left out": (
+        lambda folder, other: log_anew(folder, None, 0.0),
+        "changed after the run ended",
     ),
     "no number": (lambda folder, other: renumber(folder / "config.json", "two"), "no version writes"),
 }
@@ -172,12 +208,20 @@ def test_finished_runs_that_are_not_as_written_are_refused(name, single, tmp_pat
     assert not out.exists()
 
 
-@pytest.mark.parametrize("name", ["a newer version", "a seed edited", "predictions of another seed"])
+MEASURED = ("a result edited", "a result of another seed", "a logged line edited", "the last line left out")
+
+
+@pytest.mark.parametrize(
+    "name", ["a newer version", "a seed edited", "predictions of another seed", *MEASURED]
+)
 def test_reports_and_comparisons_ask_too(name, single, tmp_path, capsys):
     shutil.copytree(single / "0", tmp_path / "0")
     if name == "predictions of another seed":
         shutil.copy(single / "1" / "predictions.npz", tmp_path / "0" / "predictions.npz")
         words = "belongs to another run"
+    elif name in MEASURED:
+        change, words = LOADED[name]
+        change(tmp_path / "0", single / "1")
     else:
         change, words = LOADED[name]
         change(tmp_path / "0", single / "1")
@@ -187,6 +231,14 @@ def test_reports_and_comparisons_ask_too(name, single, tmp_path, capsys):
             missing(e, {0: tmp_path / "0"}, data)
     assert main(["report", str(tmp_path / "0"), "--out", str(tmp_path / "page.html")]) == 1
     assert words in capsys.readouterr().err
+
+
+def test_a_result_of_before_there_were_digests_is_read(single, tmp_path):
+    shutil.copytree(single / "0", tmp_path / "0")
+    unseal(tmp_path / "0")
+    log_anew(tmp_path / "0", -1, 0.0)
+    assert px.load(tmp_path / "0").summary == px.load(single / "0").summary
+    assert "layout" not in px.load(single / "0").summary
 
 
 def test_a_config_of_a_newer_version_starts_no_run_and_an_edited_one_does(single, tmp_path, capsys):
@@ -238,6 +290,7 @@ def age(folder):
     for name in ("residual", "normalise"):
         del config["experiment"][name]
     (folder / "config.json").write_text(json.dumps(config))
+    unseal(folder)
     for path in (folder / "weights", *(folder / "checkpoint").glob("*.npz")):
         arrays = {name: a.T if "decor[" in name else a for name, a in run_folder.read_arrays(path).items()}
         run_folder.write_arrays(path, arrays)

@@ -12,6 +12,7 @@ from perturbax.experiment.forecasting import History, Model, after_the_last, inp
 from perturbax.experiment.intervals import of_residuals
 from perturbax.experiment.predict import Opened, _decimals, _long_table, _texts, best_run, history_of
 from perturbax.tasks.encoding import Encoding
+from perturbax.tasks.files.arrange import Asked, arranged
 from perturbax.tasks.files.csv_table import read_table
 from perturbax.tasks.files.times import Step, TimeAxis
 
@@ -143,3 +144,24 @@ def test_columns_that_are_known_ahead_go_on(tmp_path):
     assert lacking.tolist() == [False] * 4 + [True] * 2
     with pytest.raises(DataError, match="holiday, known ahead, must have values for the next 3 rows"):
         after_the_last(model, history, np.where(lacking[:, None], np.nan, np.zeros((6, 2))))
+
+
+@pytest.mark.parametrize("gap", ["", "NA", " ", "null", "-"])
+def test_rows_of_what_is_known_ahead_end_where_no_target_is_filled(tmp_path, gap):
+    """The same rows in training and in use, whatever word stands for nothing, in each of several series."""
+    file = tmp_path / "d.csv"
+    rows = [f"{s},{i},{i % 2}" for s in "xy" for i in range(6)]
+    ahead = [f"{s},{gap},1" for s in "xy"]
+    file.write_text("\n".join(["s,a,holiday", *rows[:6], ahead[0], *rows[6:], ahead[1]]) + "\n")
+    table = arranged(read_table(file), Asked(("a", "holiday"), series="s"))
+    assert table.segments == (("x", 0, 7), ("y", 7, 14))
+    present = table.until_last_filled(["a"])
+    assert present.segments == (("x", 0, 6), ("y", 6, 12))
+    assert present.numbers("a").tolist() == [*range(6), *range(6)]
+    assert present.lines.tolist() == [*range(2, 8), *range(9, 15)]
+    assert table.until_last_filled([]) is table
+    assert present.until_last_filled(["a"]) is present
+    plain = Encoding(("a",), np.zeros(2), np.ones(2), ("a",), np.zeros(1), np.ones(1), known=("holiday",))
+    history = history_of(table, Model(None, plain, None, None, 0), "refuse")
+    assert history.segments == present.segments
+    assert history.columns["holiday"].tolist() == [0, 1, 0, 1, 0, 1] * 2

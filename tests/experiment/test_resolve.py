@@ -103,7 +103,9 @@ def test_a_saved_run_has_the_fields_of_an_experiment(tmp_path):
 
 def as_version_0_1_0_left_it(folder, config):
     """Write a run's configuration anew, and its arrays without the seals that are younger."""
-    (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "layout"}))
+    result = json.loads((folder / "result.json").read_text())
+    for name, content in (("config.json", config), ("result.json", result)):
+        (folder / name).write_text(json.dumps({k: v for k, v in content.items() if k != "layout"}))
     for path in (folder / "weights", *folder.glob("checkpoint/*.npz")):
         with np.load(path) as arrays:
             kept = {name: arrays[name] for name in arrays.files if not name.startswith("layout.")}

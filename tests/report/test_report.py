@@ -457,6 +457,32 @@ def test_measures_and_coverage_of_forecasts_have_a_table(tmp_path):
     assert "MAE" not in results[0]
 
 
+def test_each_target_and_horizon_has_a_row(tmp_path):
+    test = {"loss": 1.0, "mse": 1.0, "mae": 0.5, "rmse": 1.0, "smape": 20.0, "mase": 0.75}
+    for seed, scale in ((0, 1.0), (1, 3.0)):
+        outputs = [
+            {"target": target, "horizon": h, "mse": (scale * h) ** 2, "mae": h, "smape": 10 * h, "mase": None}
+            for target in ("a<b", "c")
+            for h in (1, 24)
+        ]
+        make(tmp_path / "some", seed=seed, test=test, result={"outputs": outputs})
+    html = told(tmp_path / "some")
+    table = re.search(r'<table class="outputs">.*?</table>', html, re.DOTALL)
+    assert table
+    rows = [
+        [text(c) for c in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", r, re.DOTALL)]
+        for r in re.findall(r"<tr>(.*?)</tr>", table[0], re.DOTALL)
+    ]
+    assert rows[0] == ["variant", "target", "horizon", "MAE", "RMSE", "sMAPE", "MASE"]
+    assert [row[:3] for row in rows[1:]] == [
+        ["node", target, h] for target in ("a&lt;b", "c") for h in ("1", "24")
+    ]
+    assert rows[2][3:] == ["24.0 \u00b1 0", rows[2][4], "240 \u00b1 0", "\u2013"]
+    assert rows[2][4].startswith("48.0 \u00b1 ")  # the mean of 24 and 72
+    make(tmp_path / "single", test=test, result={"outputs": "none"})
+    assert 'class="outputs"' not in told(tmp_path / "single")
+
+
 def test_everything_is_escaped(tmp_path):
     baselines = {EVIL: {"loss": 1.0, "mse": 1.0, EVIL: 1.0}}
     facts = {"unit": EVIL, "task": {"summary": EVIL, "papers": [EVIL]}}

@@ -280,6 +280,13 @@ def test_several_series_are_cut_each_for_itself(file):
     assert rows_read[asked[:, 1], 1].tolist() == list(range(172, 199))
     starts = np.searchsorted(number, np.round(np.asarray(task.sample(jr.key(0), 400)[0][0, :, 0], float), 6))
     assert set(starts) == {*range(16), *range(60, 124)}
+    begins = set()
+    for i in range(5):
+        xs, _ = task.stream(jr.key(0), i, 2)
+        read = np.searchsorted(number, np.round(np.asarray(xs[..., 0], float), 6))
+        np.testing.assert_array_equal(read, read[:1] + np.arange(20)[:, None])
+        begins |= set(read[0].tolist())
+    assert begins == {0, 60, 80, 100, 120}  # no window reaches from one series into another
     windows = dataclasses.replace(task, answer="window").held_out("test")
     assert windows.xs.shape == (20, 38, 1)
     assert set(task.baselines()) == {"constant", "persistence"}

@@ -5,9 +5,11 @@ import datetime
 import numpy as np
 import pytest
 
-from perturbax.errors import DataError
+from perturbax.errors import ArgumentError, DataError
+from perturbax.tasks.class_reading import classes_of, odd_names
+from perturbax.tasks.files import csv_table
 from perturbax.tasks.files.arrange import Asked, arranged, summary
-from perturbax.tasks.files.csv_table import read_table
+from perturbax.tasks.files.csv_table import first_rows, read_table
 
 N = 40
 DAYS = [datetime.date(2020, 1, 1) + datetime.timedelta(i) for i in range(N)]
@@ -212,3 +214,35 @@ def test_columns_without_a_name_are_said(tmp_path):
 
 def test_two_rows_are_not_called_unequal(tmp_path):
     assert "unequal" not in said(of_times(tmp_path, DAYS[:2]))
+
+
+def test_the_first_rows_of_a_file_are_read_once(tmp_path, monkeypatch):
+    path = tmp_path / "data.csv"
+    path.write_text("a,v\n1,x\n2,y\n")
+    reads = []
+    read_start = csv_table.read_start
+    monkeypatch.setattr(csv_table, "read_start", lambda path: reads.append(path) or read_start(path))
+    assert first_rows(path) is first_rows(path)
+    path.write_text("a,v\n1,x\n2,y\n3,z\n")
+    assert first_rows(path).cells["v"] == ("x", "y", "z")
+    assert len(reads) == 2
+    with pytest.raises(ArgumentError, match="no such file"):
+        first_rows(tmp_path / "none.csv")
+    path.write_text("a,v\n1,x\n")
+    assert len(first_rows(path).lines) == 1
+
+
+@pytest.mark.parametrize("word", ["none", "None", "-", "missing", "."])
+def test_words_for_nothing_among_numbers_may_name_a_class(tmp_path, word):
+    path = tmp_path / "data.csv"
+    path.write_text("v,state\n" + "".join(f"{i},{(word, 'low')[i % 2]}\n" for i in range(40)) + "7,NA\n")
+    table = read_table(path)
+    with pytest.raises(DataError, match=r"line 42, column state: the class is missing \(--task"):
+        classes_of(table, "state", "refuse")
+    classes, label = classes_of(table, "state", "hold")
+    assert classes == tuple(sorted([word, "low"]))
+    assert (label[0] == label[2], label[0] == label[1], label[40] == label[39]) == (True, False, True)
+    assert odd_names(classes) == [
+        f"{word!r} is a class like others; empty cells and words such as NA are gaps"
+    ]
+    assert odd_names(("low", "high")) == []

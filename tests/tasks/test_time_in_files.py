@@ -170,6 +170,7 @@ def test_several_series_in_one_file(tmp_path):
     np.testing.assert_array_equal(table.numbers("v")[:N], np.arange(0, 2 * N, 2) % 7 + 0.25)
     np.testing.assert_array_equal(table.time.values[:N], table.time.values[N:])
     assert table.left_out["site"] == "tells the series apart"
+    assert "the state of the network goes on from one series into the next" in " ".join(summary(table, ["v"]))
     with pytest.raises(ArgumentError, match="unknown column 'sites'"):
         opened(tmp_path, cells, "date,site,v", series="sites")
 

@@ -9,7 +9,7 @@ from perturbax.errors import ArgumentError, DataError, unknown
 from perturbax.tasks.calendar import moved
 from perturbax.tasks.files.clocks import with_time_of_day
 from perturbax.tasks.files.csv_table import Table
-from perturbax.tasks.files.numerals import CODES, Column, is_gap
+from perturbax.tasks.files.numerals import CODES, Column, is_missing
 from perturbax.tasks.files.repeats import FREE, clocks_change, refuse_repeats, without_doubles
 from perturbax.tasks.files.times import Found, Step, TimeAxis, find_time, step_of
 
@@ -112,6 +112,8 @@ def summary(table: Table, read: Sequence[str]) -> list[str]:
     lines.append(f"reads {', '.join(read)}" + _notations(table, read))
     lines += [f"leaves out {name}: {why}" for name, why in table.left_out.items() if why != THE_TIME]
     gaps = {name: table.gaps_in(name) for name in read}
+    if len(table.segments) > 1:
+        lines.append("with --mode online the state of the network goes on from one series into the next")
     held = ", ".join(f"{count} in {name}" for name, count in gaps.items() if count)
     if held:
         lines.append(f"gaps: {held}; the last value is carried forward")
@@ -165,7 +167,7 @@ def _series_of(table: Table, name: str) -> tuple[np.ndarray, list[str]]:
     if not name:
         return np.zeros(len(table.lines), int), [""]
     cells = [cell.strip() for cell in table.columns[name].cells()]
-    empty = next((row for row, cell in enumerate(cells) if is_gap(cell)), None)
+    empty = next((row for row, cell in enumerate(cells) if is_missing(cell)), None)
     if empty is not None:
         raise DataError(f"{table.source}, line {table.lines[empty]}, column {name}: the series is missing")
     number = {cell: i for i, cell in enumerate(dict.fromkeys(cells))}
@@ -285,7 +287,7 @@ def _text_columns(table: Table, left_out: dict[str, str]) -> dict[str, str]:
     for name, column in table.columns.items():
         if name in left_out or table.numeric(name):
             continue
-        example = next((cell for cell in column.cells() if not is_gap(cell)), None)
+        example = next((cell for cell in column.cells() if not is_missing(cell)), None)
         found[name] = "empty" if example is None else f"text, such as {' '.join(example.split())[:30]!r}"
     for name, column in table.columns.items():
         if name not in left_out and column.notation == CODES:

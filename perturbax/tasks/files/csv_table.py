@@ -1,6 +1,7 @@
 """A CSV file as a table of named columns, in order of time, with errors that say where."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from perturbax.errors import DataError
-from perturbax.tasks.files.numerals import Column, shown
+from perturbax.tasks.files.numerals import Column, is_gap, shown
 from perturbax.tasks.files.reading import Content, read_content, read_start
 from perturbax.tasks.files.times import TimeAxis
 
@@ -99,15 +100,38 @@ class Table(NamedTuple):
         values = self.columns[name].values
         return 0 if values is None else int(np.isnan(values).sum())
 
-    def until(self, n: int) -> "Table":
-        """Return the first n rows of a file that holds one series; as it is where it holds several."""
-        if n >= len(self.lines) or len(self.segments) > 1:
-            return self
-        rows = np.arange(n)
-        time = self.time and self.time._replace(values=self.time.values[:n])
-        columns = {name: column.taken(rows) for name, column in self.columns.items()}
-        segments = tuple((name, 0, n) for name, _, _ in self.segments)
-        return self._replace(lines=self.lines[:n], columns=columns, time=time, segments=segments)
+    def until_last_filled(self, names: Sequence[str]) -> "Table":
+        """Return the table without the last rows of each series in which none of some columns is filled.
+
+        There what is known ahead may go on. A series in which they are never filled stays as it is.
+
+        Arguments:
+            names: of the columns; without any, the table stays as it is.
+        """
+        filled = np.zeros(len(self.lines), bool) if names else np.ones(len(self.lines), bool)  # (N,)
+        for name in names:
+            column = self.columns[name]
+            if column.values is not None:
+                filled |= ~np.isnan(column.values)
+            else:
+                filled |= [not is_gap(cell) for cell in column.cells()]
+        kept, segments, end = [], [], 0
+        for name, first, stop in self.segments:
+            rows = np.flatnonzero(filled[first:stop])
+            n = int(rows[-1]) + 1 if len(rows) else stop - first
+            kept.append(np.arange(first, first + n))
+            segments.append((name, end, end + n))
+            end += n
+        return self if end == len(self.lines) else self._of_rows(np.concatenate(kept), tuple(segments))
+
+    def _of_rows(self, rows: np.ndarray, segments: tuple[tuple[str, int, int], ...]) -> "Table":
+        """Return a table of some of the rows, by number, and the series that they make up."""
+        return self._replace(
+            lines=self.lines[rows],
+            columns={name: column.taken(rows) for name, column in self.columns.items()},
+            time=self.time and self.time._replace(values=self.time.values[rows]),
+            segments=segments,
+        )
 
     def starts(self) -> np.ndarray:
         """Return for each row the first row of its series, `(N,)`."""
@@ -158,9 +182,24 @@ def read_table(path: Path) -> Table:
 def first_rows(path: Path) -> Table:
     """Return the table of the first rows of a file, without reading the rest; raises as `read_table`.
 
-    UnicodeDecodeError where they are not UTF-8.
+    A file is read once for all runs of a comparison. UnicodeDecodeError where the rows are not UTF-8.
     """
+    return _first_rows(path, state_of(path))
+
+
+@lru_cache(maxsize=2)
+def _first_rows(path: Path, state: tuple[int, ...]) -> Table:
+    """Return the first rows of a file in one state; one that has changed is another."""
     return _table(path, read_start(path))
+
+
+def state_of(path: Path) -> tuple[int, ...]:
+    """Return what changes with the content of a file; empty where there is none, which reading will say."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _table(path: Path, content: Content) -> Table:

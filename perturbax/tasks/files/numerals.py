@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-GAP_WORDS = frozenset(
-    ("", "na", "n/a", "#n/a", "#na", "<na>", "nan", "null", "none", "nil", "?", "-", "--", ".", "missing")
-)
+NO_VALUE = frozenset(("", "na", "n/a", "#n/a", "#na", "<na>", "nan", "null", "?"))  # says so in any column
+# Among numbers these say it, too; among texts they are texts like others: a class may be called none.
+NO_NUMBER = frozenset(("none", "nil", "-", "--", ".", "missing"))
+GAP_WORDS = NO_VALUE | NO_NUMBER
 TRUTH_VALUES = "true and false, or yes and no, as 1 and 0"
 CODES = "codes with leading zeros"
 TRUTH = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
@@ -84,8 +85,13 @@ class Column(NamedTuple):
 
 
 def is_gap(cell: str) -> bool:
-    """Whether a cell says that there is no value: it is empty, or a word such as NA or null."""
+    """Whether a cell among numbers says that there is none: it is empty, or a word such as NA or none."""
     return cell.strip().lower() in GAP_WORDS
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell among texts says that there is none: it is empty, or a word such as NA."""
+    return cell.strip().lower() in NO_VALUE
 
 
 def plain_number(cell: str) -> float | None:
