@@ -13,6 +13,7 @@ from perturbax.tasks.files.csv_table import first_rows, read_table
 
 N = 40
 DAYS = [datetime.date(2020, 1, 1) + datetime.timedelta(i) for i in range(N)]
+HOURS = [datetime.datetime(2020, 1, 1) + datetime.timedelta(hours=i) for i in range(N)]
 START = np.datetime64("2020-01-01T00:00:00")
 UNIX = 1577836800  # 2020-01-01
 
@@ -47,6 +48,14 @@ def said(table):
             "2020-01-01T00:00:00.400",
         ),
         ([f"{day:%d-%b-%y}" for day in DAYS], "1 day", "10-Feb-20"),
+        ([f"{at:%Y%m%d%H}" for at in HOURS], "1 hour", "2020010216"),
+        ([f"{at:%Y%m%d%H%M}" for at in HOURS], "1 hour", "202001021600"),
+        ([f"{at:%Y%m%d%H%M%S}" for at in HOURS], "1 hour", "20200102160000"),
+        ([f"{at:%Y%m%dT%H%M%SZ}" for at in HOURS], "1 hour", "20200102T160000Z"),
+        ([f"{at:%Y%m%d %H:%M}" for at in HOURS], "1 hour", "20200102 16:00"),
+        ([f"{at:%Y-%m-%d %H:%M:%S} GMT" for at in HOURS], "1 hour", "2020-01-02 16:00:00Z"),
+        ([f"{at:%Y/%m/%d-%H:%M}" for at in HOURS], "1 hour", "2020/01/02 16:00"),
+        ([f"{year}-{(year + 1) % 100:02d}" for year in range(1998, 2011)], "1 year", "2011-12"),
         ([f"{day:%a %d %b %Y}" for day in DAYS], "1 day", "10 Feb 2020"),
         ([f"{datetime.date(2001 + i // 12, i % 12 + 1, 1):%b-%y}" for i in range(N)], "1 month", "May-04"),
         ([f"{day:%G-W%V}" for day in DAYS[::7]], "1 week", "2020-W07"),
@@ -210,6 +219,17 @@ def test_columns_without_a_name_are_said(tmp_path):
     assert "the first column has no name: it is left out" in remarks
     assert "column 3 has no name: it is left out" in remarks
     assert "column 4" not in remarks
+
+
+def test_times_with_holes_and_columns_that_count_the_rows_are_no_inputs(tmp_path):
+    times = [UNIX + 60 * i if i != 7 else "" for i in range(N)]
+    with pytest.raises(DataError, match="line 9, column time: the time is missing"):
+        of_times(tmp_path, times)
+    assert of_times(tmp_path, times, time="none").numeric("time")
+    rows = "".join(f"{day},{1000 + i},{i * i},{i % 7}\n" for i, day in enumerate(DAYS))
+    table = opened(tmp_path, "date,id,square,v\n" + rows)
+    assert table.left_out == {"date": "the time", "id": "a number that only rises"}
+    assert "id" not in opened(tmp_path, "date,id,square,v\n" + rows, named=("id", "v")).left_out
 
 
 def test_two_rows_are_not_called_unequal(tmp_path):

@@ -11,7 +11,7 @@ from perturbax.tasks.files.clocks import with_time_of_day
 from perturbax.tasks.files.csv_table import Table
 from perturbax.tasks.files.numerals import CODES, Column, is_missing
 from perturbax.tasks.files.repeats import FREE, clocks_change, refuse_repeats, without_doubles
-from perturbax.tasks.files.times import Found, Step, TimeAxis, find_time, step_of
+from perturbax.tasks.files.times import Found, Step, TimeAxis, find_time, only_rises, step_of
 
 MOST_FILLED = 10  # times as many rows as there are, before missing rows mean that time is irregular
 # Numbers that stand for a missing value in many files, and how many ranges of the others away they must lie.
@@ -76,6 +76,7 @@ def arranged(table: Table, asked: Asked) -> Table:
     groups = groups[order]
     table = table._replace(segments=_segments(groups, names))
     if found is not None and found.has_dates:
+        left_out |= _counters(table, left_out)
         table, more = _with_time(table, found, found.values[order], asked)
         remarks += more
     elif found is not None:
@@ -292,6 +293,18 @@ def _text_columns(table: Table, left_out: dict[str, str]) -> dict[str, str]:
     for name, column in table.columns.items():
         if name not in left_out and column.notation == CODES:
             found[name] = "numbers with leading zeros are names of something, not amounts"
+    return found
+
+
+def _counters(table: Table, left_out: dict[str, str]) -> dict[str, str]:
+    """Return why columns that only count the rows, beside one of dates, are no inputs."""
+    found = {}
+    for name, column in table.columns.items():
+        values = column.values
+        if name in left_out or values is None:
+            continue
+        if all(only_rises(values[first:end]) for _, first, end in table.segments):
+            found[name] = "a number that only rises"
     return found
 
 

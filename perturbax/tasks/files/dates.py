@@ -11,11 +11,10 @@ from perturbax.errors import DataError
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 ORDERS = ("day-first", "month-first")
-LEAST_WRONG = (
-    0.1  # share of texts that are no dates, from which a column that was not named as time holds none
-)
-_CLOCK = r"(?:[T\s]+(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?\s*([AaPp][Mm])?)?"
-_ZONE = r"\s*(Z|UTC|[+-]\d{2}:?\d{2})?"
+MOST_WRONG = 0.5  # share of texts that are no dates, from which no column holds any
+LEAST_WRONG = 0.1  # the same for a column that was not named as time
+_CLOCK = r"(?:(?:[T\s]+|-(?=\d\d:))(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?\s*([AaPp][Mm])?)?"
+_ZONE = r"\s*(Z|UTC|GMT|[+-]\d{2}:?\d{2})?"
 _HAS_YEAR = r"(?=\d{4}\D|\d{1,2}\D\d{1,2}\D(?:\d{4}|\d{2})(?!\d))"  # in four digits, or two at the end
 _DIGITS = re.compile(rf"{_HAS_YEAR}(\d{{1,4}})([-/.])(\d{{1,2}})\2(\d{{1,4}}){_CLOCK}{_ZONE}")
 _WEEKDAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*[.,]*\s+)?"
@@ -25,6 +24,7 @@ _NAMED = re.compile(
 _NAMED_SHORT = re.compile(  # years of two digits: behind a day, or behind a month and a hyphen
     rf"(?:(\d{{1,2}})[\s./-]+)?([A-Za-z]{{3,9}})(?(1)[\s./-]|-)()(\d{{2}}){_CLOCK}"
 )
+_COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})([T\s_-])(\d{2})(:?)(\d{2})(?:\6(\d{2}))?(Z?)")
 _MONTH = re.compile(r"(\d{4})[-/.\sM](\d{1,2})")
 _MONTH_LAST = re.compile(r"(\d{1,2})[-/.](\d{4})")
 _QUARTER = re.compile(r"(\d{4})[-\s:]*[Qq]([1-4])")
@@ -89,7 +89,7 @@ def read_dates(
         is_odd = "." in cells[0] and dates.kind.startswith("month-first")  # nobody writes dates so
         return None if is_odd and not sure else dates
     except _NoDate as error:
-        if sure or error.share < LEAST_WRONG:
+        if error.share < (MOST_WRONG if sure else LEAST_WRONG):
             raise
     except _Ambiguous as error:
         if sure or error.has_steps:
@@ -146,7 +146,7 @@ def _read_digits(found: list[tuple], example: str, order: str, missing: Callable
     time, has_time, has_seconds = _times_of_day([match[4:9] for match in found])
     zone = np.array([_offset(match[9]) for match in found], "timedelta64[m]")
     is_zoned = any(match[9] for match in found)
-    separator = "T" if "T" in example else " "
+    separator = "T" if "T" in example[:11] else " "
     clock = (f"{separator}%H:%M" + ":%S" * has_seconds) if has_time else ""
     if len(found[0][0]) == 4:
         values = _dates(fields[:, 0], fields[:, 1], fields[:, 2])
@@ -238,10 +238,33 @@ def _read_months(found: list[tuple], example: str, order: str, missing: Callable
     numbers = np.array(found, np.int64)  # (N, 2)
     is_last = len(found[0][0]) < 4
     years, months = numbers[:, int(is_last)], numbers[:, int(not is_last)]
+    if not is_last and len(found) > 2 and (months == (years + 1) % 100).all():
+        return _years_in_pairs(years, example)
     values = _dates(years, months, np.ones_like(years))
     mark = next(c for c in example if not c.isdigit())
     pattern = f"%m{mark}%Y" if is_last else f"%Y{mark}%m"
     return Dates("months", values, lambda dates: [d.strftime(pattern) for d in _python(dates)])
+
+
+def _years_in_pairs(years: np.ndarray, example: str) -> Dates:
+    """Return years that are written with the one behind them, such as 2019-20, as a season or budget is."""
+    mark = next(c for c in example if not c.isdigit())
+
+    def write(dates: np.ndarray) -> list[str]:
+        return [f"{d.year}{mark}{(d.year + 1) % 100:02d}" for d in _python(dates)]
+
+    return Dates("pairs of years", _dates(years, np.ones_like(years), np.ones_like(years)), write)
+
+
+def _read_compact(found: list[tuple], example: str, order: str, missing: Callable) -> Dates:
+    """Read dates without hyphens, with a time of the day, such as 20200131T1345."""
+    year, month, day = (np.array([match[i] for match in found], np.int64) for i in range(3))
+    time, _, has_seconds = _times_of_day([(m[4], m[6], m[7], "", "") for m in found])
+    _, _, _, between, _, colon, _, _, end = found[0]
+    seconds = f"{colon}%S" if has_seconds else ""
+    pattern = f"%Y%m%d{between}%H{colon}%M{seconds}{end}"
+    values = _dates(year, month, day) + time.astype("timedelta64[ms]")
+    return Dates("ISO dates without hyphens", values, lambda d: [one.strftime(pattern) for one in _python(d)])
 
 
 def _read_weeks(found: list[tuple], example: str, order: str, missing: Callable) -> Dates:
@@ -278,6 +301,7 @@ def _read_quarters(found: list[tuple], example: str, order: str, missing: Callab
 
 _READERS = (
     (_DIGITS, _read_digits),
+    (_COMPACT, _read_compact),
     (_QUARTER, _read_quarters),
     (_QUARTER_LAST, _read_quarters),
     (_MONTH, _read_months),
@@ -313,7 +337,7 @@ def _times_of_day(found: list[tuple]) -> tuple[np.ndarray, bool, bool]:
 
 def _offset(zone: str) -> int:
     """Return the offset from UTC of a zone such as +01:00, in minutes."""
-    if not zone or zone in ("Z", "UTC"):
+    if not zone or zone in ("Z", "UTC", "GMT"):
         return 0
     sign = -1 if zone[0] == "-" else 1
     digits = zone[1:].replace(":", "")

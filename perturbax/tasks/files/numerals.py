@@ -139,6 +139,8 @@ def column_of_text(cells: tuple[str, ...], separator: str = ",", commas: bool = 
     One notation must fit every filled cell. Where none does, the column is one of numbers with wrong cells
     among them if at least half of its filled cells are plain numbers, and one of text otherwise.
     """
+    if all(cell[4:5] == cell[7:8] == "-" for cell in cells):  # ISO dates: numbers have one such sign at most
+        return Column(None, cells, "", -1, {})
     filled = [cell.strip() for cell in cells if not is_gap(cell)]
     for notation, parsed in _notations(filled, separator, commas):
         values = np.full(len(cells), np.nan)

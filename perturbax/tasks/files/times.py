@@ -35,6 +35,9 @@ _FINE_UNITS = (
     ("Unix microseconds", 1e14, 1e-3),
     ("Unix nanoseconds", 1e17, 1e-6),
 )
+# Dates and times of the day in one number: its digits, and how it is written.
+_PACKED_WORDS = "YYYYMMDDhhmmss"
+_PACKED_CLOCKS = ((10, "%Y%m%d%H"), (12, "%Y%m%d%H%M"), (14, "%Y%m%d%H%M%S"))
 _EPOCH = np.datetime64(0, "ms")
 _NOUNS = {
     "s": "second",
@@ -185,6 +188,8 @@ def find_time(
         return spread
     for name in by_name:
         values = columns[name].values
+        if values is not None:
+            _refuse_missing_times(source, lines, name, columns[name])
         if values is not None and np.isfinite(values).all() and columns[name].wrong < 0:
             named = _speaks_of_time(name) or bool(wanted)
             found = _dates_of_numbers(name, values, named)
@@ -198,6 +203,28 @@ def find_time(
             "(--task.time none takes rows as they follow each other)"
         )
     return None
+
+
+def _refuse_missing_times(source: str, lines: np.ndarray, name: str, column: Column) -> None:
+    """Raise DataError for a column that is named as time, and holds it but for a few empty cells."""
+    values = column.values
+    if values is None or column.wrong >= 0 or not name or not _speaks_of_time(name):
+        return
+    gaps = np.isnan(values)
+    if not gaps.any() or gaps.mean() > 0.5 or np.isinf(values).any():
+        return
+    found = _dates_of_numbers(name, values[~gaps], True)
+    if found is not None and found.has_dates and len(np.unique(values[~gaps])) == int((~gaps).sum()):
+        row = int(np.argmax(gaps))
+        raise DataError(f"{source}, line {lines[row]}, column {name}: the time is missing")
+
+
+def only_rises(values: np.ndarray) -> bool:
+    """Whether numbers `(N,)` rise in nearly equal steps, as those of rows do."""
+    if len(values) < LEAST_ROWS or not np.isfinite(values).all():
+        return False
+    steps = np.diff(values)
+    return bool(steps[0] > 0) and bool(np.all(np.abs(steps - steps[0]) <= NEARLY * steps[0]))
 
 
 def step_of(values: np.ndarray) -> tuple[Step | None, np.ndarray]:
@@ -353,6 +380,11 @@ def _dates_of_numbers(name: str, values: np.ndarray, named: bool) -> Found | Non
     whole = bool((values == np.floor(values)).all())
     high = float(values.max())
     word = name.lower()
+    for digits, pattern in _PACKED_CLOCKS:
+        if whole and _within(values, 1900 * 10.0 ** (digits - 4), 3000 * 10.0 ** (digits - 4)):
+            dates = _packed_clock(values, digits)
+            if dates is not None:
+                return Found((name,), "dates as " + _PACKED_WORDS[:digits], dates, _writer(pattern))
     if whole and _within(values, 1e8, 1e11) and (named or steady):
         return _scaled(name, "Unix seconds", values, 1e3)
     if not whole and named and _within(values, 5e8, 5e9):
@@ -422,6 +454,17 @@ def _packed(values: np.ndarray, with_days: bool) -> np.ndarray | None:
     at = (year - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (month - 1).astype("timedelta64[M]")
     dates = at.astype("datetime64[D]") + (day - 1).astype("timedelta64[D]")
     return None if (dates.astype("datetime64[M]") != at).any() else dates.astype("datetime64[ms]")
+
+
+def _packed_clock(values: np.ndarray, digits: int) -> np.ndarray | None:
+    """Return dates and times of the day written as one number of so many digits; None where one is none."""
+    numbers = values.astype(np.int64) * 10 ** (14 - digits)  # (N,): all of YYYYMMDDhhmmss
+    days, clock = numbers // 1_000_000, numbers % 1_000_000
+    dates = _packed(days, True)
+    hours, minutes, seconds = clock // 10_000, clock // 100 % 100, clock % 100
+    if dates is None or hours.max() > 24 or minutes.max() > 59 or seconds.max() > 59:
+        return None
+    return dates + (3600 * hours + 60 * minutes + seconds).astype("timedelta64[s]").astype("timedelta64[ms]")
 
 
 def _within(values: np.ndarray | None, low: int | float, high: int | float) -> bool:
