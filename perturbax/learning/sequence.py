@@ -145,6 +145,11 @@ def _one_pass(rule: StepRule, net: Network, run_steps: Any, first: PyTree, T: in
     """
     whole, rest = divmod(T, b)
     pairing = pairing_of(rule.pairing(), b, T)
+    if b == T:  # no loop over blocks: traced once instead of twice, and compiled in less time
+        carry, result = run_steps(rule, first, 0, T)
+        ring = pairing.empty(net, result.parts, result.delta)
+        ring, grads = pairing.push(net, ring, result.parts, result.delta)
+        return carry, result.loss.sum(), result.delta, pairing.flush(net, ring, grads)
     shapes = jax.eval_shape(lambda carry: run_steps(rule, carry, 0, b), first)[1]
 
     def one_block(j: Array, s: tuple) -> tuple:

@@ -11,6 +11,7 @@ from jaxtyping import Array, PyTree
 
 from perturbax.errors import LayerError
 from perturbax.learning.jacobian import per_example
+from perturbax.learning.trees import remembered, structure_and_shapes
 from perturbax.network.layer import Layer, advance_batch, layer_label, pull_back, weights
 from perturbax.network.network import Network, Site
 
@@ -45,19 +46,39 @@ def owned(i: int, layer: Layer, site: Site) -> None:
         raise LayerError(
             f"{layer_label(i, layer)}: advance mixes units: none has traces of its own (use rtrl, m-order)"
         )
-    with jax.ensure_compile_time_eval():  # any values will do: what is asked is which weight feeds which unit
-        ones = jax.tree.map(lambda v: jnp.ones(v.shape, v.dtype), layer)
-        z, r = (jnp.ones((1, *s.shape[1:]), s.dtype) for s in (site.z, site.r))
-        count = jnp.ones((1, *site.a.shape[1:]), site.a.dtype)
-        ramp = jnp.broadcast_to(jnp.arange(1, count.shape[-1] + 1, dtype=count.dtype), count.shape)
-        found, fed = (jax.tree.leaves(pull_back(i, ones, z, r, s)) for s in (ramp, count))
-        unit = np.asarray(ramp).reshape(-1, ramp.shape[-1])[0]
-        fine = all(w.shape[-1] == len(unit) for w in found)
-        fine = fine and all(np.allclose(w, np.asarray(c) * unit) for w, c in zip(found, fed, strict=True))
-    if not fine:
+    of_one_example = tuple(((1, *s.shape[1:]), s.dtype) for s in (site.z, site.r, site.a))
+    if not _feeds_own_units(i, *structure_and_shapes(layer), of_one_example):
         raise LayerError(
             f"{layer_label(i, layer)}: traces need weights whose last axis is their unit (use rtrl, m-order)"
         )
+
+
+@remembered
+def _feeds_own_units(i: int, structure: Any, leaves: tuple, of_one_example: tuple) -> bool:
+    """Whether every weight of a layer, units on its last axis, feeds its own unit alone.
+
+    Any values will do, so that layers of one structure and shape are looked at once.
+
+    Arguments:
+        i: number of the layer, for errors.
+        structure: of the layer.
+        leaves: (shape, dtype) of its arrays.
+        of_one_example: (shape, dtype) of its z, r and a.
+    """
+    shape, dtype = of_one_example[2]
+    ramp = np.broadcast_to(np.arange(1, shape[-1] + 1, dtype=dtype), shape)
+
+    def pull_both() -> list[list[Array]]:
+        ones = structure.unflatten([jnp.ones(*leaf) for leaf in leaves])
+        z, r, count = (jnp.ones(*values) for values in of_one_example)
+        return [jax.tree.leaves(pull_back(i, ones, z, r, s)) for s in (jnp.asarray(ramp), count)]
+
+    with jax.ensure_compile_time_eval():
+        found, fed = jax.jit(pull_both)()
+    unit = ramp.reshape(-1, ramp.shape[-1])[0]
+    if any(w.shape[-1] != len(unit) for w in found):
+        return False
+    return all(np.allclose(w, np.asarray(c) * unit) for w, c in zip(found, fed, strict=True))
 
 
 def per_unit(s: PyTree, B: int, n: int, dtype: Any) -> Array:

@@ -1,4 +1,8 @@
-"""Two small functions on arrays that rules share."""
+"""Small functions on trees of arrays that rules share."""
+
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,3 +19,24 @@ def expand_like(values: Array, array: Array) -> Array:
     front.
     """
     return values.reshape(*values.shape, *[1] * (array.ndim - values.ndim))
+
+
+def structure_and_shapes(tree: PyTree) -> tuple[Any, tuple]:
+    """Return the structure of a tree, and (shape, dtype) of every leaf: what two traces of it share."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple((leaf.shape, jnp.result_type(leaf)) for leaf in leaves)
+
+
+def remembered(function: Callable) -> Callable:
+    """Return the function with a memory of its results; of arguments that cannot be hashed it keeps none."""
+    kept = lru_cache(256)(function)
+
+    @wraps(function)
+    def call(*args: Any) -> Any:
+        try:
+            hash(args)
+        except TypeError:
+            return function(*args)
+        return kept(*args)
+
+    return call

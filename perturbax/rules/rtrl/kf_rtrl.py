@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, PyTree
 
 from perturbax.errors import LayerError
@@ -14,7 +15,7 @@ from perturbax.learning.estimate import Both, Estimate, Outer
 from perturbax.learning.facts import Facts
 from perturbax.learning.jacobian import Flat, linearise, reads_itself
 from perturbax.learning.rule import StepRule
-from perturbax.learning.trees import tree_add
+from perturbax.learning.trees import remembered, structure_and_shapes, tree_add
 from perturbax.network.layer import Layer, layer_label, pull_back
 from perturbax.network.network import Network
 from perturbax.rules.rtrl.influence import influence_facts
@@ -107,18 +108,35 @@ def _mixed(k1: Array, old: Read, k2: Array, new: Read) -> Read:
 
 
 def _check_affine(i: int, layer: Layer, z: tuple[int, ...], r: tuple[int, ...]) -> None:
-    """Raise LayerError unless a drive is linear in what it reads, a constant apart; tried with numbers."""
-    with jax.ensure_compile_time_eval():
-        leaves, tree = jax.tree.flatten(layer)
-        leaves = [jr.normal(jr.key(k), w.shape) for k, w in enumerate(leaves)]
-        some, zero = tree.unflatten(leaves), (jnp.zeros(z), jnp.zeros(r))
+    """Raise LayerError unless a drive is linear in what it reads, a constant apart."""
+    if not _is_affine(*structure_and_shapes(layer), z, r):
+        raise LayerError(
+            f"{layer_label(i, layer)}: kf-rtrl needs a drive that is linear in z and r (use uoro)"
+        )
+
+
+@remembered
+def _is_affine(structure: Any, leaves: tuple, z: tuple[int, ...], r: tuple[int, ...]) -> bool:
+    """Whether drives of layers of this structure are linear in z and r, a constant apart: tried with numbers.
+
+    Arguments:
+        structure: of the layer.
+        leaves: (shape, dtype) of its arrays.
+        z: shape of what it reads from below.
+        r: shape of its own output.
+    """
+
+    def both_ways() -> tuple[Array, Array]:
+        values = [jr.normal(jr.key(k), shape) for k, (shape, _) in enumerate(leaves)]
+        some, zero = structure.unflatten(values), (jnp.zeros(z), jnp.zeros(r))
         one, two = ((jr.normal(jr.key(k), z), jr.normal(jr.key(k + 1), r)) for k in (100, 200))
         both = jax.tree.map(lambda a, b: a + 2 * b, one, two)
         f = lambda zr: some.drive(*zr) - some.drive(*zero)  # noqa: E731
-        if not jnp.allclose(f(both), f(one) + 2 * f(two), rtol=1e-3, atol=1e-3):
-            raise LayerError(
-                f"{layer_label(i, layer)}: kf-rtrl needs a drive that is linear in z and r (use uoro)"
-            )
+        return f(both), f(one) + 2 * f(two)
+
+    with jax.ensure_compile_time_eval():
+        at_once, apart = jax.jit(both_ways)()
+    return np.allclose(at_once, apart, rtol=1e-3, atol=1e-3)
 
 
 def _outer_with_bias(i: int, layer: Layer, u: Read, signal: Array) -> Layer:
