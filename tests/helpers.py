@@ -4,6 +4,7 @@ import gzip
 import itertools
 import struct
 
+import equinox as eqx
 import h5py
 import jax
 import jax.flatten_util
@@ -14,6 +15,7 @@ import numpy as np
 import perturbax as px
 from perturbax.cells.stack import stack as stack_layers
 from perturbax.learning.noise import Recorded
+from perturbax.network.layer import is_fixed
 
 # --- tiny networks, data, and averages over every sign of the noise
 
@@ -24,8 +26,24 @@ def mse(y, target):
     return jnp.mean((y - target) ** 2, -1)
 
 
-MANY = 1024
-many_normal = jax.jit(lambda key: jr.normal(key, (MANY,)))
+MANY, LEAVES = 1024, 24
+
+
+@jax.jit
+def many_normal(key):
+    return jr.normal(key, (MANY,))
+
+
+@jax.jit
+def normal_per_leaf(key):
+    """Numbers `(LEAVES, MANY)`, each row of a key of its own, as jr.split gives them."""
+    return jax.vmap(lambda k: jr.normal(k, (MANY,)))(jr.split(key, LEAVES))
+
+
+@jax.jit
+def split_key(seed, i):
+    """Key number i of those that jr.split makes of the seed's, however many are asked for."""
+    return jr.split(jr.key(seed), LEAVES)[i]
 
 
 def normal(key, shape):
@@ -33,26 +51,57 @@ def normal(key, shape):
     size = int(np.prod(shape))
     if size > MANY:
         return jr.normal(key, shape)
-    return jnp.asarray(np.asarray(many_normal(key))[:size].reshape(shape))
+    return jax.device_put(np.asarray(many_normal(key))[:size].reshape(shape))
+
+
+def drawn(build, key, scale):
+    """The network that `build()` makes, all of its weights random numbers of that scale, biases included.
+
+    What weights start from is not computed: it would be most of the small programs of a test.
+    """
+    made = eqx.filter_eval_shape(build)
+    is_weight = lambda leaf: not is_fixed(leaf) and jnp.issubdtype(getattr(leaf, "dtype", bool), jnp.inexact)
+    shapes, rest = eqx.partition(made, is_weight, is_leaf=is_fixed)
+    if any(is_fixed(leaf) for leaf in jax.tree.leaves(rest, is_leaf=is_fixed)):
+        rest = eqx.filter_jit(lambda: px.split(build())[1])()
+    leaves, tree = jax.tree.flatten(shapes)
+    if max(leaf.size for leaf in leaves) > MANY:
+        numbers = [normal(k, leaf.shape) for k, leaf in zip(jr.split(key, len(leaves)), leaves, strict=True)]
+    else:
+        numbers = np.asarray(normal_per_leaf(key))
+    values = [
+        jnp.asarray(scale * np.ravel(x)[: leaf.size].reshape(leaf.shape), leaf.dtype)
+        for x, leaf in zip(numbers, leaves, strict=False)
+    ]
+    return px.join(tree.unflatten(values), rest)
 
 
 def network(cell, *, n_in=1, n=1, n_out=1, depth=1, seed=0, scale=0.8):
     """A stack of recurrent cells and a readout with strong random weights, biases included."""
-    keys = jr.split(jr.key(seed), depth + 2)
-    cells = []
-    for key in keys[:depth]:
-        cells.append(cell(n_in, n, key=key))
-        n_in = cells[-1].width
-    net = px.Network((*cells, px.cells.Readout(n_in, n_out, key=keys[-2])))
-    some, rest = px.split(net)
-    leaves, tree = jax.tree.flatten(some)
-    ks = jr.split(keys[-1], len(leaves))
-    leaves = [scale * normal(k, leaf.shape).astype(leaf.dtype) for k, leaf in zip(ks, leaves, strict=True)]
-    return px.join(tree.unflatten(leaves), rest)
+
+    def build():
+        keys = jr.split(jr.key(seed), depth + 2)
+        cells, width = [], n_in
+        for key in keys[:depth]:
+            cells.append(cell(width, n, key=key))
+            width = cells[-1].width
+        return px.Network((*cells, px.cells.Readout(width, n_out, key=keys[-2])))
+
+    return drawn(build, split_key(seed, depth + 1), scale)
 
 
 def stack(cell, n_in=2, n=3, n_out=2, depth=1, key=0, **options):
     """A stack of a cell, by its name, and its readout, with the weights that they start from."""
+    return eqx.filter_jit(lambda: stacked(cell, n_in, n, n_out, depth, key, options))()
+
+
+def strong(cell, n_in=2, n=3, n_out=2, depth=1, scale=0.8, seed=3, **options):
+    """The same with strong random weights."""
+    build = lambda: stacked(cell, n_in, n, n_out, depth, 0, options)
+    return drawn(build, jr.key(seed), scale)
+
+
+def stacked(cell, n_in, n, n_out, depth, key, options):
     return px.Network(stack_layers(px.CELLS[cell], (n_in, n_out), (n,) * depth, jr.key(key), **options))
 
 
@@ -67,12 +116,12 @@ def every_sign(shapes):
     sizes = [int(np.prod(s)) for s in leaves]
     signs = np.array(list(itertools.product((-1.0, 1.0), repeat=sum(sizes))))
     parts = np.split(signs, np.cumsum(sizes)[:-1], axis=1)
-    return tree.unflatten([jnp.asarray(p.reshape(-1, *s)) for p, s in zip(parts, leaves, strict=True)])
+    return tree.unflatten([jax.device_put(p.reshape(-1, *s)) for p, s in zip(parts, leaves, strict=True)])
 
 
 def node_patterns(net, steps, samples=1):
     """All signs of node noise for ONE example, as the table that `Recorded` replays."""
-    shapes = net.sites_like(jnp.zeros((1, first_width(net))))
+    shapes = net.sites_like(jax.ShapeDtypeStruct((1, first_width(net)), jnp.result_type(float)))
     return every_sign([(steps, samples, *site.a.shape) for site in shapes])
 
 
@@ -102,20 +151,31 @@ def first_carry(rule, net, x, key):
     return rule.init_sequence(net, rule.init_state(net, x, key), x, key)
 
 
-def averaged(make_rule, table, net, xs, ys, loss=mse):
-    """The mean estimate over all patterns, each example alone: a batch of one has all of its own noise."""
+def every_estimate(make_rule, table, net, xs, ys, loss=mse):
+    """The estimates under all patterns, each example alone: a batch of one has all of its own noise."""
 
     @jax.vmap
-    def every(table):
+    def one(table):
         return fresh(make_rule(Recorded(table)), loss)(net, xs, ys, jr.key(0))[1]
 
-    return jax.jit(lambda table: jax.tree.map(lambda g: g.mean(0), every(table)))(table)
+    return one(table)
+
+
+def averaged(make_rule, table, net, xs, ys, loss=mse):
+    """The mean estimate over all patterns."""
+    every = jax.jit(lambda table: every_estimate(make_rule, table, net, xs, ys, loss))
+    return mean(every(table))
+
+
+def mean(every):
+    """The mean over the first axis, in NumPy: a compiled sum is a kernel or two for each array."""
+    return jax.tree.map(lambda g: np.asarray(g).mean(0), every)
 
 
 def distance(got, want):
     """Largest absolute difference over the largest value."""
-    got, want = (jnp.concatenate([v.ravel() for v in jax.tree.leaves(t)]) for t in (got, want))
-    return float(jnp.max(jnp.abs(got - want)) / jnp.max(jnp.abs(want)))
+    got, want = (np.concatenate([np.ravel(v) for v in jax.tree.leaves(t)]) for t in (got, want))
+    return float(np.max(np.abs(got - want)) / np.max(np.abs(want)))
 
 
 # --- autodiff of models with paths cut, which approximate rules must equal
@@ -192,25 +252,23 @@ def masked(net, xs, ys, reach):
         return jax.flatten_util.ravel_pytree(px.split(layer)[1].advance(h, layer.drive(x, mixed(y))))[0]
 
     def one(xs, ys):
-        s, M, total = s0, jnp.zeros((len(s0), len(flat))), 0
-        for x, target in zip(xs, ys, strict=True):
+        def body(carry, now):
+            (s, M), (x, target) = carry, now
             M = jax.jacfwd(step, 1)(flat, s, x) @ M + jax.jacfwd(step)(flat, s, x)
             M = M * reach[unit[:, None], owner[None]]
             s = step(flat, s, x)
+            score = lambda s: mse(rest.drive(mixed(rebuild(s)[1]), jnp.zeros(())), target)
+            return (s, M), jax.grad(score)(s) @ M
 
-            def score(s, target=target):
-                y = rebuild(s)[1]
-                return mse(rest.drive(mixed(y), jnp.zeros(())), target)
-
-            total += jax.grad(score)(s) @ M / len(xs)
-        return total
+        start = s0, jnp.zeros((len(s0), len(flat)))
+        return jax.lax.scan(body, start, (xs, ys))[1].mean(0)
 
     return build(jax.vmap(one, (1, 1))(xs, ys).mean(0))
 
 
 def spread(wiring, steps):
     """Which unit is reached from which within so many steps, from powers of the wiring."""
-    reach, power = jnp.eye(len(wiring), dtype=bool), jnp.eye(len(wiring))
+    reach, power = np.eye(len(wiring), dtype=bool), np.eye(len(wiring))
     for _ in range(steps):
         power = (wiring.astype(float) @ power > 0).astype(float)
         reach = reach | (power > 0)
