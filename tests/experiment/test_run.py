@@ -29,36 +29,52 @@ from perturbax.network.arrays import to_named_arrays
 SMALL = px.Experiment(
     task="probe-lag1",
     rule="node",
-    units=(8,),
+    units=(12,),
     steps=30,
-    batch=4,
+    batch=5,
     logs=6,
     lr=1e-2,
     rule_options={"credit": "to-go"},
 )
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """The folder of the run of SMALL, which no test may change."""
-    return px.run(SMALL, tmp_path_factory.mktemp("runs") / "run").folder
-
-
-class Stop(Exception):
-    """Stands for a process that is killed."""
-
-
-def stop_after(chunks):
-    seen = []
+def copied_at(step, *folders):
+    """A report that copies what a kill after so many steps leaves: what each folder holds, to `cut-NAME`."""
 
     def report(done, total, loss):
-        if np.isnan(loss):
-            return  # nothing done yet
-        seen.append(done)
-        if len(seen) == chunks:
-            raise Stop
+        if done == step:
+            for folder in folders:
+                shutil.copytree(folder, folder.with_name(f"cut-{folder.name}"))
 
     return report
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of the run of SMALL, which no test may change; beside it lies a copy of after two chunks.
+
+    There was a start that was killed before the folder held anything.
+    """
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    folder.mkdir()
+    (folder / ".config.json.1.tmp").write_text("{")
+    return px.run(SMALL, folder, report=copied_at(10, folder)).folder
+
+
+@pytest.fixture(scope="module")
+def abreast(tmp_path_factory):
+    """Two seeds of SMALL side by side, in folders that no test may change; copies of after two chunks."""
+    root = tmp_path_factory.mktemp("abreast")
+    folders = [root / "0", root / "1"]
+    return run_seeds(SMALL, [0, 1], folders, report=copied_at(10, *folders))
+
+
+@pytest.fixture(scope="module")
+def in_turn():
+    """The same seeds one after the other."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("perturbax.experiment.program.VECTORISE", 0)
+        return run_seeds(SMALL, [0, 1])
 
 
 def untimed(result):
@@ -66,12 +82,11 @@ def untimed(result):
     return [{k: v for k, v in line.items() if k not in drop} for line in result.metrics]
 
 
-def test_a_group_pays_for_its_compilation_once(monkeypatch):
-    first, second = (r.summary["compile_seconds"] for r in run_seeds(SMALL, [0, 1]))
-    assert first == second > 0  # abreast: one program, shared
-    monkeypatch.setattr("perturbax.experiment.program.VECTORISE", 0)
-    first, second = (r.summary["compile_seconds"] for r in run_seeds(SMALL, [0, 1]))
-    assert (first > 0, second) == (True, 0)  # in turn: the second finds it compiled
+def test_a_group_pays_for_its_compilation_once(abreast, in_turn):
+    first, second = (r.summary["compile_seconds"] for r in abreast)
+    assert first == second > 0  # one program, shared
+    first, second = (r.summary["compile_seconds"] for r in in_turn)
+    assert (first > 0, second) == (True, 0)  # the second finds it compiled
 
 
 def test_checkpoints_do_not_say_what_the_settings_say(finished):
@@ -91,15 +106,13 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_resumed_run_equals_an_uninterrupted_one(variant, tmp_path):
-    e = dataclasses.replace(SMALL, **VARIANTS[variant])
-
-    def copy_after_two_chunks(done, total, loss):
-        """What a kill leaves at this moment is what the folder holds."""
-        if done == 10:
-            shutil.copytree(tmp_path / "whole", tmp_path / "cut")
-
-    whole = px.run(e, tmp_path / "whole", report=copy_after_two_chunks)
+def test_resumed_run_equals_an_uninterrupted_one(variant, finished, tmp_path):
+    if VARIANTS[variant]:
+        e = dataclasses.replace(SMALL, **VARIANTS[variant])
+        whole = px.run(e, tmp_path / "run", report=copied_at(10, tmp_path / "run"))
+    else:
+        whole = px.load(finished)
+    shutil.copytree(whole.folder.with_name("cut-run"), tmp_path / "cut")
     # A kill can leave a half-written line, a line past the checkpoint, and temporary files.
     with open(tmp_path / "cut" / "metrics.jsonl", "a") as file:
         file.write('{"step": 29, "loss": 9.0, "seconds": 1}\n{"step": 3')
@@ -113,15 +126,12 @@ def test_resumed_run_equals_an_uninterrupted_one(variant, tmp_path):
     assert not list((tmp_path / "cut" / "checkpoint").glob("*.tmp"))
 
 
-def test_resumed_neighbours_equal_an_uninterrupted_group(tmp_path):
+def test_resumed_neighbours_equal_an_uninterrupted_group(abreast, tmp_path):
     """Seeds trained abreast, stopped, and resumed one by one: bit for bit those of the whole group."""
-    e = dataclasses.replace(SMALL, units=(12,), batch=5)
-    whole = run_seeds(e, [0, 1])
-    folders = [tmp_path / str(i) for i in range(2)]
-    with pytest.raises(Stop):
-        run_seeds(e, [0, 1], folders, report=stop_after(2))
-    for one, folder in zip(whole, folders, strict=True):
-        again = resume(folder)
+    for one in abreast:
+        shutil.copytree(one.folder.with_name(f"cut-{one.folder.name}"), tmp_path / one.folder.name)
+        again = resume(tmp_path / one.folder.name)
+        assert len(again.metrics) == 6
         assert untimed(again) == untimed(one)
         for a, b in zip(jax.tree.leaves(one.net), jax.tree.leaves(again.net), strict=True):
             np.testing.assert_array_equal(a, b)
@@ -135,17 +145,15 @@ def test_resume_before_the_first_checkpoint_starts_again(finished, tmp_path):
     assert untimed(resume(tmp_path / "cut")) == untimed(px.load(finished))
 
 
-def test_a_changed_seed_changes_the_run_and_the_same_one_does_not(finished):
-    one, same, other = px.load(finished), px.run(SMALL), px.run(dataclasses.replace(SMALL, seed=1))
+def test_a_changed_seed_changes_the_run_and_the_same_one_does_not(finished, in_turn):
+    one, (same, other) = px.load(finished), in_turn
     assert untimed(one) == untimed(same)
     assert one.summary["test"] != other.summary["test"]
 
 
-def test_vectorised_seeds_agree_with_single_ones(tmp_path):
-    both = run_seeds(SMALL, [3, 4], [tmp_path / "3", tmp_path / "4"])
-    for result, seed in zip(both, (3, 4), strict=True):
-        alone = px.run(dataclasses.replace(SMALL, seed=seed))
-        assert result.experiment.seed == seed
+def test_vectorised_seeds_agree_with_single_ones(abreast, in_turn):
+    for seed, result, alone in zip((0, 1), abreast, in_turn, strict=True):
+        assert result.experiment.seed == alone.experiment.seed == seed
         assert result.summary["test"]["loss"] == pytest.approx(alone.summary["test"]["loss"], rel=1e-3)
         assert px.load(result.folder).summary == result.summary
 
@@ -161,7 +169,7 @@ def test_a_run_that_diverges_keeps_what_was_good(tmp_path):
 
 
 def test_kept_weights_are_those_of_the_lowest_validation_loss():
-    result = px.run(dataclasses.replace(SMALL, lr=0.3, steps=60, schedule="constant"))
+    result = px.run(dataclasses.replace(SMALL, lr=0.3))
     losses = [line["valid_loss"] for line in result.metrics]
     assert min(losses) < losses[-1]  # else this test shows nothing
     best = next(line["step"] for line in result.metrics if line["valid_loss"] == min(losses))
@@ -264,7 +272,7 @@ def test_folders_are_never_overwritten(finished, tmp_path):
 def test_damaged_and_foreign_weights_are_refused(finished, tmp_path):
     shutil.copytree(finished, tmp_path / "a")
     good = (tmp_path / "a" / "weights").read_bytes()
-    wider = build(dataclasses.replace(SMALL, units=(9,))).network(jr.key(0))
+    wider = build(dataclasses.replace(SMALL, units=(13,))).network(jr.key(0))
     own = run_folder.read_arrays(tmp_path / "a" / "weights")
     run_folder.write_arrays(tmp_path / "a" / "weights", own | to_named_arrays(wider, "net."))
     with pytest.raises(StoreError, match="another run: it has no layout number"):
@@ -324,7 +332,7 @@ def test_reservoir_readout_is_the_least_squares_solution(x64):
     net = parts.network(jr.PRNGKey(0))
     fitted = solve(net, parts.task, parts.task.held_out("valid"), jr.PRNGKey(1))
     xs, ys = parts.task.sample(jr.PRNGKey(9), 4000)
-    z = np.asarray(activity(net, xs)[-1].z).reshape(-1, 8)
+    z = np.asarray(activity(net, xs)[-1].z).reshape(-1, 12)
     z = np.concatenate([z, np.ones((len(z), 1))], 1)
     best = np.linalg.lstsq(z, np.asarray(ys).reshape(len(z), -1), rcond=None)[1].sum() / len(z)
     got = float(jnp.mean((px.forward(fitted, xs) - ys) ** 2))
@@ -387,7 +395,7 @@ def test_decorrelation_follows_the_schedule(mode):
     assert moved("constant") > 0.4
 
 
-def test_a_run_that_cannot_start_leaves_no_folder(tmp_path, monkeypatch):
+def test_a_run_that_cannot_start_leaves_no_folder(finished, tmp_path, monkeypatch):
     (tmp_path / "crooked.py").write_text(
         "import jax.numpy as jnp\n"
         "from perturbax.cells import Tanh\n"
@@ -398,9 +406,7 @@ def test_a_run_that_cannot_start_leaves_no_folder(tmp_path, monkeypatch):
     with pytest.raises(PerturbaxError, match="not linear"):
         px.run(dataclasses.replace(SMALL, cell="crooked:Squared"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / ".config.json.1.tmp").write_text("{")  # a start that was killed
-    assert px.run(SMALL, tmp_path / "run").summary["status"] == "finished"
+    assert px.load(finished).summary["status"] == "finished"  # there had been a start that was killed
 
 
 EDITS = [
@@ -500,10 +506,10 @@ def test_sequence_mode_decorrelates():
     compiled = Compiled(build(e))
     before = compiled.start(0)
     after = compiled.advance([before], 1)[0][0]
-    xs, _ = compiled.parts.task.sample(jr.split(jr.fold_in(before.key, 0))[0], 4)
+    xs, _ = compiled.parts.task.sample(jr.split(jr.fold_in(before.key, 0))[0], 5)
     want = px.decorrelate(before.learner.net, xs, 0.5).decor[1].value
     np.testing.assert_allclose(after.learner.net.decor[1].value, want, rtol=1e-5, atol=1e-7)
-    assert jnp.abs(want - jnp.eye(8)).max() > 1e-3
+    assert jnp.abs(want - jnp.eye(12)).max() > 1e-3
 
 
 @pytest.mark.parametrize(("every", "window"), [(1, 1), (1, 5), (4, 3), (4, 9)])
