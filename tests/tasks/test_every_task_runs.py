@@ -9,6 +9,7 @@ from helpers import FakeGym, mnist, shd
 
 import perturbax as px
 from perturbax.experiment.build import build
+from perturbax.experiment.program import Compiled
 from perturbax.experiment.result import SHOWN
 from perturbax.report import write_report
 from perturbax.report.read import read_runs
@@ -91,9 +92,27 @@ def test_a_run_ends_in_a_result_and_a_report(name, data, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ONLINE)
-def test_online_learning(name, data):
+def test_streams_are_learnt_from(name, data):
+    """A few updates while the stream runs; what follows training is the same as in the runs above."""
+    fields = {
+        "rule": "node",
+        "mode": "online",
+        "every": 1,
+        "logs": 1,
+        "rule_options": {"credit": "same-step"},
+    }
+    compiled = Compiled(build(experiment(name, data, **fields)))
+    first = compiled.start(0)
+    (after,), losses, (metrics,), _ = compiled.advance([first], 4)
+    assert int(after.step) == 4
+    assert np.isfinite(losses).all()
+    assert np.isfinite(list(metrics.values())).all()
+    assert not np.array_equal(first.learner.net.layers[0].W, after.learner.net.layers[0].W)
+
+
+def test_online_learning(data):
     fields = {"rule": "node", "mode": "online", "every": 1, "rule_options": {"credit": "window", "window": 3}}
-    s = px.run(experiment(name, data, **fields)).summary
+    s = px.run(experiment("flip-flop", data, **fields)).summary
     assert s["status"] == "finished"
     assert np.isfinite(s["test"]["loss"])
 
