@@ -107,6 +107,8 @@ def _read(net: Network, task: Task, key: Array) -> tuple[Array, Array, Array]:
     xs, ys = task.sample(key, BATCH)
     z, leak = activity(net, xs)[-1].z, net.layers[-1].filters()
     z = jnp.concatenate([z, jnp.full((*z.shape[:2], 1), 1 - leak, z.dtype)], 2)
+    if isinstance(leak, float) and leak == 0:
+        return z, ys, task.asked(ys)
 
     def leaky_step(before: Array, now: Array) -> tuple[Array, Array]:
         after = leak * before + now
