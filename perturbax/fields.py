@@ -4,14 +4,24 @@ Every check raises ArgumentError with the name of the setting, what it must be, 
 values pass the checks of numbers: a compiled program leaves them open.
 """
 
-from collections.abc import Iterable
+import numbers
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 
 from perturbax.errors import ArgumentError, PerturbaxError, unknown
+from perturbax.plugins import parameters_of
 
 UNBOUNDED = float("inf")
+KINDS = {
+    bool: (bool, "true or false"),
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+}
+"""Types that a setting may be declared as, what its values are instances of, and what errors call that."""
 
 
 def setting(default: Any) -> Any:
@@ -116,6 +126,53 @@ def fractions(of: str, valid: float, test: float) -> None:
         raise ArgumentError(
             f"valid and test are fractions of the {of}, above 0 and together below 1; not {valid} and {test}"
         )
+
+
+def of_kind(name: str, value: object, kind: Any) -> None:
+    """Raise ArgumentError for a value that is not of the type its setting is declared with.
+
+    Arguments:
+        name: the setting, as the error calls it.
+        value: its value; arrays and traced values pass, as their dtype is looked at where they are used.
+        kind: the type: bool, int or float; any other is not checked.
+    """
+    if kind not in KINDS or hasattr(value, "dtype"):
+        return
+    wanted, words = KINDS[kind]
+    if not isinstance(value, wanted) or (kind is not bool and isinstance(value, bool)):
+        raise ArgumentError(f"{name} must be {words}, not {value!r}")
+
+
+def check_key(key: Any) -> None:
+    """Raise ArgumentError for what is no random key of JAX.
+
+    Arguments:
+        key: jax.random.key(seed), or the raw form, jax.random.PRNGKey(seed).
+    """
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ():
+        return
+    if dtype == jnp.uint32 and shape == jax.eval_shape(jax.random.PRNGKey, 0).shape:
+        return
+    what = type(key).__name__ if dtype is None else f"{dtype} of shape {shape}"
+    raise ArgumentError(f"key must be one key, as jax.random.key(0) makes it; got {what}")
+
+
+def check_given(cls: type, given: Mapping[str, Any]) -> None:
+    """Raise UnknownName, with the nearest name, for a setting that a class does not have, and ArgumentError
+    for a value of another type than the setting is declared with.
+
+    Arguments:
+        cls: the class that is about to be instantiated.
+        given: the settings it is given, by name.
+    """
+    known = parameters_of(cls) if given else {}
+    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in known.values()):
+        return
+    for name, value in given.items():
+        if name not in known:
+            raise unknown(f"setting of {cls.__name__}", name, known)
+        of_kind(name, value, known[name].annotation)
 
 
 def refuse_abstract(kind: str, cls: type, error: type[PerturbaxError] = ArgumentError) -> None:

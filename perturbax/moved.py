@@ -5,6 +5,7 @@ DeprecationWarning that names the new place. An old module is made when it is fi
 new one when it is first asked for a name: what nobody uses costs nothing.
 """
 
+import difflib
 import importlib
 import sys
 import warnings
@@ -312,7 +313,16 @@ def _moved(module: str, name: str) -> Any:
             return value
     if f"{old}.{name}" in GONE:
         raise AttributeError(f"{module}.{name} is gone: use {GONE[f'{old}.{name}']}")
-    raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    raise AttributeError(f"module {module!r} has no attribute {name!r}{_nearest(module, name)}")
+
+
+def _nearest(module: str, name: str) -> str:
+    """Return `; did you mean ...?` with the public name of a module that is nearest, or nothing."""
+    if name.startswith("_"):
+        return ""
+    known = [known for known in dir(sys.modules[module]) if not known.startswith("_")]
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _home(value: Any, found_in: str) -> str:

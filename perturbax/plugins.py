@@ -1,6 +1,7 @@
 """Classes by name, and code that is imported by name: the user's own, and optional packages."""
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Mapping
@@ -26,8 +27,8 @@ class Registry(dict[str, type[Kind]]):
         super().__init__(classes)
         self.kind = kind
 
-    def __missing__(self, name: str) -> NoReturn:
-        raise unknown(self.kind, name, self)
+    def __missing__(self, name: object) -> NoReturn:
+        raise unknown(self.kind, str(name), self)
 
     def __or__(self, others: Any) -> "Registry[Any]":
         return Registry(self.kind, {**self, **others})
@@ -38,6 +39,21 @@ class Registry(dict[str, type[Kind]]):
     def copy(self) -> "Registry[Kind]":
         """Return a registry with the same names and classes."""
         return Registry(self.kind, self)
+
+
+def parameters_of(cls: type) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a constructor; one that hands on **others has those of the next class, too."""
+    found = dict(inspect.signature(cls).parameters)
+    for base in cls.__mro__[1:]:
+        if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in found.values()):
+            break
+        if "__init__" not in base.__dict__ or base is object:
+            continue
+        found = {name: p for name, p in found.items() if p.kind != p.VAR_KEYWORD}
+        for name, parameter in inspect.signature(base).parameters.items():
+            if name != "self":
+                found.setdefault(name, parameter)
+    return found
 
 
 def import_object(kind: str, path: str) -> Any:

@@ -116,6 +116,13 @@ def test_each_way_of_asking_for_an_old_module():
     assert Feedback is px.RULES["feedback"]
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = store.nothing
+    for ask, near in (
+        (lambda: px.learnr, "learner"),
+        (lambda: px.rules.Nod, "Node"),
+        (lambda: px.cells.GRUU, "GRU"),
+    ):
+        with pytest.raises(AttributeError, match=f"did you mean '{near}'"):
+            ask()
     with pytest.raises(AttributeError, match="_private"):
         _ = store._private
     with pytest.raises(ModuleNotFoundError):

@@ -10,7 +10,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from perturbax.fields import in_range, one_of, positive
+from perturbax.fields import in_range, of_kind, one_of, positive
 from perturbax.network.layer import Layer
 
 
@@ -49,7 +49,7 @@ def orthogonal(key: Array, n: int, gates: int = 0) -> Array:
         n: number of units.
         gates: 0 for one matrix `(n, n)`; else one per gate, `(n, gates, n)`.
     """
-    positive("the number of units", n)
+    _check_sizes((n,))
     if not gates:
         return jr.orthogonal(key, n)
     per_gate = jr.orthogonal(key, n, (gates,))  # (gates, n, n)
@@ -57,8 +57,9 @@ def orthogonal(key: Array, n: int, gates: int = 0) -> Array:
 
 
 def _check_sizes(shape: Sequence[int]) -> None:
-    """Raise ArgumentError for a number of units or inputs that is not above 0."""
+    """Raise ArgumentError for a number of units or inputs that is no whole number, or not above 0."""
     for size in shape:
+        of_kind("the number of units or inputs", size, int)
         positive("the number of units or inputs", size)
 
 
@@ -188,7 +189,7 @@ class Recurrent(Layer):
         in_range("sparsity", sparsity, 0, 1, below=True)
         one_of("pattern", pattern, ("random", "ring"))
         one_of("init", init, INITS)
-        positive("the number of units", n)
+        _check_sizes((n_in, n))
         key_below, key_recurrent = jr.split(key)
         self.W = INITS[init](key_below, (n_in, n))
         if sparsity or init == "xavier":

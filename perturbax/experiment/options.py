@@ -4,7 +4,6 @@ What was typed, or read from JSON, is converted to these types here.
 """
 
 import dataclasses
-import inspect
 import math
 import os
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 from docstring_parser import parse
 
 from perturbax.errors import ArgumentError, unknown
-from perturbax.plugins import import_object
+from perturbax.plugins import import_object, parameters_of
 
 OF_CELLS = ("n_in", "n", "key")  # what a cell is built with beside its settings
 AUTO = "auto"
@@ -65,7 +64,7 @@ def options(cls: type) -> dict[str, Option]:
     Arguments of every cell (n_in, n, key) and fields that hold data are no settings.
     """
     docs = documented(cls)
-    parameters = _parameters(cls)
+    parameters = parameters_of(cls)
     declared = {f.name: f.type for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
     hidden = set(OF_CELLS) if "key" in parameters else set()
     if dataclasses.is_dataclass(cls):
@@ -79,21 +78,6 @@ def options(cls: type) -> dict[str, Option]:
         if declared.get(name) == int | str:
             kind = int | str
         found[name] = Option(name, kind, default, docs.get(name, ""))
-    return found
-
-
-def _parameters(cls: type) -> dict[str, inspect.Parameter]:
-    """Return the parameters of a constructor; one that hands on **others has those of the next class, too."""
-    found = dict(inspect.signature(cls).parameters)
-    for base in cls.__mro__[1:]:
-        if not any(parameter.kind == parameter.VAR_KEYWORD for parameter in found.values()):
-            break
-        if "__init__" not in base.__dict__ or base is object:
-            continue
-        found = {name: p for name, p in found.items() if p.kind != p.VAR_KEYWORD}
-        for name, parameter in inspect.signature(base).parameters.items():
-            if name != "self":
-                found.setdefault(name, parameter)
     return found
 
 

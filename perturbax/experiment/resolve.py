@@ -1,6 +1,7 @@
 """From what was typed to what is run: `Experiment` -> `Resolved`, once per run."""
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,9 +9,9 @@ from perturbax.cells import CELLS
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import DEFAULTS, KINDS, Experiment, Options, Resolved
 from perturbax.experiment.options import FIELDS, find, parse_units, provisional, settings_of, unmeasured
-from perturbax.fields import one_of, positive
+from perturbax.fields import of_kind, one_of, positive
 from perturbax.learning.rule import Rule
-from perturbax.network.layer import Layer
+from perturbax.network.layer import Layer, words_of
 from perturbax.rules import RULES
 from perturbax.tasks import TASKS
 from perturbax.tasks.base import Task
@@ -31,7 +32,12 @@ def resolve(given: Experiment | Resolved) -> Resolved:
     Raises ArgumentError for names, settings and values that cannot be used. No data are read, but for the
     head of a file where it depends on that what a task ships.
     """
+    if not isinstance(given, Experiment | Resolved):
+        raise ArgumentError(
+            f"a run is described by px.Experiment(task='copy', rule='node'), say; got {type(given).__name__}"
+        )
     typed = given.to_experiment() if isinstance(given, Resolved) else given
+    _check_types(typed)
     if typed.steps is not None and typed.passes is not None:
         raise ArgumentError("steps and passes say the same thing twice: name one of them")
     classes: dict[str, Any] = {kind: _class(kind, getattr(typed, kind)) for kind in KINDS}
@@ -103,6 +109,31 @@ def _class(kind: str, name: str) -> type:
     if not issubclass(cls, BASES[kind]):
         raise ArgumentError(f"{cls.__name__} is not a {kind}: it must derive from {BASES[kind].__name__}")
     return cls
+
+
+def _check_types(typed: Experiment) -> None:
+    """Raise ArgumentError for a field of an experiment that holds no value of its type, nor is left open."""
+    open_fields = {f.name for f in dataclasses.fields(Experiment) if f.default is None}
+    for name, kind in FIELDS.items():
+        value = getattr(typed, name)
+        if value is None and name in open_fields:
+            continue
+        if name == "data":
+            if not isinstance(value, str | os.PathLike):
+                raise ArgumentError(f"data must be the path of a file or folder, not {value!r}")
+        elif name in KINDS:
+            if not isinstance(value, str):
+                raise ArgumentError(
+                    f"{name} must be a name, as text, or module:Class; its settings go into {name}_options; "
+                    f"got {words_of(value)}"
+                )
+        elif kind is str and not isinstance(value, str):
+            raise ArgumentError(f"{name} must be a name, not {value!r}")
+        elif kind is not bool or value not in (0, 1):
+            of_kind(name, value, kind)
+    for name in (f"{kind}_options" for kind in KINDS):
+        if not isinstance(getattr(typed, name), dict):
+            raise ArgumentError(f"{name} must hold names and values, not {getattr(typed, name)!r}")
 
 
 def _overlay(*layers: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from jaxtyping import PyTree
 
 from perturbax.errors import FAULTS, ArgumentError, LayerError, first_line
 from perturbax.learning.estimate import Outer
+from perturbax.learning.rule import Rule
 from perturbax.network.layer import check_linear, layer_label, weights, words_of
 from perturbax.network.network import Network, Site
 from perturbax.network.passes import check_sequence_axes
@@ -22,16 +23,49 @@ from perturbax.network.passes import check_sequence_axes
 PER_EXAMPLE = "take the mean over outputs only, as in jnp.mean((y - target) ** 2, -1)"
 
 
-def check_key(key: Any) -> None:
-    """Refuse what is no random key of JAX: jax.random.key(seed), or the raw form of
-    jax.random.PRNGKey(seed).
+def check_rule(rule: Any) -> None:
+    """Refuse what is no learning rule: a name, a class that was not called, or anything else."""
+    if isinstance(rule, Rule):
+        return
+    if isinstance(rule, str):
+        hint = f"{rule!r} is a name: px.RULES[{rule!r}]() makes a rule of it"
+    elif isinstance(rule, type) and issubclass(rule, Rule):
+        hint = f"{rule.__name__} is a class: {rule.__name__}() makes a rule of it"
+    else:
+        what = words_of(rule)
+        hint = f"{what} is no learning rule: derive it from px.StepRule or px.SequenceRule"
+    raise ArgumentError(hint)
+
+
+def check_callable(loss: Any) -> None:
+    """Refuse a loss that is no function."""
+    if not callable(loss):
+        raise ArgumentError(
+            f"loss must be a function (y, target) -> (B,), one number per example; got {words_of(loss)}"
+        )
+
+
+def check_state(rule: Rule, net: Network, x: Any, key: Any, state: PyTree) -> None:
+    """Refuse a state of another structure or other shapes than `init_state` gives for this rule and network.
+
+    Arguments:
+        rule: the rule.
+        net: the network.
+        x: inputs of one step, `(B, n_in)`.
+        key: a random key.
+        state: what `update` was given.
     """
-    dtype = getattr(key, "dtype", None)
-    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and key.shape == ():
-        return
-    if dtype == jnp.uint32 and getattr(key, "ndim", 0) == 1:
-        return
-    raise ArgumentError(f"key must be one key, as jax.random.key(0) makes it; got {words_of(key)}")
+    expected = jax.eval_shape(rule.init_state, net, x, key)
+
+    def shapes(tree: PyTree) -> Any:
+        leaves, structure = jax.tree.flatten(tree)
+        return structure, [jnp.shape(leaf) for leaf in leaves]
+
+    if shapes(state) != shapes(expected):
+        raise ArgumentError(
+            f"the state given to update is none of rule {type(rule).__name__} on this network: hand on what "
+            "init or the last update returned, and call init anew for another rule or network"
+        )
 
 
 def check_network(net: Any) -> None:

@@ -9,8 +9,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from perturbax.errors import ArgumentError
-from perturbax.learning.checks import check_inputs, check_key, check_loss, check_network, check_sequence
+from perturbax.errors import FAULTS, ArgumentError, PerturbaxError
+from perturbax.fields import check_key
+from perturbax.learning.checks import (
+    check_callable,
+    check_inputs,
+    check_loss,
+    check_network,
+    check_rule,
+    check_sequence,
+    check_state,
+)
 from perturbax.learning.rule import Rule, SequenceRule, StepRule
 from perturbax.learning.sequence import Estimator, Loss, over_sequence, visible_loss
 from perturbax.network.layer import words_of
@@ -48,6 +57,8 @@ def learner(rule: Rule, loss: Loss) -> Learner:
     Raises ArgumentError, once per shape, for networks, data, losses and keys that do not fit, LayerError for
     layers that do not fit each other or cannot be learnt.
     """
+    check_rule(rule)
+    check_callable(loss)
     if isinstance(rule, SequenceRule):
         learn = partial(_whole_sequence, rule, visible_loss(rule, loss))
     elif isinstance(rule, StepRule):
@@ -70,7 +81,13 @@ def learner(rule: Rule, loss: Loss) -> Learner:
         check_key(key)
         x, y = jax.tree.map(lambda s: s[0], (xs, ys))
         check_loss(loss, net, x, y, differentiated)
-        return learn(state, net, xs, ys, key)
+        try:
+            return learn(state, net, xs, ys, key)
+        except PerturbaxError:
+            raise
+        except FAULTS:
+            check_state(rule, net, x, key, state)
+            raise
 
     return Learner(init, update)
 
@@ -93,6 +110,7 @@ def value_and_estimate(rule: Rule, loss: Loss) -> Estimator:
     Arguments, shapes and errors are those of `learner`. Raises ArgumentError for a rule that keeps something,
     which would be lost here.
     """
+    check_rule(rule)
     if keeps := rule.described().keeps:
         raise _loses(rule, keeps)
     init, update = learner(rule, loss)

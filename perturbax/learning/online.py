@@ -9,14 +9,15 @@ import jax.random as jr
 from jaxtyping import Array, Float, PyTree
 
 from perturbax.errors import ArgumentError
+from perturbax.fields import check_key, whole
 from perturbax.learning.blocks import drawn_at_once, step_keys
-from perturbax.learning.checks import check_inputs, check_key, check_loss, check_sequence
+from perturbax.learning.checks import check_callable, check_inputs, check_loss, check_rule, check_sequence
 from perturbax.learning.credit import pairing_of
 from perturbax.learning.estimate import averaged
 from perturbax.learning.rule import Rule, StepRule
 from perturbax.learning.sequence import BlockResult, Loss, apply_estimate, run_block, visible_loss
 from perturbax.network.decorrelation import apply_decorrelation, decorrelation_update
-from perturbax.network.layer import split
+from perturbax.network.layer import split, words_of
 from perturbax.network.network import Network, Site
 
 
@@ -59,6 +60,13 @@ def online(
 
     Raises ArgumentError for rules that need a whole sequence, and for data that do not fit.
     """
+    check_rule(rule)
+    check_callable(loss)
+    whole("every", every)
+    if not (hasattr(optimiser, "init") and hasattr(optimiser, "update")):
+        raise ArgumentError(
+            f"optimiser must be an optax transformation, optax.adam(1e-3) say; got {words_of(optimiser)}"
+        )
     if reason := rule.described().offline:
         raise ArgumentError(reason)
     if not isinstance(rule, StepRule):

@@ -12,7 +12,7 @@ import equinox as eqx
 from jaxtyping import Array, PyTree
 
 from perturbax.errors import LayerError
-from perturbax.fields import refuse_abstract
+from perturbax.fields import check_given, refuse_abstract
 from perturbax.learning.credit import Credit
 from perturbax.learning.estimate import Estimate
 from perturbax.learning.facts import Facts
@@ -31,8 +31,11 @@ class Rule(eqx.Module):
     facts: ClassVar[Facts] = Facts()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Refuse a class that lacks its method, `step` or `update`, with ArgumentError."""
+        """Refuse a class that lacks its method (`step` or `update`), settings it does not have, and values
+        of another type, with ArgumentError.
+        """
         refuse_abstract("rule", cls)
+        check_given(cls, kwargs)
         return super().__new__(cls)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

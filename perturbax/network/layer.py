@@ -13,7 +13,7 @@ from jax.tree_util import keystr, tree_flatten_with_path
 from jaxtyping import Array
 
 from perturbax.errors import FAULTS, LayerError, first_line
-from perturbax.fields import refuse_abstract
+from perturbax.fields import check_given, check_key, refuse_abstract
 from perturbax.network.linearity import step_through_integers
 
 Tree = TypeVar("Tree")
@@ -97,8 +97,13 @@ class Layer(eqx.Module):
     unitwise: ClassVar[bool] = True
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Refuse a class that lacks a method of the three, with LayerError."""
+        """Refuse a class that lacks a method of the three, with LayerError; settings that it does not have,
+        and what is no key, with ArgumentError.
+        """
         refuse_abstract("layer", cls, LayerError)
+        check_given(cls, kwargs)
+        if "key" in kwargs:
+            check_key(kwargs["key"])
         return super().__new__(cls)
 
     @abc.abstractmethod

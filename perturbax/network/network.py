@@ -1,7 +1,7 @@
 """Networks: stacks of layers over a batch of examples."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -74,6 +74,10 @@ class Network(eqx.Module):
         residual: bool = False,
         normalise: bool = False,
     ):
+        if isinstance(layers, Layer) or not isinstance(layers, Iterable):
+            raise ArgumentError(
+                f"layers must be a tuple of layers, from input to readout; got {words_of(layers)}"
+            )
         self.layers = tuple(layers)
         self.decor = (None,) * len(self.layers) if decor is None else tuple(decor)
         self.residual, self.normalise = residual, normalise

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from perturbax.errors import ArgumentError
-from perturbax.fields import refuse_abstract
+from perturbax.fields import check_given, refuse_abstract
 
 Metrics = dict[str, Any]
 Data = TypeVar("Data")
@@ -88,8 +88,11 @@ class Task(eqx.Module):
     rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {}
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Refuse a class that lacks `sizes`, `steps` or `sample`, with ArgumentError."""
+        """Refuse a class that lacks `sizes`, `steps` or `sample`, and settings that it does not have, with
+        ArgumentError.
+        """
         refuse_abstract("task", cls)
+        check_given(cls, kwargs)
         return super().__new__(cls)
 
     @classmethod

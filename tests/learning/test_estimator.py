@@ -88,6 +88,17 @@ def test_what_is_no_rule_is_refused():
         px.learner(px.Rule(), helpers.mse)
 
 
+@pytest.mark.parametrize("state", [(), None, jnp.ones(3), "of another network"], ids=str)
+def test_a_state_of_something_else_is_refused(net, state):
+    xs, ys = sequence(net)
+    init, update = px.learner(px.rules.Feedback(), helpers.mse)
+    if isinstance(state, str):
+        wider = px.Network((px.cells.Tanh(2, 9, key=jr.key(0)), px.cells.Readout(9, 2, key=jr.key(0))))
+        state = init(wider, xs[0], jr.key(0))
+    with pytest.raises(ArgumentError, match="the state given to update is none of rule Feedback"):
+        update(state, net, xs, ys, jr.key(0))
+
+
 @pytest.mark.parametrize("name", px.RULES)
 def test_rules_say_whether_they_keep_something(net, name):
     """`keeps` says in words what `init_state` returns; value_and_estimate takes rules that keep nothing."""
@@ -118,6 +129,7 @@ WRONG = {
     "integers": (helpers.mse, {"xs": jnp.zeros((T, B, 2), int)}, r"xs must be floating-point.*int32"),
     "no steps": (helpers.mse, {"xs": jnp.zeros((0, B, 2)), "ys": jnp.zeros((0, B, 2))}, "no time step"),
     "a seed": (helpers.mse, {"key": 3}, r"key must be one key.*int"),
+    "a part of a raw key": (helpers.mse, {"key": np.ones(3, np.uint32)}, "key must be one key"),
     "many keys": (helpers.mse, {"key": jr.split(jr.key(0))}, "key must be one key"),
     "no network": (helpers.mse, {"net": jnp.zeros(3)}, "px.Network"),
 }
