@@ -19,10 +19,11 @@ from perturbax.experiment.program import Compiled
 from perturbax.experiment.reservoir import solve
 from perturbax.experiment.resolve import check_seed, resolve
 from perturbax.experiment.result import SHOWN, Result, describe, load, pictured, read_config, read_experiment
-from perturbax.experiment.train_step import State, check_metrics, correlation, evaluate_compiled
+from perturbax.experiment.train_step import State, correlation, evaluate_compiled
 from perturbax.network.arrays import to_named_arrays
 from perturbax.network.passes import forward
 from perturbax.tasks.base import Task
+from perturbax.tasks.contract import check_metrics
 
 Report = Callable[[int, int, float], None]  # steps done, steps in all, loss
 

@@ -11,11 +11,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
-from perturbax.errors import ArgumentError
 from perturbax.experiment.optimiser import OptimiserSettings
 from perturbax.learning.estimator import learner
 from perturbax.learning.online import online
@@ -26,6 +24,7 @@ from perturbax.network.layer import weights
 from perturbax.network.network import Network
 from perturbax.network.passes import activity, forward
 from perturbax.tasks.base import HeldOut, Task
+from perturbax.tasks.contract import check_metrics
 
 
 class Hyperparameters(NamedTuple):
@@ -185,20 +184,6 @@ def evaluate(task: Task, net: Network, held_out: HeldOut) -> dict[str, Array]:
     if held_out.base is None:
         return metrics
     return metrics | task.measures(y, target, held_out.base[held_out.warmup :])
-
-
-def check_metrics(task: Task, metrics: Any) -> None:
-    """Raise ArgumentError for metrics that are no numbers by name, or lack the loss; they may be traced."""
-    name = type(task).__name__
-    if not isinstance(metrics, dict) or "loss" not in metrics:
-        raise ArgumentError(
-            f"metrics of task {name} must be numbers by name, as a dict, with 'loss' among them"
-        )
-    for key, value in metrics.items():
-        number = isinstance(value, int | float | np.number | np.bool_ | np.ndarray | jax.Array)
-        if not number or jnp.shape(value) != ():
-            found = f"an array of shape {jnp.shape(value)}" if number else f"a {type(value).__name__}"
-            raise ArgumentError(f"metric {key!r} of task {name} must be one number, not {found}")
 
 
 def evaluate_compiled(

@@ -69,12 +69,28 @@ def held_out(task: Task, part: str) -> HeldOut:
         raise _wrong(task, f"{call} has {len(held.xs)} steps and must warm up over fewer", held.warmup)
     ys = held.ys[held.warmup :]
     metrics = _of(task, "metrics(y, target)", lambda: jax.eval_shape(task.metrics, _outputs(ys), ys))
-    if not isinstance(metrics, dict) or getattr(metrics.get("loss"), "shape", None) != ():
-        what = metrics.get("loss") if isinstance(metrics, dict) else metrics
-        raise _wrong(task, "metrics must return a dictionary whose loss is one number, shape ()", what)
+    check_metrics(task, metrics)
     if np.isnan(np.asarray(ys)).all():
         raise ArgumentError(f"{_name(task)}: all targets of {call} are NaN: no answer is asked for")
     return held
+
+
+def check_metrics(task: Task, metrics: Any) -> None:
+    """Refuse metrics that are no numbers by name, or lack the loss.
+
+    Arguments:
+        task: the task.
+        metrics: what its `metrics` returned: values, traced or not, or their shapes.
+    """
+    if not isinstance(metrics, dict) or "loss" not in metrics:
+        raise ArgumentError(
+            f"metrics of {_name(task)} must be numbers by name, as a dict, with 'loss' among them"
+        )
+    for key, value in metrics.items():
+        is_number = isinstance(value, int | float) or hasattr(value, "dtype")
+        if not is_number or np.shape(value) != ():
+            found = f"an array of shape {np.shape(value)}" if is_number else f"a {type(value).__name__}"
+            raise ArgumentError(f"metric {key!r} of {_name(task)} must be one number, not {found}")
 
 
 def is_own(task: Task) -> bool:

@@ -449,9 +449,9 @@ class Task(px.Task):
     [
         ("array", "metric 'each' of task Task must be one number, not an array of shape"),
         ("text", r"task Task: metrics\(y, target\) fails: .* a value of type <class 'str'>"),
-        ("no loss", "metrics must return a dictionary whose loss is one number"),
-        ("loss of each", r"whose loss is one number, shape \(\); it is float32 of shape \(256,\)"),
-        ("no dict", "metrics must return a dictionary"),
+        ("no loss", "metrics of task Task must be numbers by name, as a dict, with 'loss' among them"),
+        ("loss of each", r"metric 'loss' of task Task must be one number, not an array of shape \(256,\)"),
+        ("no dict", "metrics of task Task must be numbers by name"),
         ("scaling", "scaling 'columns' of task own_task:Task cannot be saved"),
         ("baseline", "baseline 'mine': metric 'loss' of task Task must be one number"),
     ],

@@ -115,12 +115,15 @@ WRONG_HELD_OUT = {
     "fails": (holding(lambda xs, ys: HeldOut(xs @ xs, ys)), r"held_out\('valid'\) fails: \w+Error"),
     "metrics of steps": (
         own(metrics=lambda self, y, t: {"loss": y[..., 0]}),
-        r"loss is one number.*\(6, 3\)",
+        r"metric 'loss' of task Own must be one number, not an array of shape \(6, 3\)",
     ),
-    "metrics without loss": (own(metrics=lambda self, y, t: {"mse": y.mean()}), "loss is one number"),
+    "metrics without loss": (
+        own(metrics=lambda self, y, t: {"mse": y.mean()}),
+        "metrics of task Own must be numbers by name",
+    ),
     "metrics alone": (
         own(metrics=lambda self, y, t: y.mean()),
-        r"metrics must return a dictionary.*shape \(\)",
+        r"metrics of task Own must be numbers by name, as a dict, with 'loss'",
     ),
     "metrics fail": (own(metrics=lambda self, y, t: y @ t), r"metrics\(y, target\) fails: \w+Error"),
 }
