@@ -73,7 +73,7 @@ def test_the_same_as_multiplied_out(cell, decor, depth, rank, x64, monkeypatch):
 
 
 def test_what_layers_read():
-    z, r = jnp.zeros(3), jnp.zeros(3)  # of one length: shapes alone do not tell
+    z = r = jax.ShapeDtypeStruct((3,), jnp.result_type(float))  # of one length: shapes alone do not tell
     assert matrix_inputs(px.cells.Tanh(3, 3, key=jr.key(0)), z, r) == ("z", "r")
     assert matrix_inputs(px.cells.GRU(3, 3, key=jr.key(0)), z, r) == ("z", "r", "-")
     assert matrix_inputs(Twice(3, 3, key=jr.key(0)), z, r) == ("z", "z", "r")
