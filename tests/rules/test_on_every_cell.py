@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from helpers import stack
 
 import perturbax as px
 from perturbax.rules import RULES
@@ -71,13 +70,8 @@ CUT = {
 def network(name):
     """Strong random weights, all of them: spiking layers fire, decorrelation mixes."""
     cell, options = NETS[name]
-    net = stack(cell, **{"n": 4 if "sparse" in name else 3, **options})
-    some, rest = px.split(net)
-    leaves, tree = jax.tree.flatten(some)
-    keys = jr.split(jr.key(3), len(leaves))
     scale = {"lru": 0.4, "lif": 1.6, "alif": 1.6}.get(cell, 0.8)
-    leaves = [scale * jr.normal(k, leaf.shape, float) for k, leaf in zip(keys, leaves, strict=True)]
-    net = px.join(tree.unflatten(leaves), rest)
+    net = helpers.strong(cell, scale=scale, **{"n": 4 if "sparse" in name else 3, **options})
     if name == "encoded lru":
         encoder = px.cells.Dense(2, 2, key=jr.key(8))
         net = px.Network((encoder, *net.layers))
@@ -86,7 +80,8 @@ def network(name):
     if name.startswith("decorrelated"):
         net = px.add_decorrelation(net, "hidden+input", 2)
         mixed = [
-            px.Fixed(D.value + 0.3 * jr.normal(jr.key(i), D.value.shape)) for i, D in enumerate(net.decor)
+            px.Fixed(D.value + 0.3 * helpers.normal(jr.key(i), D.value.shape))
+            for i, D in enumerate(net.decor)
         ]
         net = px.Network(net.layers, mixed)
     if name == "residual":
@@ -100,8 +95,7 @@ def data():
 
 
 def estimated(rule, options, name):
-    run = jax.jit(helpers.fresh(RULES[rule](**options), helpers.mse))
-    return run(network(name), *data(), jr.key(0))[1]
+    return helpers.fresh(RULES[rule](**options), helpers.mse)(network(name), *data(), jr.key(0))[1]
 
 
 @functools.cache
@@ -115,8 +109,8 @@ def reference(kind, name):
         return jax.jit(lambda: ref.layer_by_layer(net, xs, ys, ref.without_r(net, kind == "r")))()
     wiring = net.layers[0].wiring()
     n = 4 if "sparse" in name else 3
-    wiring = jnp.ones((n, n), bool) if wiring is None or net.decor[1] else jnp.asarray(wiring)
-    return jax.jit(lambda: ref.masked(net, xs, ys, ref.spread(wiring, int(kind) - 1)))()
+    wiring = np.ones((n, n), bool) if wiring is None or net.decor[1] else wiring
+    return jax.jit(lambda: ref.masked(net, xs, ys, jnp.asarray(ref.spread(wiring, int(kind) - 1))))()
 
 
 def test_reference_networks_are_alive():
