@@ -36,7 +36,7 @@ from perturbax.experiment.variants import of_variant, parse_variant, slug
 
 RULES = ("bptt", "mirror", "node", "frozen", "activity", "one-step", "feedback", "activity+decor")
 FORMS = ("auto", "level", "difference", "seasonal", "seasonal-difference", "linear")
-SIMPLE = ("mean", "persistence", "seasonal naive", "linear")
+SIMPLE = ("mean", "persistence", "seasonal naive", "linear", "combined")
 BARS = ("persistence", "seasonal naive", "linear")  # what no rule may end worse than
 MARGIN = 1.1  # times the best of BARS
 BEATEN = 0.999  # times the best of BARS: what differs by less than a tenth of a per cent is as good
@@ -49,8 +49,9 @@ class Public(NamedTuple):
     """A public series: where it is from, and what is forecast.
 
     Attributes:
-        package: the module whose folder holds the file; empty for a path that is given.
-        file: the file in that folder.
+        package: the module whose folder holds the file; empty for a path that is given; perturbax for a
+            series that one of its tasks makes.
+        file: the file in that folder, or the task.
         target: the column that is forecast.
         horizon: how many rows ahead.
         words: what it is.
@@ -100,11 +101,16 @@ OTHERS = {
         "vega_datasets", "_data/us-employment.csv", "nonfarm", 3, "monthly US employment, thousands"
     ),
     "msft": Public("vega_datasets", "_data/stocks.csv", "price", 3, "monthly price of a share"),
+    "mackey-glass": Public("perturbax", "mackey-glass", "x", 15, "the Mackey-Glass equation"),
+    "lorenz": Public("perturbax", "lorenz", "x", 8, "the first variable of the Lorenz equations"),
 }
 
 
 def rows_of(name: str, public: Public) -> Rows:
-    """Return the rows of a series as a user would have them, with one column of dates."""
+    """Return the rows of a series as a user would have them, with one column of dates where it has any."""
+    if public.package == "perturbax":
+        values = px.TASKS[public.file](length=3000).open(None).record.columns[public.target]
+        return [{public.target: f"{value:.6f}"} for value in values]
     spec = importlib.util.find_spec(public.package)
     if spec is None or spec.origin is None:
         raise SystemExit(f"{name} is a file of the package {public.package}: pip install '.[bench]'")
@@ -177,6 +183,7 @@ def trained(
             for key in ("status", "best_step", "steps", "forward_passes", "seconds", "test", "baselines")
         }
         kept["coverage"] = {level: s["intervals"][level]["coverage"] for level in LEVELS}
+        kept["gain"] = s.get("gain", {})
         kept["valid_mse"] = min(line["valid_mse"] for line in result.metrics) if result.metrics else math.inf
         kept["valid_base"] = untrained
         kept["form"] = task.encoding.form
@@ -239,19 +246,31 @@ def judgement(found: dict[str, dict[str, dict[str, Rows]]]) -> str:
     rules = list(dict.fromkeys(rule for rules in of_auto.values() for rule in rules))
     bars = {name: bar_of(next(iter(rules.values()))[0]["baselines"]) for name, rules in of_auto.items()}
     lines, worse = [["best simple forecast", *(best for best, _ in bars.values()), "", ""]], []
+    starts = {name: _start(next(iter(of_auto[name].values()))[0], bar) for name, (_, bar) in bars.items()}
+    lines.append(["`combined`", *(_share(start) for start in starts.values()), *_counted(starts)])
     for rule in rules:
         shares = {}
         for name, runs in of_auto.items():
             if rule in runs:
                 shares[name] = middle(runs[rule], "test", "mse") / bars[name][1]
         shown = [_share(shares[name]) if name in shares else "" for name in of_auto]
-        beaten = sum(share < BEATEN for share in shares.values())
-        lines.append([f"`{rule}`", *shown, f"{beaten} of {len(shares)}", f"{max(shares.values()):.3f}"])
+        lines.append([f"`{rule}`", *shown, *_counted(shares)])
         worse += [f"`{rule}` on {name}" for name, share in shares.items() if share > MARGIN]
     said = table(["rule", *of_auto, "beaten", "worst"], lines)
     if worse:
         return f"{said}\n\nWorse than the best simple forecast by more than 10 %: {', '.join(worse)}."
     return f"{said}\n\nNo rule ends worse than the best simple forecast by more than 10 %."
+
+
+def _start(run: dict[str, Any], bar: float) -> float:
+    """Return the error of the forecast that training starts from over that of the best simple forecast."""
+    return run["baselines"]["combined"]["mse"] / bar
+
+
+def _counted(shares: dict[str, float]) -> list[str]:
+    """Return on how many series the best simple forecast is beaten, and the largest ratio to it."""
+    beaten = sum(share < BEATEN for share in shares.values())
+    return [f"{beaten} of {len(shares)}", f"{max(shares.values()):.3f}"]
 
 
 def _share(share: float) -> str:

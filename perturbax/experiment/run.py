@@ -12,6 +12,7 @@ from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.experiment import run_folder
 from perturbax.experiment.build import build
 from perturbax.experiment.calibration import calibrate
+from perturbax.experiment.chance import ONE_SIDED_5_PERCENT, gain_over_chance
 from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.layout import Layout, layout_of
 from perturbax.experiment.precision import in_precision_of, precision, require_room
@@ -22,8 +23,9 @@ from perturbax.experiment.result import SHOWN, Result, describe, load, pictured,
 from perturbax.experiment.train_step import State, correlation, evaluate_compiled
 from perturbax.network.arrays import to_named_arrays
 from perturbax.network.passes import forward
-from perturbax.tasks.base import Task
+from perturbax.tasks.base import HeldOut, Task
 from perturbax.tasks.contract import check_metrics
+from perturbax.tasks.forecast import Forecast
 
 Report = Callable[[int, int, float], None]  # steps done, steps in all, loss
 
@@ -248,11 +250,13 @@ def _record_chunk(
 def _finish_run(compiled: Compiled, one: _Run) -> Result:
     """Evaluate the kept network and the reservoir on test data; write weights, predictions and result."""
     setup, e = compiled.parts.setup, one.experiment
-    task, net, test = setup.task, one.state.best, compiled.test
+    task, test = setup.task, compiled.test
+    first = compiled.start(e.seed)
+    kept, gain = _better_than_chance(task, first, one.state, compiled.valid)
+    net = kept.best
     prediction = jax.jit(forward)(net, test.xs)[test.warmup :]
     truth = test.ys[test.warmup :]
     base = None if test.base is None else test.base[test.warmup :]
-    first = compiled.start(e.seed)
     reservoir = solve(first.best, task, compiled.valid, first.key)
     step = int(one.state.step)
     measure_correlation = jax.jit(correlation)
@@ -269,8 +273,8 @@ def _finish_run(compiled: Compiled, one: _Run) -> Result:
         "forward_passes": step * setup.passes,
         "updates": step * setup.updates,
         "peak_memory_bytes": compiled.bytes,
-        "best_step": int(one.state.best_step),
-        "valid_loss": one.state.best_loss,
+        "best_step": int(kept.best_step),
+        "valid_loss": kept.best_loss,
         "test": evaluate_compiled(task, net, *test),
         "baselines": compiled.baselines | {"reservoir": evaluate_compiled(task, reservoir, *test)},
         "correlation": {
@@ -281,6 +285,8 @@ def _finish_run(compiled: Compiled, one: _Run) -> Result:
     }
     if compiled.seen:
         summary["train"] = evaluate_compiled(task, net, *compiled.seen)
+    if gain:
+        summary["gain"] = gain
     if base is not None and truth.shape[-1] > 1:
         summary["outputs"] = _each_output(task, prediction, truth, base)
     if one.diverged_at is not None:
@@ -299,6 +305,23 @@ def _finish_run(compiled: Compiled, one: _Run) -> Result:
         run_folder.write_arrays(one.folder / "weights", kept, one.layout)
         run_folder.write_result(one.folder, summary, one.layout)
     return Result(e, net, summary, one.metrics, scaling, one.folder)
+
+
+def _better_than_chance(
+    task: Task, first: State, last: State, valid: HeldOut
+) -> tuple[State, dict[str, Any]]:
+    """Return the state whose best network is kept, and what training gained on validation rows.
+
+    Where training starts from a forecast of its own, that is kept unless training beat it by more than
+    chance; what is said then are the step of the lowest validation loss, its ratio to the start's, and z, the
+    gain in standard errors. Elsewhere the network with the lowest validation loss is kept, and nothing said.
+    """
+    if not (isinstance(task, Forecast) and task.starts_at_zero):
+        return last, {}
+    z = gain_over_chance(task, first.best, last.best, valid)
+    lowest, start = float(last.best_loss), float(first.best_loss)
+    gain = {"step": int(last.best_step), "valid_ratio": lowest / start if start else 1.0, "z": z}
+    return (last if z > ONE_SIDED_5_PERCENT else first), gain
 
 
 def _each_output(task: Task, prediction: Any, truth: Any, base: Any) -> list[dict[str, Any]]:

@@ -96,6 +96,7 @@ def verdicts(section: Section) -> list[str]:
         )
     else:
         said += [line for v in section.variants if (line := _linear_verdict(section, v, linear))]
+    said += [line for v in section.variants if (line := _start_kept(v))]
     mishaps = [line for v in section.variants if (line := _mishaps(v))]
     return _outside(section) + _uninformative(section) + said + mishaps
 
@@ -237,6 +238,21 @@ def _linear_verdict(section: Section, variant: VariantRuns, linear: str) -> str 
     return (
         f"{bold(variant)} does not beat the linear model: test {escape(section.metric)} {rounded(own.mean)} "
         f"against {rounded(other.mean)}."
+    )
+
+
+def _start_kept(variant: VariantRuns) -> str | None:
+    """Return a sentence where training did not beat the simple forecast it started from; None elsewhere."""
+    kept = [run for run in variant.runs if run.number("best_step") == 0 and run.number("gain", "step") >= 0]
+    if not kept:
+        return None
+    seeds = "" if len(kept) == len(variant.runs) else f" with seed {_listed([str(run.seed) for run in kept])}"
+    gains = [1 - run.number("gain", "valid_ratio") for run in kept]
+    largest = f"{rounded(100 * max(gains), 2)}%" if max(gains) > 0 else "nothing"
+    chance = ", no more than chance" if max(gains) > 0 else ""
+    return (
+        f"{bold(variant)} kept the simple forecast that it starts from{seeds}: training lowered the "
+        f"validation loss by {largest}{chance}."
     )
 
 

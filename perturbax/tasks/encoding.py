@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,28 @@ Segments = Sequence[tuple[str, int, int]]
 NO_COEFFICIENTS = np.zeros((0, 0))
 
 
+class Member(NamedTuple):
+    """One of the simple forecasts whose weighted mean is the base of form `combined`.
+
+    Attributes:
+        encoding: of a naive form or of form linear; its forecast is that of outputs of 0.
+        rooted: names of the columns that it reads and forecasts as square roots, the sign kept.
+        weights: its share in the mean of each output, `(n_out,)`.
+    """
+
+    encoding: "Encoding"
+    rooted: tuple[str, ...]
+    weights: np.ndarray
+
+    def forecasts(self, columns: Columns, time: Any, segments: Segments | None, rows: Any) -> np.ndarray:
+        """Return its forecasts at each row, `(N, n_out)`, own units; arguments as for `base_of`."""
+        encoding = self.encoding
+        base = encoding.base_of(with_roots(columns, self.rooted), time, segments, rows)
+        made = encoding.in_units(np.zeros(encoding.n_out), base)  # (N, n_out)
+        is_root = np.array([target in self.rooted for target, _ in encoding.outputs])
+        return np.where(is_root[None], made * np.abs(made), made)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Encoding:
     """How a series is read, and what its forecasts are changes from. Plain numpy, float64.
@@ -25,9 +47,10 @@ class Encoding:
         output    y_t = (v_{t + h} - b_t - target_mean) / target_std,     b_t the base, by the form
 
     There is one output for each target and horizon h, `n_out` of them, all horizons of the first target
-    first. Forms and their bases are in perturbax.tasks.forms; the base of form `linear` is a fitted linear
-    forecast. Behind the columns, the inputs hold the columns that are known ahead, read at each t + h, and
-    features of the calendar at t + the last horizon.
+    first. Forms and their bases are in perturbax.tasks.forms; the base of form `linear` is a fitted
+    linear forecast, that of form `combined` a weighted mean of several simple ones. Behind the columns,
+    the inputs hold the columns that are known ahead, read at each t + h, and features of the calendar at
+    t + the last horizon.
 
     Attributes:
         inputs: names of the columns that are read.
@@ -37,7 +60,7 @@ class Encoding:
         target_means: what is subtracted from each output, `(n_out,)`, own units; 0 for forms with a base.
         target_stds: what each output is divided by, `(n_out,)`, own units.
         horizons: rows ahead, rising; below zero where a past row is recalled.
-        form: level, difference, seasonal, seasonal-difference, or linear.
+        form: level, difference, seasonal, seasonal-difference, linear, or combined.
         reading: levels, or differences: the changes from row to row.
         season: rows of a season; 1 for none.
         known: names of the columns that are known ahead.
@@ -45,6 +68,7 @@ class Encoding:
         base: of form linear, the naive form whose forecast the fitted part is added to.
         lags: of form linear, how many rows of each input column the fit reads.
         coefficients: of form linear, `(features, n_out)` in own units, the constant last.
+        members: of form combined, the simple forecasts that are averaged.
     """
 
     inputs: tuple[str, ...]
@@ -62,6 +86,7 @@ class Encoding:
     base: str = "level"
     lags: tuple[int, ...] = ()
     coefficients: np.ndarray = dataclasses.field(default_factory=lambda: NO_COEFFICIENTS)
+    members: tuple[Member, ...] = ()
 
     @property
     def n_in(self) -> int:
@@ -82,6 +107,8 @@ class Encoding:
     def history(self) -> int:
         """Rows in front of row t without which it has no forecast; 0 for form level, which reads row t."""
         read = 1 if self.reading == "differences" else 0
+        if self.form == "combined":
+            return max(read, *(member.encoding.history for member in self.members))
         if self.form != "linear":
             return max(read, reach(self.form, self.horizons, self.season))
         return max(max(self.lags) - 1 + read, reach(self.base, self.horizons, self.season))
@@ -145,6 +172,8 @@ class Encoding:
             segments: likewise.
             rows: numbers of the rows that matter; a fitted forecast is NaN at others. None for all.
         """
+        if self.form == "combined":
+            return self._mean_of_members(columns, time, segments, rows)
         n = len(columns[self.inputs[0]])
         first_rows, _ = _borders(n, segments)
         form = self.base if self.form == "linear" else self.form
@@ -161,6 +190,13 @@ class Encoding:
         fitted = np.full(base.shape, np.nan)
         fitted[usable] = linear.forecast(x, len(self.inputs), usable, self.lags, self.coefficients)
         return base + fitted
+
+    def _mean_of_members(self, columns: Columns, time: Any, segments: Any, rows: Any) -> np.ndarray:
+        """Return the weighted mean of simple forecasts at each row, `(N, n_out)`, own units."""
+        mean = np.zeros((1, self.n_out))
+        for member in self.members:
+            mean = mean + member.weights[None] * member.forecasts(columns, time, segments, rows)
+        return mean
 
     def in_units(self, y: Any, base: Any = None) -> Any:
         """Return forecasts in own units, `(..., n_out)`, from outputs of a network.
@@ -212,6 +248,10 @@ class Encoding:
                 "lags": np.array(self.lags),
                 "coefficients": np.asarray(self.coefficients, np.float64),
             }
+        for i, member in enumerate(self.members):
+            of_member = member.encoding.to_arrays()
+            of_member |= {"rooted": np.array(member.rooted, str), "weights": np.asarray(member.weights)}
+            arrays |= {f"member{i}.{name}": array for name, array in of_member.items()}
         return arrays
 
     @classmethod
@@ -249,11 +289,14 @@ class Encoding:
             base=str(arrays.get("base", "level")),
             lags=tuple(int(n) for n in arrays.get("lags", ())),
             coefficients=np.asarray(arrays.get("coefficients", NO_COEFFICIENTS), np.float64),
+            members=_members(arrays),
         )
         width = len(found.inputs) + len(found.known) * len(found.horizons)
         for name, size in (("means", width), ("stds", width), ("target_stds", found.n_out)):
             if getattr(found, name).shape != (size,):
                 raise ValueError(f"{name} has shape {getattr(found, name).shape}, not {(size,)}")
+        if (found.form == "combined") != bool(found.members):
+            raise ValueError(f"form {found.form} has {len(found.members)} simple forecasts to average")
         return found
 
     def fingerprint(self) -> str:
@@ -291,11 +334,37 @@ def standardised(source: str, names: Any, values: np.ndarray, means: Any, stds: 
     return scaled
 
 
+def without_noise(numbers: np.ndarray) -> np.ndarray:
+    """Return numbers rounded to ten digits: linear algebra leaves other last ones wherever an array lies."""
+    size = np.floor(np.log10(np.where(numbers == 0, 1, np.abs(numbers))))
+    return np.round(numbers / 10.0**size, 10) * 10.0**size
+
+
 def moments(values: np.ndarray) -> tuple[float, float]:
     """Return mean and standard deviation of numbers `(N,)`; 1 where they are constant, up to rounding."""
     with np.errstate(over="ignore", invalid="ignore"):
         mean, std = float(np.mean(values)), float(np.std(values))
     return mean, std if np.ptp(values) > 0 and std > 0 else 1.0
+
+
+def with_roots(columns: Columns, rooted: Sequence[str]) -> Columns:
+    """Return columns by name, some of them as square roots with the sign kept: sign(v) sqrt(|v|)."""
+    roots = {name: np.asarray(columns[name], np.float64) for name in rooted if name in columns}
+    return {**columns, **{name: np.sign(values) * np.sqrt(np.abs(values)) for name, values in roots.items()}}
+
+
+def _members(arrays: Mapping[str, np.ndarray]) -> tuple[Member, ...]:
+    """Return the simple forecasts of form combined that arrays hold; KeyError, ValueError where damaged."""
+    found: list[Member] = []
+    while f"member{len(found)}.form" in arrays:
+        prefix = f"member{len(found)}."
+        own = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+        encoding = Encoding._from_arrays(own, ())
+        weights = np.asarray(own["weights"], np.float64)
+        if weights.shape != (encoding.n_out,):
+            raise ValueError(f"weights has shape {weights.shape}, not {(encoding.n_out,)}")
+        found.append(Member(encoding, _texts(own["rooted"]), weights))
+    return tuple(found)
 
 
 def _borders(n: int, segments: Segments | None) -> tuple[np.ndarray, np.ndarray]:

@@ -5,88 +5,23 @@ take no part.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from perturbax.errors import ArgumentError
 from perturbax.tasks import linear
-from perturbax.tasks.encoding import Columns, Encoding, Segments, moments
+from perturbax.tasks.combining import Candidate, Combination, combine
+from perturbax.tasks.encoding import Encoding, moments, with_roots, without_noise
 from perturbax.tasks.forms import NAIVE, READINGS, reach
+from perturbax.tasks.record import Record, Wanted, training_std
 from perturbax.tasks.season import find_season
 
 LEAST_LAGS = 24  # rows that a linear fit reads where no season asks for more
 MOST_FEATURES = 512  # numbers that a linear fit reads
 OTHER_LAGS = 24  # rows it reads of columns that are not forecast
-Ranges = Sequence[tuple[int, int]]
-
-
-class Record(NamedTuple):
-    """A series as it was read, and how it is cut.
-
-    Attributes:
-        source: what errors call it: its file, or the task.
-        columns: by name, float64 `(N,)`, in own units.
-        time: the `TimeAxis` of the rows, or None.
-        segments: (name, first, end) of each series in the rows.
-        parts: for `train`, `valid` and `test` the (first, end) of its rows in each series.
-    """
-
-    source: str
-    columns: Columns
-    time: Any
-    segments: Segments
-    parts: Mapping[str, Ranges]
-
-    def training_rows(self, values: np.ndarray) -> list[np.ndarray]:
-        """Return the training rows of a column, one array for each series."""
-        return [values[first:end] for first, end in self.parts["train"]]
-
-    def rows(self, part: str, horizons: Sequence[int], history: int = 0) -> np.ndarray:
-        """Return the rows whose targets lie in the same part of the same series, with enough rows before.
-
-        Arguments:
-            part: train, valid or test.
-            horizons: rows from an input to its targets.
-            history: rows in front that a forecast needs.
-        """
-        ranges = self.ranges(part, horizons, history)
-        return np.concatenate([np.arange(first, end) for first, end in ranges])
-
-    def ranges(self, part: str, horizons: Sequence[int], history: int = 0) -> list[tuple[int, int]]:
-        """Return (first, end) of these rows in each series; end is no less than first."""
-        found = []
-        for (first, end), (_, start, _) in zip(self.parts[part], self.segments, strict=True):
-            first_row = max(first - min(*horizons, 0), start + history)
-            found.append((first_row, max(first_row, end - max(*horizons, 0))))
-        return found
-
-
-class Wanted(NamedTuple):
-    """What is asked of an encoding.
-
-    Attributes:
-        inputs: names of the columns that are read.
-        targets: names of the columns that are forecast.
-        horizons: rows ahead.
-        known: names of the columns known ahead.
-        calendar: names of the features of the dates.
-        form: one of FORMS, or auto.
-        season: rows of a season; 0 to find it.
-        lags: rows that a linear fit reads of every column; 0 for at least a season.
-        window: rows of a training sequence, which must be left.
-    """
-
-    inputs: tuple[str, ...]
-    targets: tuple[str, ...]
-    horizons: tuple[int, ...]
-    known: tuple[str, ...]
-    calendar: tuple[str, ...]
-    form: str
-    season: int
-    lags: int
-    window: int
+ROOT_SPAN = 2.0  # the largest training value over the smallest, from which on square roots are tried
 
 
 class Fitted(NamedTuple):
@@ -95,12 +30,12 @@ class Fitted(NamedTuple):
     Attributes:
         encoding: the encoding.
         linear: that of form linear with the lowest validation error; None where none was fitted.
-        errors: mean squared validation errors of simple predictors by form, in training variances.
+        combination: of form combined, what its mean was made of.
     """
 
     encoding: Encoding
     linear: Encoding | None
-    errors: dict[str, float]
+    combination: Combination | None = None
 
 
 class LinearFit(NamedTuple):
@@ -135,13 +70,13 @@ def fit_encoding(record: Record, wanted: Wanted) -> Fitted:
     """Return the encoding of the form that is wanted, its scales and coefficients fitted to training rows.
 
     A form other than level is read as levels or as differences, whichever lets a linear fit on top of its
-    base do better on validation rows. `auto` is the form with the lowest validation error: the naive forms,
-    and the linear fit with the best base, reading, columns and ridge, if it is better by more than chance.
-    Raises ArgumentError for a seasonal form without a season.
+    base do better on validation rows. `auto` is form `combined`: a mean of the naive forecasts and of linear
+    fits with all bases, readings and columns, weighted by their validation errors, as said in
+    perturbax.tasks.combining. Raises ArgumentError for a seasonal form without a season.
     """
     season = wanted.season or _season(record, wanted)
     if wanted.form == "level":
-        return Fitted(naive_encoding(record, wanted, "level", "levels", season), None, {})
+        return Fitted(naive_encoding(record, wanted, "level", "levels", season), None)
     if wanted.form.startswith("seasonal") and season == 1:
         raise ArgumentError(
             f"{record.source}: form {wanted.form} needs a season, and none is found: "
@@ -152,72 +87,44 @@ def fit_encoding(record: Record, wanted: Wanted) -> Fitted:
     best = _best(fits)
     if wanted.form == "linear":
         found = best.encoding(record)
-        return Fitted(found, found, {})
+        return Fitted(found, found)
     if wanted.form in NAIVE:
-        return Fitted(naive_encoding(record, wanted, wanted.form, best.naive.reading, season), None, {})
-    errors = {
-        form: validation_error(record, naive_encoding(record, wanted, form, "levels", season))
-        for form in usable
-    }
-    naive = min(errors, key=lambda form: errors[form])
-    errors["linear"] = best.error
-    form = "linear" if best.error < errors[naive] * _needed(record, wanted) else naive
-    chosen = linear_encoding = best.encoding(record)
-    if form != "linear":
-        reading = _best([fit for fit in fits if fit.naive.form == form]).naive.reading
-        chosen = naive_encoding(record, wanted, form, reading, season)
-    return Fitted(chosen, linear_encoding, errors)
+        return Fitted(naive_encoding(record, wanted, wanted.form, best.naive.reading, season), None)
+    naive = [Candidate(form, naive_encoding(record, wanted, form, "levels", season)) for form in usable]
+    candidates = [*naive, *_fitted_candidates(record, fits), *_candidates_of_roots(record, wanted, season)]
+    combination = combine(record, candidates)
+    read = naive_encoding(record, wanted, "difference", best.naive.reading, season)
+    bare = dataclasses.replace(read, form="combined", members=combination.members)
+    return Fitted(_with_target_scales(record, bare), best.encoding(record), combination)
 
 
-def _needed(record: Record, wanted: Wanted) -> float:
-    """Return which share of the naive validation error a linear fit must be below: less where rows are few.
+def _fitted_candidates(
+    record: Record, fits: Sequence[LinearFit], rooted: tuple[str, ...] = ()
+) -> list[Candidate]:
+    """Return the fits that had rows enough, as simple forecasts; rooted: columns that are square roots."""
+    kind = "linear of roots" if rooted else "linear"
+    return [Candidate(kind, fit.encoding(record), rooted) for fit in fits if np.isfinite(fit.error)]
 
-    About one standard error of a mean of squares, 1 / sqrt(rows), is left to chance.
+
+def _candidates_of_roots(record: Record, wanted: Wanted, season: int) -> list[Candidate]:
+    """Return linear fits to square roots, where a target is never negative and its largest value far larger.
+
+    The training rows tell. Square roots make spreads alike that grow with the level, as those of counts do.
     """
-    return 1 - len(record.rows("valid", wanted.horizons)) ** -0.5
+    names = dict.fromkeys((*wanted.inputs, *wanted.targets, *wanted.known))
+    rooted = tuple(name for name in names if record.lowest(name) >= 0)
+    spread = [name for name in wanted.targets if name in rooted and record.spans(ROOT_SPAN, name)]
+    if not spread:
+        return []
+    roots = record._replace(columns=with_roots(record.columns, rooted))
+    fits = _linear_fits(roots, wanted, season, _usable_bases(roots, wanted, season))
+    return _fitted_candidates(roots, fits, rooted)
 
 
 def fit_linear(record: Record, wanted: Wanted, season: int) -> Encoding:
     """Return the encoding of form linear with the lowest validation error."""
     usable = _usable_bases(record, wanted, season)
     return _best(_linear_fits(record, wanted, season, usable)).encoding(record)
-
-
-def forecasts_of(record: Record, encoding: Encoding, rows: np.ndarray) -> np.ndarray:
-    """Return what a network whose outputs are 0 would forecast at some rows, `(rows, n_out)`, own units."""
-    base = encoding.base_of(record.columns, record.time, record.segments, rows)
-    return encoding.in_units(np.zeros(encoding.n_out), base[rows])
-
-
-def validation_error(record: Record, encoding: Encoding) -> float:
-    """Return the mean squared error on validation rows of a network whose outputs are 0.
-
-    It is the mean over outputs, each in training variances of its target.
-    """
-    rows = linear.thinned(record.rows("valid", encoding.horizons, encoding.history))
-    if len(rows) == 0:
-        return np.inf
-    truth = encoding.targets_of(record.columns, record.segments)[rows]
-    scales = [training_std(record, target) for target, _ in encoding.outputs]  # (n_out,)
-    wrong = forecasts_of(record, encoding, rows) - truth
-    return float(np.mean((wrong / np.array(scales)[None]) ** 2))
-
-
-def training_std(record: Record, name: str) -> float:
-    """Return the standard deviation of a column over the training rows; 1 where it is constant."""
-    return moments(np.concatenate(record.training_rows(record.columns[name])))[1]
-
-
-def naive_scale(record: Record, name: str, season: int) -> float:
-    """Return the mean absolute error of the seasonal naive forecast over the training rows, own units.
-
-        mean over training rows of |v_t - v_{t - season}|
-
-    It is what MASE divides by (Hyndman, Koehler 2006). NaN where it is 0, or no series has two seasons.
-    """
-    parts = record.training_rows(record.columns[name])
-    changes = np.concatenate([np.abs(part[season:] - part[:-season]) for part in parts])
-    return float(changes.mean()) if len(changes) and changes.mean() > 0 else float("nan")
 
 
 def _season(record: Record, wanted: Wanted) -> int:
@@ -371,12 +278,6 @@ def _fits_of_lags(
     best = np.argmin(np.nan_to_num(errors, nan=np.inf), 0)  # (bases,): the ridge of each
     found = []
     for i, one in enumerate(naive):
-        coefficients = _steady(fits[best[i]][:, i * n_out : (i + 1) * n_out])
+        coefficients = without_noise(fits[best[i]][:, i * n_out : (i + 1) * n_out])
         found.append(LinearFit(one, lags, coefficients, float(errors[best[i], i])))
     return found
-
-
-def _steady(numbers: np.ndarray) -> np.ndarray:
-    """Return numbers rounded to ten digits: linear algebra leaves other last ones wherever an array lies."""
-    size = np.floor(np.log10(np.where(numbers == 0, 1, np.abs(numbers))))
-    return np.round(numbers / 10.0**size, 10) * 10.0**size

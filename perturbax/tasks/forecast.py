@@ -21,17 +21,9 @@ from perturbax.tasks.base import PARTS, HeldOut, Metrics, Task, require_data, sp
 from perturbax.tasks.calendar import calendar_names
 from perturbax.tasks.encoding import Encoding, Segments
 from perturbax.tasks.encoding import standardised as standardised  # where version 0.1.0 had it
-from perturbax.tasks.fitting import (
-    Fitted,
-    Record,
-    Wanted,
-    fit_encoding,
-    fit_linear,
-    forecasts_of,
-    naive_scale,
-    training_std,
-)
+from perturbax.tasks.fitting import Fitted, fit_encoding, fit_linear
 from perturbax.tasks.forms import FORMS, naive_forecast, parse_horizons
+from perturbax.tasks.record import Record, Wanted, forecasts_of, naive_scale, training_std
 
 Opened = TypeVar("Opened", bound="Forecast")
 Scaling = dict[str, np.ndarray]
@@ -128,11 +120,11 @@ class Forecast(Task):
         input  x_t = (row_t - mean) / std,      target  y_t = (v_{t + horizon} - b_t) / std
 
     What is forecast is by `form` the level itself (b the mean), the change from the present value
-    (`difference`), from the same phase of the last season that is known (`seasonal`), from the present value
-    plus the change over the same rows a season ago (`seasonal-difference`), or from a fitted linear forecast
-    (`linear`); `auto` takes what does best on validation rows. With a base, the network starts as the base:
-    its readout at zero. Means, stds, seasons and coefficients are those of the training part; a column that
-    is constant there is divided by 1.
+    (`difference`), from the same phase of the last season that is known (`seasonal`), from the present
+    value plus the change over the same rows a season ago (`seasonal-difference`), or from a fitted linear
+    forecast (`linear`); `auto` takes a mean of all these, weighted by their validation errors
+    (`combined`). With a base, the network starts as the base: its readout at zero. Means, stds, seasons
+    and coefficients are those of the training part; a column that is constant there is divided by 1.
 
     The series is cut by time, training | validation | test; a row counts as input of a part only if its
     targets lie in the same part. The first rows of a held-out stream come from in front of the part; they
@@ -141,8 +133,8 @@ class Forecast(Task):
 
     Attributes:
         horizon: number of rows between an input and its target; several, as in 1-24 or 1,6,24, at once.
-        form: what is forecast: level, difference, seasonal, seasonal-difference, linear, or auto, which
-            chooses on validation rows.
+        form: what is forecast: level, difference, seasonal, seasonal-difference, linear, or auto, which takes
+            the mean of all these, weighted by validation errors.
         season: rows of a season; 0 finds it in the step of time and the training rows, 1 is none.
         window: rows of one training sequence; 0 for 100, or as many as fit.
         valid: fraction of the rows that is for validation, after the training rows.
@@ -370,8 +362,9 @@ class Forecast(Task):
         }
         if encoding.form == "linear":
             facts |= {"base": encoding.base, "lags": max(encoding.lags)}
-        if source.fitted.errors:
-            facts["validation"] = dict(source.fitted.errors)
+        if source.fitted.combination is not None:
+            facts["validation"] = dict(source.fitted.combination.errors)
+            facts["weights"] = dict(source.fitted.combination.shares)
         return facts
 
     def notes(self) -> list[str]:
@@ -379,12 +372,12 @@ class Forecast(Task):
 
         The last are test values outside the range of training.
         """
-        encoding, errors = self.encoding, self.opened.source.fitted.errors
+        encoding, combination = self.encoding, self.opened.source.fitted.combination
         said = [f"form {encoding.form}: what is forecast is {_FORMS_IN_WORDS[encoding.form]}"]
-        if errors:
-            ranked = sorted(errors, key=lambda form: errors[form])
-            listed = ", ".join(f"{form} {errors[form]:.3g}" for form in ranked)
-            said[0] += f" (chosen on validation rows; squared errors in training variances: {listed})"
+        if combination is not None:
+            ranked = sorted(combination.shares.items(), key=lambda kind_and_share: -kind_and_share[1])
+            listed = ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in ranked)
+            said[0] += f" (weighted by their validation errors: {listed})"
         if encoding.season > 1:
             said.append(
                 f"season: {encoding.season} rows{'' if self.season else ', found in the training rows'}"
@@ -404,7 +397,8 @@ class Forecast(Task):
         phase of the last season that is known, where there is a season. `linear`: a linear fit to training
         rows, its ridge the best on validation: with form level and `lags` named it reads so many rows; else
         at least a season, on top of the naive forecast, and as levels or changes, whichever is best on
-        validation.
+        validation. `combined`: with form auto the weighted mean of simple forecasts that training starts
+        from.
         """
         record, encoding = self.record, self.encoding
         first_rows = _first_rows(record)
@@ -418,6 +412,8 @@ class Forecast(Task):
                 for target, horizon in encoding.outputs
             ]
             forecasts[name] = np.stack(columns, 1)  # (N, n_out)
+        if encoding.form == "combined":
+            forecasts["combined"] = self.opened.source.base
         if not (self._is_simple and self.lags):
             rows = record.rows("test", self.shifts, encoding.history)
             forecasts["linear"] = np.full(self.opened.source.truth.shape, np.nan)
@@ -651,6 +647,7 @@ _FORMS_IN_WORDS = {
     "seasonal": "the change from the same phase of the last season",
     "seasonal-difference": "the change from the present value plus that over the same rows a season ago",
     "linear": "what a linear forecast leaves",
+    "combined": "what the mean of simple forecasts leaves",
 }
 
 

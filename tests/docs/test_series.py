@@ -10,7 +10,7 @@ import series
 def of_seeds(*mses, status="finished", form="linear"):
     """Results of one rule, one for each seed."""
     measures = {"mase": 1.0, "smape": 5.0}
-    simple = {"mean": 9.0, "persistence": 4.0, "linear": 2.0}
+    simple = {"mean": 9.0, "persistence": 4.0, "linear": 2.0, "combined": 1.8}
     return [
         {
             "status": status,
@@ -39,6 +39,7 @@ def test_the_judgement_names_what_is_worse_by_more_than_a_tenth():
     }
     said = series.judgement(found)
     assert "| `bptt` | **0.950** | 1.150 | 1 of 2 | 1.150 |" in said
+    assert "| `combined` | **0.900** | **0.900** | 2 of 2 | 0.900 |" in said
     assert "| `node` | 1.050 | 1.000 | 0 of 2 | 1.050 |" in said
     assert said.endswith("by more than 10 %: `bptt` on two.")
     del found["two"]["auto"]["bptt"]
@@ -58,14 +59,15 @@ def test_tables_have_a_row_for_each_forecast():
     found = {"auto": {"bptt": of_seeds(1.0)}, "level": {"bptt": of_seeds(4.0, form="level")}}
     lines = series.table_of_series("co2", series.SIX["co2"], found).splitlines()
     assert lines[0] == "### co2: weekly CO2 at Mauna Loa, ppm, 13 rows ahead"
-    assert [line.split("|")[2].strip() for line in lines[4:9]] == [
+    assert [line.split("|")[2].strip() for line in lines[4:10]] == [
         "mean",
         "persistence",
         "linear",
+        "combined",
         "`bptt`",
         "`bptt`",
     ]
-    assert [line.split("|")[1].strip() for line in lines[7:9]] == ["auto: linear", "level"]
+    assert [line.split("|")[1].strip() for line in lines[8:10]] == ["auto: linear", "level"]
     assert "| one | 80.0 | 90.0 |" in series.coverages({"one": found})
     assert "| auto | bptt | 0.250 | 0.500 | 0.250, 0.500 |" in series.tuning({"one": found})
 
@@ -77,7 +79,12 @@ def test_none_of_the_six_tunes():
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, public in (series.SIX | series.OTHERS).items() if public.package]
+    "name",
+    [
+        name
+        for name, public in (series.SIX | series.OTHERS).items()
+        if public.package not in ("", "perturbax")
+    ],
 )
 def test_files_of_the_packages_have_dates_and_the_target(name, tmp_path):
     public = (series.SIX | series.OTHERS)[name]

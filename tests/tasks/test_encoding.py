@@ -15,9 +15,11 @@ from perturbax.experiment.run_folder import read_arrays
 from perturbax.tasks import Series, linear
 from perturbax.tasks.base import split_in_order
 from perturbax.tasks.calendar import calendar_features, calendar_names, dates_ahead, moved
+from perturbax.tasks.combining import combine, likelihood_weights
 from perturbax.tasks.encoding import Encoding
-from perturbax.tasks.fitting import Record, Wanted, fit_encoding, naive_encoding
+from perturbax.tasks.fitting import Candidate, fit_encoding, naive_encoding
 from perturbax.tasks.forms import FORMS, NAIVE, READINGS, naive_forecast, parse_horizons, read_as
+from perturbax.tasks.record import Record, Wanted
 from perturbax.tasks.season import autocorrelation, candidates, find_season
 
 OLD = Path(__file__).parents[1] / "experiment" / "data" / "compare" / "node-s0" / "weights"
@@ -121,7 +123,7 @@ def fitted(form, columns, time=None, segments=None, **change):
     return record, fit_encoding(record, wanted(form=form, **change)).encoding
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [*FORMS, "auto"])
 def test_outputs_become_forecasts_and_back(form):
     columns = wave(200)
     record, encoding = fitted(form, columns, axis(200, "M"), targets=("a", "b"), horizons=(1, 3))
@@ -140,7 +142,7 @@ def test_outputs_become_forecasts_and_back(form):
 
 @settings(deadline=None, max_examples=25)
 @given(
-    st.sampled_from(FORMS),
+    st.sampled_from((*FORMS, "auto")),
     st.sampled_from([(1,), (2, 5)]),
     st.integers(70, 149),
     st.integers(0, 2**31),
@@ -181,7 +183,9 @@ def test_held_out_rows_change_no_scale_and_test_rows_change_nothing(seed, offset
     for form in ("auto", "linear", "seasonal"):
         one, two = (fit_encoding(r, wanted(form=form)) for r in (record, changed[end_valid]))
         assert one.encoding.fingerprint() == two.encoding.fingerprint()
-        assert one.errors == two.errors
+        assert (one.combination is None) == (form != "auto")
+        if one.combination and two.combination:
+            assert one.combination.errors == two.combination.errors
     season = [find_season(r.training_rows(r.columns["a"]), r.time.step) for r in (record, changed[end_train])]
     assert season == [12, 12]
 
@@ -200,7 +204,7 @@ def test_coefficients_come_from_training_rows(monkeypatch):
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [*FORMS, "auto"])
 def test_what_is_stored_is_read_back(form, tmp_path):
     columns, time = wave(200), axis(200)
     change = {"targets": ("a", "b"), "horizons": (1, 2), "known": ("c",), "calendar": calendar_names(HOURS)}
@@ -247,7 +251,7 @@ def test_what_is_known_is_read_ahead():
 # The choice
 
 
-def test_auto_takes_what_the_series_asks_for():
+def test_auto_gives_the_weight_to_what_the_series_asks_for():
     rng = np.random.default_rng(1)
     n, t = 400, np.arange(400)
     walk, pattern = np.cumsum(rng.normal(size=n)), 3 * rng.normal(size=12)
@@ -259,16 +263,73 @@ def test_auto_takes_what_the_series_asks_for():
         ),
         "noise": fit_encoding(record_of({"a": b, "b": walk}), wanted(form="auto")),
     }
-    assert found["walk"].encoding.form == "difference"
-    assert found["noise"].encoding.form == "level"
-    assert found["seasonal"].encoding.form in ("seasonal", "seasonal-difference", "linear")
-    for fit in found.values():
+    shares = {}
+    for name, fit in found.items():
+        assert fit.encoding.form == "combined"
         assert fit.linear is not None
-        assert fit.errors["linear"] > 0
+        assert fit.combination is not None
+        assert fit.combination.errors["linear"] > 0
+        np.testing.assert_allclose(sum(fit.combination.shares.values()), 1, rtol=1e-9)
+        shares[name] = fit.combination.shares
+    assert set(shares["walk"]) == {"difference", "linear"}
+    assert "difference" not in shares["noise"]
+    assert not {"level", "difference"} & set(shares["seasonal"])
     oscillation = np.sin(t / 5) + np.sin(t / 3)  # a linear recursion, of no whole period
     exact = fit_encoding(record_of({"a": oscillation, "b": b}), wanted(form="auto"))
-    assert exact.encoding.form == "linear"
-    assert exact.errors["linear"] < 1e-6
+    assert exact.combination is not None
+    assert list(exact.combination.shares) == ["linear"]
+    assert exact.combination.errors["linear"] < 1e-6
+
+
+def test_weights_are_likelihoods_by_hand():
+    errors = np.array([[1.0, 4.0], [2.0, 1.0], [1.0, 2.0]])  # two naive forecasts, a fitted one; two outputs
+    got = likelihood_weights(errors, np.array([4.0, 2.0]), [True, True, False])
+    unscaled = np.array([[0.25 * 1, 0.25 / 4], [0.25 / 4, 0.25 * 1], [0.5 * 1, 0.5 / 2]])
+    np.testing.assert_allclose(got, unscaled / unscaled.sum(0), rtol=1e-12)
+    only = likelihood_weights(errors[:2], np.array([4.0, 2.0]), [True, True])
+    np.testing.assert_allclose(only[:, 0], [4 / 5, 1 / 5], rtol=1e-12)
+    exact = likelihood_weights(np.array([[0.0], [1.0]]), np.array([50.0]), [False, False])
+    np.testing.assert_allclose(exact[:, 0], [1, 0], atol=1e-12)
+
+
+def test_the_mean_is_that_of_its_members():
+    columns = {name: 5 + values for name, values in wave(200).items()}
+    record, encoding = fitted("auto", columns, axis(200, "M"), targets=("a", "b"), horizons=(1, 3), season=12)
+    assert {bool(member.rooted) for member in encoding.members} == {False, True}
+    np.testing.assert_allclose(sum(member.weights for member in encoding.members), np.ones(4), rtol=1e-9)
+    now = 150
+    total = np.zeros(4)
+    for member in encoding.members:
+        read = {name: np.sqrt(v) if name in member.rooted else v for name, v in columns.items()}
+        made = member.encoding.base_of(read)[now] + member.encoding.target_means  # those of levels alone
+        total += member.weights * (made**2 if member.rooted else made)
+    np.testing.assert_allclose(encoding.base_of(columns)[now], total, rtol=1e-12)
+    assert encoding.history == max(member.encoding.history for member in encoding.members)
+
+
+def test_roots_are_fitted_where_spreads_grow_with_the_level():
+    rng = np.random.default_rng(0)
+    root = 5 + 3 * np.sin(np.arange(400) / 5) + np.cumsum(0.02 * rng.normal(size=400)) + rng.normal(size=400)
+    counts = np.maximum(root, 0) ** 2
+    found = fit_encoding(record_of({"a": counts, "b": rng.normal(size=400)}), wanted(form="auto"))
+    assert found.combination is not None
+    assert found.combination.shares["linear of roots"] > 0.5
+    rooted = {name for member in found.encoding.members for name in member.rooted}
+    assert rooted == {"a"}
+    negative = fit_encoding(record_of({"a": counts - 10, "b": counts}), wanted(form="auto"))
+    assert negative.combination is not None
+    assert "linear of roots" not in negative.combination.errors
+    assert np.isfinite(found.encoding.base_of({"a": -counts, "b": counts})[50:]).all()  # below what was seen
+
+
+def test_a_candidate_that_is_far_off_has_no_part():
+    record = record_of(wave(200))
+    good, bad = (naive_encoding(record, wanted(), form, "levels", 12) for form in ("seasonal", "level"))
+    bad = Encoding(**{**vars(bad), "target_means": bad.target_means + 100})
+    found = combine(record, [Candidate("seasonal", good), Candidate("level", bad)])
+    assert [member.encoding.form for member in found.members] == ["seasonal"]
+    np.testing.assert_array_equal(found.members[0].weights, 1)
+    assert found.errors["level"] > found.errors["seasonal"]
 
 
 def test_a_seasonal_form_needs_a_season():

@@ -160,11 +160,12 @@ def test_notes_say_what_was_chosen_and_what_is_unusual():
     task = opened(several=False, form="auto", horizon=2)
     form, outside = task.notes()[0], task.notes()[-1]
     assert form.startswith(
-        "form linear: what is forecast is what a linear forecast leaves (chosen on validation"
+        "form combined: what is forecast is what the mean of simple forecasts leaves (weighted by"
     )
     assert outside == "100 % of the test values of a lie outside the range of its training values"
     facts = json.loads(json.dumps(task.facts()))
-    assert set(facts["validation"]) == {"level", "difference", "linear"}
+    assert set(facts["validation"]) >= {"level", "difference", "linear"}
+    assert set(facts["weights"]) <= set(facts["validation"])
     assert facts["outside"] == {"a": 1.0}
 
 
