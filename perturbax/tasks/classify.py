@@ -58,8 +58,8 @@ class Classify(Task):
         if self.classes > MOST_CLASSES:
             return {}
         asked = np.asarray(self.asked(target))  # (T, B)
-        truth = np.asarray(jnp.argmax(target, -1))[asked]  # (answers,)
-        answer = np.asarray(jnp.argmax(y, -1))[asked]  # (answers,)
+        truth = np.argmax(np.asarray(target), -1)[asked]  # (answers,)
+        answer = np.argmax(np.asarray(y), -1)[asked]  # (answers,)
         counts = np.zeros((self.classes, self.classes), int)
         np.add.at(counts, (truth, answer), 1)
         return {"confusion": {"classes": list(self.class_names), "counts": counts.tolist()}}

@@ -535,10 +535,12 @@ class Forecast(Task):
         firsts = np.array([first for first, _ in ranges])[None]  # (1, B)
         ends = np.array([end for _, end in ranges])[None]  # (1, B)
         rows = np.minimum(firsts + offsets, ends - 1)  # (T, B)
-        xs, ys = self._read(jnp.asarray(rows))
+        # In numpy: JAX compiles every operation on arrays of a new shape.
+        xs, ys = np.asarray(self.opened.x)[rows], np.asarray(self.opened.y)[rows]
         if len(ranges) > 1:
-            ys = jnp.where(jnp.asarray(firsts + offsets < ends)[..., None], ys, jnp.nan)
-        return HeldOut(xs, ys, warmup, jnp.asarray(self.opened.source.base[rows], ys.dtype))
+            ys = np.where((firsts + offsets < ends)[..., None], ys, np.asarray(np.nan, ys.dtype))
+        base = self.opened.source.base[rows].astype(ys.dtype)
+        return HeldOut(jnp.asarray(xs), jnp.asarray(ys), warmup, jnp.asarray(base))
 
     def _read(self, rows: Array) -> tuple[Array, Array]:
         """Return inputs and targets at row numbers `(T, B)`."""

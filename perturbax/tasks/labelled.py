@@ -5,6 +5,7 @@ import hashlib
 from typing import Any, TypeVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -76,19 +77,20 @@ class Labelled(Classify):
 
     def held_out(self, part: str) -> HeldOut:
         """Return all sequences of part `valid` or `test`."""
-        return HeldOut(*self._read(part, jnp.arange(len(self.opened[part].label))))
+        return self._stored(part, np.arange(len(self.opened[part].label)))
 
     def seen(self) -> HeldOut:
         """Return sequences of the training part, as many as there are in the test part, evenly spaced."""
         all_of_them, test = (len(self.opened[part].label) for part in ("train", "test"))
         count = min(all_of_them, test)
         rows = np.linspace(0, all_of_them - 1, count).round().astype(int)  # files may be sorted by label
-        return HeldOut(*self._read("train", jnp.asarray(rows)))
+        return self._stored("train", rows)
 
     def baselines(self) -> dict[str, Metrics]:
         """Return the test metrics of the frequencies of the classes in training, at every step."""
-        counts = jnp.bincount(self.opened["train"].label, length=self.classes)
-        return {"constant": self.at_frequencies(counts / counts.sum())}
+        counts = np.bincount(np.asarray(self.opened["train"].label), minlength=self.classes)  # (classes,)
+        kind = jnp.result_type(float)
+        return {"constant": self.at_frequencies(jnp.asarray(counts.astype(kind) / counts.sum().astype(kind)))}
 
     def digest(self) -> str:
         """Return a hash of sequences and labels."""
@@ -103,7 +105,20 @@ class Labelled(Classify):
         xs = jnp.swapaxes(stored.x[rows], 0, 1).astype(jnp.result_type(float)) / self.unit_of_input
         return xs, self.answers(stored.label[rows])
 
+    def _stored(self, part: str, rows: np.ndarray) -> HeldOut:
+        """Return stored sequences by number `(B,)`; in numpy, as JAX compiles operations on a new shape."""
+        stored = self.opened[part]
+        xs = np.asarray(stored.x)[rows].swapaxes(0, 1).astype(jnp.result_type(float))  # (T, B, n_in)
+        labels = jnp.asarray(np.asarray(stored.label)[rows])  # (B,)
+        return HeldOut(jnp.asarray(xs) / self.unit_of_input, _answers(self, labels))
+
     def _with_parts(self: Opened, parts: dict[str, tuple[Any, Any]]) -> Opened:
         """Return the task with sequences `(N, T, n_in)` and labels `(N,)` of each part in place."""
         made = {name: Part(jnp.asarray(x), jnp.asarray(label, int)) for name, (x, label) in parts.items()}
         return dataclasses.replace(self, parts=made)
+
+
+@jax.jit
+def _answers(task: Labelled, labels: Array) -> Array:
+    """Return `task.answers(labels)`, compiled as one program."""
+    return task.answers(labels)
