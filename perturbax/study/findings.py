@@ -5,7 +5,7 @@ The networks are those of the public code: one tanh layer and a linear readout, 
 of the input, R the recurrent ones, W1 those of the readout; N is the number of all units, inputs included.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -276,7 +276,7 @@ def memorising(units: int, updates: int) -> dict[str, Any]:
     }
 
 
-def shared_difference(n: int, draws: int) -> dict[str, Any]:
+def shared_difference(n: int, draws: int, batches: Sequence[int] = (1, 8, 64)) -> dict[str, Any]:
     """Measure the variance of single estimates at several batch sizes, over that at batch 1.
 
     `published-node` has one loss difference for the whole batch, `node` one for each example.
@@ -284,10 +284,11 @@ def shared_difference(n: int, draws: int) -> dict[str, Any]:
     Arguments:
         n: hidden units.
         draws: estimates whose variance is taken.
+        batches: the batch sizes, 1 among them.
     """
     found: dict[str, dict[str, float]] = {"published-node": {}, "node": {}}
     for name, by_batch in found.items():
-        for batch in (1, 8, 64):
+        for batch in batches:
             net, *one = problem(n, 1)
             xs, ys = (jnp.repeat(v, batch, 1) for v in one)  # the same example: all else equal
             every = estimator(RULES[name](), draws)(net, xs, ys)

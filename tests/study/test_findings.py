@@ -36,7 +36,7 @@ def test_published_activity_scales_layers_by_their_size():
 
 
 def test_directions():
-    cosine = direction(8, DRAWS, 2)["cosine"]
+    cosine = direction(4, DRAWS, 2)["cosine"]
     assert cosine["node, to-go"]["through time"] > 0.98
     assert cosine["node, to-go"]["cut"] < 0.9
     assert cosine["innovation, to-go"]["through time"] > 0.98
@@ -47,6 +47,6 @@ def test_directions():
 
 
 def test_one_difference_for_the_batch_gains_nothing_from_it():
-    variance = shared_difference(4, 7 * 64)["variance"]
+    variance = shared_difference(4, 7 * 64, (1, 64))["variance"]
     assert variance["published-node"]["64"] == pytest.approx(1, rel=0.3)
     assert variance["node"]["64"] == pytest.approx(1 / 64, rel=0.3)
