@@ -1,0 +1,82 @@
+"""Several rules on one task over several seeds: what is to be trained, and where each run goes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from perturbax.errors import ArgumentError, unknown
+from perturbax.experiment.build import build
+from perturbax.experiment.config import Experiment, Resolved
+from perturbax.experiment.options import find, options
+from perturbax.experiment.resolve import KNOWN, check_seed
+from perturbax.experiment.result import Result
+from perturbax.experiment.run import Report
+from perturbax.experiment.seeds import complete, missing
+from perturbax.experiment.variants import Variant, of_variant, slug
+from perturbax.tasks.base import Task
+
+
+class Comparison(NamedTuple):
+    """The runs of a comparison, checked: nothing has been trained yet.
+
+    Attributes:
+        experiments: the run of each variant, by its label, such as `node:samples=8`.
+        folders: the run folder of each of its seeds.
+        fresh: the seeds whose folders hold nothing yet.
+        tasks: its task, the data read.
+    """
+
+    experiments: dict[str, Resolved]
+    folders: dict[str, dict[int, Path]]
+    fresh: dict[str, list[int]]
+    tasks: dict[str, Task]
+
+    @property
+    def every_folder(self) -> list[Path]:
+        """The folders of all runs, variant by variant."""
+        return [folder for of_seed in self.folders.values() for folder in of_seed.values()]
+
+    def train(self, label: str, report: Report | None = None) -> list[Result]:
+        """Train, go on with, or read the runs of one variant; report: as for `run`."""
+        folders, fresh = self.folders[label], self.fresh[label]
+        return complete(self.experiments[label], folders, fresh, name=label, report=report)
+
+
+def plan_comparison(
+    variants: Sequence[Variant], base: Experiment, shared: dict[str, Any], count: int, out: Path
+) -> Comparison:
+    """Return the runs of a comparison; what cannot run is refused here, before anything is trained.
+
+    Arguments:
+        variants: the rules with their suffixes, as `parse_variant` returns them.
+        base: the experiment that they share.
+        shared: settings meant for every rule that has them.
+        count: number of seeds, from that of the base on.
+        out: the folder that holds the run folders.
+
+    Raises ArgumentError for settings that cannot be used, two variants that are the same, and a folder that
+    holds another run; DataError for data that cannot be used.
+    """
+    if count < 1:
+        raise ArgumentError(f"seeds must be above 0, not {count}")
+    _check_shared(variants, shared)
+    seeds = range(base.seed, base.seed + count)
+    experiments = {variant.label: of_variant(base, variant, shared) for variant in variants}
+    folders = {label: {seed: out / f"{slug(label)}-s{seed}" for seed in seeds} for label in experiments}
+    every = [folder for of_seed in folders.values() for folder in of_seed.values()]
+    if len(experiments) < len(variants) or len(set(every)) < len(every):
+        raise ArgumentError("two entries of --rules are the same")
+    check_seed(seeds[-1])
+    tasks = {label: build(e).task for label, e in experiments.items()}
+    digests = {label: task.digest() for label, task in tasks.items()}
+    fresh = {label: missing(e, folders[label], digests[label]) for label, e in experiments.items()}
+    return Comparison(experiments, folders, fresh, tasks)
+
+
+def _check_shared(variants: Sequence[Variant], shared: dict[str, Any]) -> None:
+    """Raise ArgumentError for a setting that none of the rules has."""
+    rules = [find("rule", variant.fields["rule"], KNOWN["rule"]) for variant in variants]
+    known = {name for rule in rules for name in options(rule)}
+    for name in shared:
+        if name not in known:
+            raise unknown("rule setting", name, known)
