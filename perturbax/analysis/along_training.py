@@ -20,7 +20,7 @@ from perturbax.experiment.layout import layout_of
 from perturbax.experiment.precision import require_same
 from perturbax.experiment.program import Compiled
 from perturbax.experiment.result import describe, read_config, read_experiment
-from perturbax.experiment.run import Report
+from perturbax.experiment.watch import StepReport
 from perturbax.learning.autodiff import bptt
 from perturbax.learning.estimator import learner
 from perturbax.learning.facts import USES, Facts
@@ -162,7 +162,7 @@ def of_run(folder: Path, asked: Experiment) -> DiagnosisPlan:
 
 
 def diagnose_points(
-    plan: DiagnosisPlan, samples: Sequence[int], draws: int, report: Report
+    plan: DiagnosisPlan, samples: Sequence[int], draws: int, report: StepReport
 ) -> dict[str, Any]:
     """Diagnose a rule at every point of a plan; all points share one batch, which no training step draws.
 

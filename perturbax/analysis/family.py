@@ -15,7 +15,7 @@ from perturbax.experiment.build import Parts, build
 from perturbax.experiment.config import Experiment
 from perturbax.experiment.program import Compiled
 from perturbax.experiment.result import describe
-from perturbax.experiment.run import Report
+from perturbax.experiment.watch import StepReport
 from perturbax.learning.rule import check_derivatives
 
 WATCHED = 64  # batches that rules which learn between updates see before they are measured
@@ -26,7 +26,7 @@ def measure_family(
     leading: Experiment,
     members: Sequence[tuple[str, Experiment]],
     draws: int,
-    report: Report,
+    report: StepReport,
     *,
     skip: bool,
 ) -> dict[str, Any]:

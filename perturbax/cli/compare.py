@@ -35,25 +35,28 @@ def add_arguments(parser: Parser) -> None:
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     """Train rules x seeds, keeping what is finished already, write the report, and return the exit status."""
-    from perturbax.cli.output import print_notes, print_result
-    from perturbax.cli.progress import progress
-    from perturbax.experiment.comparison import plan_comparison
-    from perturbax.experiment.variants import experiment_from
-    from perturbax.report import write_report
+    from perturbax.cli.board import Board
+    from perturbax.cli.output import print_end, print_notes
+    from perturbax.cli.progress import shown
 
     entries, out = variants(args.rules), Path(args.out)
     count = coerce("seeds", args.seeds, int)
-    base = experiment_from(Experiment(), experiment_fields(args), {**settings, "rule": {}})
-    if (out / "report.html").is_dir():
-        raise ArgumentError(f"{out / 'report.html'} is a folder: name another --out")
+    board = Board(on_end=print_end)
+    with shown(board):
+        from perturbax.experiment.comparison import plan_comparison
+        from perturbax.experiment.variants import experiment_from
+        from perturbax.report import write_report
 
-    comparison = plan_comparison(entries, base, settings["rule"], count, out)
-    print_notes(*comparison.tasks.values())
-    status = 0
-    for label in comparison.experiments:
-        with progress(label) as bar:
-            results = comparison.train(label, bar)
-        for result in results:
-            status = max(status, print_result(str(result.folder), result.summary))
-    print(f"report: {write_report(comparison.every_folder, out / 'report.html')}")
-    return status
+        base = experiment_from(Experiment(), experiment_fields(args), {**settings, "rule": {}})
+        if (out / "report.html").is_dir():
+            raise ArgumentError(f"{out / 'report.html'} is a folder: name another --out")
+        comparison = plan_comparison(entries, base, settings["rule"], count, out)
+        print_notes(*comparison.tasks.values())
+        every = comparison.every_folder
+        finished = sum((folder / "result.json").exists() for folder in every)
+        if finished:
+            print(f"{finished} of {len(every)} runs were finished before and are kept")
+        board.expect(len(every), finished)
+        results = [result for label in comparison.experiments for result in comparison.train(label, board)]
+    print(f"report: {write_report(every, out / 'report.html')}")
+    return int(any(result.summary["status"] == "diverged" for result in results))

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from perturbax.cli.board import clock_time
+
 if TYPE_CHECKING:
+    from perturbax.experiment.result import Result
     from perturbax.tasks.base import Task
 
 CLEARLY = 1.001  # how many times the error of a run a baseline must have to count as beaten
@@ -34,6 +37,29 @@ def _broken(text: str) -> str:
     """Return a text in lines as wide as the terminal."""
     width = max(shutil.get_terminal_size().columns, 40)
     return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def print_end(place: str, name: str, result: "Result") -> None:
+    """Print that one of several runs has ended, in one line.
+
+    Arguments:
+        place: which one, as `3 of 18`.
+        name: what reports call the run.
+        result: its result.
+    """
+    seed, summary = result.experiment.seed, result.summary
+    said = f"{place}: {name} seed {seed}" if place else f"{name} seed {seed}"
+    if summary["status"] == "diverged":
+        print(f"{said} diverged at step {summary['diverged_at']}")
+        return
+    metric = deciding(summary)
+    seconds = summary["seconds"] + summary["compile_seconds"]
+    print(f"{said}: test {metric} {_short(summary['test'].get(metric))} after {clock_time(seconds)}")
+
+
+def deciding(summary: dict[str, Any]) -> str:
+    """Return the metric that decides: mse where the task has it, else loss."""
+    return "mse" if "mse" in summary["test"] else "loss"
 
 
 def print_result(name: str, summary: dict[str, Any]) -> int:
@@ -69,7 +95,7 @@ def print_result(name: str, summary: dict[str, Any]) -> int:
 
 def _beaten(summary: dict[str, Any]) -> str:
     """Return which baseline without a network is as good as the run or better, as words to begin with."""
-    metric = "mse" if "mse" in summary["test"] else "loss"
+    metric = deciding(summary)
     simple = {
         name: metrics[metric]
         for name, metrics in summary["baselines"].items()

@@ -1,51 +1,64 @@
-"""A progress bar on standard error, for terminals only."""
+"""Lines on standard error that show how far runs are, for terminals only."""
 
 import contextlib
-import math
+import sys
 from collections.abc import Callable, Iterator
-from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.console import Console, ConsoleOptions, Group
+from rich.live import Live
+from rich.text import Text
+
+from perturbax.cli.board import Board
 
 
 @contextlib.contextmanager
-def progress(label: str) -> Iterator[Callable[[int, int, float], None]]:
-    """Show a bar with the loss, the speed in steps per second and the time left; nothing without a terminal.
+def shown(board: Board) -> Iterator[Board]:
+    """Show a board, four times a second, until the block ends; nothing without a terminal.
 
-    Yields update(done, total, loss): done of total steps, and the latest loss, or NaN for none.
+    What is printed meanwhile stands above it.
     """
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]}"),
-        TextColumn("{task.fields[speed]} steps/s"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+    terminal = Console(stderr=True, highlight=False)
+    if not terminal.is_terminal:
+        yield board
+        return
+    live = Live(
+        _Lines(board),
+        console=terminal,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+        refresh_per_second=4,
     )
-    bar = Progress(*columns, console=console, disable=not console.is_terminal)
-    task = bar.add_task(label, total=None, loss="-", speed="-")
+    with live:
+        yield board
 
-    def update(done: int, total: int, loss: float) -> None:
-        bar.start()  # not before there is something to show: errors come without a bar
-        speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-        words: dict[str, Any] = {
-            "loss": "-" if math.isnan(loss) else f"{loss:.3g}",
-            "speed": f"{speed:.0f}" if speed else "-",
-        }
-        bar.update(task, completed=done, total=total, **words)
 
-    try:
+@contextlib.contextmanager
+def progress(label: str, word: str = "loss") -> Iterator[Callable[[int, int, float], None]]:
+    """Show how far some work is that has no seeds; nothing without a terminal.
+
+    Arguments:
+        label: what the work is called.
+        word: what the number is that it reports.
+
+    Yields update(done, total, number): done of total steps, and the latest loss, or NaN for none.
+    """
+    board = Board(word=word)
+    board.compiling(label, ())
+
+    def update(done: int, total: int, number: float) -> None:
+        board.advanced(label, (), done, total, number, number)
+
+    with shown(board):
         yield update
-    finally:
-        bar.stop()
+
+
+class _Lines:
+    """The lines of a board as rich draws them: as wide as the terminal is at that moment."""
+
+    def __init__(self, board: Board):
+        self.board = board
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Group]:
+        """Yield the lines."""
+        lines = [Text(line, no_wrap=True, overflow="crop") for line in self.board.lines(options.max_width)]
+        yield Group(*lines)

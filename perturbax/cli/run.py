@@ -38,28 +38,32 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     if args.config is not None and not Path(args.config).exists():
         raise ArgumentError(f"no such file: {args.config}")
 
-    from perturbax.cli.output import print_notes, print_result
-    from perturbax.cli.progress import progress
-    from perturbax.experiment.build import open_task
-    from perturbax.experiment.resolve import resolve
-    from perturbax.experiment.result import read_experiment
-    from perturbax.experiment.run import run
-    from perturbax.experiment.variants import experiment_from
+    from perturbax.cli.board import Board
+    from perturbax.cli.progress import shown
 
-    base = Experiment() if args.config is None else read_experiment(Path(args.config))
-    experiment = experiment_from(base, given, settings)
-    print_notes(open_task(resolve(experiment)))
-    with progress(experiment.rule) as bar:
-        result = run(experiment, args.out, report=bar)
+    with shown(Board()) as board:
+        from perturbax.cli.output import print_notes, print_result
+        from perturbax.experiment.build import open_task
+        from perturbax.experiment.resolve import resolve
+        from perturbax.experiment.result import read_experiment
+        from perturbax.experiment.run import run
+        from perturbax.experiment.variants import experiment_from
+
+        base = Experiment() if args.config is None else read_experiment(Path(args.config))
+        experiment = experiment_from(base, given, settings)
+        print_notes(open_task(resolve(experiment)))
+        result = run(experiment, args.out, report=board)
     return print_result(str(result.folder), result.summary)
 
 
 def _resume(folder: Path) -> int:
     """Go on with a run, print the result, and return the exit status."""
-    from perturbax.cli.output import print_result
-    from perturbax.cli.progress import progress
-    from perturbax.experiment.run import resume
+    from perturbax.cli.board import Board
+    from perturbax.cli.progress import shown
 
-    with progress(str(folder)) as bar:
-        result = resume(folder, report=bar)
+    with shown(Board()) as board:
+        from perturbax.cli.output import print_result
+        from perturbax.experiment.run import resume
+
+        result = resume(folder, report=board)
     return print_result(str(result.folder), result.summary)

@@ -10,9 +10,9 @@ from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.options import find, options
 from perturbax.experiment.resolve import KNOWN, check_seed
 from perturbax.experiment.result import Result
-from perturbax.experiment.run import Report
 from perturbax.experiment.seeds import complete, missing
 from perturbax.experiment.variants import Variant, of_variant, slug
+from perturbax.experiment.watch import Report
 from perturbax.tasks.base import Task
 
 

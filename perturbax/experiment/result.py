@@ -50,19 +50,23 @@ class Result:
     folder: Path | None = None
 
 
+def name_of(e: Resolved) -> str:
+    """Return what reports call a run that has no name: its rule, with "+decor" where it decorrelates."""
+    return e.rule + ("" if e.decorrelate == "off" else "+decor")
+
+
 def describe(parts: Parts, name: str | None = None, side_by_side: int = 1) -> dict[str, Any]:
     """Return the content of config.json: settings, and the facts a report needs about what was run.
 
     Arguments:
         parts: the parts of the run.
-        name: what reports call the run; None for the name of its rule, with "+decor" where it decorrelates.
+        name: what reports call the run; None for `name_of`.
         side_by_side: runs that the same compiled program advances.
 
     Raises PerturbaxError for settings that are objects and cannot be saved.
     """
     e, task, about = parts.experiment, parts.task, parts.rule.described()
     cell: Any = find("cell", e.cell, CELLS)
-    label = e.rule + ("" if e.decorrelate == "off" else "+decor")
     facts = {
         "rule": {k: getattr(about, k) for k in ("equation", "cost", "memory", "papers", "target", "uses")},
         "task": {"summary": task.summary, "papers": task.papers},
@@ -85,7 +89,7 @@ def describe(parts: Parts, name: str | None = None, side_by_side: int = 1) -> di
                     f"{key}={type(value).__name__} cannot be saved: name it, or run without a folder"
                 )
     config = {
-        "name": name or label,
+        "name": name or name_of(e),
         "experiment": saved,
         "facts": facts,
         "versions": versions,

@@ -1,7 +1,8 @@
 """Running experiments: from a description to a run folder, over one seed or several, stopped and resumed."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,23 @@ from perturbax.experiment.precision import in_precision_of, precision, require_r
 from perturbax.experiment.program import Compiled
 from perturbax.experiment.reservoir import solve
 from perturbax.experiment.resolve import check_seed, resolve
-from perturbax.experiment.result import SHOWN, Result, describe, load, pictured, read_config, read_experiment
+from perturbax.experiment.result import (
+    SHOWN,
+    Result,
+    describe,
+    load,
+    name_of,
+    pictured,
+    read_config,
+    read_experiment,
+)
 from perturbax.experiment.train_step import State, correlation, evaluate_compiled
+from perturbax.experiment.watch import Report, Watcher, watcher_of
 from perturbax.network.arrays import to_named_arrays
 from perturbax.network.passes import forward
 from perturbax.tasks.base import HeldOut, Task
 from perturbax.tasks.contract import check_metrics
 from perturbax.tasks.forecast import Forecast
-
-Report = Callable[[int, int, float], None]  # steps done, steps in all, loss
 
 
 @dataclasses.dataclass
@@ -44,6 +53,19 @@ class _Run:
     diverged_at: int | None = None
 
 
+@dataclasses.dataclass
+class _Told:
+    """Who is told of some runs that advance together, and by which name and seeds."""
+
+    watcher: Watcher
+    name: str
+    seeds: list[int]
+
+    def advanced(self, done: int, total: int, loss: float, valid_loss: float) -> None:
+        """Tell of steps that were made."""
+        self.watcher.advanced(self.name, self.seeds, done, total, loss, valid_loss)
+
+
 def run(
     experiment: Experiment | Resolved,
     out: Path | str | None = None,
@@ -58,7 +80,8 @@ def run(
         experiment: the run; what it leaves open takes the rule's, the task's, or the general default.
         out: the run folder to write; None for none. It must not exist, or be empty.
         name: what reports call the run; None for the name of its rule.
-        report: called after every chunk of steps with (steps done, steps in all, loss).
+        report: called after every chunk of steps with (steps done, steps in all, training loss), or a
+            `Watcher`, which is told more.
         task: its task with data in place, which are in no file; None to read the data file.
 
     Raises ArgumentError for settings that cannot be used, DataError for data that cannot, StoreError for a
@@ -88,12 +111,14 @@ def resume(folder: Path | str, *, report: Report | None = None) -> Result:
     layout = layout_of(folder / "config.json", config)
     require_room(folder, layout)
     with in_precision_of(folder, layout):
-        return _go_on(folder, config, layout._replace(precision=precision()), report)
+        return _go_on(folder, config, layout._replace(precision=precision()), watcher_of(report))
 
 
-def _go_on(folder: Path, config: dict[str, Any], layout: Layout, report: Report | None) -> Result:
+def _go_on(folder: Path, config: dict[str, Any], layout: Layout, watcher: Watcher) -> Result:
     """Go on with a run that has not ended, in the precision of this process."""
     experiment = read_experiment(folder)
+    name = str(config.get("name") or experiment.rule)
+    watcher.compiling(name, [experiment.seed])
     parts = build(experiment)
     if parts.task.digest() != config["facts"]["data"]:
         raise ArgumentError(f"{experiment.data} has changed since {folder} was started: start a new run")
@@ -103,8 +128,9 @@ def _go_on(folder: Path, config: dict[str, Any], layout: Layout, report: Report 
     # its numbers are the same.
     side_by_side = config["facts"]["abreast"]
     copies = [dataclasses.replace(one, folder=None, metrics=[]) for _ in range(side_by_side - 1)]
-    _advance_all(compiled, [one, *copies], report)
-    return _finish_run(compiled, one)
+    told = _Told(watcher, name, [one.experiment.seed])
+    _advance_all(compiled, [one, *copies], told)
+    return _finish_all(compiled, [one], told)[0]
 
 
 def run_seeds(
@@ -127,7 +153,8 @@ def run_seeds(
         seeds: the seeds.
         folders: a run folder for each seed; None for none.
         name: what reports call the runs; None for the name of their rule.
-        report: called after every chunk of steps with (steps done, steps in all, loss of the first run).
+        report: called after every chunk of steps with (steps done, steps in all, training loss of the first
+            run), or a `Watcher`, which is told more.
         compiled: that of an experiment which differs in learning rates at most; None to compile.
         task: as for `run`.
 
@@ -138,7 +165,10 @@ def run_seeds(
     parts = build(experiment, task)
     for folder in folders or ():
         run_folder.refuse_occupied(folder)
+    watcher, label = watcher_of(report), name or name_of(parts.experiment)
     compiled = compiled or Compiled(parts)
+    together = seeds if compiled.side_by_side else seeds[:1]
+    watcher.compiling(label, together)
     hyperparameters = parts.setup.hyperparameters
     runs = []
     for i, seed in enumerate(seeds):
@@ -156,8 +186,9 @@ def run_seeds(
             one.layout = layout_of(one.folder / "config.json", run_folder.to_json(described))
     results = []
     for group in groups:
-        _advance_all(compiled, group, report)
-        results += [_finish_run(compiled, one) for one in group]
+        told = _Told(watcher, label, [one.experiment.seed for one in group])
+        _advance_all(compiled, group, told)
+        results += _finish_all(compiled, group, told)
     return results
 
 
@@ -199,12 +230,11 @@ def _restore(compiled: Compiled, folder: Path, layout: Layout) -> _Run:
     return one
 
 
-def _advance_all(compiled: Compiled, runs: list[_Run], report: Report | None) -> None:
+def _advance_all(compiled: Compiled, runs: list[_Run], told: _Told) -> None:
     """Advance runs to the last step, side by side, until all have ended or diverged."""
     total = compiled.parts.experiment.steps
     done = int(runs[0].state.step)
-    if report:
-        report(done, total, float("nan"))  # work begins: the first chunk is compiled
+    told.advanced(done, total, math.nan, math.nan)
     while done < total and not all(one.diverged_at for one in runs):
         length = min(compiled.length, total - done)
         states, losses, metrics, seconds = compiled.advance([one.state for one in runs], length)
@@ -214,8 +244,7 @@ def _advance_all(compiled: Compiled, runs: list[_Run], report: Report | None) ->
             if one.diverged_at is None:
                 _record_chunk(compiled, one, seconds, state, loss, metric)
         done += length
-        if report:
-            report(done, total, float(losses[0].mean()))
+        told.advanced(done, total, float(losses[0].mean()), float(metrics[0]["loss"]))
 
 
 def _record_chunk(
@@ -245,6 +274,17 @@ def _record_chunk(
         run_folder.log(one.folder, line)
         times = {"seconds": np.asarray(one.seconds), "compile_seconds": np.asarray(one.compile_seconds)}
         run_folder.save_checkpoint(one.folder, step, Compiled.stored(state) | times, one.layout)
+
+
+def _finish_all(compiled: Compiled, runs: list[_Run], told: _Told) -> list[Result]:
+    """Judge runs that have been trained, and tell of each that has ended."""
+    told.watcher.judging(told.name, told.seeds)
+    results = []
+    for one in runs:
+        result = _finish_run(compiled, one)
+        told.watcher.ended(told.name, result)
+        results.append(result)
+    return results
 
 
 def _finish_run(compiled: Compiled, one: _Run) -> Result:

@@ -13,8 +13,8 @@ from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.options import find, provisional
 from perturbax.experiment.program import Compiled
 from perturbax.experiment.resolve import KNOWN, check_seed, resolve
-from perturbax.experiment.run import Report
 from perturbax.experiment.train_step import Hyperparameters
+from perturbax.experiment.watch import StepReport
 from perturbax.fields import positive
 
 
@@ -72,7 +72,7 @@ def tune(
     decor_lrs: Sequence[float | None] = (None,),
     steps: int | None = None,
     width: int | None = None,
-    report: Report | None = None,
+    report: StepReport | None = None,
     compiled: Compiled | None = None,
 ) -> tuple[Parts, list[Trial]]:
     """Train every candidate lr x decor_lr x discount and judge it on validation data; test data are not read.
@@ -165,7 +165,7 @@ def _check_candidates(
 
 
 def _run_all(
-    compiled: Compiled, runs: list[_CandidateRun], width: int | None, steps: int, report: Report | None
+    compiled: Compiled, runs: list[_CandidateRun], width: int | None, steps: int, report: StepReport | None
 ) -> list[_Ending]:
     """Run all to the last step, `width` at a time where they run side by side, else one at a time."""
     at_a_time = (width or len(runs)) if compiled.side_by_side else 1
@@ -184,7 +184,7 @@ def _run_side_by_side(
     compiled: Compiled,
     runs: Sequence[_CandidateRun],
     steps: int,
-    report: Report | None,
+    report: StepReport | None,
     done_before: int,
     steps_in_all: int,
 ) -> list[_Ending]:

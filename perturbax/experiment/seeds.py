@@ -13,7 +13,8 @@ from perturbax.experiment.precision import require_same
 from perturbax.experiment.program import Compiled
 from perturbax.experiment.resolve import resolve
 from perturbax.experiment.result import Result, read_config, read_experiment
-from perturbax.experiment.run import Report, resume, run_seeds
+from perturbax.experiment.run import resume, run_seeds
+from perturbax.experiment.watch import Report
 
 
 def missing(e: Resolved, folders: Mapping[int, Path], data: str) -> list[int]:
@@ -45,7 +46,7 @@ def complete(
         folders: the folder of each seed.
         fresh: the seeds whose folders hold nothing yet.
         name: what reports call the runs.
-        report: called after every chunk of steps with (steps done, steps in all, loss).
+        report: as for `run`.
         compiled: for the fresh seeds, as for `run_seeds`.
     """
     done = [resume(folder, report=report) for seed, folder in folders.items() if seed not in fresh]

@@ -17,10 +17,10 @@ from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.options import typed_fields
 from perturbax.experiment.program import Compiled
 from perturbax.experiment.result import describe
-from perturbax.experiment.run import Report
 from perturbax.experiment.search import Trial, tune
 from perturbax.experiment.seeds import complete, missing
 from perturbax.experiment.variants import of_variant, parse_variant, slug
+from perturbax.experiment.watch import StepReport
 
 TUNING_SEED = 1000  # takes part in no result
 RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # what is tried for every rule
@@ -54,7 +54,7 @@ class Job(abc.ABC):
         return True
 
     @abc.abstractmethod
-    def run(self, root: Path, report: Report) -> None:
+    def run(self, root: Path, report: StepReport) -> None:
         """Do what is missing of it."""
 
     @abc.abstractmethod
@@ -89,7 +89,7 @@ class Tune(Job):
         """Whether the file is there."""
         return self.path(root).exists()
 
-    def run(self, root: Path, report: Report) -> None:
+    def run(self, root: Path, report: StepReport) -> None:
         """Search, and write what was found and what it cost."""
         began = time.perf_counter()
         compiled = _compiled(self.experiment)
@@ -190,7 +190,7 @@ class Train(Job):
         """Whether the search has ended."""
         return self.tuned is None or self.tuned.done(root)
 
-    def run(self, root: Path, report: Report) -> None:
+    def run(self, root: Path, report: StepReport) -> None:
         """Train what is missing, go on with what was stopped."""
         e = self.experiment
         if self.tuned:
@@ -252,7 +252,7 @@ class Measure(Job):
         """Whether the file is there."""
         return self.path(root).exists()
 
-    def run(self, root: Path, report: Report) -> None:
+    def run(self, root: Path, report: StepReport) -> None:
         """Measure and write."""
         found = self.measure(**self.settings)
         _keep(self.path(root), {"measured": self.measure.__name__, "settings": self.settings, **found})

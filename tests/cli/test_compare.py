@@ -32,7 +32,13 @@ def test_compare_resumes_reuses_and_refuses(capsys, tmp_path):
     assert (node.decorrelate, node.rule_options["samples"]) == ("hidden", 2)
     page = (tmp_path / "c" / "report.html").read_text()
     before = everything(tmp_path / "c")
+    said = capsys.readouterr()
+    lines = [line for line in said.out.splitlines() if " of 6: " in line]
+    assert [line.split(":")[0] for line in lines] == [f"{i} of 6" for i in range(1, 7)]
+    assert lines[0].startswith("1 of 6: node+decor:samples=2 seed 0: test loss ")
+    assert not said.err  # no terminal: a line for every finished run, and no progress
     assert main(argv) == 0
+    assert "6 of 6 runs were finished before" in capsys.readouterr().out
     assert everything(tmp_path / "c") == before  # nothing was trained again, the page came out the same
     capsys.readouterr()
     status, line = error_of(capsys, [*argv, "--steps", "13"])
