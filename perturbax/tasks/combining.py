@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from perturbax.tasks import linear
-from perturbax.tasks.encoding import Encoding, Member, without_noise
+from perturbax.tasks.encoding import Encoding, Member, forecasts_of_members, without_noise
 from perturbax.tasks.forms import NAIVE
 from perturbax.tasks.record import Record, training_std
 
@@ -103,9 +103,7 @@ def _validation_errors(record: Record, candidates: Sequence[Candidate]) -> tuple
     rows = linear.thinned(every_row)
     truth = first.targets_of(record.columns, record.segments)[rows]  # (rows, n_out)
     scales = np.array([training_std(record, target) for target, _ in first.outputs])  # (n_out,)
-    errors = []
-    for one in candidates:
-        member = Member(one.encoding, one.rooted, np.ones(len(scales)))
-        made = member.forecasts(record.columns, record.time, record.segments, rows)[rows]  # (rows, n_out)
-        errors.append(np.mean(((made - truth) / scales[None]) ** 2, 0))
+    members = [Member(one.encoding, one.rooted, np.ones(len(scales))) for one in candidates]
+    forecasts = forecasts_of_members(members, record.columns, record.time, record.segments, rows)
+    errors = [np.mean(((made[rows] - truth) / scales[None]) ** 2, 0) for made in forecasts]  # (n_out,) each
     return np.stack(errors), len(every_row)

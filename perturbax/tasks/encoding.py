@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,13 +30,10 @@ class Member(NamedTuple):
     rooted: tuple[str, ...]
     weights: np.ndarray
 
-    def forecasts(self, columns: Columns, time: Any, segments: Segments | None, rows: Any) -> np.ndarray:
-        """Return its forecasts at each row, `(N, n_out)`, own units; arguments as for `base_of`."""
-        encoding = self.encoding
-        base = encoding.base_of(with_roots(columns, self.rooted), time, segments, rows)
-        made = encoding.in_units(np.zeros(encoding.n_out), base)  # (N, n_out)
-        is_root = np.array([target in self.rooted for target, _ in encoding.outputs])
-        return np.where(is_root[None], made * np.abs(made), made)
+    @property
+    def read(self) -> tuple[tuple[str, ...], str]:
+        """What its inputs depend on among members of one mean, which read the same columns."""
+        return self.rooted, self.encoding.reading
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -149,7 +146,8 @@ class Encoding:
             goes_on = np.where(ends == n, -1, ends) if len(values) > n else ends
             read += [later(values, goes_on, horizon)[:, None] for horizon in self.horizons]  # (N, 1) each
             names += [name] * len(self.horizons)
-        x = standardised(source, names, np.concatenate(read, 1), self.means, self.stds)
+        values = np.concatenate(read, 1) if len(read) > 1 else read[0]  # (N, n)
+        x = standardised(source, names, values, self.means, self.stds)
         if not self.calendar:
             return x
         dates = calendar_features(self.calendar, time, self.horizons[-1], first_rows, ends)
@@ -161,6 +159,7 @@ class Encoding:
         time: Any = None,
         segments: Segments | None = None,
         rows: np.ndarray | None = None,
+        x: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return what the forecasts made at each row are changes from, `(N, n_out)`, in own units.
 
@@ -171,6 +170,7 @@ class Encoding:
             time: likewise.
             segments: likewise.
             rows: numbers of the rows that matter; a fitted forecast is NaN at others. None for all.
+            x: what `inputs_of` returns for these columns, where it is known; None to compute it.
         """
         if self.form == "combined":
             return self._mean_of_members(columns, time, segments, rows)
@@ -184,7 +184,7 @@ class Encoding:
         base = np.stack(bases, 1)  # (N, n_out)
         if self.form != "linear":
             return base
-        x = self.inputs_of(columns, time, segments)  # (N, n_in)
+        x = self.inputs_of(columns, time, segments) if x is None else x  # (N, n_in)
         rows = np.arange(n) if rows is None else rows
         usable = rows[rows - first_rows[rows] >= self.history]
         fitted = np.full(base.shape, np.nan)
@@ -194,8 +194,9 @@ class Encoding:
     def _mean_of_members(self, columns: Columns, time: Any, segments: Any, rows: Any) -> np.ndarray:
         """Return the weighted mean of simple forecasts at each row, `(N, n_out)`, own units."""
         mean = np.zeros((1, self.n_out))
-        for member in self.members:
-            mean = mean + member.weights[None] * member.forecasts(columns, time, segments, rows)
+        made = forecasts_of_members(self.members, columns, time, segments, rows)
+        for member, forecast in zip(self.members, made, strict=True):
+            mean = mean + member.weights[None] * forecast
         return mean
 
     def in_units(self, y: Any, base: Any = None) -> Any:
@@ -321,8 +322,11 @@ def standardised(source: str, names: Any, values: np.ndarray, means: Any, stds: 
     Raises DataError where a number is too large: its square would overflow in float32.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        scaled = (values - np.asarray(means)[None]) / np.asarray(stds)[None]
-    if np.all(np.abs(scaled) < 1e15):  # squares and sums of squares stay finite in float32
+        scaled = values - np.asarray(means)[None]  # (N, n)
+        scaled /= np.asarray(stds)[None]
+    # Squares and sums of squares stay finite in float32. Column by column: of long files there is no room for
+    # another copy of all.
+    if all(np.all(np.abs(scaled[:, i]) < 1e15) for i in range(scaled.shape[1])):
         return scaled
     unusable = np.abs(scaled) >= 1e15
     unusable |= np.isnan(scaled) & ~np.isnan(values)
@@ -351,6 +355,27 @@ def with_roots(columns: Columns, rooted: Sequence[str]) -> Columns:
     """Return columns by name, some of them as square roots with the sign kept: sign(v) sqrt(|v|)."""
     roots = {name: np.asarray(columns[name], np.float64) for name in rooted if name in columns}
     return {**columns, **{name: np.sign(values) * np.sqrt(np.abs(values)) for name, values in roots.items()}}
+
+
+def forecasts_of_members(
+    members: Sequence[Member], columns: Columns, time: Any, segments: Segments | None, rows: Any
+) -> Iterator[np.ndarray]:
+    """Yield the forecasts of each member at each row, `(N, n_out)`, own units; arguments as for `base_of`.
+
+    Members that follow each other and read alike share their inputs, which are computed once.
+    """
+    read, inputs, its_columns = None, None, columns
+    for member in members:
+        encoding = member.encoding
+        if member.read != read:
+            its_columns = with_roots(columns, member.rooted)
+            read, inputs = member.read, None
+        if encoding.form == "linear" and inputs is None:
+            inputs = encoding.inputs_of(its_columns, time, segments)
+        base = encoding.base_of(its_columns, time, segments, rows, inputs)
+        made = encoding.in_units(np.zeros(encoding.n_out), base)  # (N, n_out)
+        is_root = np.array([target in member.rooted for target, _ in encoding.outputs])
+        yield np.where(is_root[None], made * np.abs(made), made)
 
 
 def _members(arrays: Mapping[str, np.ndarray]) -> tuple[Member, ...]:

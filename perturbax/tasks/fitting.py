@@ -55,7 +55,12 @@ class LinearFit(NamedTuple):
 
     def encoding(self, record: Record) -> Encoding:
         """Return the encoding of form linear, its outputs scaled by what the fit leaves of training rows."""
-        bare = dataclasses.replace(
+        return _with_target_scales(record, self.bare)
+
+    @property
+    def bare(self) -> Encoding:
+        """The encoding of form linear whose outputs have no scale yet: enough where outputs are 0."""
+        return dataclasses.replace(
             self.naive,
             form="linear",
             base=self.naive.form,
@@ -63,7 +68,6 @@ class LinearFit(NamedTuple):
             coefficients=self.coefficients,
             target_means=np.zeros(self.naive.n_out),
         )
-        return _with_target_scales(record, bare)
 
 
 def fit_encoding(record: Record, wanted: Wanted) -> Fitted:
@@ -91,19 +95,17 @@ def fit_encoding(record: Record, wanted: Wanted) -> Fitted:
     if wanted.form in NAIVE:
         return Fitted(naive_encoding(record, wanted, wanted.form, best.naive.reading, season), None)
     naive = [Candidate(form, naive_encoding(record, wanted, form, "levels", season)) for form in usable]
-    candidates = [*naive, *_fitted_candidates(record, fits), *_candidates_of_roots(record, wanted, season)]
+    candidates = [*naive, *_fitted_candidates(fits), *_candidates_of_roots(record, wanted, season)]
     combination = combine(record, candidates)
     read = naive_encoding(record, wanted, "difference", best.naive.reading, season)
     bare = dataclasses.replace(read, form="combined", members=combination.members)
     return Fitted(_with_target_scales(record, bare), best.encoding(record), combination)
 
 
-def _fitted_candidates(
-    record: Record, fits: Sequence[LinearFit], rooted: tuple[str, ...] = ()
-) -> list[Candidate]:
+def _fitted_candidates(fits: Sequence[LinearFit], rooted: tuple[str, ...] = ()) -> list[Candidate]:
     """Return the fits that had rows enough, as simple forecasts; rooted: columns that are square roots."""
     kind = "linear of roots" if rooted else "linear"
-    return [Candidate(kind, fit.encoding(record), rooted) for fit in fits if np.isfinite(fit.error)]
+    return [Candidate(kind, fit.bare, rooted) for fit in fits if np.isfinite(fit.error)]
 
 
 def _candidates_of_roots(record: Record, wanted: Wanted, season: int) -> list[Candidate]:
@@ -118,7 +120,7 @@ def _candidates_of_roots(record: Record, wanted: Wanted, season: int) -> list[Ca
         return []
     roots = record._replace(columns=with_roots(record.columns, rooted))
     fits = _linear_fits(roots, wanted, season, _usable_bases(roots, wanted, season))
-    return _fitted_candidates(roots, fits, rooted)
+    return _fitted_candidates(fits, rooted)
 
 
 def fit_linear(record: Record, wanted: Wanted, season: int) -> Encoding:

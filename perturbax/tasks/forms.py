@@ -100,8 +100,10 @@ def read_as(reading: str, values: np.ndarray, first_rows: np.ndarray) -> np.ndar
         first_rows: for each row the first row of its series, `(N,)`.
     """
     if reading == "levels":
-        return np.array(values, np.float64)
-    return np.nan_to_num(values - earlier(values, first_rows, 1), nan=0.0)
+        return np.asarray(values, np.float64)
+    changes = earlier(values, first_rows, 1)  # (N, n)
+    np.subtract(values, changes, out=changes)
+    return np.nan_to_num(changes, copy=False, nan=0.0)
 
 
 def parse_horizons(text: int | str, least: int = 1) -> tuple[int, ...]:

@@ -62,8 +62,12 @@ def forecast(
     x: np.ndarray, n_lagged: int, rows: np.ndarray, lags: Sequence[int], coefficients: np.ndarray
 ) -> np.ndarray:
     """Return fitted forecasts made at the rows, `(rows, n_out)`; arguments as in `fit_all`."""
-    pieces = [features(x, n_lagged, chunk, lags) @ coefficients for chunk in _chunks(rows)]
-    return np.concatenate(pieces) if pieces else np.zeros((0, coefficients.shape[1]))
+    found = np.empty((len(rows), coefficients.shape[1]))
+    done = 0
+    for chunk in _chunks(rows):
+        np.matmul(features(x, n_lagged, chunk, lags), coefficients, out=found[done : done + len(chunk)])
+        done += len(chunk)
+    return found
 
 
 def thinned(rows: np.ndarray) -> np.ndarray:
@@ -82,9 +86,21 @@ def features(x: np.ndarray, n_lagged: int, rows: np.ndarray, lags: Sequence[int]
         rows: row numbers t, each at least the largest of the lags - 1.
         lags: for each of the first columns how many rows are read, the current one included.
     """
-    read = [x[:, i][rows[:, None] - np.arange(count)] for i, count in enumerate(lags)]  # (rows, count) each
-    ahead = x[rows, n_lagged:]  # (rows, n_in - n_lagged)
-    return np.concatenate([*read, ahead, np.ones((len(rows), 1))], 1)
+    ahead = x.shape[1] - n_lagged
+    found = np.ones((len(rows), sum(lags) + ahead + 1))
+    found[:, sum(lags) : -1] = x[rows, n_lagged:]
+    first, last = (int(rows[0]), int(rows[-1])) if len(rows) else (0, -1)
+    follow_each_other = last - first == len(rows) - 1 and bool(np.all(np.diff(rows) == 1))
+    done = 0
+    for i, count in enumerate(lags):
+        if follow_each_other:
+            window = x[first - count + 1 : last + 1, i]
+            read = np.lib.stride_tricks.sliding_window_view(window, count)[:, ::-1] if count else 0
+        else:
+            read = x[:, i][rows[:, None] - np.arange(count)]
+        found[:, done : done + count] = read  # (rows, count): the row itself first, then those before it
+        done += count
+    return found
 
 
 def fit_all(
