@@ -1,15 +1,37 @@
 """Classes by name, and code that is imported by name: the user's own, and optional packages."""
 
+import contextlib
 import importlib
 import inspect
 import os
 import sys
-from collections.abc import Mapping
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from perturbax.errors import ArgumentError, first_line, unknown
 
 Kind = TypeVar("Kind")
+
+
+class Kept(NamedTuple):
+    """An object from source that a run has kept.
+
+    Attributes:
+        value: the object.
+        files: the source of its module and of what that imports, by path.
+    """
+
+    value: Any
+    files: Mapping[str, bytes]
+
+
+NAMED: set[str] = set()
+"""What has been imported by its name, `module:attribute`, in this process."""
+_NOTHING: Mapping[str, Kept] = MappingProxyType({})
+_STANDING: ContextVar[Mapping[str, Kept]] = ContextVar("_STANDING", default=_NOTHING)
+_LEFT: dict[str, Kept] = {}  # what names stood for before
 
 
 class Registry(dict[str, type[Kind]]):
@@ -65,9 +87,23 @@ def import_object(kind: str, path: str) -> Any:
 
     Raises ArgumentError with one line, whatever the module does while it is imported.
     """
-    module, _, attribute = path.partition(":")
+    if path in _STANDING.get():
+        return _STANDING.get()[path].value
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
+    try:
+        found = import_attribute(kind, path)
+    except ArgumentError as error:
+        if path in _LEFT and isinstance(error.__cause__, ModuleNotFoundError):
+            return _LEFT[path].value
+        raise
+    NAMED.add(path)
+    return found
+
+
+def import_attribute(kind: str, path: str) -> Any:
+    """Return the object at `module:attribute`, as `import_object`, from where Python finds modules."""
+    module, _, attribute = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute, None)
     except Exception as error:  # the module is the user's: anything may be raised
@@ -75,6 +111,32 @@ def import_object(kind: str, path: str) -> Any:
     if found is None:
         raise ArgumentError(f"module {module} has no {attribute!r}")
     return found
+
+
+@contextlib.contextmanager
+def standing_for(objects: Mapping[str, Kept]) -> Iterator[None]:
+    """Let names stand for objects that a run has kept: inside, and afterwards where Python finds none.
+
+    objects: what a name, `module:attribute`, stands for.
+    """
+    token = _STANDING.set({**_STANDING.get(), **objects})
+    _LEFT.update(objects)
+    try:
+        yield
+    finally:
+        _STANDING.reset(token)
+
+
+def names_standing() -> frozenset[str]:
+    """Return the names that stand for objects which a run has kept, where this is called."""
+    return frozenset(_STANDING.get())
+
+
+def kept_object(path: str) -> Kept | None:
+    """Return what a name stands for now, or stood for where Python finds no such module; None for neither."""
+    module = path.partition(":")[0]
+    left = None if module in sys.modules else _LEFT.get(path)
+    return _STANDING.get().get(path, left)
 
 
 def import_optional(who: str, module: str, package: str) -> Any:

@@ -128,6 +128,8 @@ def of_run(folder: Path, asked: Experiment) -> DiagnosisPlan:
         asked: the run's experiment, perhaps with another rule or seed. The run's own rule is diagnosed with
             what it had learnt, any other rule as new.
 
+    What the folder names is imported: the caller asks whether it is trusted (`own_code.code_of`).
+
     Raises ArgumentError where the data have changed since the run, and where it computed in another precision
     than this process; StoreError where no weights are kept.
     """

@@ -79,6 +79,15 @@ def add_experiment(parser: Parser, but: Sequence[str] = ()) -> None:
         )
 
 
+def add_trust(parser: Parser) -> None:
+    """Declare --trust, of commands that read a run folder."""
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run code that the folder names and keeps (a rule, cell or task of one's own): read it first",
+    )
+
+
 def _help(text: str, default: Any, of_task: bool = False) -> str:
     """Return what the help says about an argument.
 

@@ -3,6 +3,7 @@ network of a finished one.
 """
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from perturbax.cli.arguments import (
     ClassSettings,
     Parser,
     add_experiment,
+    add_trust,
     experiment_fields,
     numbers,
 )
@@ -45,16 +47,15 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--run", metavar="FOLDER", help="diagnose the kept network of a run instead")
     parser.add_argument("--out", metavar="FOLDER", help="also write diagnosis.json and diagnosis.html")
+    add_trust(parser)
     add_experiment(parser)
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     """Print the diagnosis; with --out, write diagnosis.json and diagnosis.html there."""
-    from perturbax.analysis.along_training import along_training, diagnose_points, of_run
-    from perturbax.cli.progress import progress
-    from perturbax.experiment.result import read_experiment
+    from perturbax.experiment.own_code import code_of
+    from perturbax.experiment.result import read_config
     from perturbax.experiment.run_folder import refuse_occupied
-    from perturbax.experiment.variants import experiment_from
     from perturbax.fields import one_of
     from perturbax.report.diagnosis import write_diagnosis
 
@@ -64,8 +65,29 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     one_of("--train", args.train, ("rule", "bptt"))
     if args.out is not None:
         refuse_occupied(Path(args.out))
+    trusted = contextlib.nullcontext()
     if args.run is not None:
         _refuse_beside_run(given, settings)
+        folder = Path(args.run)
+        trusted = code_of(folder, read_config(folder), args.trust)
+    with trusted:
+        data = _diagnosed(args, given, settings, samples, draws)
+    _print(data)
+    if args.out is not None:
+        print(f"diagnosis: {write_diagnosis(data, Path(args.out))}")
+    return 0
+
+
+def _diagnosed(
+    args: argparse.Namespace, given: dict[str, str], settings: ClassSettings, samples: list[int], draws: int
+) -> dict[str, Any]:
+    """Return the diagnosis along a training run, or of the network of a finished one."""
+    from perturbax.analysis.along_training import along_training, diagnose_points, of_run
+    from perturbax.cli.progress import progress
+    from perturbax.experiment.result import read_experiment
+    from perturbax.experiment.variants import experiment_from
+
+    if args.run is not None:
         folder = Path(args.run)
         plan = of_run(folder, experiment_from(read_experiment(folder), given, settings))
     else:
@@ -77,11 +99,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
             leading = experiment_from(Experiment(), given | {"rule": "bptt"}, settings | {"rule": {}})
         plan = along_training(experiment, leading)
     with progress(f"diagnose {plan.parts.experiment.rule}") as bar:
-        data = diagnose_points(plan, samples, draws, bar)
-    _print(data)
-    if args.out is not None:
-        print(f"diagnosis: {write_diagnosis(data, Path(args.out))}")
-    return 0
+        return diagnose_points(plan, samples, draws, bar)
 
 
 def _refuse_beside_run(given: dict[str, str], settings: ClassSettings) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from perturbax.cli.arguments import ClassSettings, Parser
+from perturbax.cli.arguments import ClassSettings, Parser, add_trust
 from perturbax.errors import ArgumentError
 from perturbax.experiment.atomic import write
 
@@ -30,6 +30,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--out", metavar="FILE", default=STDOUT, help="CSV file to write (default: -, the terminal)"
     )
+    add_trust(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
     parser.add_argument(
         "--interval",
@@ -64,7 +65,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
 
     from perturbax.experiment.predict import backtest, every_row, future, held_on_test, open_for_forecasts
 
-    opened = open_for_forecasts(Path(args.run), Path(args.data))
+    opened = open_for_forecasts(Path(args.run), Path(args.data), trust=args.trust)
     found: Columns = []
     if count:
         found, columns = backtest(opened, count, asked)

@@ -1,6 +1,7 @@
 """The command `run`: train one network, or go on with a run that was stopped."""
 
 import argparse
+import contextlib
 from pathlib import Path
 
 from perturbax.cli.arguments import (
@@ -8,6 +9,7 @@ from perturbax.cli.arguments import (
     ClassSettings,
     Parser,
     add_experiment,
+    add_trust,
     experiment_fields,
 )
 from perturbax.errors import ArgumentError
@@ -23,6 +25,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--out", metavar="FOLDER", help="run folder to write")
     parser.add_argument("--config", metavar="FILE", help="start from the config.json of another run")
     parser.add_argument("--resume", metavar="FOLDER", help="go on with a run that was stopped")
+    add_trust(parser)
     add_experiment(parser)
 
 
@@ -32,7 +35,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     if args.resume is not None:
         if given or any(settings.values()) or args.out or args.config:
             raise ArgumentError("--resume goes on with a run as it was started: it takes no other argument")
-        return _resume(Path(args.resume))
+        return _resume(Path(args.resume), args.trust)
     if args.out is None:
         raise ArgumentError("--out FOLDER is needed: the run writes its results there")
     if args.config is not None and not Path(args.config).exists():
@@ -41,22 +44,25 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     from perturbax.cli.board import Board
     from perturbax.cli.progress import shown
 
-    with shown(Board()) as board:
+    with shown(Board()) as board, contextlib.ExitStack() as stack:
         from perturbax.cli.output import print_notes, print_result
         from perturbax.experiment.build import open_task
         from perturbax.experiment.resolve import resolve
-        from perturbax.experiment.result import read_experiment
+        from perturbax.experiment.result import code_for_new_run, read_experiment
         from perturbax.experiment.run import run
         from perturbax.experiment.variants import experiment_from
 
         base = Experiment() if args.config is None else read_experiment(Path(args.config))
         experiment = experiment_from(base, given, settings)
+        if args.config is not None:
+            typed = {*given, *(f"{kind}.{name}" for kind in settings for name in settings[kind])}
+            stack.enter_context(code_for_new_run(Path(args.config), experiment, typed, args.trust))
         print_notes(open_task(resolve(experiment)))
         result = run(experiment, args.out, report=board)
     return print_result(str(result.folder), result.summary)
 
 
-def _resume(folder: Path) -> int:
+def _resume(folder: Path, trust: bool) -> int:
     """Go on with a run, print the result, and return the exit status."""
     from perturbax.cli.board import Board
     from perturbax.cli.progress import shown
@@ -65,5 +71,5 @@ def _resume(folder: Path) -> int:
         from perturbax.cli.output import print_result
         from perturbax.experiment.run import resume
 
-        result = resume(folder, report=board)
+        result = resume(folder, report=board, trust=trust)
     return print_result(str(result.folder), result.summary)

@@ -62,7 +62,7 @@ def add_arguments(parser: Parser) -> None:
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     """Search, print what was found, write tune.json and, with the best settings, config.json."""
     from perturbax.cli.progress import progress
-    from perturbax.experiment import run_folder
+    from perturbax.experiment import own_code, run_folder
     from perturbax.experiment.build import build
     from perturbax.experiment.search import discounted, tune
     from perturbax.experiment.variants import experiment_from
@@ -102,7 +102,8 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     _warn_at_edge("lr", best["lr"], lrs)
     _warn_at_edge("decor_lr", best["decor_lr"], decor_lrs)
     print(f"tuned on {length} steps; train the best on {e.steps}: ", end="")
-    print(f"perturbax run --config {out}/config.json --out RUN")
+    trust = " --trust" if own_code.names_of(vars(e)) else ""
+    print(f"perturbax run --config {out}/config.json --out RUN{trust}")
     return 0
 
 
@@ -154,7 +155,7 @@ def _write(
         candidates: what was tried, the best first.
         best: one of them, or None where all diverged.
     """
-    from perturbax.experiment import run_folder
+    from perturbax.experiment import own_code, run_folder
     from perturbax.experiment.atomic import writing
     from perturbax.experiment.result import describe
 
@@ -180,3 +181,4 @@ def _write(
     config = describe(whole._replace(experiment=tuned))
     del config["facts"]
     run_folder.write_json(out / "config.json", config)
+    own_code.write_sources(out, own_code.sources_of(config["experiment"]))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from perturbax.errors import ArgumentError, DataError
-from perturbax.experiment import classes, forecasting, measures
+from perturbax.experiment import classes, forecasting, measures, own_code
 from perturbax.experiment.classes import OpenedClasses
 from perturbax.experiment.forecasting import Forecasts, History, Model
 from perturbax.experiment.intervals import coverage
@@ -49,18 +49,30 @@ class Opened(NamedTuple):
     measured: dict[str, Any]
 
 
-def open_for_forecasts(folder: Path, data: Path) -> Opened | OpenedClasses:
+def open_for_forecasts(folder: Path, data: Path, *, trust: bool = False) -> Opened | OpenedClasses:
     """Return the network of a run, which forecasts numbers or classes, and the columns of a file it reads.
 
     Arguments:
         folder: run folder of a network trained on a series, or a folder of `compare`, of which the run with
             the lowest validation loss is taken.
         data: CSV file with the input columns of the run.
+        trust: whether a task or cell of somebody's own, which the folder names, may run its code; which code
+            that is is said on standard error first.
 
-    Raises ArgumentError for a run on another kind of task, DataError for a file that cannot be used.
+    Raises ArgumentError for a run on another kind of task or whose code is not trusted, DataError for a file
+    that cannot be used.
     """
     chosen, said = best_run(folder)
-    with in_precision_of(chosen, layout_of(chosen / "config.json", read_config(chosen))):
+    config = read_config(chosen)
+    with own_code.code_of(chosen, config, trust, kinds=("task", "cell")):
+        return _opened(chosen, config, data, said)
+
+
+def _opened(
+    chosen: Path, config: dict[str, Any], data: Path, said: tuple[str, ...]
+) -> Opened | OpenedClasses:
+    """Return the network of a run, whose code may be imported, and the columns of a file it reads."""
+    with in_precision_of(chosen, layout_of(chosen / "config.json", config)):
         result = load(chosen)
     if not result.scaling:
         raise ArgumentError(f"{chosen} was trained on {result.experiment.task}: predict is for series")

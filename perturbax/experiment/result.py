@@ -1,8 +1,10 @@
 """What a run leaves behind: its result, its description, and how both are read back."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import platform
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 
 from perturbax.cells import CELLS
 from perturbax.errors import PerturbaxError, StoreError
-from perturbax.experiment import run_folder
+from perturbax.experiment import own_code, run_folder
 from perturbax.experiment.build import Architecture, Parts
 from perturbax.experiment.config import DEFAULTS, Experiment, Resolved
 from perturbax.experiment.layout import described, layout_of
@@ -95,6 +97,8 @@ def describe(parts: Parts, name: str | None = None, side_by_side: int = 1) -> di
         "versions": versions,
         "machine": machine(),
     }
+    if sources := own_code.sources_of(saved):
+        config["code"] = own_code.digests(sources)
     return config | {"layout": described(run_folder.to_json(config), precision())}
 
 
@@ -134,7 +138,8 @@ def pictured(
 def read_experiment(folder: Path) -> Experiment:
     """Return the experiment of a run folder or config file, which may leave settings open.
 
-    Its settings may have been edited: a new run may start from them.
+    Its settings may have been edited: a new run may start from them. Nothing that it names is imported here;
+    whoever uses the names does so inside `own_code.code_of`.
 
     Raises ArgumentError for a folder without one and for settings that cannot be used, StoreError for a file
     that is no configuration, or one of a newer version.
@@ -146,6 +151,22 @@ def read_experiment(folder: Path) -> Experiment:
     layout_of(path, config, edited=True)
     saved = _as_it_was(config["experiment"]) if "facts" in config else config["experiment"]
     return Experiment(**typed_fields(saved))
+
+
+def code_for_new_run(
+    path: Path, experiment: Experiment, typed: Collection[str], trust: bool
+) -> contextlib.AbstractContextManager[None]:
+    """Return `own_code.code_of` for a new run that starts from the settings of another.
+
+    Arguments:
+        path: what `read_experiment` read.
+        experiment: the new run, with what was typed laid over those settings.
+        typed: names of what was typed: `rule`, `rule.noise`.
+        trust: as for `load`.
+    """
+    folder, file = (path.parent, path) if path.is_file() else (path, path / "config.json")
+    own = {"experiment": vars(experiment), "code": run_folder.read_json(file).get("code")}
+    return own_code.code_of(folder, own, trust, typed=typed)
 
 
 def _as_it_was(saved: dict[str, Any]) -> dict[str, Any]:
@@ -195,16 +216,27 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def load(folder: Path | str) -> Result:
+def load(folder: Path | str, *, trust: bool = False) -> Result:
     """Read a run back: experiment, network with the lowest validation loss, results. Needs no data file.
 
-    folder: the run folder. A run that has not ended yet has no summary.
+    Arguments:
+        folder: the run folder. A run that has not ended yet has no summary.
+        trust: whether a cell of somebody's own, which the folder names, may run its code; which code that is
+            is said on standard error first.
 
-    Raises ArgumentError for a folder that is no run, and for a float64 run in a process that computes in
-    float32; StoreError for weights that are damaged, changed, or of another run or network.
+    Raises ArgumentError for a folder that is no run, one whose cell is code that is not trusted, and for a
+    float64 run in a process that computes in float32; StoreError for weights that are damaged, changed, or of
+    another run or network.
     """
-    folder = Path(folder)
-    config, e = read_config(folder), read_resolved(folder)
+    folder = run_folder.as_path("folder", folder)
+    config = read_config(folder)
+    with own_code.code_of(folder, config, trust, kinds=("cell",)):
+        return _load(folder, config)
+
+
+def _load(folder: Path, config: dict[str, Any]) -> Result:
+    """Read a run back whose cell may be imported."""
+    e = read_resolved(folder)
     layout = layout_of(folder / "config.json", config)
     path = folder / "weights"
     arrays = run_folder.read_arrays(path, layout)

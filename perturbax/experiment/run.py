@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
-from perturbax.experiment import run_folder
+from perturbax.experiment import own_code, run_folder
 from perturbax.experiment.build import build
 from perturbax.experiment.calibration import calibrate
 from perturbax.experiment.chance import ONE_SIDED_5_PERCENT, gain_over_chance
@@ -87,12 +87,12 @@ def run(
     Raises ArgumentError for settings that cannot be used, DataError for data that cannot, StoreError for a
     folder that cannot be written. A run whose loss becomes NaN or infinite returns with status `diverged`.
     """
-    folders = None if out is None else [Path(out)]
+    folders = None if out is None else [run_folder.as_path("out", out)]
     resolved = resolve(experiment)
     return run_seeds(resolved, [experiment.seed], folders, name=name, report=report, task=task)[0]
 
 
-def resume(folder: Path | str, *, report: Report | None = None) -> Result:
+def resume(folder: Path | str, *, report: Report | None = None, trust: bool = False) -> Result:
     """Go on with a run where its last checkpoint is: its numbers will be those of a run never stopped.
 
     It goes on in its own precision: a float32 run stays one where JAX_ENABLE_X64 is set.
@@ -100,17 +100,20 @@ def resume(folder: Path | str, *, report: Report | None = None) -> Result:
     Arguments:
         folder: the run folder; a run that has ended is only read.
         report: as for `run`.
+        trust: whether a task, rule or cell of somebody's own, which the folder names, may run its code; which
+            code that is is said on standard error first.
 
-    Raises ArgumentError for a folder that is no run, whose data file has changed since, or that is a float64
-    run in a process that computes in float32; StoreError for one that is damaged or was edited.
+    Raises ArgumentError for a folder that is no run, that names code which is not trusted, whose data file
+    has changed since, or that is a float64 run in a process that computes in float32; StoreError for one that
+    is damaged or was edited.
     """
-    folder = Path(folder)
+    folder = run_folder.as_path("folder", folder)
     config = read_config(folder)
     if (folder / "result.json").exists():
-        return load(folder)
+        return load(folder, trust=trust)
     layout = layout_of(folder / "config.json", config)
     require_room(folder, layout)
-    with in_precision_of(folder, layout):
+    with own_code.code_of(folder, config, trust), in_precision_of(folder, layout):
         return _go_on(folder, config, layout._replace(precision=precision()), watcher_of(report))
 
 
@@ -183,6 +186,7 @@ def run_seeds(
             described = describe(parts._replace(experiment=one.experiment), name, len(groups[0]))
             described["facts"] |= {"auto": parts.auto} if parts.auto else {}
             run_folder.create(one.folder, described)
+            own_code.write_sources(one.folder, own_code.sources_of(described["experiment"]))
             one.layout = layout_of(one.folder / "config.json", run_folder.to_json(described))
     results = []
     for group in groups:

@@ -5,6 +5,7 @@ whole.
 import io
 import json
 import math
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -25,6 +26,13 @@ from perturbax.experiment.layout import (
 )
 
 CHECKPOINT = re.compile(r"step-(\d+)\.npz")
+
+
+def as_path(name: str, value: Any) -> Path:
+    """Return the path of a file or folder. Raises ArgumentError for what is none; name: of the argument."""
+    if not isinstance(value, str | os.PathLike):
+        raise ArgumentError(f"{name} must be the path of a folder or file, not {value!r}")
+    return Path(value)
 
 
 def to_json(value: Any) -> Any:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from perturbax.errors import ArgumentError
-from perturbax.experiment import run_folder
-from perturbax.experiment.config import Resolved
+from perturbax.experiment import own_code, run_folder
+from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.layout import layout_of
 from perturbax.experiment.options import unmeasured
 from perturbax.experiment.precision import require_same
@@ -62,6 +62,8 @@ def _holds(folder: Path, e: Resolved, data: str) -> bool:
         return False
     if (folder / "config.json").is_file():
         found = read_experiment(folder)
+        if not _same_names(found, e):
+            raise _another(folder)
         measured = {
             name: found.rule_options[name]
             for name in unmeasured(e.rule_options)
@@ -72,10 +74,27 @@ def _holds(folder: Path, e: Resolved, data: str) -> bool:
         # A setting that is younger than the run was at its default then; where the data lie does not matter.
         same = _without_place(resolve(found)) == _without_place(e)
         config = read_config(folder)
+        if same and not own_code.same_code(vars(e), config):
+            raise ArgumentError(
+                f"{folder} holds a run of other code: that of its own classes has changed since; "
+                "name another --out"
+            )
         if same and config["facts"]["data"] == data:
             require_same(folder, layout_of(folder / "config.json", config))
             return True
-    raise ArgumentError(f"{folder} holds another run (other settings or data): name another --out")
+    raise _another(folder)
+
+
+def _another(folder: Path) -> ArgumentError:
+    """Return the error for a folder that holds another run."""
+    return ArgumentError(f"{folder} holds another run (other settings or data): name another --out")
+
+
+def _same_names(found: Experiment, e: Resolved) -> bool:
+    """Whether a folder names the task, rule, cell and noise of this run: nothing else is imported for it."""
+    named = own_code.names_of(vars(found))
+    asked = own_code.names_of(vars(e))
+    return all(asked.get(place) == name for place, name in named.items())
 
 
 def _without_place(e: Resolved) -> Resolved:
