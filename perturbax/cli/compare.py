@@ -17,7 +17,6 @@ from perturbax.experiment.config import Experiment
 from perturbax.experiment.options import coerce
 
 HELP = "train several rules over several seeds, then write the report"
-INTERRUPTED = "what is done is kept, the same command goes on"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -31,6 +30,11 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder for the runs and report.html")
     add_experiment(parser, ["rule"])
+
+
+def interrupted(args: argparse.Namespace, began: float) -> str:
+    """Return how to go on after Ctrl-C; "" where nothing has been begun."""
+    return f"what is done is kept in {args.out}: the same command goes on" if Path(args.out).exists() else ""
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:

@@ -5,19 +5,23 @@ A command is a module of this folder with
     HELP                            one line, as `perturbax --help` shows it
     add_arguments(parser)           declares its arguments
     execute(args, settings) -> int  does the work and returns the exit status
-    INTERRUPTED                     optional: how to go on after Ctrl-C
+    interrupted(args, began) -> str optional: how to go on after Ctrl-C, "" where nothing is there to go on
+                                    with; began: the time.time() at which the command began
 
 A command imports JAX only in `execute`, so that help and wrong arguments are answered at once.
 """
 
 import argparse
+import contextlib
 import importlib
 import io
 import sys
+import time
 from collections.abc import Sequence
 from types import ModuleType
 
 from perturbax.cli.arguments import Parser, add_class_settings, class_settings
+from perturbax.cli.interrupt import STATUS, ends_at_once
 from perturbax.errors import PerturbaxError, unknown
 
 COMMANDS = {
@@ -54,10 +58,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     Arguments:
         argv: the words after `perturbax`; those of this process by default.
 
-    Returns the exit status: 0 on success, 2 on wrong arguments, 1 on any other failure, with one line on
-    standard error.
+    Returns the exit status, with one line on standard error unless it is 0: 0 on success, 2 on wrong
+    arguments, 130 after Ctrl-C, 1 on any other failure.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:  # this process is the program
+        began, words = time.time(), sys.argv[1:]
+        with ends_at_once(lambda: _interruption(words, began)):
+            return _main(words)
+    return _main(list(argv))
+
+
+def _main(argv: list[str]) -> int:
+    """Run a command, and say its errors in one line."""
+    began = time.time()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # names of authors on a terminal that knows ASCII only
@@ -66,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PerturbaxError as error:
         return _fail(f"error: {error}", error.exit_code)
     except KeyboardInterrupt:
-        return _fail(_interruption(argv), 1)
+        return _fail(_interruption(argv, began), STATUS)
     except (MemoryError, RuntimeError) as error:
         if type(error).__name__ not in OUT_OF_MEMORY:
             raise
@@ -126,9 +139,15 @@ def _overview() -> str:
     return OVERVIEW.format(commands="\n".join(lines))
 
 
-def _interruption(argv: list[str]) -> str:
-    """Return what is said after Ctrl-C: how to go on, where the command can."""
-    hint = getattr(load(argv[0]), "INTERRUPTED", "") if argv and argv[0] in COMMANDS else ""
+def _interruption(argv: list[str], began: float) -> str:
+    """Return what is said after Ctrl-C: how to go on, where something is there to go on with."""
+    hint = ""
+    # It may come at any moment: while a module is half imported, or before the arguments are read.
+    with contextlib.suppress(Exception, SystemExit):
+        command = load(argv[0])
+        if hasattr(command, "interrupted"):
+            args, _ = parser_of(argv[0]).parse_known_args(argv[1:])
+            hint = command.interrupted(args, began)
     return f"interrupted; {hint}" if hint else "interrupted"
 
 

@@ -10,7 +10,6 @@ from perturbax.errors import ArgumentError, unknown
 from perturbax.experiment.options import coerce
 
 HELP = "repeat a published comparison, as published and fairly"
-INTERRUPTED = "what is done is kept, the same command goes on"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -48,6 +47,14 @@ several on one folder share the work."""
     parser.add_argument(
         "--slurm", metavar="N", help="hand the work to an array of N Slurm jobs (extra: slurm)"
     )
+
+
+def interrupted(args: argparse.Namespace, began: float) -> str:
+    """Stop the other workers, and return how to go on after Ctrl-C; "" where nothing has been begun."""
+    from perturbax.study.workers import stop_others
+
+    stop_others()
+    return f"what is done is kept in {args.out}: the same command goes on" if Path(args.out).exists() else ""
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:

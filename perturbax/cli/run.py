@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import shlex
 from pathlib import Path
 
 from perturbax.cli.arguments import (
@@ -16,7 +17,6 @@ from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
 
 HELP = "train one network and write a run folder"
-INTERRUPTED = "with --out, go on with --resume FOLDER"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -27,6 +27,16 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--resume", metavar="FOLDER", help="go on with a run that was stopped")
     add_trust(parser)
     add_experiment(parser)
+
+
+def interrupted(args: argparse.Namespace, began: float) -> str:
+    """Return how to go on after Ctrl-C; "" where the folder holds nothing of this run yet, or all of it."""
+    folder = Path(args.resume or args.out)
+    config = folder / "config.json"
+    own = config.exists() and (args.resume or config.stat().st_mtime >= began)
+    if not own or (folder / "result.json").exists():
+        return ""
+    return f"go on with: perturbax run --resume {shlex.quote(str(folder))}"
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:

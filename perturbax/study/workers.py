@@ -13,6 +13,7 @@ from perturbax.fields import positive
 SILENT: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
 MOST = 4  # workers, unless more are asked for: each compiles, and holds, a network of its own
 Cores = set[int] | None  # None where a process cannot be bound to cores
+_STARTED: list[subprocess.Popen] = []  # the other workers that this process waits for
 
 
 def shares(text: str) -> list[Cores]:
@@ -51,17 +52,22 @@ def beside(command: Sequence[str], own: Cores, others: Sequence[Cores]) -> Itera
 
     What one of them fails at is left to this process, which says so: they are silent.
     """
-    started: list[subprocess.Popen] = []
     try:
         for cores in others:
             bind(cores)
-            started.append(subprocess.Popen(command, **SILENT))  # noqa: S603 - this very program
+            _STARTED.append(subprocess.Popen(command, **SILENT))  # noqa: S603 - this very program
         bind(own)
         yield
     except BaseException:
-        for process in started:
-            process.terminate()
+        stop_others()
         raise
     finally:
-        for process in started:
-            process.wait()
+        while _STARTED:
+            _STARTED[-1].wait()
+            _STARTED.pop()
+
+
+def stop_others() -> None:
+    """Stop the other workers that this process has started."""
+    for process in _STARTED:
+        process.terminate()

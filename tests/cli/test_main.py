@@ -1,6 +1,8 @@
 """The program: help, wrong arguments, exit status, and every way to start it."""
 
 import importlib
+import os
+import signal
 import subprocess
 import sys
 
@@ -115,13 +117,54 @@ def test_wrong_arguments(capsys, tmp_path, monkeypatch, argv, status, words):
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("command", "hint"), [("run", "--resume FOLDER"), ("reproduce", "the same command goes on")]
-)
-def test_an_interruption_says_how_to_go_on(command, hint, monkeypatch, capsys):
+def test_an_interruption_says_how_to_go_on(monkeypatch, capsys, tmp_path):
     def stop(argv):
         raise KeyboardInterrupt
 
+    def said(*argv):
+        assert main(list(argv)) == 130
+        return capsys.readouterr().err
+
     monkeypatch.setattr(importlib.import_module("perturbax.cli.main"), "_dispatch", stop)
-    assert main([command]) == 1
-    assert hint in capsys.readouterr().err
+    own = tmp_path / "my run"
+    assert said("run", "--out", str(own)) == "perturbax: interrupted\n"  # nothing is there to go on with
+    own.mkdir()
+    (own / "config.json").write_text("{}")
+    goes_on = f"perturbax: interrupted; go on with: perturbax run --resume '{own}'\n"
+    assert said("run", "--resume", str(own)) == goes_on
+    os.utime(own / "config.json", (1, 1))
+    assert said("run", "--out", str(own)) == "perturbax: interrupted\n"  # another run, of before
+    (own / "result.json").write_text("{}")
+    assert said("run", "--resume", str(own)) == "perturbax: interrupted\n"
+    for words in (["compare", "--rules", "node"], ["reproduce", "paper"]):
+        kept = f"perturbax: interrupted; what is done is kept in {own}: the same command goes on\n"
+        assert said(*words, "--out", str(own)) == kept
+        assert said(*words, "--out", str(tmp_path / "none")) == "perturbax: interrupted\n"
+    for words in (["tune", "--out", "x"], ["list"], ["nothing"], [], ["run", "--no-such"]):
+        assert said(*words) == "perturbax: interrupted\n"
+
+
+BUSY = """
+import ctypes, os, signal, sys, threading
+from perturbax.cli.interrupt import ends_at_once
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+with ends_at_once(lambda: "interrupted; how to go on"):
+    print("kept")
+    ctypes.CDLL(None).sleep(60)  # without a step of Python, as in a compiler
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal")
+def test_ctrl_c_ends_the_program_at_once_whatever_it_does():
+    done = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (130, "kept\n")
+    assert done.stderr == "perturbax: interrupted; how to go on\n"
+
+
+def test_ctrl_c_is_as_before_after_a_command():
+    from perturbax.cli.interrupt import ends_at_once
+
+    before = signal.getsignal(signal.SIGINT)
+    with ends_at_once(lambda: ""):
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
