@@ -150,7 +150,8 @@ from perturbax.cli.interrupt import ends_at_once
 threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
 with ends_at_once(lambda: "interrupted; how to go on"):
     print("kept")
-    ctypes.CDLL(None).sleep(60)  # without a step of Python, as in a compiler
+    while True:
+        ctypes.CDLL(None).sleep(60)  # without a step of Python, as in a compiler
 """
 
 
