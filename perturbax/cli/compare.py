@@ -40,7 +40,7 @@ def interrupted(args: argparse.Namespace, began: float) -> str:
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     """Train rules x seeds, keeping what is finished already, write the report, and return the exit status."""
     from perturbax.cli.board import Board
-    from perturbax.cli.output import print_end, print_notes
+    from perturbax.cli.output import print_end, print_notes, print_table
     from perturbax.cli.progress import shown
 
     entries, out = variants(args.rules), Path(args.out)
@@ -62,5 +62,6 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
             print(f"{finished} of {len(every)} runs were finished before and are kept")
         board.expect(len(every), finished)
         results = [result for label in comparison.experiments for result in comparison.train(label, board)]
+    print_table(every)
     print(f"report: {write_report(every, out / 'report.html')}")
     return int(any(result.summary["status"] == "diverged" for result in results))

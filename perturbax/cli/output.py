@@ -3,6 +3,8 @@
 import shutil
 import sys
 import textwrap
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -12,8 +14,6 @@ from perturbax.cli.board import clock_time
 if TYPE_CHECKING:
     from perturbax.experiment.result import Result
     from perturbax.tasks.base import Task
-
-CLEARLY = 1.001  # how many times the error of a run a baseline must have to count as beaten
 
 
 def console(width: int) -> Console:
@@ -30,11 +30,13 @@ def print_notes(*tasks: "Task") -> None:
         tasks: the tasks of the runs.
     """
     for note in dict.fromkeys(note for task in tasks for note in task.notes()):
-        print(_broken(note) if sys.stdout.isatty() else note)
+        print(broken(note))
 
 
-def _broken(text: str) -> str:
-    """Return a text in lines as wide as the terminal."""
+def broken(text: str) -> str:
+    """Return a text in lines as wide as the terminal; as it is where there is none."""
+    if not sys.stdout.isatty():
+        return text
     width = max(shutil.get_terminal_size().columns, 40)
     return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
@@ -89,25 +91,42 @@ def print_result(name: str, summary: dict[str, Any]) -> int:
         if found["coverage"] is not None
     )
     intervals = f"; intervals hold {held}" if held else ""
-    print(f"{name}: {_beaten(summary)}test {numbers} (loss of baselines: {losses}){intervals}")
+    print(f"{name}: test {numbers} (loss of baselines: {losses}){intervals}")
     return 0
 
 
-def _beaten(summary: dict[str, Any]) -> str:
-    """Return which baseline without a network is as good as the run or better, as words to begin with."""
-    metric = deciding(summary)
-    simple = {
-        name: metrics[metric]
-        for name, metrics in summary["baselines"].items()
-        if name != "reservoir" and metrics.get(metric) is not None
-    }
-    own = summary["test"].get(metric)
-    if not simple or own is None:
-        return ""
-    best = min(simple, key=lambda name: simple[name])
-    if own * CLEARLY < simple[best]:
-        return ""
-    return f"does not beat the baseline {best} ({metric} {_short(own)} against {_short(simple[best])}); "
+def print_verdict(folder: Path) -> None:
+    """Print how a run that has ended stands against the baselines, and what to be warned of."""
+    from perturbax.report.words import outcome, read_sections, warnings
+
+    for section in read_sections([folder]):
+        for variant in section.variants:
+            print(broken(outcome(section, variant)))
+        for said in warnings(section):
+            print(broken(f"warning: {said}"))
+
+
+def print_table(folders: Sequence[Path]) -> None:
+    """Print the results of all runs and baselines as a table, what the report says first, and warnings."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from perturbax.report.words import in_words, read_sections, table, warnings
+
+    for section in read_sections(folders):
+        seeds = max(len(variant.runs) for variant in section.variants)
+        head = f"test {section.metric}" + (f" ({seeds} seeds)" if seeds > 1 else "")
+        shown = Table("", head, "", box=box.SIMPLE, padding=(0, 1))
+        for row in table(section):
+            style = "bold" if row.trained else "dim"
+            shown.add_row(
+                Text(row.name, style), Text(row.result, style), Text(row.stand, "" if row.trained else "dim")
+            )
+        console(120).print(shown)
+        print(broken(in_words(section)))
+        for said in warnings(section):
+            print(broken(f"warning: {said}"))
 
 
 def _short(number: float | None) -> str:

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perturbax.cli.arguments import (
     CLASS_SETTINGS,
@@ -15,6 +16,9 @@ from perturbax.cli.arguments import (
 )
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
+
+if TYPE_CHECKING:
+    from perturbax.experiment.result import Result
 
 HELP = "train one network and write a run folder"
 
@@ -55,7 +59,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     from perturbax.cli.progress import shown
 
     with shown(Board()) as board, contextlib.ExitStack() as stack:
-        from perturbax.cli.output import print_notes, print_result
+        from perturbax.cli.output import print_notes
         from perturbax.experiment.build import open_task
         from perturbax.experiment.resolve import resolve
         from perturbax.experiment.result import code_for_new_run, read_experiment
@@ -69,7 +73,17 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
             stack.enter_context(code_for_new_run(Path(args.config), experiment, typed, args.trust))
         print_notes(open_task(resolve(experiment)))
         result = run(experiment, args.out, report=board)
-    return print_result(str(result.folder), result.summary)
+    return _print_end(result)
+
+
+def _print_end(result: "Result") -> int:
+    """Print what came out of a run and how it stands against the baselines; return the exit status."""
+    from perturbax.cli.output import print_result, print_verdict
+
+    status = print_result(str(result.folder), result.summary)
+    if not status and result.folder is not None:
+        print_verdict(result.folder)
+    return status
 
 
 def _resume(folder: Path, trust: bool) -> int:
@@ -78,8 +92,7 @@ def _resume(folder: Path, trust: bool) -> int:
     from perturbax.cli.progress import shown
 
     with shown(Board()) as board:
-        from perturbax.cli.output import print_result
         from perturbax.experiment.run import resume
 
         result = resume(folder, report=board, trust=trust)
-    return print_result(str(result.folder), result.summary)
+    return _print_end(result)

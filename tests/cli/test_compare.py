@@ -36,6 +36,8 @@ def test_compare_resumes_reuses_and_refuses(capsys, tmp_path):
     lines = [line for line in said.out.splitlines() if " of 6: " in line]
     assert [line.split(":")[0] for line in lines] == [f"{i} of 6" for i in range(1, 7)]
     assert lines[0].startswith("1 of 6: node+decor:samples=2 seed 0: test loss ")
+    assert "beat" in said.out  # the table
+    assert "On held-out test data" in said.out
     assert not said.err  # no terminal: a line for every finished run, and no progress
     assert main(argv) == 0
     assert "6 of 6 runs were finished before" in capsys.readouterr().out
