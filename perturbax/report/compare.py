@@ -2,17 +2,18 @@
 
 import json
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from perturbax.errors import ArgumentError
 from perturbax.learning.facts import USES
 from perturbax.moved import old_names
 from perturbax.report.read import Run, as_dict, as_number, as_strings
+from perturbax.report.settings import flatten_settings as flatten_settings
+from perturbax.report.settings import telling
 
 if not TYPE_CHECKING:  # checkers know the names of today alone
     __getattr__ = old_names(__name__)
@@ -21,6 +22,8 @@ HIGHER_IS_BETTER = ("recall", "accuracy")
 FORECAST_MEASURES = ("mae", "rmse", "smape", "mase")  # in a table of their own
 _NETWORK = ("cell", "cell_options", "units", "layers")
 _NOT_SETTINGS = ("seed", "logs")
+DECADE = 10.0  # how much the seeds of a variant must differ for geometric means
+LONGEST_LABEL = 56  # characters of the name of a variant that the settings in it must fit
 RESERVOIR = (
     "reservoir"  # the baseline that belongs to a network: its own recurrence, untrained, readout solved
 )
@@ -48,28 +51,59 @@ def t_quantile(freedom: int) -> float:
 
 @dataclass(frozen=True)
 class Stat:
-    """A mean over seeds and the half width of its 95% t interval; nan where there are too few values."""
+    """A mean over seeds and the half width of its 95% t interval; nan where there are too few values.
+
+    Attributes:
+        values: those of the seeds.
+        mean: their mean, or geometric mean.
+        half: half the width of the interval, of logarithms for a geometric mean.
+        geometric: whether mean and interval are those of logarithms.
+    """
 
     values: tuple[float, ...]
     mean: float
     half: float
+    geometric: bool = False
 
     @classmethod
-    def of(cls, values: Iterable[float]) -> "Stat":
-        """Summarise the finite ones of some values."""
+    def of(cls, values: Iterable[float], geometric: bool = False) -> "Stat":
+        """Summarise the finite ones of some values.
+
+        Arguments:
+            values: those of the seeds.
+            geometric: whether to take the geometric mean, where all are above 0.
+        """
         finite = tuple(v for v in values if math.isfinite(v))
         n = len(finite)
         if n < 2:
             return cls(finite, finite[0] if n else math.nan, math.nan)
         if len(set(finite)) == 1:
             return cls(finite, finite[0], 0.0)
+        if geometric and min(finite) > 0:
+            logarithms = cls.of(map(math.log, finite))
+            return cls(finite, math.exp(logarithms.mean), logarithms.half, geometric=True)
         mean = math.fsum(finite) / n
         variance = math.fsum((v - mean) ** 2 for v in finite) / (n - 1)
         return cls(finite, mean, t_quantile(n - 1) * math.sqrt(variance / n))
 
+    @property
+    def low(self) -> float:
+        """The lower end of the interval."""
+        return self.mean / _factor(self.half) if self.geometric else self.mean - self.half
+
+    @property
+    def high(self) -> float:
+        """The upper end of the interval."""
+        return self.mean * _factor(self.half) if self.geometric else self.mean + self.half
+
     def __bool__(self) -> bool:
         """Whether there is any value."""
         return bool(self.values)
+
+
+def _factor(half: float) -> float:
+    """Return the exponential of half an interval; a googol for more than that."""
+    return math.exp(half) if half < 230 else 1e100
 
 
 @dataclass(frozen=True)
@@ -104,9 +138,9 @@ class VariantRuns:
         """What must be equal for two variants to train the same network."""
         return canonical({key: self.first.experiment.get(key) for key in _NETWORK})
 
-    def stat(self, *path: str) -> Stat:
-        """Summarise one number of the results over seeds."""
-        return Stat.of(run.number(*path) for run in self.runs)
+    def stat(self, *path: str, geometric: bool = False) -> Stat:
+        """Summarise one number of the results over seeds, by its geometric mean if that is asked for."""
+        return Stat.of((run.number(*path) for run in self.runs), geometric)
 
 
 @dataclass(frozen=True)
@@ -123,13 +157,29 @@ class Section:
         return "mse" if any(v.stat("test", "mse") for v in self.variants) else "loss"
 
     @cached_property
+    def in_decades(self) -> frozenset[str]:
+        """The test metrics whose values, all above 0, differ tenfold between seeds of a variant: they are
+        summarised by geometric means.
+        """
+        found = set()
+        for key in {key for v in self.variants for run in v.runs for key in run.test}:
+            seeds = [v.stat("test", key).values for v in self.variants]
+            positive = all(value > 0 for values in seeds for value in values)
+            wide = any(values and max(values) >= DECADE * min(values) for values in seeds)
+            if positive and wide and key not in HIGHER_IS_BETTER:
+                found.add(key)
+        return frozenset(found)
+
+    def test(self, variant: VariantRuns, key: str) -> Stat:
+        """Summarise a test metric of a variant."""
+        return variant.stat("test", key, geometric=key in self.in_decades)
+
+    @cached_property
     def others(self) -> dict[str, list[str]]:
         """The further test metrics, in the order of the runs; each with those that are equal to it
         everywhere.
         """
-        keys = [
-            key for v in self.variants for run in v.runs for key in as_dict(as_dict(run.result).get("test"))
-        ]
+        keys = [key for v in self.variants for run in v.runs for key in run.test]
         same: dict[tuple[tuple[float, ...], ...], list[str]] = {}
         for key in dict.fromkeys(keys):
             stats = tuple(v.stat("test", key) for v in self.variants)
@@ -140,18 +190,28 @@ class Section:
 
     @cached_property
     def baselines(self) -> dict[str, dict[str, Stat]]:
-        """Every baseline's metrics; a seed counts once however many variants ran it."""
+        """Every baseline's test metrics; a seed counts once however many variants ran it."""
+        return self._baselines("baselines")
+
+    @cached_property
+    def valid_baselines(self) -> dict[str, dict[str, Stat]]:
+        """The metrics of baselines on validation data, where runs have measured them."""
+        return self._baselines("valid_baselines")
+
+    def _baselines(self, kept_as: str) -> dict[str, dict[str, Stat]]:
+        """Summarise what results hold of baselines under a name."""
         several = len({v.network for v in self.variants}) > 1
         seen: dict[str, dict[str, dict[int, list[float]]]] = {}
         for run in (run for v in self.variants for run in v.runs):
-            for name, metrics in as_dict(as_dict(run.result).get("baselines")).items():
+            for name, metrics in as_dict(as_dict(run.result).get(kept_as)).items():
                 label = f"{name}, {_network(run)}" if name == RESERVOIR and several else name
                 for key, value in as_dict(metrics).items():
                     seen.setdefault(label, {}).setdefault(key, {}).setdefault(run.seed, []).append(
                         as_number(value)
                     )
         return {
-            name: {k: _over_seeds(v) for k, v in metrics.items()} for name, metrics in sorted(seen.items())
+            name: {k: _over_seeds(v, k in self.in_decades) for k, v in metrics.items()}
+            for name, metrics in sorted(seen.items())
         }
 
     @property
@@ -163,7 +223,7 @@ class Section:
 
     def main(self, variant: VariantRuns) -> Stat:
         """Summarise the metric that decides."""
-        return variant.stat("test", self.metric)
+        return self.test(variant, self.metric)
 
     def reference(self, rule: str, like: VariantRuns) -> VariantRuns | None:
         """Return the best variant of a rule on the same network, decorrelated alike where there is one."""
@@ -183,25 +243,13 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def flatten_settings(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings under dotted names."""
-    out: dict[str, Any] = {}
-    for key, value in settings.items():
-        out |= (
-            flatten_settings(value, f"{prefix}{key}.")
-            if isinstance(value, dict)
-            else {f"{prefix}{key}": value}
-        )
-    return out
-
-
 def variant_settings(run: Run) -> dict[str, Any]:
     """Return what makes a run the variant that it is: all but its seed and its place."""
     return flatten_settings({key: value for key, value in run.experiment.items() if key not in _NOT_SETTINGS})
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
-    """Group runs into tasks and variants. Raises ArgumentError when a variant has one seed twice."""
+    """Group runs into tasks and variants."""
     tasks: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         tasks.setdefault((str(run.experiment["task"]), canonical(_task_options(run))), []).append(run)
@@ -226,35 +274,51 @@ def _network(run: Run) -> str:
 
 def _variants(runs: list[Run]) -> tuple[VariantRuns, ...]:
     """Group the runs of one task into variants, in the order of how much information their rules use."""
-    groups: dict[tuple[str, str], list[Run]] = {}
+    named: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
-        same = {k: v for k, v in variant_settings(run).items() if not _of_task(k)}
-        groups.setdefault((run.name, canonical(same)), []).append(run)
+        alike = named.setdefault(run.name, {})
+        alike.setdefault(canonical(_own_settings(run)), []).append(run)
     made = []
-    for (name, _), group in sorted(groups.items()):
-        rivals = [other[0] for (n, _), other in groups.items() if n == name]
-        made.append(VariantRuns(_label(name, group[0], rivals), _by_seed(group)))
+    for name, alike in sorted(named.items()):
+        groups = [group for _, same in sorted(alike.items()) for group in _each_seed_once(same)]
+        for label, group in zip(_labels(name, groups), groups, strict=True):
+            made.append(VariantRuns(label, tuple(sorted(group, key=lambda run: run.seed))))
     return tuple(sorted(made, key=_order))
 
 
-def _by_seed(runs: list[Run]) -> tuple[Run, ...]:
-    """Return the runs of one variant, lowest seed first. Raises ArgumentError where a seed comes twice."""
-    ordered = sorted(runs, key=lambda run: run.seed)
-    for one, two in pairwise(ordered):
-        if one.seed == two.seed:
-            raise ArgumentError(
-                f"{one.folder} and {two.folder} are the same variant and seed; give one of them"
-            )
-    return tuple(ordered)
+def _own_settings(run: Run) -> dict[str, Any]:
+    """Return the settings of a run's variant, without those of the task, which it shares with its rivals."""
+    return {key: value for key, value in variant_settings(run).items() if not _of_task(key)}
 
 
-def _label(name: str, run: Run, rivals: list[Run]) -> str:
-    """Return the name, with the settings that tell it from others of that name."""
-    if len(rivals) == 1:
-        return name
-    own, others = variant_settings(run), [variant_settings(r) for r in rivals]
-    keys = [k for k in own if not _of_task(k) and any(o.get(k) != own[k] for o in others)]
-    return f"{name} ({', '.join(f'{key}={own[key]}' for key in keys)})" if keys else name
+def _each_seed_once(runs: list[Run]) -> list[list[Run]]:
+    """Return runs of the same settings in one group, by the folder they lie in, or one by one: as few groups
+    as can be in which no seed comes twice.
+    """
+    by_folder: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: str(run.folder)):
+        by_folder.setdefault(str(run.folder.parent), []).append(run)
+    for groups in ([runs], list(by_folder.values())):
+        if all(len({run.seed for run in group}) == len(group) for group in groups):
+            return groups
+    return [[run] for run in sorted(runs, key=lambda run: str(run.folder))]
+
+
+def _labels(name: str, groups: list[list[Run]]) -> list[str]:
+    """Return a name for each of some groups: with what tells it from others of that name, or its folder."""
+    if len(groups) == 1:
+        return [name]
+    texts = telling([_own_settings(group[0]) for group in groups], LONGEST_LABEL - len(name))
+    return [f"{name} ({text})" for text in texts or _places(groups)]
+
+
+def _places(groups: list[list[Run]]) -> list[str]:
+    """Return the folder of each group, as short as it tells them apart."""
+    places = [os.path.commonpath([run.folder.resolve().parent for run in group]) for group in groups]
+    if len(set(places)) < len(places):
+        places = [str(group[0].folder.resolve()) for group in groups]
+    shared = os.path.commonpath([os.path.dirname(place) for place in places])
+    return [os.path.relpath(place, shared) for place in places]
 
 
 def _of_task(key: str) -> bool:
@@ -278,6 +342,6 @@ def _comparable(stats: tuple[Stat, ...]) -> tuple[tuple[float, ...], ...]:
     return tuple(s.values for s in stats)
 
 
-def _over_seeds(values: dict[int, list[float]]) -> Stat:
+def _over_seeds(values: dict[int, list[float]], geometric: bool) -> Stat:
     """Summarise the mean of each seed; values by seed."""
-    return Stat.of(Stat.of(group).mean for _, group in sorted(values.items()))
+    return Stat.of((Stat.of(group).mean for _, group in sorted(values.items())), geometric)

@@ -6,6 +6,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 from perturbax.report.compare import Section, VariantRuns
+from perturbax.report.document import breakable, scrolled
 from perturbax.report.numbers import DASH, count
 from perturbax.report.read import as_dict, as_number
 
@@ -37,7 +38,7 @@ def confusion_tables(section: Section) -> str:
         "Test part, the lowest seed of each variant. Rows: the right class; columns: the answer; at the end: "
         "the share of the class that was found. Shades: shares of a row."
     )
-    return f'<div class="scroll">{"".join(tables)}</div><p class="none">{note}</p>'
+    return f'{scrolled("".join(tables), "Confusion of classes")}<p class="none">{note}</p>'
 
 
 def _stored(variant: VariantRuns) -> Confusion | None:
@@ -63,7 +64,7 @@ def _table(label: str, confusion: Confusion) -> str:
         for number, (name, line) in enumerate(zip(confusion.classes, confusion.counts, strict=True))
     )
     return (
-        f'<table class="confusion"><caption><span>{escape(label)}</span></caption>'
+        f'<table class="confusion"><caption><span>{breakable(label)}</span></caption>'
         f'<thead><tr><th scope="col" class="text">right class</th>{heads}'
         f'<th scope="col">found</th></tr></thead><tbody>{rows}</tbody></table>'
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from perturbax.moved import old_names
 from perturbax.papers import CITATIONS
-from perturbax.report.document import document, network_phrase, references, write_measurement
+from perturbax.report.document import document, network_phrase, references, scrolled, write_measurement
 from perturbax.report.numbers import DASH, count, rounded
 
 if not TYPE_CHECKING:  # checkers know the names of today alone
@@ -171,7 +171,8 @@ def _table(point: dict[str, Any], data: dict[str, Any]) -> str:
     header = "".join(f'<th scope="col">{escape(h)}</th>' for h in heads)
     blocks = (map(_row, table_lines(group)) for group in point["groups"])
     body = "".join(f"<tbody>{''.join(block)}</tbody>" for block in blocks)
-    return f'<div class="scroll"><table class="results"><thead><tr>{header}</tr></thead>{body}</table></div>'
+    table = f'<table class="results"><thead><tr>{header}</tr></thead>{body}</table>'
+    return scrolled(table, f"Measurements, {point_label(point)}")
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -182,10 +183,10 @@ def _row(cells: Sequence[str]) -> str:
 
 def _settings(data: dict[str, Any]) -> str:
     """Return all settings, and the versions of what ran, as HTML."""
-    from perturbax.report.compare import flatten_settings
+    from perturbax.report.settings import flatten_settings
     from perturbax.report.tables import settings_rows
 
     shown = flatten_settings(data["experiment"]) | {"samples": data["samples"], "draws": data["draws"]}
-    table = f'<div class="scroll"><table class="settings">{settings_rows(shown)}</table></div>'
+    table = scrolled(f'<table class="settings">{settings_rows(shown)}</table>', "Settings")
     versions = ", ".join(f"{k} {v}" for k, v in data["versions"].items())
     return f'{table}<p class="none">{escape(versions)}</p>'

@@ -1,5 +1,6 @@
 """What every page has in common: its frame, its style sheet, the folder and the list of references."""
 
+import re
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
@@ -26,6 +27,21 @@ def document(kind: str, title: str, main: str) -> str:
         f'<header><p class="eyebrow">perturbax {escape(kind)}</p><h1>{escape(title)}</h1></header>\n'
         f"{main}\n</main>\n</body>\n</html>\n"
     )
+
+
+def breakable(name: str) -> str:
+    """Return a long name, such as that of a variant with settings, as HTML that breaks where parts begin."""
+    return "<wbr>".join(escape(part) for part in re.split(r"(?<=[:,(/_])", name) if part)
+
+
+def scrolled(content: str, label: str) -> str:
+    """Return tables in a box that scrolls sideways where they are too wide; keys reach it as well.
+
+    Arguments:
+        content: HTML, escaped already.
+        label: what is in the box, for who cannot see it.
+    """
+    return f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(label)}">{content}</div>'
 
 
 def references(items: Iterable[str]) -> str:

@@ -1,7 +1,11 @@
 """Figures as inline SVG: predictions, correlation, final test values."""
 
 import math
+import re
+import textwrap
 from collections.abc import Sequence
+from html import escape
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,6 +13,7 @@ from matplotlib.figure import Figure
 
 from perturbax.report.axes import REACH, cut, log_ticks, plain_ticks
 from perturbax.report.compare import Section, Stat, VariantRuns
+from perturbax.report.document import breakable
 from perturbax.report.numbers import metric_name, rounded
 from perturbax.report.read import Run
 from perturbax.report.style import INK, MUTED, TRUTH, Look, canvas, render
@@ -28,26 +33,25 @@ def is_map(run: Run) -> bool:
 
 
 def prediction(section: Section, variant: VariantRuns, look: Look, name: str) -> str | None:
-    """Draw a stretch of the test part for one variant; None when it saved no predictions."""
+    """Draw a stretch of the test part of one variant, under its name; None when it saved no predictions."""
     run = predicted(variant)
     if run is None or run.predictions is None:
         return None
     truth, guess = (np.where(np.abs(a[:_STEPS]) < 1e100, a[:_STEPS], np.nan) for a in run.predictions)
     error = rounded(run.number("test", section.metric))
-    heading = f"{cut(variant.label, 44)} · seed {run.seed} · {section.metric} {error}"
+    named = f"{breakable(variant.label)} · seed {run.seed} · {escape(section.metric)} {error}"
     title = f"Prediction of {variant.label} beside the truth, test part, seed {run.seed}"
-    with canvas(5.3, 1.75 if truth.shape[1] == 1 else 2.1) as (figure, ax):
-        figure.text(0.075, 0.94, heading, color=INK, fontsize=8.5, va="center", weight="bold")
+    with canvas(5.3, 1.5 if truth.shape[1] == 1 else 1.85) as (figure, ax):
         if truth.shape[1] == 1:
             _draw_series(ax, truth[:, 0], guess[:, 0], look)
         else:
             _draw_maps(figure, ax, truth, guess)
-        return render(figure, name, title)
+        return f'<p class="named">{named}</p>{render(figure, name, title)}'
 
 
 def _draw_series(ax: Axes, truth: np.ndarray, guess: np.ndarray, look: Look) -> None:
     """Draw one output against time: the truth thick and grey, the prediction thin and coloured."""
-    ax.set_position((0.075, 0.2, 0.915, 0.66))
+    ax.set_position((0.085, 0.2, 0.905, 0.78))
     ax.plot(truth, color=TRUTH, linewidth=3.2)
     ax.plot(guess, color=look.colour, linewidth=1.2)
     known = np.isfinite(np.pad(truth, 1, constant_values=np.nan))
@@ -68,8 +72,8 @@ def _draw_maps(figure: Figure, ax: Axes, truth: np.ndarray, guess: np.ndarray) -
     finite = truth[np.isfinite(truth)]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
     high = high if high > low else low + 1
-    ax.set_position((0.075, 0.545, 0.915, 0.32))
-    below = figure.add_axes((0.075, 0.165, 0.915, 0.32))
+    ax.set_position((0.085, 0.61, 0.905, 0.37))
+    below = figure.add_axes((0.085, 0.185, 0.905, 0.37))
     for axes, values, words in ((ax, truth, "truth"), (below, guess, "prediction")):
         axes.imshow(
             values.T, aspect="auto", cmap="cividis", interpolation="none", origin="lower", vmin=low, vmax=high
@@ -84,81 +88,122 @@ def _draw_maps(figure: Figure, ax: Axes, truth: np.ndarray, guess: np.ndarray) -
     ax.tick_params(labelbottom=False)
 
 
-def correlation(section: Section, looks: Sequence[Look], name: str) -> str | None:
-    """Draw the correlation of hidden activity before (hollow) and after training; None when nobody measured
-    it.
+class Sheet(NamedTuple):
+    """The measures of a figure with a row for each variant.
+
+    Attributes:
+        width: of the figure, in inches.
+        row: height of a row, in inches.
+        above: whether names stand above their rows, for narrow screens, not beside them.
+        letters: as many as fit on a line of a name.
+    """
+
+    width: float
+    row: float
+    above: bool
+    letters: int
+
+
+WIDE = Sheet(7.6, 0.27, above=False, letters=44)
+NARROW = Sheet(3.6, 0.44, above=True, letters=50)
+
+
+def on_both_sheets(drawn: tuple[str, str] | None) -> str:
+    """Return a figure drawn for wide and for narrow screens as HTML: one of them shows; empty for none."""
+    if drawn is None:
+        return ""
+    wide, narrow = drawn
+    return f'<div class="panel wide">{wide}</div><div class="panel narrow">{narrow}</div>'
+
+
+def correlation(section: Section, looks: Sequence[Look], name: str) -> tuple[str, str] | None:
+    """Draw the correlation of hidden activity before (hollow) and after training, for wide and narrow
+    screens; None when nobody measured it.
     """
     pairs = [(v.stat("correlation", "before"), v.stat("correlation", "after")) for v in section.variants]
     if not any(before or after for before, after in pairs):
         return None
-    with canvas(*_rows(section.variants)) as (figure, ax):
+    wide = _correlation_on(WIDE, section, pairs, looks, name)
+    return wide, _correlation_on(NARROW, section, pairs, looks, f"{name}-narrow")
+
+
+def _correlation_on(
+    sheet: Sheet, section: Section, pairs: Sequence[tuple[Stat, Stat]], looks: Sequence[Look], name: str
+) -> str:
+    """Draw the means before and after training of each variant on a sheet."""
+    with canvas(*_size(sheet, section.variants)) as (figure, ax):
         for y, ((before, after), look) in enumerate(zip(pairs, looks, strict=True)):
             if before and after:
                 ax.plot([before.mean, after.mean], [y, y], color=look.colour, linewidth=2, alpha=0.55)
-            ax.plot(
-                before.mean,
-                y,
-                "o",
-                color=look.colour,
-                markerfacecolor="white",
-                markersize=6,
-                markeredgewidth=1.3,
-            )
-            ax.plot(after.mean, y, "o", color=look.colour, markersize=6)
-        _row_axis(figure, ax, section.variants)
+            point = {"color": look.colour, "markersize": 6}
+            ax.plot(before.mean, y, "o", markerfacecolor="white", markeredgewidth=1.3, **point)
+            ax.plot(after.mean, y, "o", **point)
+        _row_axis(figure, ax, sheet, section.variants)
         ax.set_xlim(left=0)
-        ax.set_xlabel("mean absolute correlation between hidden units (hollow: before, filled: after)")
-        plain_ticks(ax, "x", 8)
+        words = "mean absolute correlation between hidden units"
+        ax.set_xlabel(words if sheet.above else f"{words} (hollow: before, filled: after)")
+        plain_ticks(ax, "x", 5 if sheet.above else 8)
         return render(figure, name, "Correlation of hidden activity before and after training, per variant")
 
 
-def final(section: Section, looks: Sequence[Look], name: str) -> str | None:
-    """Draw test values with intervals, seeds as small dots, baselines as vertical lines; None without any
-    value.
+def final(section: Section, looks: Sequence[Look], name: str) -> tuple[str, str] | None:
+    """Draw test values with intervals, seeds as small dots, baselines as vertical lines, for wide and for
+    narrow screens; None without any value.
     """
     stats = [section.main(v) for v in section.variants]
     if not any(stats):
         return None
+    wide = _final_on(WIDE, section, stats, looks, name)
+    return wide, _final_on(NARROW, section, stats, looks, f"{name}-narrow")
+
+
+def _final_on(sheet: Sheet, section: Section, stats: Sequence[Stat], looks: Sequence[Look], name: str) -> str:
+    """Draw the test values of each variant on a sheet."""
     lines = {key: s.mean for key, m in section.baselines.items() if (s := m.get(section.metric))}
-    with canvas(*_rows(section.variants)) as (figure, ax):
+    with canvas(*_size(sheet, section.variants)) as (figure, ax):
         for y, (stat, look) in enumerate(zip(stats, looks, strict=True)):
-            ax.plot(
-                stat.values, [y + 0.24] * len(stat.values), "o", color=look.colour, alpha=0.45, markersize=2.4
-            )
+            dots = {"color": look.colour, "alpha": 0.45, "markersize": 2.4}
+            ax.plot(stat.values, [y + 0.24] * len(stat.values), "o", **dots)
             if math.isfinite(stat.half):
-                ends = [stat.mean - stat.half, stat.mean + stat.half]
+                ends = [stat.low, stat.high]
                 ax.plot(ends, [y, y], color=look.colour, linewidth=1.6, solid_capstyle="butt")
             ax.plot(stat.mean, y, markersize=6.5, **look.point)
-        _row_axis(figure, ax, section.variants)
-        _final_axis(ax, stats, list(lines.values()))
-        _label_columns(figure, ax, section.variants, lines)
+        _row_axis(figure, ax, sheet, section.variants)
+        _final_axis(ax, stats, list(lines.values()), 5 if sheet.above else 8)
+        _label_columns(figure, ax, sheet, section.variants, lines)
         ax.set_xlabel(f"test {metric_name(section.metric, section.unit)}")
-        return render(
-            figure, name, f"Test {metric_name(section.metric)} per variant with 95% intervals and baselines"
-        )
+        title = f"Test {metric_name(section.metric)} per variant with 95% intervals and baselines"
+        return render(figure, name, title)
 
 
-def _final_axis(ax: Axes, stats: Sequence[Stat], lines: list[float]) -> None:
+def _final_axis(ax: Axes, stats: Sequence[Stat], lines: list[float], most: int) -> None:
     """Scale the test values: logarithmic where they span a factor of eight; an interval may leave the
     panel.
+
+    Arguments:
+        ax: the axes.
+        stats: the test values of each variant.
+        lines: those of the baselines.
+        most: ticks that fit a linear axis.
     """
     means = [s.mean for s in stats if s]
     finite = [v for v in means + lines if math.isfinite(v)]
     if min(means) > 0 and max(finite) > 8 * min(means):
         near = [v for v in lines if min(means) / REACH < v < max(means) * REACH]
         ax.set_xscale("log")
-        ax.set_xlim(min(means + near) / 1.5, max(means + near) * 1.5)
+        seeds = [v for s in stats for v in s.values if s.geometric]
+        ax.set_xlim(min(means + near + seeds) / 1.5, max(means + near + seeds) * 1.5)
         log_ticks(ax, "x")
         return
-    ends = [e for s in stats if s for e in (s.mean - s.half, s.mean + s.half) if math.isfinite(e)]
+    ends = [e for s in stats if s for e in (s.low, s.high) if math.isfinite(e)]
     low, high = min(finite + ends), max(finite + ends)
     room = 0.06 * (high - low) or abs(high) * 0.1 or 1.0
     ax.set_xlim(low - room, high + room)
-    plain_ticks(ax, "x", 8)
+    plain_ticks(ax, "x", most)
 
 
 def _label_columns(
-    figure: Figure, ax: Axes, variants: Sequence[VariantRuns], lines: dict[str, float]
+    figure: Figure, ax: Axes, sheet: Sheet, variants: Sequence[VariantRuns], lines: dict[str, float]
 ) -> None:
     """Draw vertical dashed lines, named above the axes on as many levels as keep the names apart."""
     wide = ax.get_position().width * figure.get_size_inches()[0] * 72
@@ -174,27 +219,48 @@ def _label_columns(
         taken[level : level + 1] = [middle + half]
         spots.append((key, middle / wide, 4 + 9.5 * level))
         ax.axvline(lines[key], color=MUTED, linewidth=0.9, dashes=(3, 2.5), zorder=1.5)
-    width, height = _rows(variants)
+    width, height = _size(sheet, variants)
     figure.set_size_inches(width, height + 0.135 * len(taken))
-    _row_axis(figure, ax, variants)
+    _row_axis(figure, ax, sheet, variants)
     tall = ax.get_position().height * figure.get_size_inches()[1] * 72
     for key, x, above in spots:
         ax.text(x, 1 + above / tall, key, transform=ax.transAxes, ha="center", color=MUTED, fontsize=7.6)
 
 
-def _rows(variants: Sequence[VariantRuns]) -> tuple[float, float]:
+def _size(sheet: Sheet, variants: Sequence[VariantRuns]) -> tuple[float, float]:
     """Return width and height, in inches, of a figure with a row for each variant."""
-    return 7.6, 0.62 + 0.27 * len(variants)
+    lines = max(_name(v, sheet).count("\n") for v in variants)
+    return sheet.width, 0.62 + (sheet.row + 0.13 * lines) * len(variants)
 
 
-def _row_axis(figure: Figure, ax: Axes, variants: Sequence[VariantRuns]) -> None:
+def _name(variant: VariantRuns, sheet: Sheet) -> str:
+    """Return the name of a variant on as many lines as it needs, at most three."""
+    spaced = re.sub(r"(?<=[:,/_])(?! )", "\0", variant.label).replace(" ", " \0")
+    lines, line = [], ""
+    for part in spaced.split("\0"):
+        if line and len(line) + len(part.rstrip()) > sheet.letters:
+            lines.append(line.rstrip())
+            line = ""
+        line += part
+    lines += textwrap.wrap(line, sheet.letters) or [""]
+    return "\n".join(lines[:2] + [cut(" ".join(lines[2:]), sheet.letters)] * (len(lines) > 2))
+
+
+def _row_axis(figure: Figure, ax: Axes, sheet: Sheet, variants: Sequence[VariantRuns]) -> None:
     """Name the rows, the first at the top."""
-    longest = max(len(v.label) for v in variants)
+    names = [_name(v, sheet) for v in variants]
+    longest = 0 if sheet.above else max(len(line) for name in names for line in name.split("\n"))
     width, height = figure.get_size_inches()
-    left = min(0.02 + longest * 5.2 / 72 / width, 0.42)
-    top = 0.1 / height + max(0.0, height - _rows(variants)[1]) / height
+    left = 0.02 + longest * 5.0 / 72 / width
+    top = 0.1 / height + max(0.0, height - _size(sheet, variants)[1]) / height
     ax.set_position((left, 0.46 / height, 0.985 - left, 1 - top - 0.46 / height))
-    limit = int(0.42 * width * 72 / 5.2)
-    ax.set_yticks(range(len(variants)), [cut(v.label, limit) for v in variants], color=INK)
+    ax.set_yticks(range(len(variants)), ["" if sheet.above else name for name in names], color=INK)
     ax.set_ylim(len(variants) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
+    if not sheet.above:
+        return
+    ax.set_ylim(len(variants) - 0.6, -0.85)
+    for text in list(ax.texts):
+        text.remove()
+    for y, name in enumerate(names):
+        ax.text(0, y - 0.2, name, transform=ax.get_yaxis_transform(), color=INK, fontsize=8.5, va="bottom")

@@ -8,12 +8,13 @@ from html import escape
 from typing import Any
 
 from perturbax.report.compare import FORECAST_MEASURES, Section, Stat, VariantRuns
+from perturbax.report.document import breakable, scrolled
 from perturbax.report.numbers import DASH, interval, metric_name, rounded
 from perturbax.report.read import Run, as_dict, as_number
 
 OF_OUTPUTS = ("mae", "rmse", "smape", "mase")
 ABOUT = (
-    "On test data, mean over seeds ± half width of the 95% t interval. MAE and RMSE{unit}: mean absolute "
+    "On test data, {means}. MAE and RMSE{unit}: mean absolute "
     "error, and root of the mean squared error. sMAPE: mean of 200 |error| / (|truth| + |forecast|), in per "
     "cent. MASE: MAE over that of the seasonal naive forecast on training rows; below 1 is better than it."
 )
@@ -37,7 +38,7 @@ def forecast_table(section: Section) -> str:
     heads = ["variant", *(metric_name(key) for key in measures), *(f"coverage of {k}%" for k in levels)]
     rows = []
     for variant in section.variants:
-        cells = [interval(variant.stat("test", key)) for key in measures]
+        cells = [interval(section.test(variant, key)) for key in measures]
         cells += [_per_cent(_coverage(variant, level)) for level in levels]
         rows.append(_row(variant.label, cells))
     for name, metrics in section.baselines.items():
@@ -46,12 +47,13 @@ def forecast_table(section: Section) -> str:
             values = [interval(stat) if stat.half > 0 else rounded(stat.mean) for stat in stats]
             rows.append(_row(name, [*values, *(DASH for _ in levels)]))
     unit = f" in {section.unit}" if section.unit else ""
-    caption = ABOUT.format(unit=unit) + (ABOUT_COVERAGE if levels else "")
+    caption = ABOUT.format(unit=unit, means=_means(section)) + (ABOUT_COVERAGE if levels else "")
     header = "".join(f'<th scope="col"{_text(head)}>{escape(head)}</th>' for head in heads)
-    return (
-        f'<div class="scroll"><table class="forecasts"><caption><span>{escape(caption)}</span></caption>'
-        f"<thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    table = (
+        f'<table class="forecasts"><caption><span>{escape(caption)}</span></caption>'
+        f"<thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
+    return scrolled(table, "Measures of forecasts")
 
 
 def outputs_table(section: Section) -> str:
@@ -67,11 +69,12 @@ def outputs_table(section: Section) -> str:
     heads = ["variant", "target", "horizon", *(metric_name(key) for key in OF_OUTPUTS)]
     header = "".join(f'<th scope="col"{_text(head)}>{escape(head)}</th>' for head in heads)
     caption = "Each target and horizon by itself, on test data, in the target's own units."
-    return (
-        f'<details><summary>Each target and horizon by itself</summary><div class="scroll">'
+    table = (
         f'<table class="outputs"><caption><span>{escape(caption)}</span></caption>'
-        f"<thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></details>"
+        f"<thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
+    box = scrolled(table, "Each target and horizon")
+    return f"<details><summary>Each target and horizon by itself</summary>{box}</details>"
 
 
 def _outputs(variant: VariantRuns) -> list[tuple[str, str]]:
@@ -131,7 +134,13 @@ def _per_cent(stat: Stat) -> str:
 def _row(label: str, cells: Sequence[str]) -> str:
     """Return a row of the table as HTML."""
     values = "".join(f"<td>{escape(cell).replace(' ± ', '&nbsp;±&nbsp;')}</td>" for cell in cells)
-    return f'<tr><th scope="row">{escape(label)}</th>{values}</tr>'
+    return f'<tr><th scope="row">{breakable(label)}</th>{values}</tr>'
+
+
+def _means(section: Section) -> str:
+    """Return what the values of the table are, as a phrase."""
+    several = any(len(v.runs) > 1 for v in section.variants)
+    return "mean over seeds ± half width of the 95% t interval" if several else "one seed each"
 
 
 def _text(head: str) -> str:

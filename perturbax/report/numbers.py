@@ -41,10 +41,12 @@ def rounded(x: float, digits: int = 3) -> str:
 
 def interval(stat: Stat, digits: int = 3) -> str:
     """Return a mean and its half width, down to the second digit of the half width or the third of the
-    mean.
+    mean; a geometric mean with the ends of its interval; the value alone where there is only one.
     """
     if not math.isfinite(stat.half):
-        return f"{rounded(stat.mean, digits)} ± {DASH}" if stat else DASH
+        return rounded(stat.mean, digits)
+    if stat.geometric:
+        return f"{rounded(stat.mean, digits)} ({rounded(stat.low, 2)} to {rounded(stat.high, 2)})"
     if stat.half == 0:
         return f"{rounded(stat.mean, digits)} ± 0"
     e = exponent(stat.mean if stat.mean else stat.half)

@@ -11,7 +11,7 @@ from perturbax.report import figures, tables
 from perturbax.report.compare import Section, flatten_settings
 from perturbax.report.confusion import confusion_tables
 from perturbax.report.curves import learning_curves
-from perturbax.report.document import document, references
+from perturbax.report.document import breakable, document, references, scrolled
 from perturbax.report.forecasts import forecast_table, outputs_table
 from perturbax.report.read import Run, as_dict, as_strings
 from perturbax.report.style import TRUTH, Look, looks, swatch
@@ -100,7 +100,8 @@ def _curves(section: Section, styles: Sequence[Look], name: str) -> str:
     if not panels:
         return '<p class="none">No validation loss is logged yet.</p>'
     names = "".join(
-        f"<li>{swatch(look)}{escape(v.label)}</li>" for v, look in zip(section.variants, styles, strict=True)
+        f"<li>{swatch(look)}{breakable(v.label)}</li>"
+        for v, look in zip(section.variants, styles, strict=True)
     )
     caption = (
         "Mean over seeds; the band reaches from the lowest to the highest seed; × marks where a seed "
@@ -142,20 +143,23 @@ def _predictions(section: Section, styles: Sequence[Look], name: str) -> str:
 
 def _correlation(section: Section, styles: Sequence[Look], name: str) -> str:
     """Return the figure of hidden correlation, as HTML."""
-    drawing = figures.correlation(section, styles, f"{name}-correlation")
+    drawing = figures.on_both_sheets(figures.correlation(section, styles, f"{name}-correlation"))
     if not drawing:
         return '<p class="none">No run has measured it.</p>'
-    caption = "Mean over seeds. A decorrelated variant should move towards 0, the left edge."
-    return _figure([drawing], caption)
+    caption = (
+        "Mean over seeds. Hollow: before training, filled: after. A decorrelated variant should move towards "
+        "0, the left edge."
+    )
+    return f"<figure>{drawing}<figcaption>{caption}</figcaption></figure>"
 
 
 def _final(section: Section, styles: Sequence[Look], name: str) -> str:
     """Return the figure of final test values, as HTML."""
-    drawing = figures.final(section, styles, f"{name}-final")
+    drawing = figures.on_both_sheets(figures.final(section, styles, f"{name}-final"))
     if not drawing:
         return '<p class="none">No run has a test value.</p>'
     caption = "Large: mean over seeds, with its 95% t interval where there are several. Small: single seeds."
-    return _figure([drawing], caption)
+    return f"<figure>{drawing}<figcaption>{caption}</figcaption></figure>"
 
 
 def _details(section: Section) -> str:
@@ -177,9 +181,12 @@ def _details(section: Section) -> str:
         for cell, run in cells.items()
         if run.fact("cell", "equation")
     )
+    recorded = (
+        '<table class="settings"><caption>The rules, as each run recorded them</caption>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    )
     return (
-        '<div class="scroll"><table class="settings"><caption>The rules, as each run recorded them</caption>'
-        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
+        scrolled(recorded, "Rules")
         + (f'<ul class="plain">{named}</ul>' if named else "")
         + tables.differing_settings(section)
         + tables.shared_settings(section)

@@ -72,6 +72,11 @@ class Run:
         return as_number(value)
 
     @property
+    def test(self) -> dict[str, Any]:
+        """What was measured on test data, as it is stored."""
+        return as_dict(as_dict(self.result).get("test"))
+
+    @property
     def updates(self) -> float:
         """Updates made until the last logged step; nan when nothing is logged."""
         return next(
@@ -105,6 +110,31 @@ def as_strings(value: Any) -> list[str]:
     if isinstance(value, str):
         return [value] if value else []
     return [str(item) for item in value] if isinstance(value, list | tuple) else []
+
+
+def run_folders(folders: Sequence[Path]) -> list[Path]:
+    """Return the run folders among some folders and directly inside them; folders of `tune` are none.
+
+    Raises ArgumentError for a folder that is not there, and where no run folder is found.
+    """
+    found = []
+    for folder in folders:
+        if not folder.exists():
+            raise ArgumentError(f"no such folder: {folder}")
+        if _is_run(folder):
+            found.append(folder)
+        elif folder.is_dir():
+            found += [inside for inside in sorted(folder.iterdir()) if _is_run(inside)]
+    if not found:
+        page = next((f / "tune.html" for f in folders if (f / "tune.html").is_file()), None)
+        hint = f"; the page of that search is {page}" if page else ""
+        raise ArgumentError(f"no run folder in {', '.join(map(str, folders))}{hint}")
+    return found
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run; the best settings that `tune` found are none."""
+    return (folder / "config.json").is_file() and not (folder / "tune.json").exists()
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:

@@ -172,6 +172,9 @@ def canvas(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
 
 def render(figure: Figure, name: str, title: str) -> str:
     """Return a figure as inline SVG: no links, no dates, ids of its own, a title for who cannot see it."""
+    for patch in (figure.patch, *(ax.patch for ax in figure.axes)):
+        if to_hex(patch.get_facecolor()) == "#ffffff":  # the page shows through, which may be dark
+            patch.set_visible(False)
     buffer = io.StringIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()

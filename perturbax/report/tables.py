@@ -12,10 +12,12 @@ from perturbax.report.compare import (
     Section,
     Stat,
     VariantRuns,
-    flatten_settings,
     variant_settings,
 )
+from perturbax.report.document import breakable, scrolled
 from perturbax.report.numbers import DASH, count, interval, memory, metric_name, rounded
+from perturbax.report.settings import flag_name as flag_name
+from perturbax.report.settings import setting_text as setting_text
 from perturbax.report.style import Look, swatch
 
 if not TYPE_CHECKING:  # checkers know the names of today alone
@@ -48,14 +50,27 @@ def results_table(section: Section, looks: Sequence[Look]) -> str:
     unit = (
         f" The mean squared error is in {section.unit}²." if section.metric == "mse" and section.unit else ""
     )
-    caption = (
-        "Test values: mean over seeds ± half width of the 95% t interval; the best of each column in bold. "
-        "Seeds: those with a test value, of those run. Updates, passes, seconds and memory are means over "
-        f"seeds.{unit}"
+    caption = f"Test values: {_means_in_words(section)}{unit}"
+    table = (
+        f'<table class="results"><caption><span>{escape(caption)}</span></caption>'
+        f"<thead><tr>{header}</tr></thead>{body}</table>"
     )
+    return scrolled(table, f"Results on {section.task}")
+
+
+def _means_in_words(section: Section) -> str:
+    """Return what the values of the main table are, in sentences."""
+    seeds = max((len(v.runs) for v in section.variants), default=1)
+    best = " The best of each column is in bold." if len(section.variants) > 1 else ""
+    if seeds == 1:
+        return f"one seed each, so that there are no intervals.{best}"
+    said = f"mean over seeds ± half width of the 95% t interval.{best}"
+    if section.in_decades:
+        said += " Where seeds differ tenfold: the geometric mean, and in brackets the 95% t interval of "
+        said += "the logarithm."
     return (
-        f'<div class="scroll"><table class="results"><caption><span>{escape(caption)}</span></caption>'
-        f"<thead><tr>{header}</tr></thead>{body}</table></div>"
+        f"{said} Seeds: those with a test value, of those run. Updates, passes, seconds and memory are means "
+        "over seeds."
     )
 
 
@@ -83,7 +98,7 @@ def _best(section: Section) -> dict[str, float]:
     """
     best = {}
     for key in [section.metric, *section.others]:
-        means = [s.mean for v in section.variants if (s := v.stat("test", key))]
+        means = [s.mean for v in section.variants if (s := section.test(v, key))]
         if len(means) > 1:
             best[key] = max(means) if key in HIGHER_IS_BETTER else min(means)
     return best
@@ -96,11 +111,11 @@ def _row(section: Section, variant: VariantRuns, look: Look, best: dict[str, flo
     ratio = own / theirs if theirs else math.nan
     target = escape(str(variant.first.fact("rule", "target")) or DASH)
     mark = swatch(look, line=False)
-    name = f'<th scope="row">{mark}{escape(variant.label)}</th>'
+    name = f'<th scope="row">{mark}{breakable(variant.label)}</th>'
     counted, all_seeds = len(section.main(variant).values), len(variant.runs)
     cells = [_cell(all_seeds if counted == all_seeds else f"{counted} of {all_seeds}")]
     cells += [_value(section.main(variant), section.metric, best), _cell(rounded(ratio))]
-    cells += [_value(variant.stat("test", key), key, best) for key in section.others]
+    cells += [_value(section.test(variant, key), key, best) for key in section.others]
     cells += [_cell(cost) for cost in _costs(variant)]
     target = f'<tr class="target"><td colspan="{len(cells) + 2}">{target}</td></tr>'
     return f'<tr>{name}{"".join(cells)}<td class="text">{_status(variant)}</td></tr>{target}'
@@ -157,7 +172,7 @@ def shared_settings(section: Section) -> str:
     own = [variant_settings(v.first) for v in section.variants]
     shared = {key: value for key, value in own[0].items() if all(key in o and o[key] == value for o in own)}
     table = f'<table class="settings"><caption>Shared by all runs</caption>{settings_rows(shared)}</table>'
-    return f'<div class="scroll">{table}</div>'
+    return scrolled(table, "Settings that all runs share")
 
 
 def settings_rows(settings: dict[str, Any]) -> str:
@@ -182,31 +197,10 @@ def differing_settings(section: Section) -> str:
             if key in mine
         )
         cells = f'<td class="text">{seeds}</td><td class="text chosen">{chosen or DASH}</td>'
-        rows.append(f'<tr><th scope="row">{escape(variant.label)}</th>{cells}</tr>')
+        rows.append(f'<tr><th scope="row">{breakable(variant.label)}</th>{cells}</tr>')
     head = "".join(f'<th scope="col" class="text">{key}</th>' for key in ("variant", "seeds", "settings"))
-    return (
-        f'<div class="scroll"><table class="settings"><caption>Differing between variants</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    table = (
+        '<table class="settings"><caption>Differing between variants</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
-
-
-def flag_name(key: str) -> str:
-    """Return a setting's name as on the command line: rule_options.sigma is rule.sigma there."""
-    return key.replace("_options.", ".", 1)
-
-
-def setting_text(value: Any) -> str:
-    """Return a setting as a person would type it."""
-    if value is None or value == {} or value == "":
-        return DASH
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list):
-        return ", ".join(map(setting_text, value))
-    return (
-        ", ".join(f"{k}={setting_text(v)}" for k, v in flatten_settings(value).items())
-        if isinstance(value, dict)
-        else str(value)
-    )
+    return scrolled(table, "Settings that differ between variants")

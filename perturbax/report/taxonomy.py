@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from perturbax.analysis.taxonomy import CAUSALITY, LOCALITY
 from perturbax.report.axes import log_ticks, plain_ticks
 from perturbax.report.diagnosis import bias_text, number_or_dash
-from perturbax.report.document import document, network_phrase, write_measurement
+from perturbax.report.document import document, network_phrase, scrolled, write_measurement
 from perturbax.report.numbers import memory, rounded
 from perturbax.report.style import INK, MUTED, canvas, render
 
@@ -79,6 +79,7 @@ def write_taxonomy(data: dict[str, Any], folder: Path) -> Path:
     Raises StoreError where the folder is a file, or cannot be written.
     """
     drawing = figure(data).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    drawing = drawing.replace('style="', 'style="background:#fff;', 1)  # for who shows it on a dark page
     return write_measurement(folder, "taxonomy", data, {"svg": drawing, "html": page(data)})
 
 
@@ -163,13 +164,13 @@ def page(data: dict[str, Any]) -> str:
         for line in lines
     )
     left = "".join(f"<li>{escape(r['name'])}: {escape(r['reason'])}</li>" for r in data["refused"])
+    table = f'<table class="results"><thead><tr>{header}</tr></thead>'
     main = (
         f'<p class="task">{escape(about)}</p>\n<h2>The map</h2>{_grid(data)}\n'
         f'<h2>Alignment and time</h2><figure><div class="panel">{figure(data)}</div>'
         f"<figcaption>Colour: what a synapse must know. Shape: when the rule speaks.</figcaption></figure>\n"
         f'<h2>Measurements</h2><p class="none">{escape(MEANING.format(**data))}</p>'
-        f'<div class="scroll"><table class="results"><thead><tr>{header}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        + scrolled(f"{table}<tbody>{body}</tbody></table>", "Measurements")
         + (f'<h2>Left out</h2><ul class="plain">{left}</ul>' if left else "")
     )
     return document("taxonomy", title, main)
@@ -193,7 +194,8 @@ def _grid(data: dict[str, Any]) -> str:
         rows.append(
             f'<tr><th scope="row">{escape(locality)}</th><td class="text">{escape(meaning)}</td>{cells}</tr>'
         )
-    return (
-        '<div class="scroll"><table class="settings"><thead><tr><th scope="col">a synapse knows</th><th></th>'
-        f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    table = (
+        '<table class="settings"><thead><tr><th scope="col">a synapse knows</th><td></td>'
+        f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
+    return scrolled(table, "The rules by what a synapse knows")

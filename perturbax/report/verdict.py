@@ -8,11 +8,20 @@ from html import escape
 from itertools import combinations
 
 from perturbax.report.compare import RESERVOIR, Section, Stat, VariantRuns, better
+from perturbax.report.document import breakable
 from perturbax.report.numbers import count, interval, metric_name, rounded
 from perturbax.report.read import as_dict
 from perturbax.report.tables import information_phrase
 
 CLEARLY = 1.001  # how many times the error of a rule a baseline must have to count as beaten
+SIMPLEST = {
+    "persistence": "persistence, the last value that is known",
+    "seasonal naive": "the seasonal naive forecast, the value of a season before",
+    "mean": "the mean of the training part",
+    "zero": "an answer of zero",
+    "constant": "the best constant answer",
+}
+"""Predictors that learn nothing from inputs, in the words of a sentence; those of the tasks, by name."""
 CLOSE = 1.1  # ratio of two means below which they count as equal, where their intervals overlap too
 
 
@@ -96,6 +105,7 @@ def verdicts(section: Section) -> list[str]:
         )
     else:
         said += [line for v in section.variants if (line := _linear_verdict(section, v, linear))]
+    said += _simple_verdicts(section)
     said += [line for v in section.variants if (line := _start_kept(v))]
     mishaps = [line for v in section.variants if (line := _mishaps(v))]
     return _outside(section) + _uninformative(section) + said + mishaps
@@ -114,7 +124,7 @@ def _outside(section: Section) -> list[str]:
 
 def bold(variant: VariantRuns) -> str:
     """Return a variant's label for a sentence."""
-    return f'<b class="rule">{escape(variant.label)}</b>'
+    return f'<b class="rule">{breakable(variant.label)}</b>'
 
 
 def gradient_free(variant: VariantRuns) -> bool:
@@ -164,7 +174,7 @@ def _equal(one: Stat, two: Stat) -> bool:
     """Whether two values differ by less than a tenth, and by no more than their intervals allow."""
     low, high = sorted((one.mean, two.mean))
     both = math.isfinite(one.half) and math.isfinite(two.half)
-    apart = both and high - low > one.half + two.half
+    apart = both and (one.low > two.high or two.low > one.high)
     return high == low or (low > 0 and high < CLOSE * low and not apart)
 
 
@@ -241,6 +251,28 @@ def _linear_verdict(section: Section, variant: VariantRuns, linear: str) -> str 
     )
 
 
+def _simple_verdicts(section: Section) -> list[str]:
+    """Return a sentence for each set of the simplest predictors that some variants do not beat."""
+    losers: dict[tuple[str, ...], list[VariantRuns]] = {}
+    for variant in section.variants:
+        lost = tuple(name for name in SIMPLEST if _loses(section, variant, baseline(section, name)))
+        if lost:
+            losers.setdefault(lost, []).append(variant)
+    said = []
+    for names, variants in losers.items():
+        theirs = [f"{SIMPLEST[name]} ({rounded(baseline(section, name).mean)})" for name in names]
+        ours = [f"{bold(v)} ({rounded(section.main(v).mean)})" for v in variants]
+        verb = "do" if len(variants) > 1 else "does"
+        listed = _listed(theirs, "or")
+        said.append(f"{_listed(ours)} {verb} not beat {listed}, by test {escape(section.metric)}.")
+    return said
+
+
+def _loses(section: Section, variant: VariantRuns, other: Stat) -> bool:
+    """Whether a variant and another value are both there, and the variant does not beat it."""
+    return bool(section.main(variant)) and bool(other) and not beats(section, variant, other)
+
+
 def _start_kept(variant: VariantRuns) -> str | None:
     """Return a sentence where training did not beat the simple forecast it started from; None elsewhere."""
     kept = [run for run in variant.runs if run.number("best_step") == 0 and run.number("gain", "step") >= 0]
@@ -314,15 +346,16 @@ def _frozen_value(section: Section, variant: VariantRuns) -> Stat:
 
 def _overlap(one: Stat, two: Stat) -> bool:
     """Whether two intervals overlap; a single seed has no interval and settles nothing either way."""
-    halves = [s.half for s in (one, two) if math.isfinite(s.half)]
-    return len(halves) == 2 and abs(one.mean - two.mean) < sum(halves)
+    both = math.isfinite(one.half) and math.isfinite(two.half)
+    return both and one.low < two.high and two.low < one.high
 
 
 def _seeds(section: Section, variant: VariantRuns) -> str:
     """Return how many seeds a mean is of, as a phrase in brackets."""
     n, of = len(section.main(variant).values), len(variant.runs)
     counted = f"{n} seeds" if n == of else f"{n} of {of} seeds"
-    return f" (mean of {counted} and 95% interval)" if n > 1 else f" ({'one seed' if of == 1 else counted})"
+    mean = "geometric mean" if section.main(variant).geometric else "mean"
+    return f" ({mean} of {counted} and 95% interval)" if n > 1 else f" ({'one seed' if of == 1 else counted})"
 
 
 def _times_bptt(section: Section, variant: VariantRuns) -> str:
@@ -333,6 +366,6 @@ def _times_bptt(section: Section, variant: VariantRuns) -> str:
     return f", {rounded(section.main(variant).mean / section.main(bptt).mean)} times that of BPTT"
 
 
-def _listed(items: Sequence[str]) -> str:
-    """Return items as one phrase."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+def _listed(items: Sequence[str], last: str = "and") -> str:
+    """Return items as one phrase; last: the word before the last of them."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}"

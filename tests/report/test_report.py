@@ -19,9 +19,10 @@ from perturbax.papers import CITATIONS
 from perturbax.report import write_report
 from perturbax.report.axes import spread
 from perturbax.report.compare import Stat, sections, t_quantile
+from perturbax.report.css import COLOURS
 from perturbax.report.curves import curve
 from perturbax.report.numbers import count, interval, memory, rounded, short
-from perturbax.report.read import read_runs
+from perturbax.report.read import read_runs, run_folders
 from perturbax.report.style import looks
 from perturbax.rules import RULES
 
@@ -150,7 +151,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
         self.attributes += [(key, value or "") for key, value in attrs]
-        if tag not in ("meta", "br"):
+        if tag not in ("meta", "br", "wbr"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
@@ -183,7 +184,7 @@ def test_interval_of_known_values(tmp_path):
     make(tmp_path, "bptt", mse=0.5)
     html = told(tmp_path)
     assert row(html, "node")[1:4] == ["3", "2.00 ± 2.48", "4.00"]
-    assert row(html, "bptt")[1:4] == ["1", "0.500 ± –", "1.00"]
+    assert row(html, "bptt")[1:4] == ["1", "0.500", "1.00"]
     assert row(html, "linear")[2] == "2.00"
     assert "<strong>0.500" in html
     assert "<strong>2.00" not in html
@@ -271,7 +272,7 @@ def test_verdicts_say_exactly_what_is_so(tmp_path, mse, trained, beats_linear):
 
 
 def test_verdict_compares_means_over_seeds(tmp_path):
-    for seed, (node, frozen) in enumerate([(0.1, 1.0), (2.9, 1.2)]):
+    for seed, (node, frozen) in enumerate([(0.5, 1.0), (2.5, 1.2)]):
         make(tmp_path, "node", seed, node)
         make(tmp_path, "frozen", seed, frozen)
     assert verdicts(told(tmp_path)) == [
@@ -596,8 +597,8 @@ def test_best_recall_is_the_highest(tmp_path):
     make(tmp_path, "node", task="copy", test={"loss": 0.2, "recall": 0.5})
     make(tmp_path, "bptt", task="copy", test={"loss": 0.1, "recall": 0.9})
     html = told(tmp_path)
-    assert re.findall(r"<strong>(.*?)&nbsp;", html) == ["0.100", "0.900"]
-    assert row(html, "node")[2:5] == ["0.200 ± –", "2.00", "0.500 ± –"]
+    assert re.findall(r"<strong>(.*?)</strong>", html) == ["0.100", "0.900"]
+    assert row(html, "node")[2:5] == ["0.200", "2.00", "0.500"]
 
 
 def test_one_section_for_each_task_and_its_options(tmp_path):
@@ -617,8 +618,8 @@ def test_one_name_with_two_settings_is_two_variants(tmp_path):
     make(tmp_path, "node", 0, 1.0, lr=0.01)
     make(tmp_path, "node", 0, 3.0, lr=0.1)
     html = told(tmp_path)
-    assert row(html, "node (lr=0.01)")[2] == "1.00 ± –"
-    assert row(html, "node (lr=0.1)")[2] == "3.00 ± –"
+    assert row(html, "node (lr=0.01)")[2] == "1.00"
+    assert row(html, "node (lr=0.1)")[2] == "3.00"
 
 
 def test_settings_are_split_into_shared_and_differing(tmp_path):
@@ -774,11 +775,105 @@ def test_not_a_run_folder(tmp_path):
         write_report([], tmp_path / "report.html")
 
 
-def test_one_seed_twice_is_refused(tmp_path):
-    make(tmp_path, "node", seed=2)
-    make(tmp_path, "node", seed=2)
-    with pytest.raises(ArgumentError, match="same variant and seed"):
-        draw(tmp_path)
+def test_folders_of_tune_are_left_out(tmp_path):
+    tuned = make(tmp_path, "node", lr=3.0)
+    (tuned / "tune.json").write_text("{}")
+    run = make(tmp_path, "node")
+    (tmp_path / "report.html").touch()
+    assert run_folders([tmp_path]) == run_folders(sorted(tmp_path.iterdir())) == [run]
+    (tuned / "tune.html").touch()
+    with pytest.raises(ArgumentError, match=r"the page of that search is .*tune\.html"):
+        run_folders([tuned])
+
+
+def labels(*folders: Path) -> list[str]:
+    """Return the names of the variants of one task."""
+    return [v.label for v in sections(read_runs(folders))[0].variants]
+
+
+def test_variants_of_one_name_are_named_by_what_differs_or_by_folder(tmp_path):
+    first = make(tmp_path / "first", "node")
+    same = [make(tmp_path / "second", "node"), make(tmp_path / "second", "node", seed=1)]
+    assert labels(first, *same) == ["node (first)", "node (second)"]
+    again = make(tmp_path / "second", "node", seed=1)
+    assert labels(*same, again) == ["node (weather-0)", "node (weather-1)", "node (weather-2)"]
+    wide = make(tmp_path / "wide", "node", units=[64, 64], cell="gru", cell_options={"bias": True})
+    assert labels(first, wide) == ["node (cell=gru, units=64, 64)", "node (cell=tanh, units=8)"]
+    many = [
+        make(tmp_path / "many", "node", lr=lr, clip=2.0 + lr, rule_options={"x" * 9: lr, "y" * 9: -lr})
+        for lr in (0.1, 0.2)
+    ]
+    assert labels(*many) == ["node (lr=0.1)", "node (lr=0.2)"]
+    long = [make(tmp_path / f"long-{c}", "node", rule_options={"feedback": c * 60}) for c in "ab"]
+    assert labels(*long) == ["node (long-a)", "node (long-b)"]
+
+
+def test_values_over_decades_have_geometric_means(tmp_path):
+    stat = Stat.of([1e-3, 1e-1], geometric=True)
+    assert stat.mean == pytest.approx(1e-2)
+    assert stat.high / stat.mean == pytest.approx(stat.mean / stat.low)
+    assert interval(Stat.of([1e-3, 2e-3, 1e-1], geometric=True)) == "0.00585 (1.2\u00d710\u207b\u2075 to 2.8)"
+    assert Stat.of([0.0, 1.0], geometric=True) == Stat.of([0.0, 1.0])
+    for seed, (node, bptt) in enumerate([(1.0, 0.02), (1.2, 0.2), (1.1, 0.021)]):
+        make(tmp_path, "node", seed, node)
+        make(tmp_path, "bptt", seed, bptt)
+    html = told(tmp_path)
+    assert row(html, "node")[2] == "1.10 (0.87 to 1.4)"
+    assert row(html, "bptt")[2].startswith("0.0438 (")
+    assert "Where seeds differ tenfold: the geometric mean" in text(html)
+    assert "(geometric mean of 3 seeds and 95% interval)" in text(html)
+
+
+def test_simplest_predictors_that_win_are_named(tmp_path):
+    lines = {
+        "mean": {"mse": 4.0},
+        "persistence": {"mse": 0.5},
+        "seasonal naive": {"mse": 0.9},
+        "linear": {"mse": 5},
+    }
+    make(tmp_path, "node", mse=1.0, result={"baselines": lines})
+    make(tmp_path, "activity", mse=2.0, result={"baselines": lines})
+    make(tmp_path, "bptt", mse=0.7, result={"baselines": lines})
+    make(tmp_path, "frozen", mse=4.5, result={"baselines": lines})
+    said = [line for line in verdicts(told(tmp_path)) if "not beat p" in line]
+    persistence = "persistence, the last value that is known (0.500)"
+    season = "the seasonal naive forecast, the value of a season before (0.900)"
+    assert said == [
+        f"node (1.00) and activity (2.00) do not beat {persistence} or {season}, by test mse.",
+        f"frozen (4.50) does not beat {persistence}, {season} or the mean of the training part (4.00), "
+        "by test mse.",
+        f"bptt (0.700) does not beat {persistence}, by test mse.",
+    ]
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of a colour (WCAG 2.2, definition of relative luminance)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("screen", [0, 1], ids=["light", "dark"])
+def test_text_stands_out_from_the_page(screen):
+    grounds = {"page": ("ink", "muted", "accent", "bad"), "wash": ("ink", "muted"), "warn-wash": ("ink",)}
+    for ground, texts in grounds.items():
+        for name in texts:
+            pair = sorted(luminance(COLOURS[which][screen]) for which in (ground, name))
+            assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (ground, name)  # WCAG 2.2, 1.4.3
+
+
+def test_boxes_that_scroll_can_be_reached_by_keys_and_figures_suit_narrow_screens(tmp_path):
+    name = "node:" + ":".join(f"setting{i}=0.001" for i in range(9))
+    make(tmp_path, "node", name=name)
+    html = draw(tmp_path)
+    boxes = re.findall(r'<div class="scroll"[^>]*>', html)
+    assert boxes
+    assert all('tabindex="0" role="group" aria-label="' in box for box in boxes)
+    assert name.replace(":", ":<wbr>") in html
+    for figure in ("correlation", "final"):
+        narrow = html.index(f's1-{figure}-narrow-title">')
+        size = re.findall(r'viewBox="0 0 (\S+)', html[:narrow])[-1]
+        assert float(size) <= 270  # points: as wide as a phone without making letters smaller
 
 
 def test_page_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
