@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from perturbax.learning.facts import USES
 from perturbax.moved import old_names
 from perturbax.report.read import Run, as_dict, as_number, as_strings
-from perturbax.report.settings import flatten_settings as flatten_settings
-from perturbax.report.settings import telling
+from perturbax.report.settings import flatten_settings, telling
 
 if not TYPE_CHECKING:  # checkers know the names of today alone
     __getattr__ = old_names(__name__)

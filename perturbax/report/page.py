@@ -8,12 +8,13 @@ from pathlib import Path
 
 from perturbax.papers import CITATIONS
 from perturbax.report import figures, tables
-from perturbax.report.compare import Section, flatten_settings
+from perturbax.report.compare import Section
 from perturbax.report.confusion import confusion_tables
 from perturbax.report.curves import learning_curves
 from perturbax.report.document import breakable, document, references, scrolled
 from perturbax.report.forecasts import forecast_table, outputs_table
 from perturbax.report.read import Run, as_dict, as_strings
+from perturbax.report.settings import flatten_settings, setting_text
 from perturbax.report.style import TRUTH, Look, looks, swatch
 from perturbax.report.verdict import summary, verdicts
 
@@ -43,7 +44,7 @@ def _title(section: Section, extra: Sequence[str]) -> str:
     """Name the task, the cells and their sizes."""
     experiments = [v.first.experiment for v in section.variants]
     cells = dict.fromkeys(str(e["cell"]) for e in experiments if e.get("cell"))
-    sizes = dict.fromkeys(tables.setting_text(e["units"]) for e in experiments if e.get("units"))
+    sizes = dict.fromkeys(setting_text(e["units"]) for e in experiments if e.get("units"))
     network = [f"{_and(list(cells))} cell{'s' if len(cells) > 1 else ''}"] if cells else []
     network += [f"{_and(list(sizes))} units"] if sizes else []
     named = f"{section.task} ({', '.join(extra)})" if extra else section.task
@@ -55,9 +56,7 @@ def _heading(section: Section, sections: Sequence[Section]) -> str:
     rivals = [flatten_settings(s.options) for s in sections if s.task == section.task and s is not section]
     own = flatten_settings(section.options)
     extra = [
-        f"{k}={tables.setting_text(v)}"
-        for k, v in own.items()
-        if any(r.get(k) != v or k not in r for r in rivals)
+        f"{k}={setting_text(v)}" for k, v in own.items() if any(r.get(k) != v or k not in r for r in rivals)
     ]
     return _title(section, extra)
 

@@ -16,8 +16,7 @@ from perturbax.report.compare import (
 )
 from perturbax.report.document import breakable, scrolled
 from perturbax.report.numbers import DASH, count, interval, memory, metric_name, rounded
-from perturbax.report.settings import flag_name as flag_name
-from perturbax.report.settings import setting_text as setting_text
+from perturbax.report.settings import flag_name, setting_text
 from perturbax.report.style import Look, swatch
 
 if not TYPE_CHECKING:  # checkers know the names of today alone
