@@ -6,7 +6,7 @@
 
 Five of the six are files of the packages statsmodels and vega_datasets (extra `bench`); nothing is
 downloaded. ETTh1 is given as a path. Settings are those that `series` ships: they were chosen by
-what `--tune` prints, on the series of OTHERS. Nothing was chosen on the six.
+what `--tune` prints, on the series of OTHERS (docs/tuning.md).
 
 What is finished is kept in OUT, one small JSON file for each series, form and rule. `--page` names the page
 whose tables are replaced.
