@@ -5,11 +5,16 @@ DEMO ?= runs/demo
 TESTS ?=
 PYTEST := -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test test-quick test-newest lint types bench clean
+.PHONY: demo help test test-quick test-newest catalogue lint types bench clean
 
 demo: $(VENV)/.run  ## train six rules on a forecasting task, then write runs/demo/report.html
 	$(BIN)/perturbax compare --task mackey-glass --rules node,activity,activity+decor,one-step,bptt,frozen \
 		--seeds 3 --steps 3000 --out $(DEMO)
+
+# Every target with a comment behind two of these signs, in the order of this file.
+help:  ## list the targets
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
+		while IFS='|' read -r target about; do printf '  make %-13s %s\n' "$$target" "$$about"; done
 
 test: $(VENV)/.dev  ## run all tests, or some: make test TESTS=tests/cells
 	$(BIN)/python $(PYTEST) $(TESTS)
@@ -29,16 +34,16 @@ QUICK_TESTS := tests/test_rooms.py tests/learning/test_estimator.py tests/networ
 	'$(EXACT)::test_cut[e-prop-tanh-r]' '$(EXACT)::test_cut[rflo-tanh-r]' '$(EXACT)::test_cut[snap-tanh-1]' \
 	tests/tasks/test_csv_table.py tests/experiment/test_resolve.py \
 	'tests/experiment/test_run.py::test_resumed_run_equals_an_uninterrupted_one[sequence]' \
-	tests/cli/test_main.py tests/cli/test_list.py
+	tests/cli/test_main.py tests/cli/test_help.py
 
-test-quick: $(VENV)/.dev
+test-quick: $(VENV)/.dev  ## run some tests of every room, within two minutes
 	$(BIN)/python $(PYTEST) $(QUICK_TESTS)
 
 # The same tests with the newest version of everything, on Python 3.13 or else 3.12, in an environment of its own.
 # Another interpreter: make test-newest PYTHON=python3.14
 NEWEST := .venv-newest
 NEWEST_PYTHON = $(or $(filter-out python3,$(PYTHON)),$(shell .ci/newest-python))
-test-newest: $(NEWEST)/.test
+test-newest: $(NEWEST)/.test  ## run all tests with the newest versions of everything
 	@$(NEWEST)/bin/python -c 'import sys; from importlib.metadata import version; \
 		print("Python", sys.version.split()[0], *(f"{p} {version(p)}" for p in "jax equinox optax numpy jaxtyping".split()))'
 	$(NEWEST)/bin/python $(PYTEST) $(TESTS)
@@ -46,13 +51,16 @@ test-newest: $(NEWEST)/.test
 bench: $(VENV)/.run  ## time updates against BPTT (QUICK=1: under one minute, for a look)
 	JAX_PLATFORMS=cpu $(BIN)/python benchmarks/step.py $(if $(QUICK),--quick) --out runs/step.json
 
-lint: $(VENV)/.dev
+catalogue: $(VENV)/.run  ## write what help, lists and completion say of rules, cells and tasks, from their classes
+	JAX_PLATFORMS=cpu $(BIN)/python -m perturbax.cli.catalogue
+
+lint: $(VENV)/.dev  ## check lint and format with ruff
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-types: $(VENV)/.dev
+types: $(VENV)/.dev  ## check types with pyright
 	$(BIN)/pyright
 
-clean:
+clean:  ## remove the environments that make has created
 	rm -rf $(VENV) $(NEWEST)
 
 # Installed once; again when the pinned versions or the package's own metadata change.

@@ -5,12 +5,12 @@
 import argparse
 import dataclasses
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from perturbax.errors import ArgumentError
-from perturbax.experiment.config import DEFAULTS, KINDS, Experiment
-from perturbax.experiment.options import coerce, documented, find, options
+from perturbax.errors import ArgumentError, unknown
+from perturbax.experiment.config import KINDS, Experiment
+from perturbax.experiment.options import coerce, documented
 
 Number = TypeVar("Number", int, float)
 ClassSettings = dict[str, dict[str, str]]  # task, rule or cell -> name of a setting -> value as typed
@@ -35,11 +35,8 @@ METAVARS = {
     "logs": "N",
 }
 """What stands for the value of an argument in the help; its name in capitals where this names nothing."""
-METAVARS_OF_TYPES = {bool: "true|false", int: "N", float: "NUMBER", str: "TEXT"}
-CLASS_SETTINGS = """\
-Every setting of the chosen task, rule and cell (--task.NAME, --rule.NAME and
---cell.NAME) is listed at the end of `perturbax run --help`; add --rule activity
-(say) to see those of another one."""
+TOPICS = ("all", "experiment", *KINDS)
+"""What may stand behind --help."""
 SUFFIXES = """\
 A rule may carry suffixes: activity+decor, node:samples=8,
 node:credit=to-go:discount=0.9, bptt:lr=3e-4."""
@@ -49,33 +46,48 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line.
 
     Attributes:
-        has_class_settings: whether the command takes settings of a task, rule and cell.
+        experiment: the arguments that are fields of an Experiment, by name; empty where the
+            command takes none.
+        own_defaults: what the command takes for some of these where they are not typed.
     """
 
-    has_class_settings = False
+    experiment: dict[str, argparse.Action]
+    own_defaults: Mapping[str, Any]
+
+    def __init__(self, *args: Any, **settings: Any):
+        super().__init__(*args, **settings)
+        self.experiment, self.own_defaults = {}, {}
+
+    @property
+    def has_class_settings(self) -> bool:
+        """Whether the command takes settings of a task, rule and cell."""
+        return bool(self.experiment)
 
     def error(self, message: str) -> NoReturn:
         """Raise ArgumentError, which ends the program with status 2."""
         raise ArgumentError(f"{message} (see {self.prog} --help)")
 
 
-def add_experiment(parser: Parser, but: Sequence[str] = ()) -> None:
+def add_experiment(
+    parser: Parser, but: Sequence[str] = (), own_defaults: Mapping[str, Any] | None = None
+) -> None:
     """Declare an argument for every field of an Experiment, and take settings of its classes, too.
 
     Arguments:
         parser: the parser of the command.
         but: fields that the command sets by itself, or declares in its own words.
+        own_defaults: what the command takes for a field that is not typed, where that is not the task's.
     """
-    parser.has_class_settings = True
     docs, group = documented(Experiment), parser.add_argument_group("the experiment")
+    parser.own_defaults = own_defaults or {}
     for field in dataclasses.fields(Experiment):
         if field.name.endswith("_options") or field.name in but:
             continue
-        group.add_argument(
+        parser.experiment[field.name] = group.add_argument(
             f"--{field.name.replace('_', '-')}",
             metavar=METAVARS.get(field.name, field.name.upper()),
             default=argparse.SUPPRESS,
-            help=_help(docs[field.name], DEFAULTS.get(field.name, field.default), field.name in DEFAULTS),
+            help=docs[field.name].removesuffix(".").replace("%", "%%"),
         )
 
 
@@ -88,54 +100,31 @@ def add_trust(parser: Parser) -> None:
     )
 
 
-def _help(text: str, default: Any, of_task: bool = False) -> str:
-    """Return what the help says about an argument.
-
-    Arguments:
-        text: what its docstring says.
-        default: its default; None or "" where there is nothing to say.
-        of_task: whether a task may have a default of its own.
-    """
-    text = text.removesuffix(".").replace("%", "%%")
-    if default in (None, ""):
-        return text
-    if isinstance(default, bool):
-        default = str(default).lower()
-    elif isinstance(default, tuple):
-        default = ",".join(map(str, default))
-    return f"{text} (default: {default}{', or that of the task' if of_task else ''})"
-
-
 def experiment_fields(args: argparse.Namespace) -> dict[str, str]:
     """Return the fields of an Experiment that were typed, as text."""
     names = {field.name for field in dataclasses.fields(Experiment)}
     return {name: value for name, value in vars(args).items() if name in names}
 
 
-def add_class_settings(parser: Parser, words: Sequence[str]) -> None:
-    """Declare the settings of the chosen task, rule and cell, so that the help lists them.
+def help_topic(parser: Parser, words: Sequence[str]) -> str | None:
+    """Return what help is asked for: None for none, "" for the short one, else one of `TOPICS`.
 
-    Arguments:
-        parser: the parser of the command.
-        words: what was typed; `--rule NAME` and its like choose the classes.
+    Raises ArgumentError for a topic that is none.
     """
-    from perturbax.experiment.resolve import KNOWN
-
-    for kind in KINDS:
-        name = _last_value(words, f"--{kind}") or getattr(Experiment(), kind)
-        known = options(find(kind, name, KNOWN[kind]))
-        if not known:
+    for i, word in enumerate(words):
+        flag, equals, topic = word.partition("=")
+        if flag not in ("-h", "--help"):
             continue
-        group = parser.add_argument_group(f"settings of {kind} {name}")
-        for option in known.values():
-            group.add_argument(
-                f"--{kind}.{option.name}",
-                metavar=METAVARS_OF_TYPES.get(option.kind, "VALUE"),
-                help=_help(option.help, None if option.default == option.name else option.default),
-            )
+        following = words[i + 1] if i + 1 < len(words) else ""
+        if not equals and not following.startswith("-"):
+            topic = following
+        if topic and topic not in TOPICS:
+            raise unknown("help topic", topic, TOPICS)
+        return topic
+    return None
 
 
-def _last_value(words: Sequence[str], flag: str) -> str | None:
+def last_value(words: Sequence[str], flag: str) -> str | None:
     """Return the value of the last `FLAG VALUE` or `FLAG=VALUE`, or None."""
     value = None
     for word, following in zip(words, [*words[1:], ""], strict=True):

@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from perturbax.cli.arguments import (
-    CLASS_SETTINGS,
     SUFFIXES,
     ClassSettings,
     Parser,
@@ -21,7 +20,7 @@ HELP = "train several rules over several seeds, then write the report"
 
 def add_arguments(parser: Parser) -> None:
     """Declare --rules, --seeds, --out, and the experiment that all rules share."""
-    parser.epilog = f"{CLASS_SETTINGS}\n\n{SUFFIXES}"
+    parser.epilog = SUFFIXES
     parser.add_argument(
         "--rules", metavar="RULE,RULE,...", required=True, help="rules to compare, comma separated"
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from perturbax.cli.arguments import (
-    CLASS_SETTINGS,
     ClassSettings,
     Parser,
     add_experiment,
@@ -28,7 +27,6 @@ BESIDE_RUN = ("rule", "seed")  # what may be changed beside --run
 
 def add_arguments(parser: Parser) -> None:
     """Declare --samples, --draws, --train, --run, --out, and the experiment."""
-    parser.epilog = CLASS_SETTINGS
     parser.add_argument(
         "--samples",
         metavar="K,K,...",
@@ -48,7 +46,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--run", metavar="FOLDER", help="diagnose the kept network of a run instead")
     parser.add_argument("--out", metavar="FOLDER", help="also write diagnosis.json and diagnosis.html")
     add_trust(parser)
-    add_experiment(parser)
+    add_experiment(parser, own_defaults={"steps": STEPS})
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:

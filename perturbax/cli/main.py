@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from types import ModuleType
 
-from perturbax.cli.arguments import Parser, add_class_settings, class_settings
+from perturbax.cli.arguments import Parser, class_settings, help_topic
 from perturbax.cli.interrupt import STATUS, ends_at_once
 from perturbax.errors import PerturbaxError, unknown
 
@@ -36,6 +36,7 @@ COMMANDS = {
         "reproduce",
         "predict",
         "list",
+        "completion",
     )
 }
 """Module of every command, in the order of the help."""
@@ -126,8 +127,12 @@ def _dispatch(argv: list[str]) -> int:
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
     parser = parser_of(name)
-    if parser.has_class_settings and ("-h" in words or "--help" in words):
-        add_class_settings(parser, words)
+    topic = help_topic(parser, words) if parser.has_class_settings else None
+    if topic is not None:
+        from perturbax.cli.help import help_of
+
+        print(help_of(parser, words, topic))
+        return 0
     args, extra = parser.parse_known_args(words)
     return load(name).execute(args, class_settings(parser, extra))
 

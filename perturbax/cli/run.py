@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perturbax.cli.arguments import (
-    CLASS_SETTINGS,
     ClassSettings,
     Parser,
     add_experiment,
@@ -25,7 +24,6 @@ HELP = "train one network and write a run folder"
 
 def add_arguments(parser: Parser) -> None:
     """Declare --out, --config, --resume, and the experiment."""
-    parser.epilog = CLASS_SETTINGS
     parser.add_argument("--out", metavar="FOLDER", help="run folder to write")
     parser.add_argument("--config", metavar="FILE", help="start from the config.json of another run")
     parser.add_argument("--resume", metavar="FOLDER", help="go on with a run that was stopped")

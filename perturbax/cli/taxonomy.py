@@ -62,7 +62,7 @@ one network."""
     parser.add_argument(
         "--out", metavar="FOLDER", help="measure, and write taxonomy.json, .svg and .html there"
     )
-    add_experiment(parser, ["rule", "mode", "every", "logs"])
+    add_experiment(parser, ["rule", "mode", "every", "logs"], DEFAULTS)
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
@@ -126,7 +126,7 @@ def _print_family() -> None:
     paper.print(table)
     paper.print()
     if not wide:
-        paper.print(Text(f"cost and memory: in {WIDE} columns, or by perturbax list rules", style="dim"))
+        paper.print(Text(f"cost and memory: in {WIDE} columns, or by perturbax list rules NAME", style="dim"))
     for title, words in (("a synapse knows", LOCALITY), ("speaks", CAUSALITY)):
         for word, meaning in words.items():
             paper.print(Text(f"{title} - {word}: {meaning}", style="dim"))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from perturbax.cli.arguments import (
-    CLASS_SETTINGS,
     ClassSettings,
     Parser,
     add_experiment,
@@ -28,7 +27,6 @@ SHARE = 10  # short runs take one in so many steps of a whole run
 
 def add_arguments(parser: Parser) -> None:
     """Declare the candidates, --seeds, --steps, --out, and the experiment."""
-    parser.epilog = CLASS_SETTINGS
     parser.add_argument(
         "--lrs", metavar="RATE,RATE,...", help="learning rates to try (default: five around --lr)"
     )

@@ -6,6 +6,8 @@ What was typed, or read from JSON, is converted to these types here.
 import dataclasses
 import math
 import os
+from collections.abc import Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from docstring_parser import parse
@@ -81,7 +83,8 @@ def options(cls: type) -> dict[str, Option]:
     return found
 
 
-def documented(cls: type) -> dict[str, str]:
+@cache
+def documented(cls: type) -> Mapping[str, str]:
     """Return what the docstrings of a class and its bases say about each of its attributes."""
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from perturbax.cells import CELLS
 from perturbax.errors import ArgumentError
@@ -17,6 +17,7 @@ from perturbax.tasks import TASKS
 from perturbax.tasks.base import Task
 
 KNOWN: dict[str, dict[str, type]] = {"task": TASKS, "rule": RULES, "cell": CELLS}
+ORIGINS = ("default", "task", "rule", "task for this rule", "typed")  # of settings, the last on top
 BASES: dict[str, type] = {"task": Task, "rule": Rule, "cell": Layer}
 RUN_SETTINGS = ("steps", *DEFAULTS)  # the settings of a run that an Experiment may leave open
 
@@ -32,29 +33,13 @@ def resolve(given: Experiment | Resolved) -> Resolved:
     Raises ArgumentError for names, settings and values that cannot be used. No data are read, but for the
     head of a file where it depends on that what a task ships.
     """
-    if not isinstance(given, Experiment | Resolved):
-        raise ArgumentError(
-            f"a run is described by px.Experiment(task='copy', rule='node'), say; got {type(given).__name__}"
-        )
-    typed = given.to_experiment() if isinstance(given, Resolved) else given
-    _check_types(typed)
-    if typed.steps is not None and typed.passes is not None:
-        raise ArgumentError("steps and passes say the same thing twice: name one of them")
-    classes: dict[str, Any] = {kind: _class(kind, getattr(typed, kind)) for kind in KINDS}
-    task, rule = classes["task"], classes["rule"]
-    of_task = task.shipped(typed.task_options, typed.data)
-    candidates = of_task.rule_settings.get(typed.rule, ())
-    shipped = _shipped_settings(candidates, rule, typed.mode, typed.rule_options)
-    named = {name: getattr(typed, name) for name in RUN_SETTINGS if getattr(typed, name) is not None}
-    settings = _overlay(DEFAULTS, of_task.settings, rule.facts.run_settings, shipped, named)
-    defaults = {
-        "task": {},
-        "rule": {name: value for name, value in shipped.items() if name not in FIELDS},
-        "cell": task.cell_settings.get(typed.cell, {}),
-    }
-    options: dict[str, Options] = {}
-    for kind, cls in classes.items():
-        options[kind] = settings_of(kind, cls, {**defaults[kind], **getattr(typed, f"{kind}_options")})
+    return _resolved(_layers(given))
+
+
+def _resolved(layers: "Layers") -> Resolved:
+    """Return the run that layers of settings amount to; raise ArgumentError for values no run can have."""
+    typed = layers.typed
+    rule, settings, options = layers.classes["rule"], _overlay(*layers.run.values()), layers.options()
     settings["units"] = parse_units(settings["units"])
     settings |= _steps(settings, rule, options["rule"])
     resolved = Resolved(
@@ -71,6 +56,82 @@ def resolve(given: Experiment | Resolved) -> Resolved:
     )
     _check_values(resolved)
     return resolved
+
+
+class Layers(NamedTuple):
+    """Where the settings of a run come from.
+
+    Attributes:
+        typed: the run as it was typed.
+        classes: its task, rule and cell.
+        run: settings of the run by where they come from (`ORIGINS`), the last on top.
+        shipped: settings of task, rule and cell that the task ships: kind -> name -> value.
+    """
+
+    typed: Experiment
+    classes: dict[str, Any]
+    run: dict[str, Mapping[str, Any]]
+    shipped: dict[str, Mapping[str, Any]]
+
+    def options(self) -> dict[str, Options]:
+        """Return every setting of task, rule and cell: kind -> name -> value."""
+        found: dict[str, Options] = {}
+        for kind, cls in self.classes.items():
+            given = getattr(self.typed, f"{kind}_options")
+            found[kind] = settings_of(kind, cls, {**self.shipped[kind], **given})
+        return found
+
+
+class Explained(NamedTuple):
+    """A setting of a run, and where it comes from.
+
+    Attributes:
+        value: its value.
+        origin: one of `ORIGINS`, or `passes` for steps that a budget of forward passes pays for.
+    """
+
+    value: Any
+    origin: str
+
+
+def explain(given: Experiment | Resolved) -> dict[str, Explained]:
+    """Return every setting of a run with where it comes from: fields by name, and `task.NAME`, `rule.NAME`,
+    `cell.NAME`. Where a budget of forward passes is what counts, it is there beside the steps it pays for.
+
+    Raises what `resolve` raises.
+    """
+    layers = _layers(given)
+    e = _resolved(layers)
+    origins: dict[str, str] = {}
+    for origin, layer in layers.run.items():
+        for name, other in (("steps", "passes"), ("passes", "steps")):
+            if name in layer:
+                origins.pop(other, None)
+        origins |= dict.fromkeys((name for name in layer if name in RUN_SETTINGS), origin)
+    budget = _overlay(*layers.run.values()).get("passes")
+    found: dict[str, Explained] = {}
+    for field in dataclasses.fields(Resolved):
+        name = field.name
+        if name.endswith("_options"):
+            continue
+        if name in origins:
+            value = budget if name == "passes" else getattr(e, name)
+            found[name] = Explained(value, origins[name])
+        elif name == "steps":
+            found[name] = Explained(e.steps, "passes")
+        elif name != "passes":
+            value = getattr(e, name)
+            default = getattr(Experiment(), name)
+            found[name] = Explained(value, "default" if value == default else "typed")
+    for kind in KINDS:
+        for name, value in getattr(e, f"{kind}_options").items():
+            origin = "task for this rule" if kind == "rule" else "task"
+            if name in getattr(layers.typed, f"{kind}_options"):
+                origin = "typed"
+            elif name not in layers.shipped[kind]:
+                origin = "default"
+            found[f"{kind}.{name}"] = Explained(value, origin)
+    return found
 
 
 def with_measured(e: Resolved, rule: Rule, rule_options: Options) -> Resolved:
@@ -101,6 +162,31 @@ def check_seed(seed: int) -> None:
     """Raise ArgumentError for a seed that JAX does not tell from another."""
     if not 0 <= seed < 2**31:
         raise ArgumentError(f"seed must be from 0 to 2^31 - 1, not {seed}")
+
+
+def _layers(given: Experiment | Resolved) -> Layers:
+    """Return the settings of a run by where they come from; raise ArgumentError for what cannot be used."""
+    if not isinstance(given, Experiment | Resolved):
+        raise ArgumentError(
+            f"a run is described by px.Experiment(task='copy', rule='node'), say; got {type(given).__name__}"
+        )
+    typed = given.to_experiment() if isinstance(given, Resolved) else given
+    _check_types(typed)
+    if typed.steps is not None and typed.passes is not None:
+        raise ArgumentError("steps and passes say the same thing twice: name one of them")
+    classes: dict[str, Any] = {kind: _class(kind, getattr(typed, kind)) for kind in KINDS}
+    task, rule = classes["task"], classes["rule"]
+    of_task = task.shipped(typed.task_options, typed.data)
+    candidates = of_task.rule_settings.get(typed.rule, ())
+    of_both = _shipped_settings(candidates, rule, typed.mode, typed.rule_options)
+    named = {name: getattr(typed, name) for name in RUN_SETTINGS if getattr(typed, name) is not None}
+    run = (DEFAULTS, of_task.settings, rule.facts.run_settings, of_both, named)
+    shipped = {
+        "task": {},
+        "rule": {name: value for name, value in of_both.items() if name not in FIELDS},
+        "cell": task.cell_settings.get(typed.cell, {}),
+    }
+    return Layers(typed, classes, dict(zip(ORIGINS, run, strict=True)), shipped)
 
 
 def _class(kind: str, name: str) -> type:

@@ -44,21 +44,6 @@ def test_every_way_to_the_program_is_the_same():
         assert not said.stderr
 
 
-@pytest.mark.parametrize("rule", ["node", "weight", "published-activity"])
-def test_help_explains_every_setting(capsys, rule):
-    with pytest.raises(SystemExit) as caught:
-        main(["run", "--rule", rule, "--help"])
-    assert caught.value.code == 0
-    words = " ".join(capsys.readouterr().out.split())
-    from perturbax.experiment.options import options
-
-    assert "settings of rule " + rule in words
-    for option in options(px.RULES[rule]).values():
-        assert option.help, option.name
-        assert f"--rule.{option.name}" in words
-        assert option.help[:20] in words
-
-
 def test_every_setting_of_every_class_is_documented():
     from perturbax.experiment.options import options
 
