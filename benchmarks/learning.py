@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,11 +130,15 @@ def evolved(task: str, seeds: int, args: argparse.Namespace, bptt: list, say: Ca
             for budget in args.budgets.split(","):
                 limit = passes
                 if budget == "seconds":
-                    pace = lambda s=strategy: {"passes": budget_of(*evolving(first, s, passes), first)}  # noqa: E731
+
+                    def pace(s: evolution.Strategy = strategy) -> dict[str, Any]:
+                        """Return the passes that a strategy makes in the time of BPTT."""
+                        return {"passes": budget_of(*evolving(first, s, passes), first)}
+
                     limit = remembered(out / f"{label}-pace.json", pace)["passes"]
                 for seed in range(seeds):
                     e = experiment(task, "bptt", seed, data)
-                    program = lambda e=e, s=strategy, n=limit: evolution.evolve(e, s, n)  # noqa: E731
+                    program = partial(evolution.evolve, e, strategy, limit)
                     row.setdefault(budget, []).append(
                         remembered(out / f"{label}-{budget}-{seed}.json", program)
                     )

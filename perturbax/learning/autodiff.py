@@ -43,7 +43,14 @@ def truncated_bptt(loss: Loss, steps: int | None, rolling: bool = False) -> Esti
     Not rolling: the sequence is cut into windows that do not overlap, so the number of steps an error crosses
     depends on where in its window it arises. Rolling: each step's error crosses exactly its last `steps`
     steps; the window is replayed for every step, at `steps` times the cost. steps=1 is the one-step gradient
-    in both. Williams & Peng 1990; Sutskever 2013. Raises ArgumentError unless steps >= 1.
+    in both. Williams & Peng 1990; Sutskever 2013.
+
+    Arguments:
+        loss: (y `(B, n_out)`, target) -> `(B,)`, one number per example.
+        steps: the most steps that an error crosses, the present one included; None for the whole sequence.
+        rolling: whether every step has a window of its own.
+
+    Raises ArgumentError unless steps >= 1; the estimator raises it for what does not fit, as `px.learner`.
     """
     if steps is not None and steps < 1:
         raise ArgumentError(f"truncated BPTT needs at least one step, not {steps}")

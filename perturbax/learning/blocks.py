@@ -28,6 +28,10 @@ def _pace(net: Network) -> tuple[int, int]:
 def steps_per_turn(net: Network, steps: int) -> int:
     """Return how many of so many steps a loop takes per turn: a divisor, as remainders cost a copy of all
     results.
+
+    Arguments:
+        net: the network; the size of its weights decides.
+        steps: steps of the loop.
     """
     most = min(_pace(net)[1], steps)
     return next(k for k in range(most, 0, -1) if steps % k == 0)
@@ -53,7 +57,14 @@ def steps_per_block(rule: StepRule, net: Network, drawn_at_once: int, T: int, B:
 
 
 def drawn_at_once(rule: StepRule, net: Network, carry: PyTree, x: Array) -> int:
-    """Return the most steps whose noise is drawn together; x is one input `(B, n_in)`."""
+    """Return the most steps whose noise is drawn together, at least 1.
+
+    Arguments:
+        rule: the rule; the shapes of what its `draw` returns decide.
+        net: the network.
+        carry: what the rule hands to the first of the steps.
+        x: one input `(B, n_in)`, for its shape.
+    """
     one_key = step_keys(jr.key(0), 0, 1)
     noise = jax.eval_shape(lambda: rule.draw(net, carry, x[None], one_key)[1])
     values = max(1, sum(e.size for e in jax.tree.leaves(noise)))
@@ -61,5 +72,11 @@ def drawn_at_once(rule: StepRule, net: Network, carry: PyTree, x: Array) -> int:
 
 
 def step_keys(key: Array, start: Array | int, steps: int) -> Array:
-    """Return one key per step from `start` on, each a function of (key, t) alone."""
+    """Return one key per step, `(steps,)`, each a function of (key, t) alone.
+
+    Arguments:
+        key: the random key of the sequence.
+        start: number t of the first step.
+        steps: how many steps.
+    """
     return jax.vmap(lambda t: jr.fold_in(key, t))(start + jnp.arange(steps))

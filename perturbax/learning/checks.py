@@ -84,6 +84,12 @@ def check_network(net: Any) -> None:
 def check_inputs(net: Any, x: Any) -> None:
     """Refuse inputs of one step that are not floating-point `(B, n_in)`, or wider than the network's
     weights.
+
+    Arguments:
+        net: the network.
+        x: the inputs.
+
+    Raises ArgumentError; LayerError for complex weights.
     """
     check_network(net)
     if getattr(x, "ndim", None) != 2:
@@ -92,7 +98,15 @@ def check_inputs(net: Any, x: Any) -> None:
 
 
 def check_sequence(net: Any, xs: Any, ys: PyTree) -> None:
-    """Refuse sequences xs that are not floating-point `(T, B, n_in)`, and targets ys of other T or B."""
+    """Refuse sequences xs that are not floating-point `(T, B, n_in)`, and targets ys of other T or B.
+
+    Arguments:
+        net: the network.
+        xs: inputs of the sequence.
+        ys: targets, a tree of arrays `(T, B, ...)`.
+
+    Raises ArgumentError; LayerError for complex weights.
+    """
     check_network(net)
     check_sequence_axes(xs)
     if 0 in xs.shape[:2]:
@@ -141,9 +155,18 @@ def check_loss(loss: Callable, net: Network, x: Any, target: PyTree, differentia
     """Refuse a network that does not fit its inputs (see `check_step`), a loss that is not one floating-point
     number per example, and targets that do not fit the outputs.
 
-    loss(y `(B, n_out)`, target) -> `(B,)`; x `(B, n_in)` and target are those of one step. A target that is
-    one floating-point array of another shape than the outputs is refused where broadcasting would stretch it
-    to fit, as `(B,)` against `(B, 1)`: the loss would compare every example with every other.
+    A target that is one floating-point array of another shape than the outputs is refused where broadcasting
+    would stretch it to fit, as `(B,)` against `(B, 1)`: the loss would compare every example with every
+    other.
+
+    Arguments:
+        loss: (y `(B, n_out)`, target) -> `(B,)`, one number per example.
+        net: the network.
+        x: inputs of one step, `(B, n_in)`.
+        target: targets of that step, leaves `(B, ...)`.
+        differentiated: whether a derivative by weights will be taken, as for `check_step`.
+
+    Raises ArgumentError for losses and targets, LayerError for layers.
     """
     y = check_step(net, x, differentiated)
     if hasattr(target, "dtype") and jnp.issubdtype(target.dtype, jnp.inexact):

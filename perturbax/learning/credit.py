@@ -33,7 +33,12 @@ class Credit(NamedTuple):
 
 
 def to_go(delta: Array, discount: Any) -> Array:
-    """Return c_t = delta_t + discount c_{t+1}, `(T, ...)`, time in front."""
+    """Return c_t = delta_t + discount c_{t+1}, `(T, ...)`, time in front.
+
+    Arguments:
+        delta: loss differences, `(T, ...)`.
+        discount: weight of a loss one step later.
+    """
 
     def back(later: Array, now: Array) -> tuple[Array, Array]:
         total = now + discount * later
@@ -43,8 +48,13 @@ def to_go(delta: Array, discount: Any) -> Array:
 
 
 def windowed(delta: Array, rows: int, credit: Credit) -> Array:
-    """Return the first `rows` of c_t = sum_{k < window} discount^k delta_{t+k}: a product with a banded
-    matrix.
+    """Return the first `rows` of c_t = sum_{k < window} discount^k delta_{t+k}, `(rows, ...)`: a product with
+    a banded matrix.
+
+    Arguments:
+        delta: loss differences, `(steps, ...)`; those behind the last step count as 0.
+        rows: how many steps to return.
+        credit: its window, in steps, and its discount.
     """
     window = len(delta) if credit.window is None else credit.window
     lag = jnp.arange(len(delta))[None] - jnp.arange(rows)[:, None]  # (rows, steps)
@@ -75,19 +85,46 @@ class Pairing(abc.ABC):
 
     @abc.abstractmethod
     def empty(self, net: Network, parts: PyTree, delta: Any) -> Any:
-        """Return what is carried before the first block; parts and delta of a block give the shapes."""
+        """Return what is carried before the first block.
+
+        Arguments:
+            net: the network.
+            parts: the `Outer`, `Direct` or `Both` of a block of b steps, arrays or their shapes, time in
+                front.
+            delta: its loss differences `(b, K, B)`, or their shape; None where parts are paired with theirs,
+                or are gradients, already.
+        """
 
     @abc.abstractmethod
     def push(self, net: Network, ring: Any, parts: Any, delta: Array | None) -> tuple[Any, Network]:
-        """Add a block: -> (what is carried, gradients)."""
+        """Add a block: -> (what is carried, gradients), a sum over the signals whose deltas are now complete.
+
+        Arguments:
+            net: the network.
+            ring: what `empty`, or the last `push`, returned to be carried.
+            parts: those of the block, time in front, as for `empty`; of full length where `holds`.
+            delta: its loss differences `(b, K, B)`, or None.
+        """
 
     @abc.abstractmethod
     def flush(self, net: Network, ring: Any, grads: Network) -> Network:
-        """Return grads and what still waits."""
+        """Return the sum of grads and of what still waits when the sequence ends.
+
+        Arguments:
+            net: the network.
+            ring: what the last `push` returned to be carried.
+            grads: the sum of the gradients of all blocks so far, like the weights.
+        """
 
 
 def pairing_of(credit: Credit, steps_per_block: int, steps: int | None) -> Pairing:
-    """Return the pairing for a sequence of that many steps (None: a stream without end)."""
+    """Return what pairs the signals of a sequence with their deltas.
+
+    Arguments:
+        credit: which deltas, and how that is computed.
+        steps_per_block: steps b of a block.
+        steps: steps T of the sequence; None for a stream without end, whose credit has a window or is trace.
+    """
     if credit.form == "trace":
         return TracePairing(credit.discount)
     window = min(w for w in (credit.window, steps) if w is not None)
@@ -101,6 +138,11 @@ class HeldPairing(Pairing):
     """Holds the last m blocks of b steps each, and settles the oldest.
 
     One block is enough for same-step credit, and for any credit when the block is the whole sequence.
+
+    Attributes:
+        credit: window and discount.
+        b: steps of a block.
+        m: number of blocks held.
     """
 
     credit: Credit
@@ -174,6 +216,9 @@ class TracePairing(Pairing):
 
     The sum of to-go credit with the same discount, in another order: nothing waits, and memory is K x B x
     weights.
+
+    Attributes:
+        discount: decay of a trace per step.
     """
 
     discount: Any

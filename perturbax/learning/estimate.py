@@ -16,8 +16,12 @@ class Parts(Protocol):
     """What `Outer`, `Direct` and `Both` have in common."""
 
     def settle(self, net: Network, c: Any) -> Network:
-        """Return the gradient of a block of steps whose signals are multiplied with c `(b, K, B)`, or with
-        1.
+        """Return the gradient of a block of b steps, like the weights: a sum over steps, samples and
+        examples.
+
+        Arguments:
+            net: the network.
+            c: what each signal is multiplied with, `(b, K, B)`; None for 1.
         """
         ...
 
@@ -26,7 +30,9 @@ class Outer(NamedTuple):
     """Signals and sites, not multiplied out yet; of one step, or of a block of b steps with the time in
     front.
 
-    sites: leaves `(B, ...)`, one site per layer; signal: leaves `(K, B, ...)`, one per layer, shaped like a.
+    Attributes:
+        sites: one per layer, leaves `(B, ...)`.
+        signal: one per layer, `(K, B, ...)` like its pre-activation.
     """
 
     sites: PyTree
@@ -36,11 +42,18 @@ class Outer(NamedTuple):
     def of(cls, sites: Sequence[Site], signal: Sequence[Array]) -> "Outer":
         """Make it from the sites of a step (whose pre-activations are dropped: nothing needs them any
         more).
+
+        Arguments:
+            sites: what each layer saw, leaves `(B, ...)`.
+            signal: what each pre-activation should learn from, per layer `(K, B, ...)`.
         """
         return cls(tuple(site._replace(a=None) for site in sites), tuple(signal))
 
     def settle(self, net: Network, c: Float[Array, "b K B"] | None) -> Network:
-        """Sum c signal (x) presynaptic activity over steps, samples and batch in one product."""
+        """Sum c signal (x) presynaptic activity over steps, samples and batch in one product.
+
+        Arguments as in `Parts.settle`.
+        """
 
         def mix(signal: Array) -> Array:  # (b, K, B, ...) -> (b, B, ...)
             if c is None:
@@ -62,6 +75,10 @@ class Outer(NamedTuple):
     def traced(self, net: Network, decay: Float[Array, " b"]) -> PyTree:
         """Sum decay_t signal_t (x) presynaptic activity over steps only: leaves `(K, B, ...)` of the
         weights.
+
+        Arguments:
+            net: the network.
+            decay: what each step of the block is multiplied with, `(b,)`.
         """
 
         def one(signal: PyTree, sites: PyTree) -> Network:
@@ -72,14 +89,19 @@ class Outer(NamedTuple):
 
 
 class Direct(NamedTuple):
-    """Gradients or weight noise shaped like the weights: leaves `(K, ...)` of one step, `(b, K, ...)` of a
-    block.
+    """Gradients or weight noise shaped like the weights.
+
+    Attributes:
+        grads: leaves `(K, ...)` of one step, `(b, K, ...)` of a block.
     """
 
     grads: PyTree
 
     def settle(self, net: Network, c: Float[Array, "b K B"] | None) -> Network:
-        """Sum c times grads over steps and samples."""
+        """Sum c, itself summed over examples, times grads over steps and samples.
+
+        Arguments as in `Parts.settle`.
+        """
         del net
         if c is None:
             return jax.tree.map(lambda g: g.sum((0, 1)), self.grads)
@@ -87,13 +109,21 @@ class Direct(NamedTuple):
 
 
 class Both(NamedTuple):
-    """Signals of this step, and a gradient that a rule carried forward: leaves of direct like the weights."""
+    """Signals of this step, and a gradient that a rule carried forward.
+
+    Attributes:
+        outer: the signals.
+        direct: the gradient, like the weights.
+    """
 
     outer: Outer
     direct: PyTree
 
     def settle(self, net: Network, c: None) -> Network:
-        """Add them; direct was summed over steps as it came."""
+        """Add them; direct was summed over steps as it came.
+
+        Arguments as in `Parts.settle`.
+        """
         return tree_add(self.outer.settle(net, c), self.direct)
 
 
@@ -122,6 +152,13 @@ def no_gradient(net: Network) -> Network:
 
 
 def averaged(grads: Network, rows: int, delta: Any) -> Network:
-    """Divide a sum over steps, examples (rows = steps x examples) and samples by their number."""
+    """Return gradients that were summed over steps, examples and samples as their mean.
+
+    Arguments:
+        grads: the sum, like the weights.
+        rows: steps x examples.
+        delta: loss differences, `(steps, K, B)` or their shape, for the number of samples K; None where parts
+            were averaged over samples, or are gradients, already.
+    """
     samples = 1 if delta is None else delta.shape[1]
     return jax.tree.map(lambda g: g / (rows * samples), grads)

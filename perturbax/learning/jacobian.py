@@ -22,6 +22,10 @@ def wiring_of(net: Network, i: int) -> np.ndarray | None:
     """Return which units of layer i read which one step later, `(n, n)` bool [reader, read]; None for all.
 
     A decorrelating matrix mixes what is read, so that every unit then reads all.
+
+    Arguments:
+        net: the network.
+        i: number of the layer.
     """
     mixed = i + 1 < len(net.decor) and net.decor[i + 1] is not None
     return None if mixed and reads_itself(net.layers[i]) else net.layers[i].wiring()

@@ -36,7 +36,8 @@ class Noise(eqx.Module):
     def init(self, like: PyTree) -> PyTree:
         """Return the state before the first step; () where there is none.
 
-        like: shapes of the noise of one step, leaves `(K, B, ...)`.
+        Arguments:
+            like: shapes of the noise of one step, leaves `(K, B, ...)`.
         """
         return ()
 
@@ -53,11 +54,19 @@ class Noise(eqx.Module):
     def spread(self, state: PyTree) -> list[Array] | None:
         """Return the scale of the noise of each layer, one factor per pre-activation; None where all are
         1.
+
+        Arguments:
+            state: the state of the noise.
         """
         return None
 
     def adapt(self, state: PyTree, activity: list[Array]) -> PyTree:
-        """Return the state after the pre-activations of a step were seen, `(B, ...)` per layer."""
+        """Return the state after the pre-activations of a step were seen.
+
+        Arguments:
+            state: the state of the noise.
+            activity: pre-activations, per layer `(B, ...)`.
+        """
         return state
 
 
@@ -66,8 +75,12 @@ class Independent(Noise):
 
     @abc.abstractmethod
     def sample(self, key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return zero-mean, unit-variance, uncorrelated values; shape is (samples, batch, ...) for
-        pre-activations.
+        """Return values of zero mean and unit variance, uncorrelated.
+
+        Arguments:
+            key: a random key.
+            shape: of the values: `(K, B, ...)` for pre-activations, `(K, ...)` for weights.
+            dtype: of the values.
         """
 
     def draw(self, state: PyTree, keys: Array, like: PyTree) -> tuple[PyTree, PyTree]:

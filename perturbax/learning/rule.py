@@ -104,14 +104,22 @@ class StepRule(Rule):
     """
 
     def init_sequence(self, net: Network, state: PyTree, x: Array, key: Array) -> PyTree:
-        """Return the carry at the start of a sequence (online: of the stream); x is one input `(B, n_in)`.
+        """Return the carry at the start of a sequence (online: of the stream).
 
-        state is what `init_state` or, after the last sequence, `final_state` returned.
+        Arguments:
+            net: the network.
+            state: what `init_state` or, after the last sequence, `final_state` returned.
+            x: the first input, `(B, n_in)`, for its shape and dtype.
+            key: a random key, for what is drawn once per sequence.
         """
         return net.start(x.shape[0])
 
     def final_state(self, carry: PyTree) -> PyTree:
-        """Return what is kept of the carry at the end of a sequence: the state of the next one."""
+        """Return what is kept of the carry at the end of a sequence: the state of the next one.
+
+        Arguments:
+            carry: what the last step returned.
+        """
         return ()
 
     def draw(self, net: Network, carry: PyTree, xs: Array, keys: Array) -> tuple[PyTree, PyTree]:
@@ -202,6 +210,10 @@ class SequenceRule(Rule):
 def check_derivatives(rule: Rule, net: Network) -> None:
     """Raise LayerError where a rule that differentiates neurons would find a derivative of zero
     everywhere.
+
+    Arguments:
+        rule: the rule; one that uses no derivatives passes.
+        net: the network.
     """
     if "derivatives" not in rule.described().uses:
         return

@@ -44,7 +44,11 @@ class BlockResult(NamedTuple):
 
 
 def sealed(loss: Loss) -> Loss:
-    """Return the loss with its derivative replaced by an error: for rules that claim to need none."""
+    """Return the loss with its derivative replaced by an error: for rules that claim to need none.
+
+    Arguments:
+        loss: (y, target) -> `(B,)`; the one returned raises TypeError when it is differentiated.
+    """
 
     @jax.custom_jvp
     def score(y: Any, target: Any) -> Array:
@@ -62,6 +66,10 @@ def visible_loss(rule: Rule, loss: Loss) -> Loss:
     gradient-free.
 
     Outputs of less than float32 are raised to it: differences of rounded losses would be mostly rounding.
+
+    Arguments:
+        rule: the rule.
+        loss: (y `(B, n_out)`, target) -> `(B,)`.
     """
 
     def in_float32(y: Any, target: Any) -> Array:
@@ -73,10 +81,18 @@ def visible_loss(rule: Rule, loss: Loss) -> Loss:
 def run_block(
     rule: StepRule, score: Loss, net: Network, carry: PyTree, block: tuple, second: bool = False
 ) -> tuple[PyTree, BlockResult]:
-    """Run the rule over a block (xs, ys, noise) of steps with fixed weights: -> (carry, what the block
-    leaves).
+    """Run the rule over a block of b steps with fixed weights: -> (carry, what the block leaves).
 
-    second: whether this is the second pass of replay credit, whose signals must not meet deltas of their own.
+    Arguments:
+        rule: the rule.
+        score: the loss as the rule may see it, (y `(B, n_out)`, target) -> `(B,)`.
+        net: the network.
+        carry: what the rule hands to the first step of the block.
+        block: (xs `(b, B, n_in)`, ys, noise), time in front; noise as `draw` of the rule returns it.
+        second: whether this is the second pass of replay credit, whose signals must not meet deltas of their
+            own.
+
+    Raises ArgumentError where losses, differences or signals of the rule are not those of B examples.
     """
     credit = rule.pairing()
     same_step, summed = credit.window == 1 and not second, credit.form == "summed"
@@ -110,6 +126,10 @@ def over_sequence(rule: StepRule, loss: Loss) -> Callable:
 
     The sequence runs in blocks of steps; each keeps signals and sites, and is multiplied out at once. Memory
     does not grow with T, except for stored credit to the end of the sequence, which is a single block.
+
+    Arguments:
+        rule: the rule.
+        loss: (y `(B, n_out)`, target) -> `(B,)`, one number per example.
     """
     score, credit = visible_loss(rule, loss), rule.pairing()
 
@@ -213,7 +233,15 @@ def _padded(tree: PyTree, b: int) -> PyTree:
 def apply_estimate(
     net: Network, optimiser: Any, opt: PyTree, grads: Network, rule: Rule
 ) -> tuple[Network, PyTree]:
-    """Make one optax update of the weights, which the rule may modify: -> (net, optimiser's state)."""
+    """Make one optax update of the weights, which the rule may modify: -> (net, optimiser's state).
+
+    Arguments:
+        net: the network.
+        optimiser: an optax transformation.
+        opt: its state.
+        grads: gradients, like the weights.
+        rule: the rule, whose `modify_updates` has the last word.
+    """
     some, rest = split(net)
     updates, opt = optimiser.update(grads, opt, some)
     updates = rule.modify_updates(updates, some)

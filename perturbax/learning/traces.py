@@ -82,7 +82,14 @@ def _feeds_own_units(i: int, structure: Any, leaves: tuple, of_one_example: tupl
 
 
 def per_unit(s: PyTree, B: int, n: int, dtype: Any) -> Array:
-    """Return the float leaves of a layer's hidden state as `(B, values per unit, n)`."""
+    """Return the float leaves of a layer's hidden state as `(B, values per unit, n)`.
+
+    Arguments:
+        s: the hidden state, leaves `(B, ..., n)`.
+        B: number of examples.
+        n: number of units.
+        dtype: of what is returned where the state has no floats.
+    """
     leaves = [v.reshape(B, -1, n) for v in jax.tree.leaves(s) if jnp.issubdtype(v.dtype, jnp.inexact)]
     return jnp.concatenate(leaves, 1) if leaves else jnp.zeros((B, 0, n), dtype)
 
@@ -122,6 +129,11 @@ def own_synapses(net: Network, i: int, site: Site) -> Array:
     """Return da/dy for a layer's own output one step ago, `(G, n, Y, n)` [gate, unit, value, unit read].
 
     A decorrelating matrix between them is included.
+
+    Arguments:
+        net: the network.
+        i: number of the layer.
+        site: what it saw, `(B, ...)`, for shapes.
     """
     layer, D = net.layers[i], net.decor[i + 1] if i + 1 < len(net.decor) else None
 
@@ -148,7 +160,12 @@ class Plan(NamedTuple):
 
 
 def alone(n: int, through: bool = False) -> Plan:
-    """Return the plan of tracking a unit's own state only, for n units."""
+    """Return the plan of tracking a unit's own state only.
+
+    Arguments:
+        n: number of units.
+        through: whether its visible outputs and synapses on itself count, too.
+    """
     return Plan(np.arange(n)[None], np.ones((1, n), bool), through)
 
 
@@ -218,10 +235,13 @@ def block(plan: Plan, net: Network, i: int, h: PyTree, site: Site) -> Block:
     own = jnp.moveaxis(own_synapses(net, i, site), 2, 1)  # (G, Y, n, n)
     if r == 1:
         crossing = jnp.diagonal(own, axis1=2, axis2=3)[:, :, None, None]
-        at_slots = lambda d: d[..., None, :]  # noqa: E731
     else:
         crossing = own[:, :, plan.slots[:, None], plan.slots[None, :]]  # (G, Y, slot, slot that it reads, n)
-        at_slots = lambda d: d[..., plan.slots]  # noqa: E731
+
+    def at_slots(d: Array) -> Array:
+        """Return derivatives by unit, `(..., n)`, as those of the units tracked for each, `(..., r, n)`."""
+        return d[..., None, :] if r == 1 else d[..., plan.slots]
+
     implicit = jnp.einsum("kcbsn,st->bsktcn", at_slots(by_h), jnp.eye(r, dtype=site.a.dtype))
     explicit = jnp.einsum("kgbsn,gystn->bsktyn", at_slots(by_a), crossing)
     J = jnp.concatenate([implicit, explicit], 4) * plan.valid[None, :, None, None, None]
@@ -250,7 +270,11 @@ class Traces(NamedTuple):
             late: number of outputs that a leaky readout remembers.
             batch: number of examples.
         """
-        room = lambda k: jax.tree.map(lambda w: jnp.zeros((batch, k, *w.shape), w.dtype), weights(layer))  # noqa: E731
+
+        def room(values: int) -> PyTree:
+            """Return zeros `(B, values, ...)` for each of the weights."""
+            return jax.tree.map(lambda w: jnp.zeros((batch, values, *w.shape), w.dtype), weights(layer))
+
         return cls(room(rows), room(late) if late else ())
 
     def advance(
@@ -278,7 +302,13 @@ class Traces(NamedTuple):
 
     @staticmethod
     def now(site: Site, b: Block, q: Array) -> Array:
-        """Return the signal of this step alone, q Jya, shaped like a."""
+        """Return the signal of this step alone, q Jya, `(B, ...)` like a.
+
+        Arguments:
+            site: what the layer saw, `(B, ...)`.
+            b: derivatives of the step.
+            q: dL/dy within the step, `(B, slots x Y, n)`.
+        """
         own = jnp.moveaxis(q[:, : len(b.Jya)], 1, 0)
         return jnp.sum(own.reshape(*own.shape[:2], *[1] * (site.a.ndim - 2), own.shape[-1]) * b.Jya, 0)
 

@@ -10,7 +10,12 @@ from jaxtyping import Array, PyTree
 
 
 def tree_add(one: PyTree, other: PyTree) -> PyTree:
-    """Add two trees of one structure, leaf by leaf."""
+    """Add two trees, leaf by leaf.
+
+    Arguments:
+        one: a tree of arrays.
+        other: a tree of the same structure, with arrays of the same shapes.
+    """
     return jax.tree.map(jnp.add, one, other)
 
 

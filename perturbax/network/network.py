@@ -217,7 +217,7 @@ class Network(eqx.Module):
         return decorrelation.decorrelation_update(self, sites)
 
     def redecor(self, directions: Sequence[Array | None], lr: float | Array) -> "Network":
-        """Old name of `apply_decorrelation(net, update, lr)` in perturbax.network.decorrelation."""
+        """Old name of `apply_decorrelation(net, directions, lr)` in perturbax.network.decorrelation."""
         from perturbax.network import decorrelation
 
         _warn_of_new_name(

@@ -18,6 +18,12 @@ class Shifted(Layer):
 
     True of every drive that is linear in its weights and in (z, r), and contracts the first axis of every
     matrix with z or r: v^T are then the weights of a smaller layer, which reads z and r through u.
+
+    Attributes:
+        layer: the layer as it was.
+        side: the smaller layer, whose weights are v^T.
+        below: u of all matrices that read z, `(k_below, n_below)`; None where there is none.
+        own: u of all matrices that read r, `(k_own, n)`; None where there is none.
     """
 
     layer: Layer
@@ -44,6 +50,11 @@ def matrix_inputs(layer: Layer, z: Any, r: Any) -> tuple[str, ...] | None:
     said.
 
     Found by trying: lengths of z and r that nothing else in the layer has, and matrices of either length.
+
+    Arguments:
+        layer: the layer.
+        z: shape and dtype of what it reads from below, `(n_below,)`.
+        r: those of its own output, `(n,)`.
     """
     some, rest = split(layer)
     leaves, tree = jax.tree.flatten(some)
@@ -85,10 +96,17 @@ def _bilinear(some: PyTree, rest: Layer, ends: list, want: tuple[int, ...]) -> b
 
 
 def shifted_layer(layer: Layer, kinds: Sequence[str], noise: Sequence[Any], step: Array) -> Shifted:
-    """Return the layer with step times noise on its weights: (u `(pre, k)`, v `(k, m)`) of matrices, plain of
-    others.
+    """Return the layer with step times noise on its weights.
 
     Matrices that read the same share the smaller layer's input, each its own part of it.
+
+    Arguments:
+        layer: the layer.
+        kinds: what each matrix, a weight of two axes or more, contracts its first axis with: z, r or -, as
+            `matrix_inputs` returns it.
+        noise: of each weight: for a matrix `(pre, ...)` the sides (u `(pre, k)`, v `(k, m)`) of u v, m the
+            product of its other axes; for others an array like the weight.
+        step: what the noise is multiplied with, `()`.
     """
     some, rest = split(layer)
     leaves, tree = jax.tree.flatten(some)

@@ -102,18 +102,41 @@ class LearntFeedback(NodeNoise, SequenceRule):
 
     @abc.abstractmethod
     def guess(self, net: Network, known: PyTree, seen: Observed) -> Guesses:
-        """Return the guess of dL/da for every layer but the last; it must not look at the noisy rows."""
+        """Return the guess of dL/da for every layer but the last, `(T, B, ...)` like its pre-activations.
+
+        It must not look at the noisy rows (delta, noise, drive and output of what was seen).
+
+        Arguments:
+            net: the network.
+            known: what `init_knowledge`, or the last `fit`, returned.
+            seen: the sequence as its rows saw it.
+        """
 
     def init_knowledge(self, net: Network, x: Array) -> PyTree:
-        """Return what the rule knows before the first sequence; x is one input `(B, n_in)`."""
+        """Return what the rule knows before the first sequence.
+
+        Arguments:
+            net: the network.
+            x: one input `(B, n_in)`, for its shape and dtype.
+        """
         return ()
 
     def fit(self, net: Network, known: PyTree, seen: Observed) -> PyTree:
-        """Return what the rule knows after a sequence."""
+        """Return what the rule knows after a sequence.
+
+        Arguments:
+            net: the network.
+            known: what it knew before.
+            seen: the sequence as its rows saw it, the noisy ones too.
+        """
         return known
 
     def correction_weight(self, known: PyTree) -> Any:
-        """Return lam, or less where what is known needs no correction."""
+        """Return lam, or less where what is known needs no correction.
+
+        Arguments:
+            known: what the rule knows.
+        """
         return self.lam
 
     def described(self) -> Facts:
@@ -150,7 +173,16 @@ class LearntFeedback(NodeNoise, SequenceRule):
     def observe(
         self, net: Network, noise_state: PyTree, xs: Array, ys: Any, loss: Any, key: Array
     ) -> tuple[PyTree, Observed]:
-        """Run all rows over the sequence: -> (state of the noise, what was seen)."""
+        """Run all rows over the sequence: -> (state of the noise, what was seen).
+
+        Arguments:
+            net: the network.
+            noise_state: state of the noise before the sequence.
+            xs: inputs `(T, B, n_in)`.
+            ys: targets, leaves `(T, B, ...)`.
+            loss: (y `(B, n_out)`, target) -> `(B,)`, differentiated by y.
+            key: a random key.
+        """
         start = net.start(xs.shape[1])
         states = jax.tree.map(lambda s: jnp.broadcast_to(s, (self.rows, *s.shape)), start)
         noise_state, xi = self.draw_noise(net, noise_state, xs, step_keys(key, 0, len(xs)))
@@ -178,7 +210,13 @@ class LearntFeedback(NodeNoise, SequenceRule):
         return noise_state, jax.lax.scan(one_step, states, (xs, ys, xi))[1]
 
     def corrected(self, guesses: Guesses, seen: Observed, lam: Any) -> Guesses:
-        """Return g of every layer, `(T, B, ...)`: the guess and its correction, averaged over samples."""
+        """Return g of every layer, `(T, B, ...)`: the guess and its correction, averaged over samples.
+
+        Arguments:
+            guesses: ghat of every layer, the last one's the output error, `(T, B, ...)`.
+            seen: the sequence as its rows saw it.
+            lam: weight of the correction.
+        """
 
         def along(guess: Array, d: Array) -> Array:  # <guess, d>, (T, K, B)
             return jnp.sum(guess[:, None] * d, tuple(range(3, d.ndim)))
@@ -189,7 +227,16 @@ class LearntFeedback(NodeNoise, SequenceRule):
         return [g + jnp.mean(expand_like(c, xi) * xi, 1) for g, xi in zip(guesses, seen.noise, strict=True)]
 
     def penalty_gradient(self, net: Network, seen: Observed) -> Guesses:
-        """Return what the activity penalty adds to the gradient of each layer but the last."""
+        """Return what the activity penalty adds to dL/da of each layer but the last, `(T, B, ...)`.
+
+            penalty y dy/da
+
+        Nothing where the penalty is 0.
+
+        Arguments:
+            net: the network.
+            seen: the sequence as its rows saw it.
+        """
         if isinstance(self.penalty, int | float) and self.penalty == 0:
             return []
         gains = measured_gains(net, seen.before, seen.sites)

@@ -12,8 +12,12 @@ from perturbax.network.network import Network
 
 
 def outputs_of_rows(layer: Layer, h: PyTree, a: Array) -> Array:
-    """Return the visible output of neurons, `(rows, B, n)`, before any decorrelation; h and a lead with
-    (rows, B).
+    """Return the visible output of neurons, `(rows, B, n)`, before any decorrelation.
+
+    Arguments:
+        layer: the layer.
+        h: its hidden states before the step, leaves `(rows, B, ...)`.
+        a: its pre-activations, `(rows, B, ...)`.
     """
     neurons = split(layer)[1]
     return jax.vmap(jax.vmap(neurons.advance))(h, a)[1]
@@ -101,5 +105,10 @@ def measured_gains(net: Network, before: list[PyTree], sites: tuple) -> list[Arr
 
 
 def through_gains(gain: Array, worth: Array) -> Array:
-    """Return dL/da from dL/dy: gain `(T, B, ..., n)` times worth `(T, B, n)`."""
+    """Return dL/da from dL/dy, `(T, B, ..., n)`, of units with one output each.
+
+    Arguments:
+        gain: dy/da, `(T, B, ..., n)`, as `measured_gains` returns it.
+        worth: dL/dy, `(T, B, n)`.
+    """
     return gain * worth.reshape(*worth.shape[:2], *[1] * (gain.ndim - 3), -1)

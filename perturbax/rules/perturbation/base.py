@@ -148,12 +148,20 @@ class Perturbation(Credited):
     def noise_shapes(self, shapes: PyTree) -> PyTree:
         """Return the shapes of the noise to draw: K rows (or 2 K independent ones) in front of the given
         shapes.
+
+        Arguments:
+            shapes: of what noise is added to; a tree of arrays, or of their shapes.
         """
         drawn = self.samples * (2 if self.difference == "noisy" else 1)
         return jax.tree.map(lambda s: jax.ShapeDtypeStruct((drawn, *s.shape), s.dtype), shapes)
 
     def noise_of_rows(self, xi: PyTree) -> PyTree:
-        """Return the noise of all rows, `(rows, ...)`, in units of what it is added to; xi is as drawn."""
+        """Return the noise of all rows, `(rows, ...)`, in units of what it is added to.
+
+        Arguments:
+            xi: noise as it was drawn, of unit variance, leaves `(K, ...)`, or `(2 K, ...)` for difference
+                noisy.
+        """
 
         def stack(e: Array) -> Array:
             if self.difference == "noisy":
@@ -165,7 +173,11 @@ class Perturbation(Credited):
         return jax.tree.map(stack, xi)
 
     def pair(self, rows: PyTree) -> PyTree:
-        """Return the differences within pairs, `(K, ...)`, of something that every row has, `(rows, ...)`."""
+        """Return the differences within pairs, leaves `(K, ...)`.
+
+        Arguments:
+            rows: something that every row has, leaves `(rows, ...)`.
+        """
 
         def one(s: Array) -> Array:
             return s[1:] - s[:1] if self.clean else s[: self.samples] - s[self.samples :]
@@ -173,17 +185,31 @@ class Perturbation(Credited):
         return jax.tree.map(one, rows)
 
     def middle(self, rows: PyTree) -> PyTree:
-        """Return the clean row, or the mean of all rows."""
+        """Return the clean row, or the mean of all rows.
+
+        Arguments:
+            rows: something that every row has, leaves `(rows, ...)`.
+        """
         return jax.tree.map(lambda s: s[0] if self.clean else s.mean(0), rows)
 
     def next_states(self, states: PyTree) -> PyTree:
-        """Return the states that the next step starts from: unchanged, or all reset to the clean row's."""
+        """Return the states that the next step starts from: unchanged, or all reset to the clean row's.
+
+        Arguments:
+            states: states of the network after a step, leaves `(rows, B, ...)`.
+        """
         if self.noisy_state == "free":
             return states
         return jax.tree.map(lambda s: jnp.broadcast_to(s[:1], s.shape), states)
 
     def compare(self, score: Any, y: Array) -> tuple[Array, Array]:
-        """Return the loss `(B,)` and delta `(K, B)` of outputs `(rows, B, n_out)`."""
+        """Return the loss `(B,)`, of the clean row or the mean of all, and delta `(K, B)`.
+
+        Arguments:
+            score: output `(B, n_out)` -> loss per example `(B,)`; differentiated where the difference is
+                linearised.
+            y: outputs of all rows, `(rows, B, n_out)`.
+        """
         if self.difference != "linearised":
             loss = jax.vmap(score)(y)  # (rows, B)
             return self.middle(loss), self.pair(loss)

@@ -46,18 +46,39 @@ class NodeNoise(Perturbation):
         return self.variance + 2 * self.ambient**2
 
     def node_noise_shapes(self, net: Network, x: Array) -> list[jax.ShapeDtypeStruct]:
-        """Return the shapes of the noise of one step, one per layer; x is one input `(B, n_in)`."""
+        """Return the shapes of the noise of one step, per layer `(K, B, ...)`; 2 K for difference noisy.
+
+        Arguments:
+            net: the network.
+            x: one input `(B, n_in)`, for its shape and dtype.
+        """
         return self.noise_shapes([site.a for site in net.sites_like(x)])
 
     def init_noise(self, net: Network, x: Array) -> PyTree:
-        """Return the state of the noise before the first step; refuse noise that rounding would swallow."""
+        """Return the state of the noise before the first step.
+
+        Arguments:
+            net: the network.
+            x: one input `(B, n_in)`, for its shape and dtype.
+
+        Raises ArgumentError for a sigma that rounding would swallow.
+        """
         shapes = self.node_noise_shapes(net, x)
         check_resolution(self.sigma, shapes)
         return self.noise.init(shapes)
 
     def draw_noise(self, net: Network, noise_state: PyTree, xs: Array, keys: Array) -> tuple[PyTree, PyTree]:
-        """Return (state of the noise, noise) for a block of steps xs `(b, B, n_in)`: with ambient noise a
-        pair.
+        """Return (state of the noise, noise) for a block of b steps; noise of unit variance, per layer
+        `(b, K, B, ...)`.
+
+        With ambient noise it is a pair: that to inject, and the network's own in every row,
+        `(b, rows, B, ...)`.
+
+        Arguments:
+            net: the network.
+            noise_state: state of the noise.
+            xs: inputs of the block, `(b, B, n_in)`, for their shape.
+            keys: one key per step, `(b,)`.
         """
         shapes = self.node_noise_shapes(net, xs[0])
         noise_state, xi = self.noise.draw(noise_state, keys, shapes)

@@ -131,11 +131,15 @@ class OU(StepRule):
         if self.hold_steps:
 
             def move() -> tuple[PyTree, Network, Array]:
+                """Move the deviation; the loss to compare with is the average until now."""
                 after, xi = self._fresh(net, noise_state, noise)
                 return after, self._moved(deviation, xi), average.value
 
+            def stay() -> tuple[PyTree, Network, Array]:
+                """Return all as it is, between two moves."""
+                return noise_state, deviation, expected
+
             due = (t > 0) & (t % self.hold_steps == 0)
-            stay = lambda: (noise_state, deviation, expected)  # noqa: E731
             noise_state, deviation, expected = jax.lax.cond(due, move, stay)
         shift = jax.tree.map(lambda d: self.sigma * d, deviation)
         state, y, sites = shift_weights(net, shift).step(state, x)

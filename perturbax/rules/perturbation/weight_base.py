@@ -47,8 +47,8 @@ class WeightRule(Perturbation, StepRule):
 
         Arguments:
             net: the network.
-            sites: what each layer saw, of the clean row or the mean row.
-            first: whether this is the first step of the sequence.
+            sites: what each layer saw, of the clean row or the mean row, leaves `(B, ...)`.
+            first: whether this is the first step of the sequence, `()` bool.
             shift: the difference of the weight noise within pairs, leaves `(K, ...)`.
         """
 

@@ -30,11 +30,24 @@ class EligibilityRule(StepRule):
 
     @abc.abstractmethod
     def plan(self, net: Network, i: int, n: int) -> Plan:
-        """Return which units the traces of layer i follow."""
+        """Return which units the traces of layer i follow.
+
+        Arguments:
+            net: the network.
+            i: number of the layer.
+            n: number of its units.
+        """
 
     def learning_signal(self, net: Network, feedback: PyTree, e: Errors) -> tuple[PyTree, list[Array]]:
         """Return (what the rule carries for it, the learning signal of every layer): here the error
         itself.
+
+        A learning signal takes the place of dL/dy of the layer's visible output within the step, `(B, n)`.
+
+        Arguments:
+            net: the network.
+            feedback: what the rule carries for it, as the step before returned it.
+            e: the step, with the error of its loss.
         """
         return feedback, e.q
 

@@ -131,8 +131,12 @@ def _is_affine(structure: Any, leaves: tuple, z: tuple[int, ...], r: tuple[int, 
         some, zero = structure.unflatten(values), (jnp.zeros(z), jnp.zeros(r))
         one, two = ((jr.normal(jr.key(k), z), jr.normal(jr.key(k + 1), r)) for k in (100, 200))
         both = jax.tree.map(lambda a, b: a + 2 * b, one, two)
-        f = lambda zr: some.drive(*zr) - some.drive(*zero)  # noqa: E731
-        return f(both), f(one) + 2 * f(two)
+
+        def linear_part(read: tuple[Array, Array]) -> Array:
+            """Return the drive of (z, r) without its constant."""
+            return some.drive(*read) - some.drive(*zero)
+
+        return linear_part(both), linear_part(one) + 2 * linear_part(two)
 
     with jax.ensure_compile_time_eval():
         at_once, apart = jax.jit(both_ways)()

@@ -109,7 +109,11 @@ def _plain_iso(cells: list[str]) -> Dates | None:
         return None
     clock = {10: "", 16: "%H:%M", 19: "%H:%M:%S"}[len(cells[0])]
     pattern = f"%Y-%m-%d{cells[0][10:11]}{clock}"
-    write = lambda dates: [one.strftime(pattern) for one in _python(dates)]  # noqa: E731
+
+    def write(dates: np.ndarray) -> list[str]:
+        """Write dates as those that were read are written."""
+        return [one.strftime(pattern) for one in _python(dates)]
+
     return Dates("ISO dates", values.astype("datetime64[ms]"), write)
 
 
