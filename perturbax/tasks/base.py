@@ -141,7 +141,10 @@ class Task(eqx.Module):
 
     @abc.abstractmethod
     def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:
-        """Return a batch of training sequences: (inputs, targets). Pure, traceable.
+        """Return a batch of training sequences: (inputs `(T, B, n_in)`, targets `(T, B, n_out)`).
+
+        Pure, traceable. T is `steps`, n_in and n_out are `sizes`; targets are NaN where no answer is asked
+        for.
 
         Arguments:
             key: a JAX key, of which the batch is a function.
@@ -149,7 +152,9 @@ class Task(eqx.Module):
         """
 
     def stream(self, key: Array, i: Array | int, batch: int) -> tuple[Array, Array]:
-        """Return piece i of endless streams for online learning: (inputs, targets). Pure, traceable.
+        """Return piece i of endless streams for online learning: (inputs, targets), shaped as by `sample`.
+
+        Pure, traceable. By default the pieces are sequences that do not go on from each other.
 
         Arguments:
             key: a JAX key, of which the streams are a function.
@@ -159,7 +164,11 @@ class Task(eqx.Module):
         return self.sample(jr.fold_in(key, i), batch)
 
     def held_out(self, part: str) -> HeldOut:
-        """Return the sequences of part `valid` or `test`: the same for every seed, never trained on."""
+        """Return held-out sequences: the same for every seed, never trained on.
+
+        Arguments:
+            part: `valid` or `test`.
+        """
         key = held_out_key({"valid": 1, "test": 2}[part])
         return HeldOut(*draw_batch(self, key, self.held_out_sequences))
 
@@ -171,7 +180,12 @@ class Task(eqx.Module):
         return None
 
     def asked(self, target: Float[Array, "*rows n_out"]) -> Bool[Array, "*rows"]:
-        """Return whether an answer is asked for: one whose targets are NaN in every output is not."""
+        """Return whether an answer is asked for, `(*rows,)`: one whose targets are NaN in every output is
+        not.
+
+        Arguments:
+            target: targets, `(*rows, n_out)`.
+        """
         return ~jnp.all(jnp.isnan(target), -1)
 
     def error(
@@ -182,8 +196,9 @@ class Task(eqx.Module):
             sum_k m_k (y_k - target_k)^2 / sum_k m_k,      m_k = 0 where target_k is NaN, else 1
 
         Arguments:
-            y: outputs.
-            target: targets; NaN for an output not asked for, but never for all outputs of a row.
+            y: outputs, `(*rows, n_out)`.
+            target: targets, `(*rows, n_out)`; NaN for an output not asked for, but never for all outputs of a
+                row.
         """
         n_out = target.shape[-1]
         if n_out == 1:
@@ -200,8 +215,8 @@ class Task(eqx.Module):
         `loss`.
 
         Arguments:
-            y: outputs of one step.
-            target: targets of that step; NaN for outputs that are not asked for.
+            y: outputs of one step, `(B, n_out)`.
+            target: targets of that step, `(B, n_out)`; NaN for outputs that are not asked for.
         """
         return self.judged(self.error, y, target) * (self.steps / self.asked_steps)
 
@@ -223,11 +238,13 @@ class Task(eqx.Module):
         return jnp.sum(self.judged(measure, y, target)) / jnp.maximum(jnp.sum(self.asked(target)), 1)
 
     def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
-        """Return `loss` and the task's own measures of held-out predictions, by name. Traceable.
+        """Return `loss` and the task's own measures of held-out predictions, one number each, by name.
+
+        Traceable.
 
         Arguments:
-            y: outputs.
-            target: targets.
+            y: outputs, `(T, B, n_out)`, without the steps that warm up.
+            target: targets, `(T, B, n_out)`; NaN for outputs that are not asked for.
         """
         return {"loss": self.over_asked(self.error, y, target)}
 
@@ -235,8 +252,8 @@ class Task(eqx.Module):
         """Return what result.json keeps of the test part beside numbers, in types of JSON; here nothing.
 
         Arguments:
-            y: outputs.
-            target: targets.
+            y: outputs, `(T, B, n_out)`.
+            target: targets, `(T, B, n_out)`.
         """
         return {}
 
@@ -259,27 +276,34 @@ class Task(eqx.Module):
         """Return further measures of held-out predictions that need own units, by name. Traceable.
 
         Arguments:
-            y: outputs.
-            target: targets.
-            base: what the targets are changes from, in own units.
+            y: outputs, `(T, B, n_out)`.
+            target: targets, `(T, B, n_out)`.
+            base: what the targets are changes from, `(T, B, n_out)` in own units.
         """
         return {}
 
     def measures_of_outputs(self, y: Array, target: Array, base: Array) -> dict[str, Array]:
-        """Return measures of each output, `(n_out,)`, by name. Traceable; arguments as for `measures`."""
+        """Return measures of each output, `(n_out,)`, by name. Traceable.
+
+        Arguments as in `measures`.
+        """
         return {}
 
     def in_units(self, y: Array, base: Array | None = None) -> Array:
         """Return outputs or targets in the task's own units.
 
         Arguments:
-            y: outputs or targets.
-            base: what they are changes from, in own units; None where they are no changes.
+            y: outputs or targets, `(..., n_out)`.
+            base: what they are changes from, like y in own units; None where they are no changes.
         """
         return y
 
     def says(self, y: Array) -> Array:
-        """Return outputs as a figure shows them beside targets in the task's own units."""
+        """Return outputs as a figure shows them beside targets in the task's own units.
+
+        Arguments:
+            y: outputs, `(..., n_out)`.
+        """
         return self.in_units(y)
 
     def output_names(self) -> list[dict[str, Any]]:
@@ -318,13 +342,25 @@ class FixedLength(Task):
 
 @partial(jax.jit, static_argnums=2)
 def draw_batch(task: Task, key: Array, batch: int) -> tuple[Array, Array]:
-    """Return task.sample(key, batch), compiled as one program, not operation by operation."""
+    """Return task.sample(key, batch), compiled as one program, not operation by operation.
+
+    Arguments:
+        task: the task.
+        key: a JAX key.
+        batch: number of sequences, B.
+    """
     return task.sample(key, batch)
 
 
 @jax.jit
 def measure(task: Task, y: Array, target: Array) -> Metrics:
-    """Return task.metrics(y, target), compiled as one program."""
+    """Return task.metrics(y, target), compiled as one program.
+
+    Arguments:
+        task: the task.
+        y: outputs, `(T, B, n_out)`.
+        target: targets, `(T, B, n_out)`.
+    """
     return task.metrics(y, target)
 
 

@@ -74,7 +74,19 @@ def calendar_features(
 def dates_ahead(
     dates: np.ndarray, step: Any, rows: int, first_rows: np.ndarray, ends: np.ndarray
 ) -> np.ndarray:
-    """Return the dates so many rows ahead, `(N,)`; behind the end of a series they go on in its step."""
+    """Return the dates so many rows ahead, `(N,)`, to the thousandth of a second.
+
+    Behind the end of a series, and in front of its first row, dates go on in its step.
+
+    Arguments:
+        dates: datetime64 of the rows, `(N,)`.
+        step: `Step` of the time axis, with `count` and `unit`; None for irregular dates.
+        rows: how many rows ahead; below zero for earlier ones.
+        first_rows: for each row the first row of its series, `(N,)`.
+        ends: for each row the end of its series, `(N,)`.
+
+    Raises DataError where dates must go on and their step is not known.
+    """
     n = len(dates)
     at = np.arange(n) + rows  # (N,)
     inside = (at < ends) & (at >= first_rows)

@@ -303,7 +303,19 @@ def _carried(classes: int, share: float) -> np.ndarray:
 
 
 class Settings(NamedTuple):
-    """What a user asks for: the settings of `series` that a classification has, named alike."""
+    """What a user asks for: the settings of `series` that a classification has, named alike.
+
+    Attributes:
+        target: name of the column with the class.
+        inputs: names of the columns that are read; empty for all that can be.
+        gaps: what becomes of empty cells, as `Table.numbers` takes it.
+        horizon: rows from an input to the row whose class is the answer; 0 for the same row.
+        window: rows of a training sequence; 0 to choose them.
+        valid: fraction of the rows that is for validation.
+        test: fraction of the rows that is for testing.
+        warmup: rows in front of a held-out part that warm up the state.
+        answer: row (an answer at every row) or window (one at the last row of a window).
+    """
 
     target: str
     inputs: tuple[str, ...]
@@ -321,6 +333,10 @@ def classify(table: Table, asked: Settings) -> Categories:
 
     Inputs that are not named are all columns of numbers, and the class of the present row unless that is the
     answer. With horizon 0 a target that is named among the inputs is read as the class of the row before.
+
+    Arguments:
+        table: the file's rows.
+        asked: what the user asks for.
 
     Raises ArgumentError for settings that do not fit and for too few rows, DataError for a column that holds
     no classes, for gaps, and for numbers that cannot be used.

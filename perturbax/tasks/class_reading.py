@@ -109,7 +109,14 @@ def known_classes(label: np.ndarray, horizon: int, segments: Segments) -> np.nda
 
 
 def holds_classes(table: Table, name: str) -> bool:
-    """Whether a column holds text that is no number in another notation, no date and no time of the day."""
+    """Whether a column holds text that is no number in another notation, no date and no time of the day.
+
+    Columns of true and false hold classes, too.
+
+    Arguments:
+        table: the file's rows.
+        name: of the column.
+    """
     if table.columns[name].holds_truth:
         return True
     if table.numeric(name):
@@ -123,6 +130,12 @@ def classes_of(table: Table, name: str, gaps: str) -> tuple[tuple[str, ...], np.
     """Return the texts of the classes in a column, sorted, and the number of each row's class, `(N,)`.
 
     Numbers are classes by their value; texts without spaces around them; true and false in whatever case.
+
+    Arguments:
+        table: the file's rows.
+        name: of the column.
+        gaps: what becomes of empty cells; `hold` carries the last class of the series forward.
+
     Raises DataError for gaps that are refused, or come before the first class.
     """
     if table.numeric(name) and not table.columns[name].holds_truth:
@@ -168,6 +181,11 @@ def check_classes(source: str, name: str, classes: tuple[str, ...], training: np
 
 def class_of(table: Table, reading: Reading, gaps: str) -> np.ndarray:
     """Return the number of each row's class in a new file, `(N,)`.
+
+    Arguments:
+        table: the new file's rows.
+        reading: how the rows for training were read, which knows the classes.
+        gaps: what becomes of empty cells, as for `classes_of`.
 
     Raises DataError for gaps that are refused, and for a class that was not in the data for training.
     """

@@ -85,13 +85,23 @@ class Classify(Task):
         return {"constant": self.at_frequencies(jnp.nanmean(ys, (0, 1)))}
 
     def at_frequencies(self, share: Array) -> Metrics:
-        """Return the test metrics of predicting each class with a fixed probability `(classes,)`."""
+        """Return the test metrics of predicting each class with a fixed probability.
+
+        Arguments:
+            share: the probabilities, `(classes,)`.
+        """
         test = self.held_out("test")
         y = jnp.broadcast_to(jnp.log(jnp.maximum(share, 1e-6)), test.ys.shape)
         return measure(self, y[test.warmup :], test.ys[test.warmup :])
 
     def answers(self, labels: Int[Array, " B"]) -> Float[Array, "T B n_out"]:
-        """Return targets of sequences with one label each: asked for in the last `asked_steps` steps."""
+        """Return targets of sequences with one label each, `(T, B, classes)`.
+
+        They are asked for in the last `asked_steps` steps, and NaN before.
+
+        Arguments:
+            labels: number of the class of each sequence, `(B,)`.
+        """
         shape = self.asked_steps, len(labels), self.classes
         asked = jnp.broadcast_to(jax.nn.one_hot(labels, self.classes), shape)
         before = self.steps - self.asked_steps
@@ -99,5 +109,10 @@ class Classify(Task):
 
 
 def right(y: Array, target: Array) -> Array:
-    """Return 1 where the largest output is that of the target's class, else 0; `(*rows,)`."""
+    """Return 1 where the largest output is that of the target's class, else 0; `(*rows,)`.
+
+    Arguments:
+        y: outputs, `(*rows, classes)`.
+        target: one-hot targets, `(*rows, classes)`.
+    """
     return (jnp.argmax(y, -1) == jnp.argmax(target, -1)).astype(y.dtype)

@@ -210,7 +210,12 @@ class Encoding:
         return units if base is None else units + base
 
     def targets_of(self, columns: Columns, segments: Segments | None = None) -> np.ndarray:
-        """Return the values that are forecast at each row, `(N, n_out)` in own units; NaN beyond a series."""
+        """Return the values that are forecast at each row, `(N, n_out)` in own units; NaN beyond a series.
+
+        Arguments:
+            columns: by name, `(N,)` in own units; each of the targets.
+            segments: (name, first, end) of each series in the rows; None for one series.
+        """
         n = len(columns[self.targets[0]])
         first_rows, ends = _borders(n, segments)
         found = []
@@ -339,7 +344,11 @@ def standardised(source: str, names: Any, values: np.ndarray, means: Any, stds: 
 
 
 def without_noise(numbers: np.ndarray) -> np.ndarray:
-    """Return numbers rounded to ten digits: linear algebra leaves other last ones wherever an array lies."""
+    """Return numbers rounded to ten digits: linear algebra leaves other last ones wherever an array lies.
+
+    Arguments:
+        numbers: an array of any shape.
+    """
     size = np.floor(np.log10(np.where(numbers == 0, 1, np.abs(numbers))))
     return np.round(numbers / 10.0**size, 10) * 10.0**size
 
@@ -352,7 +361,12 @@ def moments(values: np.ndarray) -> tuple[float, float]:
 
 
 def with_roots(columns: Columns, rooted: Sequence[str]) -> Columns:
-    """Return columns by name, some of them as square roots with the sign kept: sign(v) sqrt(|v|)."""
+    """Return columns by name, some of them as square roots with the sign kept: sign(v) sqrt(|v|).
+
+    Arguments:
+        columns: by name, `(N,)`; others are returned as they are.
+        rooted: names of those whose roots are taken; names that are no columns are passed over.
+    """
     roots = {name: np.asarray(columns[name], np.float64) for name in rooted if name in columns}
     return {**columns, **{name: np.sign(values) * np.sqrt(np.abs(values)) for name, values in roots.items()}}
 
@@ -360,9 +374,16 @@ def with_roots(columns: Columns, rooted: Sequence[str]) -> Columns:
 def forecasts_of_members(
     members: Sequence[Member], columns: Columns, time: Any, segments: Segments | None, rows: Any
 ) -> Iterator[np.ndarray]:
-    """Yield the forecasts of each member at each row, `(N, n_out)`, own units; arguments as for `base_of`.
+    """Yield the forecasts of each member at each row, `(N, n_out)`, own units.
 
     Members that follow each other and read alike share their inputs, which are computed once.
+
+    Arguments:
+        members: the simple forecasts.
+        columns: by name, `(N,)` in own units; all that they read and forecast.
+        time: the `TimeAxis` of the rows; needed where features of the dates are read.
+        segments: (name, first, end) of each series in the rows; None for one series.
+        rows: numbers of the rows that matter; a fitted forecast is NaN at others. None for all.
     """
     read, inputs, its_columns = None, None, columns
     for member in members:

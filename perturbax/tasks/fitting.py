@@ -76,7 +76,13 @@ def fit_encoding(record: Record, wanted: Wanted) -> Fitted:
     A form other than level is read as levels or as differences, whichever lets a linear fit on top of its
     base do better on validation rows. `auto` is form `combined`: a mean of the naive forecasts and of linear
     fits with all bases, readings and columns, weighted by their validation errors, as said in
-    perturbax.tasks.combining. Raises ArgumentError for a seasonal form without a season.
+    perturbax.tasks.combining.
+
+    Arguments:
+        record: the series, and how it is cut.
+        wanted: what is read and forecast, and the form.
+
+    Raises ArgumentError for a seasonal form without a season.
     """
     season = wanted.season or _season(record, wanted)
     if wanted.form == "level":
@@ -124,7 +130,13 @@ def _candidates_of_roots(record: Record, wanted: Wanted, season: int) -> list[Ca
 
 
 def fit_linear(record: Record, wanted: Wanted, season: int) -> Encoding:
-    """Return the encoding of form linear with the lowest validation error."""
+    """Return the encoding of form linear with the lowest validation error.
+
+    Arguments:
+        record: the series, and how it is cut.
+        wanted: what is read and forecast; its form and season are not looked at.
+        season: rows of a season; 1 for none.
+    """
     usable = _usable_bases(record, wanted, season)
     return _best(_linear_fits(record, wanted, season, usable)).encoding(record)
 
@@ -136,7 +148,15 @@ def _season(record: Record, wanted: Wanted) -> int:
 
 
 def naive_encoding(record: Record, wanted: Wanted, form: str, reading: str, season: int) -> Encoding:
-    """Return the encoding of a naive form, read as levels or as differences, with scales of training rows."""
+    """Return the encoding of a naive form, its scales those of training rows.
+
+    Arguments:
+        record: the series, and how it is cut.
+        wanted: what is read and forecast; its form and season are not looked at.
+        form: one of NAIVE.
+        reading: one of READINGS: whether inputs are levels or changes from row to row.
+        season: rows of a season; 1 for none.
+    """
     read = []
     for name in wanted.inputs:
         parts = record.training_rows(record.columns[name])

@@ -43,7 +43,13 @@ def naive_forecast(
 
 
 def reach(form: str, horizons: Sequence[int], season: int) -> int:
-    """Return how many rows in front of row t the base of a naive form needs."""
+    """Return how many rows in front of row t the base of a naive form needs.
+
+    Arguments:
+        form: one of NAIVE.
+        horizons: rows from t to what is forecast.
+        season: rows of a season, at least 1.
+    """
     if form in ("level", "difference"):
         return 0
     backs = [seasons_back(horizon, season) for horizon in horizons]
@@ -53,7 +59,12 @@ def reach(form: str, horizons: Sequence[int], season: int) -> int:
 
 
 def seasons_back(horizon: int, season: int) -> int:
-    """Return the least multiple of the season that is no less than the horizon."""
+    """Return the least multiple of the season that is no less than the horizon, in rows.
+
+    Arguments:
+        horizon: rows from t to what is forecast.
+        season: rows of a season, at least 1.
+    """
     return season * -(-horizon // season)
 
 

@@ -129,7 +129,13 @@ def names_in(text: str) -> tuple[str, ...]:
 
 
 def check_column(table: Table, numeric: dict[str, bool], name: str) -> None:
-    """Raise ArgumentError for a column that the table has not, or that holds text."""
+    """Raise ArgumentError for a column that the table has not, or that holds no numbers.
+
+    Arguments:
+        table: the file's rows.
+        numeric: by name of each column that can be asked for, whether it holds numbers.
+        name: of the column.
+    """
     if name not in numeric:
         raise unknown("column", name, numeric)
     if not numeric[name]:

@@ -61,7 +61,15 @@ def _chunks(rows: np.ndarray) -> list[np.ndarray]:
 def forecast(
     x: np.ndarray, n_lagged: int, rows: np.ndarray, lags: Sequence[int], coefficients: np.ndarray
 ) -> np.ndarray:
-    """Return fitted forecasts made at the rows, `(rows, n_out)`; arguments as in `fit_all`."""
+    """Return fitted forecasts made at the rows, `(rows, n_out)`.
+
+    Arguments:
+        x: the inputs, `(N, n_in)`.
+        n_lagged: how many of these are read at past rows as well.
+        rows: row numbers t, each at least the largest of the lags - 1.
+        lags: for each of the first columns how many rows are read.
+        coefficients: as `fit_all` returns them, `(features, n_out)`.
+    """
     found = np.empty((len(rows), coefficients.shape[1]))
     done = 0
     for chunk in _chunks(rows):

@@ -41,18 +41,23 @@ class Probe(FixedLength):
         return "output"
 
     def inputs(self, key: Array, batch: int) -> Float[Array, "T B n_in"]:
-        """Return the inputs of a batch: here one input, -1 or 1."""
+        """Return the inputs of a batch, `(T, B, n_in)`: here one input, -1 or 1.
+
+        Arguments:
+            key: a JAX key, of which the inputs are a function.
+            batch: number of sequences, B.
+        """
         return jr.rademacher(key, (self.length, batch, 1), jnp.result_type(float))
 
     @abc.abstractmethod
     def answer(
         self, xs: Float[Array, "T B n_in"], before: Float[Array, "T B n_in"]
     ) -> Float[Array, "T B n_out"]:
-        """Return the targets.
+        """Return the targets, `(T, B, n_out)`.
 
         Arguments:
-            xs: inputs.
-            before: inputs of the T steps that came before, zeros at the start.
+            xs: inputs, `(T, B, n_in)`.
+            before: inputs of the T steps that came before, `(T, B, n_in)`, zeros at the start.
         """
 
     def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:

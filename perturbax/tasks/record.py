@@ -28,7 +28,11 @@ class Record(NamedTuple):
     parts: Mapping[str, Ranges]
 
     def training_rows(self, values: np.ndarray) -> list[np.ndarray]:
-        """Return the training rows of a column, one array for each series."""
+        """Return the training rows of a column, one array for each series.
+
+        Arguments:
+            values: the column, `(N,)`.
+        """
         return [values[first:end] for first, end in self.parts["train"]]
 
     def lowest(self, name: str) -> float:
@@ -36,7 +40,12 @@ class Record(NamedTuple):
         return min(float(part.min()) for part in self.training_rows(self.columns[name]) if len(part))
 
     def spans(self, ratio: float, name: str) -> bool:
-        """Whether the largest training value of a column is at least so many times the smallest."""
+        """Whether the largest training value of a column is at least so many times the smallest.
+
+        Arguments:
+            ratio: how many times.
+            name: of the column.
+        """
         largest = max(float(part.max()) for part in self.training_rows(self.columns[name]) if len(part))
         return largest >= ratio * self.lowest(name)
 
@@ -52,7 +61,10 @@ class Record(NamedTuple):
         return np.concatenate([np.arange(first, end) for first, end in ranges])
 
     def ranges(self, part: str, horizons: Sequence[int], history: int = 0) -> list[tuple[int, int]]:
-        """Return (first, end) of these rows in each series; end is no less than first."""
+        """Return (first, end) of these rows in each series; end is no less than first.
+
+        Arguments as in `rows`.
+        """
         found = []
         for (first, end), (_, start, _) in zip(self.parts[part], self.segments, strict=True):
             first_row = max(first - min(*horizons, 0), start + history)
@@ -87,7 +99,12 @@ class Wanted(NamedTuple):
 
 
 def training_std(record: Record, name: str) -> float:
-    """Return the standard deviation of a column over the training rows; 1 where it is constant."""
+    """Return the standard deviation of a column over the training rows; 1 where it is constant.
+
+    Arguments:
+        record: the series, and how it is cut.
+        name: of the column.
+    """
     return moments(np.concatenate(record.training_rows(record.columns[name])))[1]
 
 
@@ -96,7 +113,13 @@ def naive_scale(record: Record, name: str, season: int) -> float:
 
         mean over training rows of |v_t - v_{t - season}|
 
-    It is what MASE divides by (Hyndman, Koehler 2006). NaN where it is 0, or no series has two seasons.
+    It is what MASE divides by (Hyndman, Koehler 2006). NaN where it is 0, or no series has more than a season
+    of training rows.
+
+    Arguments:
+        record: the series, and how it is cut.
+        name: of the column.
+        season: rows of a season, at least 1.
     """
     parts = record.training_rows(record.columns[name])
     changes = np.concatenate([np.abs(part[season:] - part[:-season]) for part in parts])
@@ -104,6 +127,12 @@ def naive_scale(record: Record, name: str, season: int) -> float:
 
 
 def forecasts_of(record: Record, encoding: Encoding, rows: np.ndarray) -> np.ndarray:
-    """Return what a network whose outputs are 0 would forecast at some rows, `(rows, n_out)`, own units."""
+    """Return what a network whose outputs are 0 would forecast at some rows, `(rows, n_out)`, own units.
+
+    Arguments:
+        record: the series, and how it is cut.
+        encoding: how it is read, and what forecasts are changes from.
+        rows: numbers of the rows that forecasts are made at, `(rows,)`.
+    """
     base = encoding.base_of(record.columns, record.time, record.segments, rows)
     return encoding.in_units(np.zeros(encoding.n_out), base[rows])

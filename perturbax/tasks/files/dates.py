@@ -137,7 +137,14 @@ class _Ambiguous(DataError):
 
 
 def at_line(error: DataError, source: str, name: str, lines: np.ndarray) -> DataError:
-    """Return an error of `read_dates` with the place in the file."""
+    """Return an error of `read_dates` with the place in the file.
+
+    Arguments:
+        error: what `read_dates` raised.
+        source: what errors call the file.
+        name: of the column.
+        lines: line of each row in the file, `(N,)`.
+    """
     if isinstance(error, _NoDate):
         return DataError(f"{source}, line {lines[error.row]}, column {name}: {error.what}")
     return DataError(f"{source}, column {name}: {error}")
