@@ -12,19 +12,35 @@ REACH = 30.0  # how far a curve or a line may stretch a logarithmic axis beyond 
 
 
 def cut(text: str, most: int) -> str:
-    """Return a text that fits where there is room for so many characters."""
+    """Return a text that fits where there is room for so many characters, its end left out for an ellipsis.
+
+    Arguments:
+        text: the text.
+        most: characters that there is room for.
+    """
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def plain_ticks(ax: Axes, which: str, most: int) -> None:
-    """Put a few round ticks on a linear axis."""
+    """Put a few round ticks on a linear axis.
+
+    Arguments:
+        ax: the panel.
+        which: `x` or `y`.
+        most: intervals between ticks.
+    """
     axis = ax.yaxis if which == "y" else ax.xaxis
     axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda v, _: short(float(f"{v:.6g}"))))
 
 
 def log_ticks(ax: Axes, which: str) -> None:
-    """Put readable ticks on a logarithmic axis: powers of ten, and steps between where there are few."""
+    """Put readable ticks on a logarithmic axis: powers of ten, and steps between where there are few.
+
+    Arguments:
+        ax: the panel, its limits set; those of the axis are above 0.
+        which: `x` or `y`.
+    """
     axis = ax.yaxis if which == "y" else ax.xaxis
     low, high = ax.get_ylim() if which == "y" else ax.get_xlim()
     decades = math.log10(high / low)
@@ -42,8 +58,11 @@ def log_ticks(ax: Axes, which: str) -> None:
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Move sorted places within 0 and 1 apart until neighbours are a gap from each other, where there is
-    room.
+    """Move places apart until neighbours are a gap from each other, where there is room; rising.
+
+    Arguments:
+        places: from 0 to 1, rising.
+        gap: the least distance; smaller where places would not fit.
     """
     gap = min(gap, 1 / max(len(places) - 1, 1))
     out: list[float] = []

@@ -28,7 +28,12 @@ def power(e: int) -> str:
 
 
 def rounded(x: float, digits: int = 3) -> str:
-    """Return a number with some significant digits; whole numbers of up to six digits keep all of theirs."""
+    """Return a number with some significant digits; whole numbers of up to six digits keep all of theirs.
+
+    Arguments:
+        x: the number; a dash for nan.
+        digits: how many significant digits.
+    """
     if math.isnan(x):
         return DASH
     if math.isinf(x):
@@ -42,6 +47,10 @@ def rounded(x: float, digits: int = 3) -> str:
 def interval(stat: Stat, digits: int = 3) -> str:
     """Return a mean and its half width, down to the second digit of the half width or the third of the
     mean; a geometric mean with the ends of its interval; the value alone where there is only one.
+
+    Arguments:
+        stat: the mean over seeds, and its interval.
+        digits: how many significant digits of the mean are sure to be there.
     """
     if not math.isfinite(stat.half):
         return rounded(stat.mean, digits)
@@ -86,6 +95,11 @@ def memory(octets: float) -> str:
 
 
 def metric_name(metric: str, unit: str = "") -> str:
-    """Return a metric in words, with its unit where it has one."""
+    """Return a metric in words, with its unit where it has one.
+
+    Arguments:
+        metric: its name in results.
+        unit: of the target, for a mean squared error; empty for none.
+    """
     name = _METRICS.get(metric, metric.replace("_", " "))
     return f"{name} ({unit}²)" if metric == "mse" and unit else name

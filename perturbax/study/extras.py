@@ -97,8 +97,17 @@ DENSE = (
 def further(
     budget: str, searches: Sequence[Tune], seeds: Sequence[int], images: Path | None, digits: bool
 ) -> list[Job]:
-    """Return the jobs; learning rates are those of the searches of the fair protocol. images: MNIST or its
-    like.
+    """Return the jobs of the further experiments.
+
+    Where an experiment has no search of its own, its runs take the learning rates that the searches of the
+    fair protocol find for their task and rule.
+
+    Arguments:
+        budget: `quick` or `full`, one of SIZES.
+        searches: those of the fair protocol.
+        seeds: of the runs; three of them where there is no search of its own.
+        images: MNIST or its like, a folder of IDX files or an NPZ file; None to leave it out.
+        digits: whether to train on the digits of scikit-learn.
     """
     size, few = SIZES[budget], tuple(seeds[:3])
     tuned = {(job.group, job.label): job for job in searches}

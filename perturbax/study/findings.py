@@ -84,7 +84,14 @@ def estimator(rule: Rule, draws: int) -> Callable[[Network, Array, Array], dict[
 
 
 def exact(net: Network, xs: Array, ys: Array, rule: str = "bptt") -> dict[str, Array]:
-    """Return the gradient through time (BPTT), or that of another rule without noise, by array."""
+    """Return the gradient through time (BPTT), or that of another rule without noise, by array.
+
+    Arguments:
+        net: the network.
+        xs: inputs, `(T, B, n_in)`.
+        ys: targets, `(T, B, n_out)`.
+        rule: name of the rule, in RULES; one that draws nothing and keeps nothing between updates.
+    """
     return arrays(_compiled(rule)(net, xs, ys, jr.key(0))[1])
 
 

@@ -18,7 +18,14 @@ from perturbax.study.results import Results, base_label, finished, generalisatio
 
 
 def draw(results: Results, folder: Path) -> dict[str, str]:
-    """Draw every figure that there are results for; -> caption by file name without ending."""
+    """Draw every figure that there are results for; -> caption by file name without ending.
+
+    Arguments:
+        results: of the study.
+        folder: where SVG and PNG files are written; made where it is not there.
+
+    Raises StoreError where the file system refuses.
+    """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return {name: made for name, figure in FIGURES.items() if (made := figure(results, folder / name))}
@@ -53,7 +60,13 @@ def per_task(
 
 
 def convergence(ax: Axes, results: Results, section: Section) -> None:
-    """Validation loss against forward passes; what a rule that fails grows to does not flatten the others."""
+    """Draw validation loss against forward passes; a rule that fails does not flatten the others.
+
+    Arguments:
+        ax: the panel.
+        results: of the study, for the looks of its rules.
+        section: the runs of one task.
+    """
     curves = [
         (results.look(v.label), c) for v in section.variants if (c := curve(v, "forward_passes")).x.size
     ]
@@ -80,7 +93,13 @@ def convergence(ax: Axes, results: Results, section: Section) -> None:
 
 
 def accuracy(ax: Axes, results: Results, section: Section) -> None:
-    """Test loss of each rule with intervals; baselines as lines."""
+    """Draw the test loss of each rule with intervals, the lowest first; baselines as lines.
+
+    Arguments:
+        ax: the panel.
+        results: of the study, for the looks of its rules.
+        section: the runs of one task.
+    """
     ranked = sorted(finished(section.variants), key=lambda v: v.stat("test", "loss").mean)
     for i, v in enumerate(ranked):
         lines(ax, results, {v.label: [(i, v.stat("test", "loss"))]}, xlog=False)
@@ -108,7 +127,12 @@ def _by_number(results: Results, prefix: str, value: Callable[[VariantRuns], Sta
 
 
 def scaling(results: Results, path: Path) -> str:
-    """Loss, time and memory against units."""
+    """Draw loss, time and memory against units; -> caption, empty without such runs.
+
+    Arguments:
+        results: of the study.
+        path: of the files to write, without ending.
+    """
     found = _groups(results, "scaling/")
     if not found:
         return ""
@@ -131,7 +155,12 @@ def scaling(results: Results, path: Path) -> str:
 
 
 def length(results: Results, path: Path) -> str:
-    """Recall against sequence length."""
+    """Draw recall against sequence length; -> caption, empty without such runs.
+
+    Arguments:
+        results: of the study.
+        path: of the files to write, without ending.
+    """
     series = _by_number(results, "length/", lambda v: v.stat("test", "recall"))
     if not series:
         return ""
@@ -161,7 +190,12 @@ def _tried(candidates: Sequence[dict[str, Any]]) -> list[tuple[float | int, Stat
 
 
 def sensitivity(results: Results, path: Path) -> str:
-    """Loss against learning rate, per task, and against sigma."""
+    """Draw loss against learning rate, per task, and against sigma; -> caption, empty without such runs.
+
+    Arguments:
+        results: of the study.
+        path: of the files to write, without ending.
+    """
     panels: dict[str, tuple[str, str, Series]] = {}
     for g in (g for g in results.groups("tune") if g.startswith("fair/")):
         if own := results.searches(g):
@@ -193,7 +227,12 @@ def sensitivity(results: Results, path: Path) -> str:
 
 
 def ambient(results: Results, path: Path) -> str:
-    """Loss against noise that no rule is told of."""
+    """Draw loss against noise that no rule is told of; -> caption, empty without such runs.
+
+    Arguments:
+        results: of the study.
+        path: of the files to write, without ending.
+    """
     series = _by_number(results, "ambient/", lambda v: v.stat("test", "loss"))
     if not series:
         return ""
@@ -209,7 +248,12 @@ def ambient(results: Results, path: Path) -> str:
 
 
 def alignment(results: Results, path: Path) -> str:
-    """Cosine with the exact gradient along training."""
+    """Draw the cosine with the exact gradient along training; -> caption, empty without measurements.
+
+    Arguments:
+        results: of the study.
+        path: of the files to write, without ending.
+    """
     found = results.measured("alignment") if "alignment" in results.groups("measure") else {}
     series: dict[str, Series] = {}
     for one in found.values():
@@ -229,7 +273,14 @@ def alignment(results: Results, path: Path) -> str:
 
 
 def ratios(results: Results, path: Path) -> str:
-    """Generalisation gap and correlation with and without decorrelation."""
+    """Draw generalisation gap and correlation with and without decorrelation.
+
+    -> caption, empty without runs of the fair protocol.
+
+    Arguments:
+        results: of the study.
+        path: of the files to write, without ending.
+    """
     groups = _groups(results, "fair/")
     if not groups:
         return ""

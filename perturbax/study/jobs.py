@@ -47,15 +47,30 @@ class Job(abc.ABC):
 
     @abc.abstractmethod
     def done(self, root: Path) -> bool:
-        """Whether its results are there."""
+        """Whether its results are there.
+
+        Arguments:
+            root: the study's folder.
+        """
 
     def ready(self, root: Path) -> bool:
-        """Whether what it needs is there."""
+        """Whether what it needs is there.
+
+        Arguments:
+            root: the study's folder.
+        """
         return True
 
     @abc.abstractmethod
     def run(self, root: Path, report: StepReport) -> None:
-        """Do what is missing of it."""
+        """Do what is missing of it.
+
+        Arguments:
+            root: the study's folder, below which results are written.
+            report: called as report(steps done, steps in all, training loss) while it trains.
+
+        Raises StoreError where the file system refuses.
+        """
 
     @abc.abstractmethod
     def plan(self) -> dict[str, Any]:
@@ -218,10 +233,17 @@ def searched(
     decor_rates: Sequence[float] = DECOR_RATES,
     **changes: Any,
 ) -> list[Job]:
-    """Return for every label (as in `compare`) a search over learning rates, and runs at the best of them.
+    """Return for every label a search over learning rates, and runs at the best of them.
 
-    decor_rates: for the labels with decorrelation, with each of the rates; changes: fields of the experiment
-    that take the place of what a label says.
+    Arguments:
+        group: the part of the study they belong to, `fair/copy` say.
+        base: the run, but for what a label says.
+        labels: of the variants, written as for `perturbax compare`: `node:credit=to-go`, `bptt+decor`.
+        seeds: of the runs; the search has one of its own.
+        rates: learning rates that are tried.
+        decor_rates: rates of the decorrelating matrices that are tried with each of these, for labels with
+            decorrelation.
+        changes: fields of the experiment that take the place of what a label says.
     """
     jobs: list[Job] = []
     for label in labels:

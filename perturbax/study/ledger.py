@@ -56,7 +56,14 @@ def _whole(results: Results, group: str) -> Section:
 
 
 def variant(section: Section, *labels: str) -> VariantRuns | None:
-    """Return the best of the variants with these labels, by validation loss; one that diverged comes last."""
+    """Return the best of the variants with these labels, by validation loss; None where there is none.
+
+    One that diverged comes last.
+
+    Arguments:
+        section: the runs of one task.
+        labels: of the variants.
+    """
     found = [v for v in section.variants if v.label in labels]
     return min(found, key=lambda v: (math.isinf(loss(v).mean), _validation(v)), default=None)
 
@@ -89,8 +96,12 @@ def _logarithms(one: VariantRuns, two: VariantRuns) -> dict[int, float]:
 
 
 class Ratio(NamedTuple):
-    """How many times the loss of another a loss is: geometric mean over seeds, and the ends of its 95% t
-    interval.
+    """How many times the loss of another a loss is, over seeds.
+
+    Attributes:
+        mean: geometric mean.
+        low: lower end of its 95% t interval.
+        high: upper end.
     """
 
     mean: float
@@ -99,7 +110,12 @@ class Ratio(NamedTuple):
 
     @classmethod
     def of(cls, one: VariantRuns, two: VariantRuns) -> "Ratio":
-        """Compare two variants, seed by seed."""
+        """Compare the test losses of two variants, seed by seed.
+
+        Arguments:
+            one: whose loss is divided; where a seed of it diverged, the ratio is infinite.
+            two: by whose loss; where a seed of it alone diverged, the ratio is 0.
+        """
         for v, value in ((one, math.inf), (two, 0.0)):
             if math.isinf(loss(v).mean):
                 return cls(value, value, value)

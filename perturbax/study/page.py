@@ -39,7 +39,13 @@ MEANING = (
 
 
 def write_page(root: Path) -> Path:
-    """Draw the figures, write ledger.json and reproduction.md; -> the page."""
+    """Draw the figures, write ledger.json and reproduction.md; -> path of the page.
+
+    Arguments:
+        root: the study's folder.
+
+    Raises StoreError for a folder without a plan, and where the file system refuses.
+    """
     results = Results.of(root)
     command = f"{results.plan['command']} --out {shlex.quote(str(root))}"
     captions = draw(results, root / "figures")
@@ -94,7 +100,12 @@ def _figure(name: str, caption: str) -> str:
 
 
 def markdown_table(heads: list[str], rows: list[list[str]]) -> str:
-    """Return a table in Markdown."""
+    """Return a table in Markdown.
+
+    Arguments:
+        heads: titles of the columns.
+        rows: texts of the cells, row by row; `|` in them becomes `/`.
+    """
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines)
 

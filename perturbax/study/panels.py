@@ -31,8 +31,16 @@ Series = dict[str, list[tuple[float | int, Stat]]]  # by label: (x, value)
 def grid(
     results: Results, titles: Sequence[str], labels: Iterable[str], path: Path, most: int = 3
 ) -> Iterator[list[Axes]]:
-    """Yield one panel per title, at most so many in a row, one legend below all; saved as SVG and PNG at the
-    end.
+    """Yield one panel per title, one legend below all; saved as SVG and PNG at the end.
+
+    Arguments:
+        results: of the study, for the looks of its rules.
+        titles: of the panels.
+        labels: of the variants that are drawn, for the legend.
+        path: of the files, without ending.
+        most: panels in a row.
+
+    Raises StoreError where the file system refuses.
     """
     columns = min(most, len(titles))
     rows = -(-len(titles) // columns)
@@ -80,7 +88,15 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def lines(ax: Axes, results: Results, series: Series, xlog: bool = True, ylog: bool = True) -> None:
-    """Draw means with 95% intervals over seeds."""
+    """Draw means with 95% intervals over seeds.
+
+    Arguments:
+        ax: the panel.
+        results: of the study, for the looks of its rules.
+        series: by label: (x, value over seeds); values without any number are left out.
+        xlog: whether x is logarithmic.
+        ylog: whether y is.
+    """
     for label, points in series.items():
         look, usable = results.look(label), [(x, s) for x, s in points if s]
         if not usable:
@@ -98,6 +114,12 @@ def lines(ax: Axes, results: Results, series: Series, xlog: bool = True, ylog: b
 def bars(ax: Axes, look: Look, points: Sequence[tuple[float | int, Stat]], ylog: bool) -> None:
     """Draw 95% intervals as vertical bars; on a logarithmic axis none reaches below a thirtieth of its
     mean.
+
+    Arguments:
+        ax: the panel.
+        look: of the rule, for the colour.
+        points: (x, value over seeds).
+        ylog: whether y is logarithmic.
     """
     half = [s.half if math.isfinite(s.half) else 0.0 for _, s in points]
     low = [
@@ -108,7 +130,13 @@ def bars(ax: Axes, look: Look, points: Sequence[tuple[float | int, Stat]], ylog:
 
 
 def scales(ax: Axes, xlog: bool, ylog: bool) -> None:
-    """Make axes logarithmic."""
+    """Make axes logarithmic, where lines are drawn.
+
+    Arguments:
+        ax: the panel.
+        xlog: whether x becomes logarithmic.
+        ylog: whether y does.
+    """
     for which, logarithmic in (("x", xlog), ("y", ylog)):
         if logarithmic and ax.lines:
             getattr(ax, f"set_{which}scale")("log")

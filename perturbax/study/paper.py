@@ -61,8 +61,14 @@ BUDGETS = {
 
 
 def paper(protocol: str | None, budget: str, data: Path | None) -> Study:
-    """Return the study; protocol None for both. data: a file (weather, or images as NPZ), or a folder of
-    such.
+    """Return the study that repeats the published comparison.
+
+    Arguments:
+        protocol: one of PROTOCOLS; None for all of them.
+        budget: one of BUDGETS.
+        data: a file, WTH.csv (weather) or images as NPZ, or a folder of such; None to leave these tasks out.
+
+    Raises ArgumentError for other names, and for data that are not there or are none of these.
     """
     if protocol is not None:
         one_of("protocol", protocol, PROTOCOLS)

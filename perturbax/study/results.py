@@ -114,8 +114,12 @@ def finished(variants: Iterable[VariantRuns]) -> list[VariantRuns]:
 
 
 def lowest_by(run: Run, axis: str, limit: float) -> float:
-    """Return the lowest validation loss of a run within a limit of `seconds` or `forward_passes`; nan for
-    none.
+    """Return the lowest validation loss of a run within a limit; nan where there is none.
+
+    Arguments:
+        run: the run.
+        axis: what the limit is of, a column of its metrics: `seconds`, `forward_passes` or `step`.
+        limit: the most that may have been spent, in units of the axis.
     """
     rows = [as_number(m.get("valid_loss")) for m in run.metrics if as_number(m.get(axis)) <= limit]
     return min((loss for loss in rows if math.isfinite(loss)), default=math.nan)
@@ -124,6 +128,11 @@ def lowest_by(run: Run, axis: str, limit: float) -> float:
 def spent_until(run: Run, axis: str, level: float) -> float:
     """Return what a run had spent when its validation loss first fell to a level; infinite where it never
     did.
+
+    Arguments:
+        run: the run.
+        axis: what is spent, a column of its metrics: `seconds`, `forward_passes` or `updates`.
+        level: the validation loss.
     """
     spent = (as_number(m.get(axis)) for m in run.metrics if as_number(m.get("valid_loss")) <= level)
     return next(spent, math.inf)

@@ -21,7 +21,15 @@ Note = Callable[[Job, int, int, float, int, int], None]  # job, jobs done, jobs,
 
 
 def prepare(study: Study, root: Path) -> None:
-    """Write the plan into the study's folder; refuse a folder that holds another one."""
+    """Write the plan into the study's folder, which is made where it is not there.
+
+    Arguments:
+        study: the study.
+        root: the folder.
+
+    Raises ArgumentError for a folder that holds another study, or anything else; StoreError where the file
+    system refuses.
+    """
     path = root / "plan.json"
     if path.exists():
         if run_folder.read_json(path) != study.plan:
@@ -40,7 +48,15 @@ def prepare(study: Study, root: Path) -> None:
 
 
 def complete_study(study: Study, root: Path, note: Note) -> None:
-    """Do all jobs that are ready and unclaimed, until every one is done, by this worker or by others."""
+    """Do all jobs that are ready and unclaimed, until every one is done, by this worker or by others.
+
+    Arguments:
+        study: the study.
+        root: its folder.
+        note: called while jobs are done, as note(job, jobs done, jobs, loss, steps done, steps).
+
+    Raises what `prepare` raises.
+    """
     prepare(study, root)
     while left := [job for job in study.jobs if not job.done(root)]:
         worked = [_try(job, study, root, note) for job in left if job.ready(root)]

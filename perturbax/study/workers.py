@@ -19,8 +19,9 @@ _STARTED: list[subprocess.Popen] = []  # the other workers that this process wai
 def shares(text: str) -> list[Cores]:
     """Return the cores of each worker; the times of a run are then those of one share.
 
-    text: the number of workers; `auto` is one for each core up to `MOST`, and one where none can be bound to
-        a core.
+    Arguments:
+        text: the number of workers; `auto` is one for each core up to `MOST`, and one where none can be bound
+            to a core.
 
     Raises ArgumentError for fewer than one worker, or more than there are cores.
     """
@@ -51,6 +52,11 @@ def beside(command: Sequence[str], own: Cores, others: Sequence[Cores]) -> Itera
     error.
 
     What one of them fails at is left to this process, which says so: they are silent.
+
+    Arguments:
+        command: program and arguments of the other processes.
+        own: cores of this process.
+        others: cores of each of the others; None where a process cannot be bound to cores.
     """
     try:
         for cores in others:
