@@ -12,6 +12,7 @@ from typing import Any
 from perturbax.cli.arguments import Parser, last_value
 from perturbax.cli.catalogue import Entry, entry, shipped
 from perturbax.experiment.config import Experiment
+from perturbax.experiment.options import NOTHING, typed_form
 
 MOST_CHANGED = (
     "task",
@@ -238,20 +239,6 @@ def _with_default(text: str, value: str) -> str:
     """Return an explanation with the value that holds unless another is typed."""
     text = text.removesuffix(".")
     return f"{text} (default: {value})" if value != NOTHING else text
-
-
-NOTHING = "-"
-
-
-def typed_form(value: Any) -> str:
-    """Return a value as it is typed; "-" where there is none."""
-    if value is None or value == "":
-        return NOTHING
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}"
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def shortened(value: str) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 
 from perturbax.cli.arguments import ClassSettings, Parser
 from perturbax.cli.catalogue import Entry, entry, names, shipped
-from perturbax.cli.help import columns, rows, shortened, typed_form, wrapped
+from perturbax.cli.help import columns, rows, shortened, wrapped
 from perturbax.errors import unknown
 from perturbax.experiment.config import DEFAULTS
+from perturbax.experiment.options import typed_form
 from perturbax.papers import CITATIONS
 
 HELP = "list rules, cells or tasks, or say all there is to say about one"

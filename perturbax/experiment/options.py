@@ -212,3 +212,17 @@ def parse_units(text: Any) -> tuple[int, ...]:
     """Return layer sizes from `128,64`, a number, or a list of numbers."""
     pieces = text if isinstance(text, list | tuple) else str(text).split(",")
     return tuple(coerce("units", p, int) for p in pieces)
+
+
+NOTHING = "-"
+
+
+def typed_form(value: Any) -> str:
+    """Return a value as it is typed; "-" where there is none."""
+    if value is None or value == "":
+        return NOTHING
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

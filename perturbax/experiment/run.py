@@ -15,6 +15,7 @@ from perturbax.experiment.build import build
 from perturbax.experiment.calibration import calibrate
 from perturbax.experiment.chance import ONE_SIDED_5_PERCENT, gain_over_chance
 from perturbax.experiment.config import Experiment, Resolved
+from perturbax.experiment.differences import refuse_other
 from perturbax.experiment.layout import Layout, layout_of
 from perturbax.experiment.precision import in_precision_of, precision, require_room
 from perturbax.experiment.program import Compiled
@@ -166,8 +167,8 @@ def run_seeds(
     for seed in seeds:
         check_seed(seed)
     parts = build(experiment, task)
-    for folder in folders or ():
-        run_folder.refuse_occupied(folder)
+    for seed, folder in zip(seeds, folders or (), strict=bool(folders)):
+        refuse_other(folder, dataclasses.replace(parts.experiment, seed=seed), parts.task.digest())
     watcher, label = watcher_of(report), name or name_of(parts.experiment)
     compiled = compiled or Compiled(parts)
     together = seeds if compiled.side_by_side else seeds[:1]

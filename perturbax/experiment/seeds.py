@@ -4,9 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from perturbax.errors import ArgumentError
+from perturbax.errors import ArgumentError, PerturbaxError
 from perturbax.experiment import own_code, run_folder
 from perturbax.experiment.config import Experiment, Resolved
+from perturbax.experiment.differences import another_run
 from perturbax.experiment.layout import layout_of
 from perturbax.experiment.options import unmeasured
 from perturbax.experiment.precision import require_same
@@ -63,7 +64,7 @@ def _holds(folder: Path, e: Resolved, data: str) -> bool:
     if (folder / "config.json").is_file():
         found = read_experiment(folder)
         if not _same_names(found, e):
-            raise _another(folder)
+            raise another_run(folder, dataclasses.replace(e, seed=found.seed), data)
         measured = {
             name: found.rule_options[name]
             for name in unmeasured(e.rule_options)
@@ -82,12 +83,15 @@ def _holds(folder: Path, e: Resolved, data: str) -> bool:
         if same and config["facts"]["data"] == data:
             require_same(folder, layout_of(folder / "config.json", config))
             return True
-    raise _another(folder)
+    raise another_run(folder, dataclasses.replace(e, seed=_seed_of(folder, e)), data)
 
 
-def _another(folder: Path) -> ArgumentError:
-    """Return the error for a folder that holds another run."""
-    return ArgumentError(f"{folder} holds another run (other settings or data): name another --out")
+def _seed_of(folder: Path, e: Resolved) -> int:
+    """Return the seed of the run in a folder; that of e where it holds none."""
+    try:
+        return read_experiment(folder).seed
+    except PerturbaxError:
+        return e.seed
 
 
 def _same_names(found: Experiment, e: Resolved) -> bool:

@@ -45,7 +45,7 @@ def test_compare_resumes_reuses_and_refuses(capsys, tmp_path):
     capsys.readouterr()
     status, line = error_of(capsys, [*argv, "--steps", "13"])
     assert status == 2
-    assert "holds another run" in line
+    assert "holds another run (steps 13 asked, 12 stored): name another --out" in line
     assert everything(tmp_path / "c") == before
     assert main(["report", str(tmp_path / "c"), "--out", str(tmp_path / "again.html")]) == 0
     assert (tmp_path / "again.html").read_text().count("<svg") == page.count("<svg")

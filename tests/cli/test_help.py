@@ -9,8 +9,9 @@ from helpers import error_of
 
 import perturbax as px
 from perturbax.cli import catalogue, main
-from perturbax.cli.help import first_clause, typed_form
+from perturbax.cli.help import first_clause
 from perturbax.cli.main import COMMANDS, parser_of
+from perturbax.experiment.options import typed_form
 
 WITH_EXPERIMENT = [name for name in COMMANDS if parser_of(name).experiment]
 

@@ -260,7 +260,7 @@ def test_bad_settings_are_refused_by_name(fields, message, tmp_path):
 def test_folders_are_never_overwritten(finished, tmp_path):
     shutil.copytree(finished, tmp_path / "run")
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    with pytest.raises(ArgumentError, match="holds another run"):
+    with pytest.raises(ArgumentError, match="holds this run already"):
         px.run(SMALL, tmp_path / "run")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
