@@ -43,6 +43,9 @@ class Cost(NamedTuple):
     def of(cls, rule: Rule) -> "Cost":
         """Return the cost of a rule: samples share the clean pass where it has one; a rule without a setting
         for the number of samples is run K times.
+
+        Arguments:
+            rule: the rule, whatever its number of samples.
         """
         one, two = (_sampled(rule, k) for k in (1, 2))
         if one is rule or two is rule:
@@ -52,7 +55,11 @@ class Cost(NamedTuple):
         return cls(first=first, more=two.described().passes - first)
 
     def passes(self, samples: int) -> int:
-        """Return the forward passes of an estimate from so many samples."""
+        """Return the forward passes of one estimate.
+
+        Arguments:
+            samples: K, at least 1.
+        """
         return self.first + (samples - 1) * self.more
 
 

@@ -75,6 +75,9 @@ class Moments(NamedTuple):
         """Return D = <E x, g>^2 / (cosine^2 |g|^2) - |E x|^2, unbiased, and its standard error.
 
         The mean of K estimates has a larger cosine with g than `cosine` where D > variance / K.
+
+        Arguments:
+            cosine: the cosine with g that is to be reached, above 0.
         """
         n = len(self.square)
         projections = self.along + self.g  # <x_i, g>, (N,)

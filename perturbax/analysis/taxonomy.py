@@ -56,7 +56,11 @@ class Taxonomy(NamedTuple):
 
 
 def taxonomy_of(rule: Rule) -> Taxonomy:
-    """Return the taxonomy of a rule with its present settings."""
+    """Return the taxonomy of a rule with its present settings.
+
+    Arguments:
+        rule: the rule.
+    """
     about = rule.described()
     told = about.uses
     if about.locality:
@@ -117,8 +121,12 @@ def compile_rule(
 
 
 def median_seconds(runs: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Return the median time of each of several programs, by name; all run in turn, after one round that
-    warms up.
+    """Return the median time of each of several programs, in seconds, by name.
+
+    All run in turn, after one round that warms up.
+
+    Arguments:
+        runs: the programs, by name; each returns arrays, which are waited for.
     """
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(ROUNDS + 1):

@@ -31,8 +31,11 @@ def _differentiated(total: Any, loss: Loss) -> Estimator:
 def bptt(loss: Loss) -> Estimator:
     """Return the estimator (net, xs, ys, key=None) -> (loss, grads) of the exact gradient of mean_{t,b} loss.
 
-    Backpropagation through time, by reverse-mode differentiation (Werbos 1990); the key is not used. Shapes,
-    and what loss must return, are those of `px.learner`; raises ArgumentError where they do not fit.
+    Backpropagation through time, by reverse-mode differentiation (Werbos 1990); the key is not used. Shapes
+    are those of `px.learner`; the estimator raises ArgumentError where they do not fit.
+
+    Arguments:
+        loss: (y `(B, n_out)`, target) -> `(B,)`, one number per example.
     """
     return truncated_bptt(loss, None)
 

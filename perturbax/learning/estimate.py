@@ -65,7 +65,11 @@ class Outer(NamedTuple):
         return net.credit(sites, signals)
 
     def paired(self, delta: Float[Array, "K B"]) -> "Outer":
-        """Pair one step with its own delta and average over samples, so that nothing of size K is kept."""
+        """Pair one step with its own delta and average over samples, so that nothing of size K is kept.
+
+        Arguments:
+            delta: loss differences of the step, `(K, B)`.
+        """
 
         def mean(signal: Array) -> Array:  # (K, B, ...) -> (1, B, ...)
             return jnp.mean(expand_like(delta, signal) * signal, 0, keepdims=True)
@@ -147,7 +151,11 @@ class Estimate(NamedTuple):
 
 
 def no_gradient(net: Network) -> Network:
-    """Return gradients that are zero."""
+    """Return gradients that are zero.
+
+    Arguments:
+        net: the network; they are like its weights.
+    """
     return jax.tree.map(jnp.zeros_like, weights(net))
 
 

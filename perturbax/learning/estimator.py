@@ -107,8 +107,13 @@ def _whole_sequence(
 def value_and_estimate(rule: Rule, loss: Loss) -> Estimator:
     """Return the estimator (net, xs, ys, key) -> (loss, grads) of a rule that keeps nothing between updates.
 
-    Arguments, shapes and errors are those of `learner`. Raises ArgumentError for a rule that keeps something,
-    which would be lost here.
+    Shapes and errors are those of `learner`.
+
+    Arguments:
+        rule: any learning rule that keeps nothing between updates.
+        loss: (y `(B, n_out)`, target) -> `(B,)`, one number per example.
+
+    Raises ArgumentError for a rule that keeps something, which would be lost here.
     """
     check_rule(rule)
     if keeps := rule.described().keeps:
@@ -128,7 +133,14 @@ def value_and_estimate(rule: Rule, loss: Loss) -> Estimator:
 
 
 def first_estimate(rule: Rule, loss: Loss) -> Estimator:
-    """Return the estimator (net, xs, ys, key) -> (loss, grads) of a rule that has learnt nothing yet."""
+    """Return the estimator (net, xs, ys, key) -> (loss, grads) of a rule that has learnt nothing yet.
+
+    Arguments:
+        rule: any learning rule.
+        loss: (y `(B, n_out)`, target) -> `(B,)`, one number per example.
+
+    Raises what `learner` raises.
+    """
     init, update = learner(rule, loss)
 
     def estimate(net: Network, xs: Array, ys: Any, key: Array) -> tuple[Array, Network]:

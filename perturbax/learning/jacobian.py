@@ -53,7 +53,12 @@ class Flat(NamedTuple):
 
     @classmethod
     def of(cls, net: Network, state: PyTree) -> "Flat":
-        """Return the state of a network, leaves `(B, ...)`, with what the next step reads as a vector."""
+        """Return the state of a network with what the next step reads as a vector.
+
+        Arguments:
+            net: the network.
+            state: its state, ((h, r), ...) per layer, leaves `(B, ...)`.
+        """
         kinds: list[tuple[bool, bool]] = []
         for layer, (h, _) in zip(net.layers, state, strict=True):
             kinds += [(jnp.issubdtype(s.dtype, jnp.inexact), False) for s in jax.tree.leaves(h)]
@@ -68,7 +73,11 @@ class Flat(NamedTuple):
         return cls(jnp.concatenate(rows, 1), explicit, state, tuple(kept for kept, _ in kinds))
 
     def build(self, vector: Float[Array, "B S"]) -> PyTree:
-        """Return the state with another vector `(B, S)` in its place."""
+        """Return the state with other values where the next step reads it.
+
+        Arguments:
+            vector: values for what the next step reads, `(B, S)`, in the order of `vector`.
+        """
         leaves, tree = jax.tree.flatten(self.state)
         at = 0
         for i, kept in enumerate(self.kept):

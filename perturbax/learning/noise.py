@@ -290,8 +290,11 @@ class Recorded(Noise):
 
 
 def check_white(noise: Noise, rule: str) -> None:
-    """Raise ArgumentError for noise with a scale of its own per unit, or with a memory; rule: as errors name
-    it.
+    """Raise ArgumentError for noise with a scale of its own per unit, or with a memory.
+
+    Arguments:
+        noise: the noise.
+        rule: name of the rule that it is for, in errors.
     """
     if noise.bias or noise.spread(noise.init([jnp.ones((1, 1, 1))])) is not None:
         raise ArgumentError(f"rule {rule} takes white noise of unit variance, not {type(noise).__name__}")
@@ -311,8 +314,14 @@ NOISES: dict[str, type[Noise]] = {
 
 
 def as_noise(noise: Any) -> Noise:
-    """Return the noise of that name, or of the function (or Noise class) at module:name; a Noise passes
-    through.
+    """Return noise of whatever kind a user names.
+
+    Arguments:
+        noise: a name in NOISES, `module:name` of a function or of a Noise class, the function (key, shape,
+            dtype) -> values or the class itself, or a Noise, which passes through.
+
+    Raises ArgumentError for anything else, and for a function that returns another shape or dtype than asked
+    for.
     """
     if isinstance(noise, Noise):
         return noise

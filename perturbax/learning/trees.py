@@ -20,20 +20,31 @@ def tree_add(one: PyTree, other: PyTree) -> PyTree:
 
 
 def expand_like(values: Array, array: Array) -> Array:
-    """Append axes of length 1 until `values` has as many axes as the array it is to multiply from the
-    front.
+    """Return values with axes of length 1 behind, as many as it takes to multiply an array from the front.
+
+    Arguments:
+        values: an array `(K, B)`, say.
+        array: what they are to multiply, `(K, B, ...)` then.
     """
     return values.reshape(*values.shape, *[1] * (array.ndim - values.ndim))
 
 
 def structure_and_shapes(tree: PyTree) -> tuple[Any, tuple]:
-    """Return the structure of a tree, and (shape, dtype) of every leaf: what two traces of it share."""
+    """Return the structure of a tree, and (shape, dtype) of every leaf: what two traces of it share.
+
+    Arguments:
+        tree: a tree of arrays, traced or not.
+    """
     leaves, structure = jax.tree.flatten(tree)
     return structure, tuple((leaf.shape, jnp.result_type(leaf)) for leaf in leaves)
 
 
 def remembered(function: Callable) -> Callable:
-    """Return the function with a memory of its results; of arguments that cannot be hashed it keeps none."""
+    """Return the function with a memory of its results; of arguments that cannot be hashed it keeps none.
+
+    Arguments:
+        function: of positional arguments; its last 256 results are kept.
+    """
     kept = lru_cache(256)(function)
 
     @wraps(function)

@@ -26,7 +26,11 @@ _ENCODED = re.compile(r"(?P<name>.+):(?P<encoding>key-[\w-]+|bfloat16|float\d\w*
 
 
 def to_named_arrays(tree: object, prefix: str = "") -> dict[str, np.ndarray]:
-    """Return the leaves of a tree by their names, each with the prefix in front, as a file can hold them.
+    """Return the leaves of a tree by their names, as a file can hold them.
+
+    Arguments:
+        tree: a tree of arrays and numbers.
+        prefix: what is put in front of each name.
 
     Raises PerturbaxError for a leaf that is neither an array nor a number, such as a function.
     """

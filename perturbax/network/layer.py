@@ -38,6 +38,9 @@ def split(tree: Tree) -> tuple[Tree, Tree]:
     """Return (weights, all the rest) of a tree: two trees, each None where the other has a value.
 
     Weights are the arrays of floats that are not `Fixed`. `join` puts the two together again.
+
+    Arguments:
+        tree: a network, a layer, or another tree.
     """
     return eqx.partition(tree, eqx.is_inexact_array, is_leaf=is_fixed)
 
@@ -53,7 +56,11 @@ def join(some: Tree, rest: Tree) -> Tree:
 
 
 def weights(tree: Tree) -> Tree:
-    """Return the tree with all but its weights replaced by None: what optax and gradients see."""
+    """Return the tree with all but its weights replaced by None: what optax and gradients see.
+
+    Arguments:
+        tree: a network, a layer, or another tree.
+    """
     return split(tree)[0]
 
 
@@ -143,7 +150,12 @@ class Layer(eqx.Module):
 
 
 def layer_label(i: int, layer: Layer) -> str:
-    """Return how errors speak of layer number i: its number and class."""
+    """Return how errors speak of a layer: its number and class.
+
+    Arguments:
+        i: number of the layer, from 0.
+        layer: the layer.
+    """
     return f"layer {i} ({type(layer).__name__})"
 
 

@@ -24,6 +24,11 @@ def claim(path: Path) -> Iterator[bool]:
 
     One whose worker is gone is taken over: its process has ended (seen from the same machine), or it has
     given no sign of life for a quarter of an hour.
+
+    Arguments:
+        path: of the file; its folder may be shared by several machines.
+
+    Raises StoreError where the file system refuses.
     """
     own = json.dumps({"place": _place(), "pid": os.getpid(), "id": uuid.uuid4().hex})
     if not (_create(path, own) or (_gone(path) and _take_over(path, own))):

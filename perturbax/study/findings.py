@@ -39,7 +39,12 @@ NAMES = ("W0", "R", "W1")
 
 
 def mse(y: Array, target: Array) -> Array:
-    """Return the squared error of each example, `(B,)`, mean over outputs; y and target `(B, n_out)`."""
+    """Return the squared error of each example, `(B,)`, mean over outputs.
+
+    Arguments:
+        y: outputs, `(B, n_out)`.
+        target: targets, `(B, n_out)`.
+    """
     return jnp.mean((y - target) ** 2, -1)
 
 
@@ -61,7 +66,11 @@ def problem(n: int, batch: int, steps: int = STEPS, seed: int = 0) -> tuple[Netw
 
 
 def arrays(tree: PyTree) -> dict[str, Array]:
-    """Return W0, R and W1 of a tree like the network's weights, by name."""
+    """Return W0, R and W1 of a tree like the network's weights, by name.
+
+    Arguments:
+        tree: like the weights of the network, without biases.
+    """
     return dict(zip(NAMES, jax.tree.leaves(tree), strict=True))
 
 
@@ -102,23 +111,39 @@ def _compiled(rule: str) -> Callable[..., Any]:
 
 
 def cosine(a: Array, b: Array) -> float:
-    """Return <a, b> / (|a| |b|) of two arrays of one shape."""
+    """Return the cosine of two arrays, <a, b> / (|a| |b|).
+
+    Arguments:
+        a: an array.
+        b: another of the same shape, neither of them all 0.
+    """
     return float(jnp.vdot(a, b) / jnp.sqrt(jnp.vdot(a, a) * jnp.vdot(b, b)))
 
 
 def flat(tree: dict[str, Array]) -> Array:
-    """Return W0, R and W1 end to end, as one vector."""
+    """Return W0, R and W1 end to end, as one vector.
+
+    Arguments:
+        tree: the three arrays, by name.
+    """
     return jnp.concatenate([tree[k].ravel() for k in NAMES])
 
 
 def along(a: Array, b: Array) -> float:
-    """Return <a, b> / |b|^2 of two arrays of one shape: 1 where a is an unbiased estimate of b."""
+    """Return <a, b> / |b|^2: 1 in the mean where a is an unbiased estimate of b.
+
+    Arguments:
+        a: an array.
+        b: another of the same shape, not all 0.
+    """
     return float(jnp.vdot(a, b) / jnp.vdot(b, b))
 
 
 def one_step_is_not_bptt(n: int) -> dict[str, Any]:
-    """Measure the cosine of the published backpropagation, cut at every step, with the gradient through time;
-    n: hidden units.
+    """Measure the cosine of the published backpropagation, cut at every step, with the gradient through time.
+
+    Arguments:
+        n: hidden units.
     """
     net, xs, ys = problem(n, 8)
     cut, through_time = exact(net, xs, ys, "one-step"), exact(net, xs, ys)
@@ -211,7 +236,11 @@ def reservoir_in_disguise(units: int, epochs: int, lr: float) -> dict[str, Any]:
 
 
 def matrices(net: Network) -> PyTree:
-    """Return W0, R and W1 of a network of one recurrent layer and a readout, whatever biases there are."""
+    """Return W0, R and W1 of a network of one recurrent layer and a readout, whatever biases there are.
+
+    Arguments:
+        net: the network.
+    """
     below: Any = net.layers[0]
     above: Any = net.layers[-1]
     return [below.W, below.U, above.W]

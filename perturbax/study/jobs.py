@@ -173,7 +173,11 @@ def _plan(e: Resolved) -> dict[str, Any]:
 
 
 def best_of(trials: list[Trial]) -> Trial:
-    """Return the candidate with the lowest loss; the lowest rates where all diverged."""
+    """Return the candidate with the lowest loss; the lowest rates where all diverged.
+
+    Arguments:
+        trials: the candidates, lowest loss first.
+    """
     return (
         trials[0] if math.isfinite(trials[0].loss) else min(trials, key=lambda t: (t.lr, t.decor_lr or 0.0))
     )
@@ -194,7 +198,11 @@ class Train(Job):
     tuned: Tune | None = None
 
     def folders(self, root: Path) -> dict[int, Path]:
-        """Return the run folder of every seed."""
+        """Return the run folder of every seed.
+
+        Arguments:
+            root: the study's folder.
+        """
         return {seed: root / self.group / f"{slug(self.label)}-s{seed}" for seed in self.seeds}
 
     def done(self, root: Path) -> bool:

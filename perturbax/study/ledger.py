@@ -41,7 +41,11 @@ class Claim(NamedTuple):
 
 
 def ledger(results: Results) -> list[Claim]:
-    """Return every claim under every condition that was run."""
+    """Return every claim under every condition that was run.
+
+    Arguments:
+        results: of the study.
+    """
     tasks = {g: _whole(results, g) for g in results.sections if g.split("/")[0] in ("published", "fair")}
     claims: list[Claim] = []
     for text, judge in CLAIMS:
@@ -75,7 +79,11 @@ def _validation(one: VariantRuns) -> float:
 
 
 def loss(one: VariantRuns) -> Stat:
-    """Return the test loss; infinite where any seed diverged, or has none that is finite."""
+    """Return the test loss over seeds; infinite where any seed diverged, or has none that is finite.
+
+    Arguments:
+        one: the variant.
+    """
     lost = any(run.status == "diverged" or not math.isfinite(run.number("test", "loss")) for run in one.runs)
     return Stat((), math.inf, math.nan) if lost else one.stat("test", "loss")
 
@@ -123,7 +131,11 @@ class Ratio(NamedTuple):
 
     @classmethod
     def among(cls, logarithms: Iterable[float]) -> "Ratio":
-        """Summarise the logarithms of ratios, one for each seed."""
+        """Summarise the logarithms of ratios, one for each seed.
+
+        Arguments:
+            logarithms: natural logarithms of the ratios.
+        """
         stat = Stat.of(logarithms)
         half = stat.half if math.isfinite(stat.half) else 0.0
         return cls(math.exp(stat.mean), math.exp(stat.mean - half), math.exp(stat.mean + half))

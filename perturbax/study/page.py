@@ -187,7 +187,13 @@ def _rate(e: dict[str, Any], name: str, search: dict[str, Any] | None) -> str:
 
 
 def costs_table(section: Section) -> str:
-    """What each rule spends until it reaches a level, per update, and what its training leaves behind."""
+    """Return a table in Markdown of what each rule spends until it reaches a level, and per update.
+
+    Beside it stands what training leaves behind: generalisation gap and correlations.
+
+    Arguments:
+        section: the runs of one task.
+    """
     level = halfway_loss([v for v in section.variants if v.rule == "bptt"])
     heads = [
         "rule",

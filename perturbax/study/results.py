@@ -35,18 +35,32 @@ class Results:
 
     @classmethod
     def of(cls, root: Path) -> "Results":
-        """Read a study's folder."""
+        """Read a study's folder.
+
+        Arguments:
+            root: the folder.
+
+        Raises StoreError for a folder without the plan of a study.
+        """
         plan = run_folder.read_json(root / "plan.json")
         if not isinstance(plan, dict) or not isinstance(plan.get("jobs"), list):
             raise StoreError(f"{root / 'plan.json'} is not the plan of a study")
         return cls(root, plan)
 
     def groups(self, kind: str) -> list[str]:
-        """Return the groups that have jobs of a kind: train, tune or measure."""
+        """Return the groups that have jobs of a kind.
+
+        Arguments:
+            kind: `train`, `tune` or `measure`.
+        """
         return list(dict.fromkeys(job["group"] for job in self.plan["jobs"] if kind in job))
 
     def seeds(self, group: str) -> int:
-        """Return how many seeds each variant of a group is meant to have."""
+        """Return how many seeds each variant of a group is meant to have.
+
+        Arguments:
+            group: one that has runs, `fair/copy` say.
+        """
         return max(len(job["seeds"]) for job in self.plan["jobs"] if "train" in job and job["group"] == group)
 
     @cached_property
@@ -60,12 +74,20 @@ class Results:
         return found
 
     def searches(self, group: str) -> dict[str, dict[str, Any]]:
-        """Return the searches of a group, by label."""
+        """Return the finished searches of a group, as their files hold them, by label.
+
+        Arguments:
+            group: `fair/copy`, say.
+        """
         found = [run_folder.read_json(path) for path in sorted((self.root / group / "tuned").glob("*.json"))]
         return {str(one["name"]): one for one in found}
 
     def measured(self, group: str) -> dict[str, dict[str, Any]]:
-        """Return the measurements of a group, by name of file."""
+        """Return the measurements of a group, as their files hold them, by name of file.
+
+        Arguments:
+            group: `findings`, say.
+        """
         return {path.stem: run_folder.read_json(path) for path in sorted((self.root / group).glob("*.json"))}
 
     @cached_property
@@ -83,7 +105,11 @@ class Results:
         return self.looks[base_label(label)]
 
     def described(self, key: str) -> list[dict[str, str]]:
-        """Return the different `versions` or `machine` entries of all runs."""
+        """Return what the configs of all runs have under a key, each entry that differs once.
+
+        Arguments:
+            key: `versions` or `machine`.
+        """
         every = [
             run.config.get(key, {}) for s in self.sections.values() for v in s.variants for run in v.runs
         ]
@@ -98,18 +124,30 @@ def _judged(run: Run) -> Run:
 
 
 def base_label(label: str) -> str:
-    """Return a label without the settings in which runs of one rule differ within an experiment."""
+    """Return a label without the settings in which runs of one rule differ within an experiment.
+
+    Arguments:
+        label: of a variant, `node:credit=to-go:sigma=0.01` say, which becomes `node:credit=to-go`.
+    """
     head, *settings = label.split(":")
     return ":".join([head, *(s for s in settings if not s.startswith(("sigma=", "ambient=", "samples=")))])
 
 
 def loss_in(task: str) -> str:
-    """Return what the loss of a task is measured in, in brackets after a space."""
+    """Return what the loss of a task is measured in, in brackets after a space.
+
+    Arguments:
+        task: its name; empty for one that is not in TASKS.
+    """
     return f" ({TASKS[task].loss_in})" if task in TASKS else ""
 
 
 def finished(variants: Iterable[VariantRuns]) -> list[VariantRuns]:
-    """Return the variants with at least one run that did not diverge."""
+    """Return the variants with at least one run that did not diverge.
+
+    Arguments:
+        variants: of one task.
+    """
     return [v for v in variants if v.stat("test", "loss")]
 
 
@@ -139,8 +177,14 @@ def spent_until(run: Run, axis: str, level: float) -> float:
 
 
 def halfway_loss(references: Sequence[VariantRuns]) -> float:
-    """Return the validation loss halfway, in logarithm, from where references are first seen to their
-    best.
+    """Return the validation loss halfway, in logarithm, from where references are first seen to their best.
+
+        sqrt(median of first losses x median of lowest losses)
+
+    nan where there is no run whose losses are all above 0.
+
+    Arguments:
+        references: variants whose runs set the scale.
     """
     curves = [[as_number(m.get("valid_loss")) for m in run.metrics] for v in references for run in v.runs]
     seen = [losses for losses in curves if losses and all(math.isfinite(x) and x > 0 for x in losses)]
@@ -148,15 +192,22 @@ def halfway_loss(references: Sequence[VariantRuns]) -> float:
 
 
 def per_update(variant: VariantRuns) -> Stat:
-    """Summarise milliseconds per update."""
+    """Return milliseconds per update over seeds.
+
+    Arguments:
+        variant: the runs.
+    """
     return Stat.of(
         1e3 * r.number("seconds") / r.number("updates") for r in variant.runs if r.number("updates")
     )
 
 
 def generalisation_gap(variant: VariantRuns) -> Stat:
-    """Summarise test loss over that on training data; over the loss of the last steps where all data are
-    fresh.
+    """Return test loss over that on training data, over seeds; over the loss of the last steps where all data
+    are fresh.
+
+    Arguments:
+        variant: the runs.
     """
     ratios = []
     for run in variant.runs:

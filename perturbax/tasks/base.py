@@ -365,7 +365,11 @@ def measure(task: Task, y: Array, target: Array) -> Metrics:
 
 
 def held_out_key(n: int) -> Array:
-    """Return the key of fixed data number n, the same in every run."""
+    """Return the key of fixed data number n, the same in every run.
+
+    Arguments:
+        n: number of the data; 1 is validation and 2 test data, 0 training data that are drawn once.
+    """
     return jr.fold_in(jr.key(HELD_OUT), n)
 
 

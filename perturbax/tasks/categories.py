@@ -108,7 +108,11 @@ class Categories(Classify):
         return self.window if self.answer == "row" else 1
 
     def bounds(self, part: str) -> list[tuple[int, int]]:
-        """Return (first, end) of the rows that are inputs of part `train`, `valid` or `test`, per series."""
+        """Return (first, end) of the rows that are inputs of a part, for each series.
+
+        Arguments:
+            part: `train`, `valid` or `test`.
+        """
         found = []
         for _, first, end in self.opened.segments:
             begin, stop = split_in_order(end - first, self.valid, self.test)[part]

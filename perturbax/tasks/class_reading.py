@@ -71,7 +71,13 @@ class Reading(NamedTuple):
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "Reading":
-        """Return what `to_arrays` stored; DataError where an array is missing or has another shape."""
+        """Return what `to_arrays` stored.
+
+        Arguments:
+            arrays: by name.
+
+        Raises DataError where an array is missing or has another shape.
+        """
         try:
             made = cls(
                 inputs=tuple(str(name) for name in arrays["inputs"]),

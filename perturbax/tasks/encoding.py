@@ -354,7 +354,11 @@ def without_noise(numbers: np.ndarray) -> np.ndarray:
 
 
 def moments(values: np.ndarray) -> tuple[float, float]:
-    """Return mean and standard deviation of numbers `(N,)`; 1 where they are constant, up to rounding."""
+    """Return (mean, standard deviation) of numbers; the latter is 1 where they are constant, up to rounding.
+
+    Arguments:
+        values: the numbers, `(N,)`.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         mean, std = float(np.mean(values)), float(np.std(values))
     return mean, std if np.ptp(values) > 0 and std > 0 else 1.0

@@ -54,7 +54,11 @@ class LinearFit(NamedTuple):
     error: float
 
     def encoding(self, record: Record) -> Encoding:
-        """Return the encoding of form linear, its outputs scaled by what the fit leaves of training rows."""
+        """Return the encoding of form linear, its outputs scaled by what the fit leaves of training rows.
+
+        Arguments:
+            record: the series that it was fitted to.
+        """
         return _with_target_scales(record, self.bare)
 
     @property

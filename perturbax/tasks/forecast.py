@@ -230,11 +230,18 @@ class Forecast(Task):
         """Return (first, end): rows that are inputs of part `train`, `valid` or `test`; end is excluded.
 
         Of several series those of the first; all are in `ranges`.
+
+        Arguments:
+            part: `train`, `valid` or `test`.
         """
         return self.ranges(part)[0]
 
     def ranges(self, part: str) -> list[tuple[int, int]]:
-        """Return (first, end) of the rows that are inputs of a part, for each series."""
+        """Return (first, end) of the rows that are inputs of a part, for each series.
+
+        Arguments:
+            part: `train`, `valid` or `test`.
+        """
         return self.record.ranges(part, self.shifts, self.encoding.history)
 
     def sample(self, key: Array, batch: int) -> tuple[Float[Array, "T B n_in"], Float[Array, "T B n_out"]]:

@@ -70,7 +70,13 @@ class FromFile(Forecast):
         return _read_once(self, Path(data), state_of(Path(data)), jax.config.read("jax_enable_x64"))
 
     def asked_of(self, table: Table) -> Asked:
-        """Return what the settings say about the rows of a table: which columns are named, and its time."""
+        """Return what the settings say about the rows of a table: which columns are named, and its time.
+
+        Arguments:
+            table: the file's rows.
+
+        Raises ArgumentError without a target, and for a column that the table has not.
+        """
         if not self.target:
             offer = ", ".join(name for name in table.columns if table.numeric(name))
             name = type(self).__name__.lower()
@@ -85,7 +91,13 @@ class FromFile(Forecast):
         return Asked(named, self.time, self.series, self.dates, self.gaps)
 
     def read(self, table: Table) -> Task:
-        """Return the task with its columns of a table in order of time; raises as `open` does."""
+        """Return the task with its columns of a table.
+
+        Arguments:
+            table: the file's rows, in order of time.
+
+        Raises what `open` raises.
+        """
         numeric = {column: table.numeric(column) for column in table.columns}
         numbers = tuple(column for column in numeric if numeric[column])
         targets = (self.target,) if self.target in numeric else names_in(self.target)

@@ -79,7 +79,11 @@ def forecast(
 
 
 def thinned(rows: np.ndarray) -> np.ndarray:
-    """Return rows as they are, of more than MOST_ROWS so many at equal spaces."""
+    """Return rows as they are, of more than MOST_ROWS so many at equal spaces.
+
+    Arguments:
+        rows: row numbers, rising.
+    """
     if len(rows) <= MOST_ROWS:
         return rows
     return rows[np.linspace(0, len(rows) - 1, MOST_ROWS).astype(int)]

@@ -36,7 +36,11 @@ class Record(NamedTuple):
         return [values[first:end] for first, end in self.parts["train"]]
 
     def lowest(self, name: str) -> float:
-        """Return the smallest value of a column in the training rows."""
+        """Return the smallest value of a column in the training rows.
+
+        Arguments:
+            name: of the column.
+        """
         return min(float(part.min()) for part in self.training_rows(self.columns[name]) if len(part))
 
     def spans(self, ratio: float, name: str) -> bool:

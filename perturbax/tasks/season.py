@@ -45,7 +45,11 @@ def find_season(parts: Sequence[np.ndarray], step: Any) -> int:
 
 
 def candidates(step: Any) -> tuple[int, ...]:
-    """Return the day, the week and the year as whole numbers of steps, rising; each at least 2."""
+    """Return the day, the week and the year as whole numbers of steps, rising; each at least 2.
+
+    Arguments:
+        step: `Step` of the time axis, with `count` and `unit`; None where it is unknown: no candidates.
+    """
     if step is None:
         return ()
     days = step.count * days_of(step.unit)

@@ -52,8 +52,12 @@ def differentiate_step(net: Network, state: PyTree, x: Array, score: Any) -> Dif
 
 
 def membrane_leaks(net: Network) -> list[float]:
-    """Return every layer's leak of what it integrates; LayerError for layers that are neither spiking nor
-    readouts.
+    """Return every layer's leak of what it integrates; 0 for a readout that has none.
+
+    Arguments:
+        net: the network.
+
+    Raises LayerError for layers that are neither spiking nor readouts.
     """
     found = []
     for i, layer in enumerate(net.layers):

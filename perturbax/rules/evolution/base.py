@@ -58,7 +58,11 @@ class Unrolled(StepRule):
 
     @abc.abstractmethod
     def due(self, at: Array) -> Array:
-        """Return whether new noise is drawn at step `at` > 0 of an episode."""
+        """Return whether new noise is drawn at a step of an episode, `()` bool.
+
+        Arguments:
+            at: number of the step, above 0, `()`.
+        """
 
     def described(self) -> Facts:
         """Return the facts: nothing is cut within an episode, and noise never forgotten would add up without

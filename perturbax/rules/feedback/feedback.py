@@ -129,7 +129,8 @@ class Feedback(LearntFeedback):
     def path_strength(self, psi: Array) -> Array:
         """Return G `(T, B, L)`: how strong the path from step t to t + l was, compared with the time's mean.
 
-        psi: measured gains of a layer, `(T, B, ..., n)`.
+        Arguments:
+            psi: measured gains of a layer, `(T, B, ..., n)`.
         """
         T, B = psi.shape[:2]
         if not self.gate:
@@ -140,8 +141,10 @@ class Feedback(LearntFeedback):
         return jnp.exp(jnp.clip(self.shifted_ahead(along) - along[..., None], -3.0, 1.5))
 
     def shifted_ahead(self, s: Array) -> Array:
-        """Return s of steps t, ..., t + L - 1, zero behind the end: the axis of lags comes after the
-        batch's.
+        """Return values of steps t, ..., t + L - 1, zero behind the end: `(T, B, L)` or `(T, K, B, L, n)`.
+
+        Arguments:
+            s: one value for each step, `(T, B)` or `(T, K, B, n)`.
         """
         at = jnp.arange(len(s))[:, None] + jnp.arange(self.lags)[None]
         padded = jnp.concatenate([s, jnp.zeros((self.lags, *s.shape[1:]), s.dtype)])

@@ -127,6 +127,10 @@ def eligibility_facts(**facts: Any) -> Facts:
 
 
 def units_of_weights(layer: Layer) -> int:
-    """Return the units of a layer whose weights have them on their last axis; 0 for one without weights."""
+    """Return how many units a layer has, whose weights have them on their last axis; 0 without weights.
+
+    Arguments:
+        layer: the layer.
+    """
     some = jax.tree.leaves(weights(layer))
     return some[0].shape[-1] if some else 0

@@ -109,6 +109,9 @@ def influence_facts(**facts: Any) -> Facts:
 def only_carrier(net: Network) -> bool:
     """Whether the lowest layer alone carries anything from step to step, and has neurons that do not mix
     units.
+
+    Arguments:
+        net: the network.
     """
     return [i for i, layer in enumerate(net.layers) if carries(layer)] == [0] and net.layers[0].unitwise
 

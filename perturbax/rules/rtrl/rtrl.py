@@ -44,7 +44,11 @@ class RTRL(StepRule):
     )
 
     def engine(self, net: Network) -> StepRule:
-        """Return how M is kept for this network: as one matrix, or unit by unit where wiring is sparse."""
+        """Return how M is kept for this network: as one matrix, or unit by unit where wiring is sparse.
+
+        Arguments:
+            net: the network.
+        """
         if only_carrier(net):
             n = units_of_weights(net.layers[0])
             if n and 2 * len(reachable(wiring_of(net, 0), n, None).slots) <= n:

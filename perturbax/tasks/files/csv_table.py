@@ -70,7 +70,11 @@ class Table(NamedTuple):
         return Cells(self.columns)
 
     def numeric(self, name: str) -> bool:
-        """Whether a column is one of numbers: at least half of its non-empty cells are."""
+        """Whether a column is one of numbers: at least half of its non-empty cells are.
+
+        Arguments:
+            name: of the column.
+        """
         values = self.columns[name].values
         return values is not None and not bool(np.isnan(values).all())
 
@@ -96,7 +100,11 @@ class Table(NamedTuple):
         return self._without_gaps(name, column, column.values, gaps)
 
     def gaps_in(self, name: str) -> int:
-        """Return how many cells of a column of numbers hold none."""
+        """Return how many cells of a column of numbers hold none; 0 for a column of text.
+
+        Arguments:
+            name: of the column.
+        """
         values = self.columns[name].values
         return 0 if values is None else int(np.isnan(values).sum())
 
@@ -173,16 +181,25 @@ def read_table(path: Path) -> Table:
     UTF-8 (or cp1252, which is said), also gzipped. Cells are separated by commas, semicolons, tabs or bars.
     Comments (#) in front of the header and rows of units behind it are skipped, which is said. Columns
     without a name (an index, a trailing comma) are left out; blank lines are skipped, except in a file of one
-    column, where a blank line between rows is an empty cell. Raises ArgumentError where there is no such
-    file, DataError for content that is not such a table. `arranged` puts the rows in order of time.
+    column, where a blank line between rows is an empty cell. `arranged` puts the rows in order of time.
+
+    Arguments:
+        path: the file.
+
+    Raises ArgumentError where there is no such file, DataError for content that is not such a table.
     """
     return _table(path, read_content(path))
 
 
 def first_rows(path: Path) -> Table:
-    """Return the table of the first rows of a file, without reading the rest; raises as `read_table`.
+    """Return the table of the first rows of a file, without reading the rest.
 
-    A file is read once for all runs of a comparison. UnicodeDecodeError where the rows are not UTF-8.
+    A file is read once for all runs of a comparison.
+
+    Arguments:
+        path: the file.
+
+    Raises what `read_table` raises, and UnicodeDecodeError where the rows are not UTF-8.
     """
     return _first_rows(path, state_of(path))
 
@@ -194,7 +211,11 @@ def _first_rows(path: Path, state: tuple[int, ...]) -> Table:
 
 
 def state_of(path: Path) -> tuple[int, ...]:
-    """Return what changes with the content of a file; empty where there is none, which reading will say."""
+    """Return what changes with the content of a file; empty where there is none, which reading will say.
+
+    Arguments:
+        path: the file.
+    """
     try:
         found = path.stat()
     except OSError:

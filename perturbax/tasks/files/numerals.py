@@ -44,7 +44,11 @@ class Column(NamedTuple):
     odd: dict[int, str]
 
     def cell(self, row: int) -> str:
-        """Return a cell as the file has it, or for plain numbers as Python would write it."""
+        """Return a cell as the file has it, or for plain numbers as Python would write it.
+
+        Arguments:
+            row: its number, from 0.
+        """
         if self.text is not None:
             return self.text[row]
         if row in self.odd:
@@ -66,7 +70,11 @@ class Column(NamedTuple):
         return len(self.text) if self.text is not None else len(self.values)  # type: ignore[arg-type]
 
     def taken(self, rows: np.ndarray) -> "Column":
-        """Return a column of other rows: numbers of the rows that are taken, `(M,)`; -1 for an empty cell."""
+        """Return a column with cells taken from this one.
+
+        Arguments:
+            rows: number of the row that each of the M cells is taken from, `(M,)`; -1 for an empty cell.
+        """
         values = text = None
         odd: dict[int, str] = {}
         if self.values is not None:

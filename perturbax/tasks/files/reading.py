@@ -127,8 +127,12 @@ def read_content(path: Path) -> Content:
 
     Cells are separated by commas, semicolons, tabs or bars, whichever the header has most of. Comments (#) in
     front of the header and rows of units behind it are skipped, which is said. Blank lines are skipped,
-    except in a file of one column, where one between rows is an empty cell. Raises ArgumentError
-    where there is no such file, DataError for content that is not such a table.
+    except in a file of one column, where one between rows is an empty cell.
+
+    Arguments:
+        path: the file.
+
+    Raises ArgumentError where there is no such file, DataError for content that is not such a table.
     """
     source = _Source(path)
     source.choose_encoding()
@@ -151,7 +155,10 @@ def read_content(path: Path) -> Content:
 def read_start(path: Path) -> Content:
     """Read the first rows of a CSV file, some ten thousand, without looking at the rest.
 
-    Raises as `read_content`, and UnicodeDecodeError for a file that is not UTF-8.
+    Arguments:
+        path: the file.
+
+    Raises what `read_content` raises, and UnicodeDecodeError for a file that is not UTF-8.
     """
     scan = _Scan(_Source(path), set())
     scan.run(blocks=1)

@@ -82,9 +82,12 @@ def _reason(
 
 
 def clocks_change(times: np.ndarray) -> bool:
-    """Whether times that are there twice, or are missing, `(n,)` lie where summer time ends or begins.
+    """Whether times that are there twice, or are missing, lie where summer time ends or begins.
 
     They do in the small hours of one day a year, in months in which clocks change somewhere.
+
+    Arguments:
+        times: these times, datetime64 `(n,)`.
     """
     if not (times != times.astype("datetime64[D]")).any():
         return False

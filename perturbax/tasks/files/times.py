@@ -88,7 +88,13 @@ class TimeAxis(NamedTuple):
     write: Callable[[np.ndarray], list[str]]
 
     def after(self, n: int) -> np.ndarray:
-        """Return the next n dates after the last row, `(n,)`; DataError where steps are not equal."""
+        """Return the next dates after the last row, datetime64[ms] `(n,)`.
+
+        Arguments:
+            n: how many.
+
+        Raises DataError where steps are not equal.
+        """
         return self.ahead_of(0, len(self.values), np.arange(1, n + 1))
 
     def ahead_of(self, first: int, end: int, steps: np.ndarray) -> np.ndarray:
@@ -122,7 +128,11 @@ class TimeAxis(NamedTuple):
         return are_last and len(np.unique(of_month)) > 1
 
     def text(self, values: np.ndarray) -> list[str]:
-        """Return dates as the file would write them."""
+        """Return dates as the file would write them.
+
+        Arguments:
+            values: the dates, datetime64 `(M,)`.
+        """
         return self.write(np.asarray(values))
 
 
@@ -220,7 +230,11 @@ def _refuse_missing_times(source: str, lines: np.ndarray, name: str, column: Col
 
 
 def only_rises(values: np.ndarray) -> bool:
-    """Whether numbers `(N,)` rise in nearly equal steps, as those of rows do."""
+    """Whether numbers rise in nearly equal steps, as those of rows do.
+
+    Arguments:
+        values: the numbers, `(N,)`.
+    """
     if len(values) < LEAST_ROWS or not np.isfinite(values).all():
         return False
     steps = np.diff(values)
@@ -228,11 +242,14 @@ def only_rises(values: np.ndarray) -> bool:
 
 
 def step_of(values: np.ndarray) -> tuple[Step | None, np.ndarray]:
-    """Return the step of rising dates `(N,)`, and how many steps lie between neighbours, `(N - 1,)`.
+    """Return the step of rising dates, and how many steps lie between neighbours, `(N - 1,)`.
 
     It is the usual distance of neighbours where all others are whole multiples of it; in months, quarters or
     years for dates that keep the day of the month, in business days for dates without weekends. None, and
     ones, where there is no such step.
+
+    Arguments:
+        values: the dates, datetime64 `(N,)`.
     """
     nothing = None, np.ones(max(len(values) - 1, 0), int)
     if len(values) < 3:
