@@ -102,7 +102,12 @@ def import_object(kind: str, path: str) -> Any:
 
 
 def import_attribute(kind: str, path: str) -> Any:
-    """Return the object at `module:attribute`, as `import_object`, from where Python finds modules."""
+    """Return the object at `module:attribute`, from where Python finds modules.
+
+    Arguments as in `import_object`, which also looks into the working folder.
+
+    Raises ArgumentError with one line, whatever the module does while it is imported.
+    """
     module, _, attribute = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute, None)
@@ -117,7 +122,8 @@ def import_attribute(kind: str, path: str) -> Any:
 def standing_for(objects: Mapping[str, Kept]) -> Iterator[None]:
     """Let names stand for objects that a run has kept: inside, and afterwards where Python finds none.
 
-    objects: what a name, `module:attribute`, stands for.
+    Arguments:
+        objects: what a name, `module:attribute`, stands for.
     """
     token = _STANDING.set({**_STANDING.get(), **objects})
     _LEFT.update(objects)
@@ -133,7 +139,11 @@ def names_standing() -> frozenset[str]:
 
 
 def kept_object(path: str) -> Kept | None:
-    """Return what a name stands for now, or stood for where Python finds no such module; None for neither."""
+    """Return what a name stands for now, or stood for where Python finds no such module; None for neither.
+
+    Arguments:
+        path: the name, `module:attribute`.
+    """
     module = path.partition(":")[0]
     left = None if module in sys.modules else _LEFT.get(path)
     return _STANDING.get().get(path, left)

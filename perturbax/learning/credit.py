@@ -64,7 +64,13 @@ def windowed(delta: Array, rows: int, credit: Credit) -> Array:
 
 
 class Ring(NamedTuple):
-    """The last m blocks of parts and deltas, and how many were ever written."""
+    """The last m blocks of parts and deltas; block number j lies in place j modulo m.
+
+    Attributes:
+        parts: `Outer`, `Direct` or `Both` of each block, leaves `(m, b, ...)`.
+        delta: loss differences, `(m, b, K, B)`.
+        written: how many blocks were ever written, `()`.
+    """
 
     parts: Any
     delta: Array

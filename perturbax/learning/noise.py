@@ -176,8 +176,10 @@ class LowRank(Independent):
 
 
 class Sampled(Independent):
-    """Noise from a function (key, shape, dtype) -> values of zero mean and unit variance, as in
-    `jax.random`.
+    """Noise from a function of the user's.
+
+    Attributes:
+        function: (key, shape, dtype) -> values of zero mean and unit variance, as in `jax.random`.
     """
 
     function: Callable = eqx.field(static=True)
@@ -274,6 +276,9 @@ class Scaled(Noise):
 class Recorded(Noise):
     """Noise that was recorded: leaf `table[t]` at step t, in the shapes that the rule asks for; the last row
     stays.
+
+    Attributes:
+        table: a tree like the noise of one step, leaves `(steps, K, B, ...)`.
     """
 
     keeps: ClassVar[str] = "the place in the record"

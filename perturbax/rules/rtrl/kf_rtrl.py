@@ -23,7 +23,13 @@ from perturbax.rules.rtrl.rank_one import balance, norm_per_example, scale_examp
 
 
 class Read(NamedTuple):
-    """What the synapses of a layer read: from below, from itself, and the 1 of the bias."""
+    """What the synapses of a layer read, or a factor u of the influence that is as long.
+
+    Attributes:
+        z: from below, `(B, n_below)`.
+        r: from itself, `(B, n)`.
+        one: the 1 of the bias, `(B,)`.
+    """
 
     z: Array
     r: Array

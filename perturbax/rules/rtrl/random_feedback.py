@@ -20,13 +20,17 @@ FEEDBACK = ("symmetric", "random", "adaptive")
 
 
 class FeedbackWeights(NamedTuple):
-    """Feedback weights of every hidden layer, `(values, n_out)`; the readout's weights when they were last
-    seen.
+    """Feedback weights, and what it takes to let them follow the readout.
+
+    Attributes:
+        B: of every hidden layer, `(values, n_out)`.
+        W: the readout's weights when they were last seen.
+        set: whether B was drawn, `()` bool.
     """
 
     B: tuple[Array, ...]
     W: Array
-    set: Array  # whether B was drawn
+    set: Array
 
 
 class RandomFeedback(EligibilityRule):
