@@ -96,6 +96,20 @@ figcaption,.none{color:var(--muted);font-size:.86rem;max-width:60em}
 padding:0;list-style:none;font-size:.86rem}
 .legend li{overflow-wrap:anywhere}
 .legend .swatch{margin:0 .5em -2px 0}
+.legend button{font:inherit;color:inherit;background:none;border:1px solid transparent;border-radius:5px;
+padding:.1em .4em;margin:0 -.4em;cursor:pointer;text-align:left}
+.legend button:hover{border-color:var(--rule)}
+.legend button[aria-pressed=false]{color:var(--muted);text-decoration:line-through}
+.legend button[aria-pressed=false] .swatch{opacity:.35}
+.cross{position:absolute;width:1px;background:var(--muted);pointer-events:none}
+.tip{position:absolute;z-index:1;width:max-content;max-width:min(26em,92vw);padding:.4em .6em;
+background:var(--page);border:1px solid var(--rule);border-radius:6px;box-shadow:0 2px 8px #0003;
+font-size:.78rem;line-height:1.4;font-variant-numeric:tabular-nums;overflow-wrap:anywhere;pointer-events:none}
+.tip i{display:inline-block;width:.7em;height:.7em;border-radius:50%;margin-right:.5em}
+.live{margin:-.3em 0 .6em;color:var(--muted);font-size:.86rem}
+.live::before{content:"";display:inline-block;width:.6em;height:.6em;border-radius:50%;margin-right:.5em;
+background:#2da44e}
+.live.ended::before{background:var(--muted)}
 .plain{padding-left:1.2em}
 .references li{margin:.35em 0;overflow-wrap:anywhere}
 .for{color:var(--muted);font-size:.84rem}
@@ -109,6 +123,7 @@ padding:0;list-style:none;font-size:.86rem}
 .results :is(th,td){padding-left:.3em;padding-right:.3em}
 tbody td,.results td.text{white-space:normal}caption span{max-width:none}thead{display:table-header-group}
 figure,tr,.panel,.verdicts{break-inside:avoid}h1,h2,h3,caption{break-after:avoid}
+.live,.cross,.tip{display:none}
 .three .panels{grid-template-columns:repeat(3,1fr)}.two .panels{grid-template-columns:repeat(2,1fr)}}
 """
 )

@@ -1,8 +1,11 @@
 """Learning curves as inline SVG: validation loss against what it cost."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from perturbax.report.axes import REACH, cut, log_ticks, plain_ticks, spread
-from perturbax.report.compare import Section, Stat, VariantRuns
+from perturbax.report.compare import DECADE, Section, Stat, VariantRuns
 from perturbax.report.numbers import short
 from perturbax.report.read import Run, as_number
 from perturbax.report.style import MUTED, Look, canvas, render
@@ -32,8 +35,25 @@ class Curve:
     ends: list[tuple[float, float]]  # where a seed diverged
 
 
-def curve(variant: VariantRuns, axis: str) -> Curve:
-    """Average the seeds of a variant at each logged step where the loss is a number."""
+def over_decades(section: Section) -> bool:
+    """Whether validation losses, all above 0, differ tenfold between seeds of a variant at the same step."""
+    wide = False
+    for variant in section.variants:
+        found = curve(variant, "step")
+        if found.low.size and found.low.min() <= 0:
+            return False
+        wide = wide or bool((found.high >= DECADE * found.low).any())
+    return wide
+
+
+def curve(variant: VariantRuns, axis: str, geometric: bool = False) -> Curve:
+    """Average the seeds of a variant at each logged step where the loss is a number.
+
+    Arguments:
+        variant: the runs.
+        axis: name of the horizontal axis in metrics.jsonl.
+        geometric: whether to take geometric means of losses.
+    """
     rows: dict[float, list[tuple[float, float]]] = {}
     ends = []
     for run in variant.runs:
@@ -43,8 +63,9 @@ def curve(variant: VariantRuns, axis: str) -> Curve:
         if run.status == "diverged" and points:
             ends.append(points[-1][1:])
     columns = [np.array(rows[step]).T for step in sorted(rows)]
-    x, mean = (np.array([c[i].mean() for c in columns]) for i in (0, 1))
-    half = np.array([Stat.of(c[1]).half for c in columns])
+    x = np.array([c[0].mean() for c in columns])
+    stats = [Stat.of(c[1], geometric) for c in columns]
+    mean, half = np.array([s.mean for s in stats]), np.array([s.half for s in stats])
     low, high = (np.array([extreme(c[1]) for c in columns]) for extreme in (np.min, np.max))
     return Curve(x, mean, half, low, high, ends)
 
@@ -62,8 +83,9 @@ def _points(run: Run, axis: str) -> list[tuple[float, float, float]]:
 def learning_curves(section: Section, looks: Sequence[Look], name: str) -> list[str]:
     """Draw validation loss against updates, forward passes and seconds; empty when nothing was logged."""
     panels = []
+    geometric = over_decades(section)
     for axis, words in AXES.items():
-        curves = [curve(v, axis) for v in section.variants]
+        curves = [curve(v, axis, geometric) for v in section.variants]
         if not any(c.x.size for c in curves):
             continue
         with canvas(3.55, 2.75) as (figure, ax):
@@ -73,19 +95,63 @@ def learning_curves(section: Section, looks: Sequence[Look], name: str) -> list[
             ax.set_title("validation loss")
             ax.set_xlabel(words)
             title = f"Validation loss of every variant against {words}"
-            panels.append(render(figure, f"{name}-{axis.replace('_', '-')}", title))
+            panel = f"{name}-{axis.replace('_', '-')}"
+            data = escape(json.dumps(_to_hover(ax, section, curves, looks, panel, words)))
+            drawing = render(figure, panel, title)
+            label = escape(f"{title}; arrow keys read values")
+            panels.append(
+                f'<div class="panel" role="group" aria-label="{label}" data-curves="{data}">{drawing}</div>'
+            )
     return panels
+
+
+def _to_hover(
+    ax: Axes, section: Section, curves: Sequence[Curve], looks: Sequence[Look], panel: str, words: str
+) -> dict[str, Any]:
+    """Return what the script of the page needs to say values of a panel, and to hide variants.
+
+    Arguments:
+        ax: the axes, drawn and scaled.
+        section: the task.
+        curves: of its variants.
+        looks: of its variants.
+        panel: name of the panel.
+        words: name of the horizontal axis.
+    """
+    box = ax.get_position()
+    lines = [
+        {
+            "name": variant.label,
+            "id": f"{panel}-v{i}",
+            "colour": look.colour,
+            **{key: [_short_float(v) for v in getattr(c, key)] for key in ("x", "mean", "low", "high")},
+        }
+        for i, (variant, c, look) in enumerate(zip(section.variants, curves, looks, strict=True))
+    ]
+    return {
+        "words": words,
+        "box": [_short_float(v) for v in (box.x0, 1 - box.y1, box.x1, 1 - box.y0)],
+        "xlim": [float(v) for v in ax.get_xlim()],
+        "xlog": ax.get_xscale() == "log",
+        "lines": lines,
+    }
+
+
+def _short_float(value: float) -> float:
+    """Return a number with five significant digits."""
+    return float(f"{value:.5g}")
 
 
 def _draw_curves(ax: Axes, curves: list[Curve], looks: Sequence[Look]) -> None:
     """Draw mean curves with the band from lowest to highest seed, and scale the axes."""
     for i, (c, look) in enumerate(zip(curves, looks, strict=True)):
         every = max(1, c.x.size // 5)
-        ax.fill_between(c.x, c.low, c.high, color=look.colour, alpha=0.14, linewidth=0)
+        ax.fill_between(c.x, c.low, c.high, color=look.colour, alpha=0.14, linewidth=0, gid=f"v{i}-band")
         marks = {"markevery": (i % every, every), "markersize": 3.6, **look.point}
-        ax.plot(c.x, c.mean, linewidth=1.4, **look.line, **marks)
-        for x, y in c.ends:
-            ax.plot(x, y, "x", color=look.colour, markersize=7, markeredgewidth=1.8)
+        ax.plot(c.x, c.mean, linewidth=1.4, gid=f"v{i}-line", **look.line, **marks)
+        for number, (x, y) in enumerate(c.ends):
+            cross = {"markersize": 7, "markeredgewidth": 1.8, "gid": f"v{i}-end-{number}"}
+            ax.plot(x, y, "x", color=look.colour, **cross)
     _value_axis(ax, curves)
     last = [c.x[-1] for c in curves if c.x.size]
     if min(last) > 0 and max(last) > 20 * min(last):
@@ -115,7 +181,11 @@ def _value_axis(ax: Axes, curves: list[Curve]) -> None:
 
 
 def _levels(section: Section) -> dict[str, float]:
-    """Return the test losses that no recurrent training is needed for, by the name of who reaches them."""
+    """Return the losses that no recurrent training is needed for, by the name of who reaches them: those of
+    validation data where runs have measured them, else of test data.
+    """
+    if section.valid_baselines:
+        return {name: s.mean for name, m in section.valid_baselines.items() if (s := m.get("loss"))}
     frozen = {
         v.label: s.mean for v in section.variants if v.rule == "frozen" and (s := v.stat("test", "loss"))
     }
@@ -142,5 +212,5 @@ def label_lines(figure: Figure, ax: Axes, levels: dict[str, float]) -> None:
         if not arrow:
             ax.axhline(y, color=MUTED, linewidth=0.8, dashes=(3, 2.5), zorder=1.5)
             ax.plot([1, 1.035], [at, spot], color=MUTED, linewidth=0.6, transform=ax.transAxes, clip_on=False)
-        text = arrow + cut(key, 12)
+        text = arrow + cut(key, 14)
         ax.text(1.045, spot, text, transform=ax.transAxes, va="center", color=MUTED, fontsize=7.2)

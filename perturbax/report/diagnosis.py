@@ -178,7 +178,8 @@ def _table(point: dict[str, Any], data: dict[str, Any]) -> str:
 def _row(cells: Sequence[str]) -> str:
     """Return cells as a row of an HTML table, the first as its head; none of them wraps."""
     first, *rest = (escape(cell).replace(" ", "&nbsp;") for cell in cells)
-    return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
+    head = f'<th scope="row">{first}</th>' if first else "<td></td>"
+    return f"<tr>{head}{''.join(f'<td>{cell}</td>' for cell in rest)}</tr>"
 
 
 def _settings(data: dict[str, Any]) -> str:

@@ -1,5 +1,7 @@
 """What every page has in common: its frame, its style sheet, the folder and the list of references."""
 
+import base64
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -11,21 +13,33 @@ from perturbax.experiment.atomic import write, writing
 from perturbax.experiment.run_folder import write_json
 from perturbax.report.css import CSS
 
+SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
+_DIGEST = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+SECURITY = (
+    f"default-src 'none'; script-src 'sha256-{_DIGEST}'; style-src 'unsafe-inline'; img-src data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'"
+)
+"""What a page may do (Content Security Policy): run its own script, and ask nobody but who served it."""
 
-def document(kind: str, title: str, main: str) -> str:
-    """Return a page as one HTML file with its style sheet inside, nothing to download.
+
+def document(kind: str, title: str, main: str, live: tuple[int, str] | None = None) -> str:
+    """Return a page as one HTML file with its style sheet and script inside, nothing to download.
 
     Arguments:
         kind: the words above the title.
         title: title of the page.
         main: its content as HTML, escaped already.
+        live: for a page that is watched, its number and what is said of its state; None for any other.
     """
+    version = f' data-version="{live[0]}"' if live else ""
+    said = f'<p class="live">{escape(live[1])}</p>' if live else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
-        f'<header><p class="eyebrow">perturbax {escape(kind)}</p><h1>{escape(title)}</h1></header>\n'
-        f"{main}\n</main>\n</body>\n</html>\n"
+        f'<meta http-equiv="Content-Security-Policy" content="{SECURITY}">\n'
+        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main{version}>\n"
+        f'<header><p class="eyebrow">perturbax {escape(kind)}</p><h1>{escape(title)}</h1>{said}</header>\n'
+        f"{main}\n</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
 
 

@@ -10,17 +10,33 @@ from perturbax.papers import CITATIONS
 from perturbax.report import figures, tables
 from perturbax.report.compare import Section
 from perturbax.report.confusion import confusion_tables
-from perturbax.report.curves import learning_curves
+from perturbax.report.curves import learning_curves, over_decades
 from perturbax.report.document import breakable, document, references, scrolled
 from perturbax.report.forecasts import forecast_table, outputs_table
 from perturbax.report.read import Run, as_dict, as_strings
 from perturbax.report.settings import flatten_settings, setting_text
 from perturbax.report.style import TRUTH, Look, looks, swatch
+from perturbax.report.subject import forecast_of
 from perturbax.report.verdict import summary, verdicts
 
+LEVELS_IN_WORDS = {
+    True: "validation loss of the baselines",
+    False: "test loss of the baselines and of the frozen reservoir",
+}
+"""What dashed lines beside validation curves are: whether baselines were judged on validation data."""
 
-def page(sections: Sequence[Section], folders: Sequence[Path], out: Path) -> str:
-    """Return the whole page as HTML."""
+
+def page(
+    sections: Sequence[Section], folders: Sequence[Path], out: Path, live: tuple[int, str] | None = None
+) -> str:
+    """Return the whole page as HTML.
+
+    Arguments:
+        sections: what is compared.
+        folders: all run folders.
+        out: where the page will be.
+        live: as for `document`.
+    """
     runs = [run for s in sections for v in s.variants for run in v.runs]
     alone = len(sections) == 1
     title = (
@@ -37,7 +53,7 @@ def page(sections: Sequence[Section], folders: Sequence[Path], out: Path) -> str
             for i, (name, body) in enumerate(zip(names, bodies, strict=True), 1)
         )
     end = f"{_colophon(runs, folders, out)}\n{_references(runs)}"
-    return document("report", title, f"{main}\n{end}")
+    return document("report", title, f"{main}\n{end}", live)
 
 
 def _title(section: Section, extra: Sequence[str]) -> str:
@@ -67,7 +83,7 @@ def _section(section: Section, name: str, level: int) -> str:
     h = f"h{level}"
     said = "".join(f"<li>{line}</li>" for line in verdicts(section))
     confused = confusion_tables(section)
-    about = escape(str(section.variants[0].first.fact("task", "summary")))
+    about = escape(forecast_of(section) or str(section.variants[0].first.fact("task", "summary")))
     parts = [
         f'<p class="task">{about}</p>' if about else "",
         f'<p class="lead">{summary(section)}</p>',
@@ -88,7 +104,7 @@ def _section(section: Section, name: str, level: int) -> str:
 
 def _figure(drawings: Sequence[str], caption: str, kind: str = "", legend: str = "") -> str:
     """Return drawings, inline SVG, as a figure with caption and legend."""
-    shown = "".join(f'<div class="panel">{d}</div>' for d in drawings)
+    shown = "".join(d if d.startswith("<div") else f'<div class="panel">{d}</div>' for d in drawings)
     panels = f'<div class="panels">{shown}</div>'
     return f'<figure class="{kind}">{legend}{panels}<figcaption>{caption}</figcaption></figure>'
 
@@ -99,15 +115,22 @@ def _curves(section: Section, styles: Sequence[Look], name: str) -> str:
     if not panels:
         return '<p class="none">No validation loss is logged yet.</p>'
     names = "".join(
-        f"<li>{swatch(look)}{breakable(v.label)}</li>"
+        f'<li data-name="{escape(v.label)}">{swatch(look)}{breakable(v.label)}</li>'
         for v, look in zip(section.variants, styles, strict=True)
     )
     caption = (
-        "Mean over seeds; the band reaches from the lowest to the highest seed; × marks where a seed "
-        "diverged, which ends its part in the mean. Dashed lines: test loss of the baselines and of the "
-        "frozen reservoir; an arrow stands for one outside the panel."
+        f"{_means_of_curves(section)}× marks where a seed diverged, which ends its part in the mean. Dashed "
+        f"lines: {LEVELS_IN_WORDS[bool(section.valid_baselines)]}; an arrow stands for one outside the panel."
     )
-    return _figure(panels, caption, "three", f'<ul class="legend">{names}</ul>')
+    return _figure(panels, caption, "three curves", f'<ul class="legend">{names}</ul>')
+
+
+def _means_of_curves(section: Section) -> str:
+    """Return what a curve is, as the beginning of a caption."""
+    if all(len(v.runs) == 1 for v in section.variants):
+        return "One seed each; "
+    mean = "Geometric mean" if over_decades(section) else "Mean"
+    return f"{mean} over seeds; the band reaches from the lowest to the highest seed; "
 
 
 def _predictions(section: Section, styles: Sequence[Look], name: str) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ _SHAPES = {
     "X": "M0-2 3-5 5-3 2 0 5 3 3 5 0 2-3 5-5 3-2 0-5-3-3-5Z",
     "o": "M-4.5 0A4.5 4.5 0 1 1 4.5 0 4.5 4.5 0 1 1-4.5 0Z",
 }
+_ONE_AT_A_TIME = threading.RLock()  # matplotlib's settings are those of the whole process
 _SETTINGS: Any = {
     "svg.hashsalt": "perturbax",
     "svg.fonttype": "none",
@@ -164,7 +166,7 @@ def swatch(look: Look, line: bool = True) -> str:
 @contextmanager
 def canvas(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
     """Yield a figure with one pair of axes, drawn in the report's style; sizes in inches."""
-    with mpl.rc_context(dict(mpl.rcParamsDefault) | _SETTINGS), warnings.catch_warnings():
+    with _ONE_AT_A_TIME, mpl.rc_context(dict(mpl.rcParamsDefault) | _SETTINGS), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a glyph that one font lacks is the browser's business
         figure = Figure(figsize=(width, height), layout=None)
         yield figure, figure.add_subplot()
