@@ -91,6 +91,15 @@ def add_experiment(
         )
 
 
+def add_dry_run(parser: Parser) -> None:
+    """Declare --dry-run, of commands that start runs."""
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the settings that would be used and where each comes from, and write nothing",
+    )
+
+
 def add_trust(parser: Parser) -> None:
     """Declare --trust, of commands that read a run folder."""
     parser.add_argument(
@@ -104,6 +113,16 @@ def experiment_fields(args: argparse.Namespace) -> dict[str, str]:
     """Return the fields of an Experiment that were typed, as text."""
     names = {field.name for field in dataclasses.fields(Experiment)}
     return {name: value for name, value in vars(args).items() if name in names}
+
+
+def typed_names(given: Mapping[str, str], settings: ClassSettings) -> set[str]:
+    """Return the names of the settings that stand on the command line.
+
+    Arguments:
+        given: fields of an Experiment that were typed.
+        settings: settings of task, rule and cell that were typed.
+    """
+    return {*given, *(f"{kind}.{name}" for kind in settings for name in settings[kind])}
 
 
 def help_topic(parser: Parser, words: Sequence[str]) -> str | None:

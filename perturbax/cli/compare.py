@@ -1,19 +1,26 @@
 """The command `compare`: several rules on one task over several seeds, and the report of all runs."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perturbax.cli.arguments import (
     SUFFIXES,
     ClassSettings,
     Parser,
+    add_dry_run,
     add_experiment,
     experiment_fields,
+    typed_names,
     variants,
 )
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
 from perturbax.experiment.options import coerce
+
+if TYPE_CHECKING:
+    from perturbax.experiment.variants import Variant
 
 HELP = "train several rules over several seeds, then write the report"
 
@@ -28,6 +35,7 @@ def add_arguments(parser: Parser) -> None:
         "--seeds", metavar="N", default="3", help="number of seeds, counted from --seed (default: 3)"
     )
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder for the runs and report.html")
+    add_dry_run(parser)
     add_experiment(parser, ["rule"])
 
 
@@ -59,8 +67,23 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         finished = sum((folder / "result.json").exists() for folder in every)
         if finished:
             print(f"{finished} of {len(every)} runs were finished before and are kept")
+        if args.dry_run:
+            _explain(entries, base, args, settings)
+            return 0
         board.expect(len(every), finished)
         results = [result for label in comparison.experiments for result in comparison.train(label, board)]
     print_table(every)
     print(f"report: {write_report(every, out / 'report.html')}")
     return int(any(result.summary["status"] == "diverged" for result in results))
+
+
+def _explain(
+    entries: Sequence["Variant"], base: Experiment, args: argparse.Namespace, settings: ClassSettings
+) -> None:
+    """Print the settings of the runs."""
+    from perturbax.cli.dry_run import print_comparison
+    from perturbax.experiment.variants import typed_of_variant
+
+    by_label = {entry.label: entry for entry in entries}
+    asked = {label: typed_of_variant(base, entry, settings["rule"]) for label, entry in by_label.items()}
+    print_comparison(by_label, asked, typed_names(experiment_fields(args), settings))

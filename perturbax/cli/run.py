@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from perturbax.cli.arguments import (
     ClassSettings,
     Parser,
+    add_dry_run,
     add_experiment,
     add_trust,
     experiment_fields,
+    typed_names,
 )
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
@@ -27,12 +29,15 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--out", metavar="FOLDER", help="run folder to write")
     parser.add_argument("--config", metavar="FILE", help="start from the config.json of another run")
     parser.add_argument("--resume", metavar="FOLDER", help="go on with a run that was stopped")
+    add_dry_run(parser)
     add_trust(parser)
     add_experiment(parser)
 
 
 def interrupted(args: argparse.Namespace, began: float) -> str:
     """Return how to go on after Ctrl-C; "" where the folder holds nothing of this run yet, or all of it."""
+    if args.dry_run:
+        return ""
     folder = Path(args.resume or args.out)
     config = folder / "config.json"
     own = config.exists() and (args.resume or config.stat().st_mtime >= began)
@@ -45,10 +50,10 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     """Train, print the result, and return the exit status."""
     given = experiment_fields(args)
     if args.resume is not None:
-        if given or any(settings.values()) or args.out or args.config:
+        if given or any(settings.values()) or args.out or args.config or args.dry_run:
             raise ArgumentError("--resume goes on with a run as it was started: it takes no other argument")
         return _resume(Path(args.resume), args.trust)
-    if args.out is None:
+    if args.out is None and not args.dry_run:
         raise ArgumentError("--out FOLDER is needed: the run writes its results there")
     if args.config is not None and not Path(args.config).exists():
         raise ArgumentError(f"no such file: {args.config}")
@@ -66,12 +71,27 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
 
         base = Experiment() if args.config is None else read_experiment(Path(args.config))
         experiment = experiment_from(base, given, settings)
+        typed = typed_names(given, settings)
         if args.config is not None:
-            typed = {*given, *(f"{kind}.{name}" for kind in settings for name in settings[kind])}
             stack.enter_context(code_for_new_run(Path(args.config), experiment, typed, args.trust))
-        print_notes(open_task(resolve(experiment)))
+        task = open_task(resolve(experiment))
+        print_notes(task)
+        if args.dry_run:
+            _explain(args, experiment, typed, task.digest())
+            return 0
         result = run(experiment, args.out, report=board)
     return _print_end(result)
+
+
+def _explain(args: argparse.Namespace, experiment: Experiment, typed: set[str], data: str) -> None:
+    """Print the settings of the run; refuse a folder in which it could not start."""
+    from perturbax.cli.dry_run import print_run
+    from perturbax.experiment.differences import refuse_other
+    from perturbax.experiment.resolve import resolve
+
+    if args.out is not None:
+        refuse_other(Path(args.out), resolve(experiment), data)
+    print_run(experiment, typed, None if args.config is None else Path(args.config))
 
 
 def _print_end(result: "Result") -> int:

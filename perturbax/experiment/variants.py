@@ -71,7 +71,12 @@ def parse_variant(text: str) -> Variant:
 
 
 def of_variant(base: Experiment, variant: Variant, shared: dict[str, str]) -> Resolved:
-    """Return the base experiment with a variant's rule and settings, resolved.
+    """Return the base experiment with a variant's rule and settings, resolved; see `typed_of_variant`."""
+    return resolve(typed_of_variant(base, variant, shared))
+
+
+def typed_of_variant(base: Experiment, variant: Variant, shared: dict[str, str]) -> Experiment:
+    """Return the base experiment with a variant's rule and settings.
 
     Arguments:
         base: the experiment that all variants have in common.
@@ -80,8 +85,7 @@ def of_variant(base: Experiment, variant: Variant, shared: dict[str, str]) -> Re
     """
     known = options(find("rule", variant.fields["rule"], KNOWN["rule"]))
     own = {k: v for k, v in shared.items() if k in known} | variant.options
-    e = dataclasses.replace(base.changed(**variant.fields), rule_options=own)
-    return resolve(e)
+    return dataclasses.replace(base.changed(**variant.fields), rule_options=own)
 
 
 def slug(label: str) -> str:
