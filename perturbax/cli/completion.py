@@ -106,8 +106,13 @@ complete -F _perturbax perturbax
 """
 ZSH = """
 _perturbax() {
-    local -a found
-    found=(${=$(_perturbax_candidates "${(@)words[2,CURRENT]}")})
+    local -a found typed
+    typed=("${(@)words[2,CURRENT]}")
+    if [[ "${typed[-1]}" == --*=* ]]; then
+        compset -P '*='
+        typed[-1]=("${typed[-1]%%=*}" "${typed[-1]#*=}")
+    fi
+    found=(${=$(_perturbax_candidates "${(@)typed}")})
     if [[ "${found[1]}" == FILE ]]; then
         _files
     else

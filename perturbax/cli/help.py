@@ -3,6 +3,8 @@ task and rule have, or with `--help all` every setting explained. Needs no JAX.
 """
 
 import argparse
+import contextlib
+import os
 import re
 import shutil
 import textwrap
@@ -255,8 +257,16 @@ def first_clause(text: str) -> str:
 
 
 def columns() -> int:
-    """Return the columns of the terminal, 80 where there is none."""
-    return max(40, min(shutil.get_terminal_size().columns, WIDEST))
+    """Return the columns of the terminal that a text fills; 80 where there is none.
+
+    Behind a pipe it is that of the keyboard, as a pager writes there in the end.
+    """
+    of_terminal = 80
+    for stream in (0, 2):
+        with contextlib.suppress(OSError):
+            of_terminal = os.get_terminal_size(stream).columns
+            break
+    return max(40, min(shutil.get_terminal_size((of_terminal, 24)).columns, WIDEST))
 
 
 def rows(table: Iterable[tuple[str, str]], at: int) -> list[str]:

@@ -7,6 +7,7 @@ import argparse
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,11 +75,11 @@ def one_line_each(what: str, indent: int = 0) -> list[str]:
     wide = max(map(len, names(kind)))
     lines = []
     for name in names(kind):
-        line = f"{name:{wide}}  {entry(kind, name).summary.removesuffix('.')}"
+        summary = entry(kind, name).summary.removesuffix(".")
         if sys.stdout.isatty():
-            room = max(40, shutil.get_terminal_size().columns) - indent
-            line = line if len(line) <= room else line[: room - 3].rstrip(" ,;:") + "..."
-        lines.append(line)
+            room = max(40, shutil.get_terminal_size().columns) - indent - wide - 2
+            summary = textwrap.shorten(summary, room, placeholder=" ...")
+        lines.append(f"{name:{wide}}  {summary}")
     return lines
 
 
