@@ -1,6 +1,7 @@
 """The command `compare`: several rules on one task over several seeds, and the report of all runs."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +19,11 @@ from perturbax.cli.arguments import (
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
 from perturbax.experiment.options import coerce
+from perturbax.fields import positive
 
 if TYPE_CHECKING:
     from perturbax.experiment.variants import Variant
+    from perturbax.experiment.workers import Lost, Piece
 
 HELP = "train several rules over several seeds, then write the report"
 
@@ -33,6 +36,13 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--seeds", metavar="N", default="3", help="number of seeds, counted from --seed (default: 3)"
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        default="auto",
+        help="processes that train side by side, with the same numbers as one; 1 trains one run after the "
+        "other (default: one for each core, if memory allows)",
     )
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder for the runs and report.html")
     add_dry_run(parser)
@@ -54,6 +64,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     count = coerce("seeds", args.seeds, int)
     board = Board(on_end=print_end)
     with shown(board):
+        from perturbax.experiment import run_folder
         from perturbax.experiment.comparison import plan_comparison
         from perturbax.experiment.variants import experiment_from
         from perturbax.report import write_report
@@ -70,11 +81,36 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         if args.dry_run:
             _explain(entries, base, args, settings)
             return 0
-        board.expect(len(every), finished)
-        results = [result for label in comparison.experiments for result in comparison.train(label, board)]
-    print_table(every)
-    print(f"report: {write_report(every, out / 'report.html')}")
-    return int(any(result.summary["status"] == "diverged" for result in results))
+        workers = _workers(args.workers, comparison.pieces)
+        board.expect(len(every), finished, workers)
+        lost = comparison.train_all(workers, board)
+    begun = [folder for folder in every if (folder / "config.json").exists()]
+    if begun:
+        print_table(begun)
+        print(f"report: {write_report(begun, out / 'report.html')}")
+    for runs in lost:
+        folders = " and ".join(map(str, runs.piece.folders.values()))
+        print(f"perturbax: {folders}: {runs.reason}; the same command goes on with it", file=sys.stderr)
+    statuses = [run_folder.read_json(f / "result.json")["status"] for f in every if f not in _of(lost)]
+    return int(bool(lost) or "diverged" in statuses)
+
+
+def _of(lost: "Sequence[Lost]") -> set[Path]:
+    """Return the folders of runs that were lost."""
+    return {folder for runs in lost for folder in runs.piece.folders.values()}
+
+
+def _workers(text: str, pieces: "Sequence[Piece]") -> int:
+    """Return how many processes share the work, as --workers says."""
+    from perturbax.experiment.workers import default_workers, portable
+
+    if text == "auto":
+        return default_workers(pieces)
+    workers = coerce("workers", text, int)
+    positive("workers", workers)
+    if workers > 1 and not all(map(portable, pieces)):
+        raise ArgumentError("these runs cannot be handed to another process: --workers must be 1")
+    return min(workers, max(1, len(pieces)))
 
 
 def _explain(

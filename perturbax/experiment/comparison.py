@@ -8,11 +8,13 @@ from perturbax.errors import ArgumentError, unknown
 from perturbax.experiment.build import build
 from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.options import find, options
+from perturbax.experiment.program import in_one_program
 from perturbax.experiment.resolve import KNOWN, check_seed
 from perturbax.experiment.result import Result
 from perturbax.experiment.seeds import complete, missing
 from perturbax.experiment.variants import Variant, of_variant, slug
-from perturbax.experiment.watch import Report
+from perturbax.experiment.watch import Report, Watcher
+from perturbax.experiment.workers import Lost, Piece, work_off
 from perturbax.tasks.base import Task
 
 
@@ -40,6 +42,37 @@ class Comparison(NamedTuple):
         """Train, go on with, or read the runs of one variant; report: as for `run`."""
         folders, fresh = self.folders[label], self.fresh[label]
         return complete(self.experiments[label], folders, fresh, name=label, report=report)
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """What is left to train, in pieces that have the same numbers wherever they are trained."""
+        pieces = []
+        for label, e in self.experiments.items():
+            folders, fresh = self.folders[label], self.fresh[label]
+            stopped = [seed for seed in folders if seed not in fresh]
+            going_on = [seed for seed in stopped if not (folders[seed] / "result.json").exists()]
+            pieces += [Piece(label, e, {seed: folders[seed]}, fresh=False) for seed in going_on]
+            # Seeds that advance in one program stay together: alone their last digits differ.
+            groups = [fresh] if in_one_program(e) and fresh else [[seed] for seed in fresh]
+            together = [{seed: folders[seed] for seed in group} for group in groups]
+            pieces += [Piece(label, e, of_seed, fresh=True) for of_seed in together]
+        return pieces
+
+    def train_all(self, workers: int = 1, watcher: Watcher | None = None) -> list[Lost]:
+        """Train or go on with all runs, side by side; their results are in their folders.
+
+        Arguments:
+            workers: how many processes share the work; 1 for this process alone, one run after the other.
+            watcher: is told how the runs go on.
+
+        Returns the runs that were lost because their process died. Raises what `run` raises.
+        """
+        watcher = watcher or Watcher()
+        if workers > 1:
+            return work_off(self.pieces, workers, watcher)
+        for label in self.experiments:
+            self.train(label, watcher)
+        return []
 
 
 def plan_comparison(

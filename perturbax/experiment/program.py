@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from perturbax.experiment.build import Parts
+from perturbax.experiment.config import Resolved
 from perturbax.experiment.train_step import (
     Hyperparameters,
     State,
@@ -24,6 +25,11 @@ from perturbax.tasks.base import HeldOut, Task
 from perturbax.tasks.contract import held_out, is_own
 
 VECTORISE = 512  # units x batch up to which runs are faster as one vmapped program (measured on 2 cores)
+
+
+def in_one_program(e: Resolved) -> bool:
+    """Whether several seeds of a run are faster side by side in one program than in turn."""
+    return sum(e.units) * e.batch <= VECTORISE
 
 
 class Compiled:
@@ -43,7 +49,6 @@ class Compiled:
         self.length = chunk_length(e.steps, e.logs)
         self.valid = held_out(parts.setup.task, "valid")
         self.bytes = 0
-        self._size = sum(e.units) * e.batch
         self._compile_seconds = 0.0  # of compilation that no run was charged with yet
         self._programs: dict[tuple, Any] = {}
         self._start = jax.jit(lambda seed, hyperparameters: start(parts.setup, seed, hyperparameters))
@@ -53,7 +58,7 @@ class Compiled:
     @property
     def side_by_side(self) -> bool:
         """Whether several runs are faster side by side than in turn."""
-        return self._size <= VECTORISE
+        return in_one_program(self.parts.experiment)
 
     @cached_property
     def test(self) -> HeldOut:

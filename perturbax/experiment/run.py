@@ -11,7 +11,7 @@ import numpy as np
 
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.experiment import own_code, run_folder
-from perturbax.experiment.build import build
+from perturbax.experiment.build import Parts, build
 from perturbax.experiment.calibration import calibrate
 from perturbax.experiment.chance import ONE_SIDED_5_PERCENT, gain_over_chance
 from perturbax.experiment.config import Experiment, Resolved
@@ -169,10 +169,30 @@ def run_seeds(
     parts = build(experiment, task)
     for seed, folder in zip(seeds, folders or (), strict=bool(folders)):
         refuse_other(folder, dataclasses.replace(parts.experiment, seed=seed), parts.task.digest())
-    watcher, label = watcher_of(report), name or name_of(parts.experiment)
-    compiled = compiled or Compiled(parts)
-    together = seeds if compiled.side_by_side else seeds[:1]
-    watcher.compiling(label, together)
+    return train(compiled or Compiled(parts), seeds, folders, name, watcher_of(report), parts)
+
+
+def train(
+    compiled: Compiled,
+    seeds: Sequence[int],
+    folders: Sequence[Path] | None,
+    name: str | None,
+    watcher: Watcher,
+    parts: Parts | None = None,
+) -> list[Result]:
+    """Train one network per seed in a program that is there: what `run_seeds` does when all is built.
+
+    Arguments:
+        compiled: the program.
+        seeds: as for `run_seeds`, and so are folders and name.
+        folders: see there.
+        name: see there.
+        watcher: is told how the runs go on.
+        parts: those of the runs, where they differ from the program's in learning rates.
+    """
+    parts = parts or compiled.parts
+    label = name or name_of(parts.experiment)
+    watcher.compiling(label, seeds if compiled.side_by_side else seeds[:1])
     hyperparameters = parts.setup.hyperparameters
     runs = []
     for i, seed in enumerate(seeds):

@@ -37,6 +37,9 @@ class Watcher:
     def ended(self, name: str, result: "Result") -> None:
         """A run has ended, and all of its files are written."""
 
+    def lost(self, name: str, seeds: Sequence[int]) -> None:
+        """Runs have ended without a result, because the process that trained them has died."""
+
 
 StepReport = Callable[[int, int, float], None]
 """A function of (steps done, steps in all, training loss; NaN before the first chunk)."""

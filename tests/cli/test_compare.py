@@ -15,6 +15,8 @@ WEATHER = Path(os.environ.get("PERTURBAX_WEATHER", Path(__file__).parents[3] / "
 def test_compare_resumes_reuses_and_refuses(capsys, tmp_path):
     argv = [
         "compare",
+        "--workers",
+        "1",
         *QUICK,
         "--rules",
         "node+decor:samples=2,frozen,frozen:lr=3e-3",
@@ -55,6 +57,8 @@ def test_compare_resumes_reuses_and_refuses(capsys, tmp_path):
 def test_weather_comparison(tmp_path):
     argv = [
         "compare",
+        "--workers",
+        "1",
         "--task",
         "weather",
         "--data",
@@ -86,6 +90,8 @@ def test_compare_notices_other_data(capsys, tmp_path):
     data = series(tmp_path / "d.csv", rows=300)
     argv = [
         "compare",
+        "--workers",
+        "1",
         "--task",
         "series",
         "--data",

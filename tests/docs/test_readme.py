@@ -127,7 +127,9 @@ def test_own_cell_rules_and_task_in_compare(tmp_path):
     from perturbax.cli import main
 
     fit = [*SHORT, "--steps", "2", "--seeds", "1"]
-    assert main(["compare", "--rules", ",".join(OWN_RULES), *fit, "--out", str(tmp_path)]) == 0
+    assert (
+        main(["compare", "--rules", ",".join(OWN_RULES), *fit, "--workers", "1", "--out", str(tmp_path)]) == 0
+    )
     assert (tmp_path / "report.html").exists()
     for name in OWN_RULES.values():
         assert json.loads((tmp_path / f"{name}-s0" / "result.json").read_text())["steps"] == 2
