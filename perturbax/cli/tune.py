@@ -1,11 +1,7 @@
-"""The command `tune`: a search for learning rates, decorrelation rates and a discount by short runs."""
+"""The command `tune`: a search for learning rates, a discount, or any other settings by short runs."""
 
 import argparse
-import dataclasses
-import math
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perturbax.cli.arguments import (
     ClassSettings,
@@ -14,15 +10,14 @@ from perturbax.cli.arguments import (
     experiment_fields,
     numbers,
 )
-from perturbax.errors import PerturbaxError
+from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
 from perturbax.experiment.options import coerce
 
-HELP = "search learning rates and a discount, judged on validation data"
+HELP = "search learning rates or any other settings, judged on validation data"
 
-RATES = (0.1, 0.3, 1.0, 3.0, 10.0)  # candidates, times the learning rate that is shipped or named
-DISCOUNTS = (0.9, 0.95, 1.0)  # candidates beside the discount that is shipped
-SHARE = 10  # short runs take one in so many steps of a whole run
+if TYPE_CHECKING:
+    from perturbax.experiment.tuning import Tuned
 
 
 def add_arguments(parser: Parser) -> None:
@@ -43,6 +38,12 @@ def add_arguments(parser: Parser) -> None:
         "and --rule.discount does not name it)",
     )
     parser.add_argument(
+        "--over",
+        metavar="SETTING=V,V,...",
+        action="append",
+        help="try values of any setting, such as rule.sigma=1e-3,1e-2 or batch=16,64; several make a grid",
+    )
+    parser.add_argument(
         "--seeds", metavar="N", default="1", help="seeds of each candidate, from --seed (default: 1)"
     )
     parser.add_argument(
@@ -60,123 +61,71 @@ def add_arguments(parser: Parser) -> None:
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     """Search, print what was found, write tune.json and, with the best settings, config.json."""
     from perturbax.cli.progress import progress
-    from perturbax.experiment import own_code, run_folder
-    from perturbax.experiment.build import build
-    from perturbax.experiment.search import discounted, tune
+    from perturbax.experiment import own_code
+    from perturbax.experiment.tuning import require_best, tune
     from perturbax.experiment.variants import experiment_from
-    from perturbax.fields import positive
 
-    out, given = Path(args.out), experiment_fields(args)
-    run_folder.refuse_occupied(out)
+    given = experiment_fields(args)
     count = coerce("seeds", args.seeds, int)
-    positive("seeds", count)
     steps = given.pop("steps", None)
-    whole = build(experiment_from(Experiment(), given, settings))
-    e = whole.experiment
-    seeds = range(e.seed, e.seed + count)
-    length = max(1, e.steps // SHARE) if steps is None else coerce("steps", steps, int)
-
-    lrs = [float(f"{e.lr * factor:.3g}") for factor in RATES]
-    if args.lrs is not None:
-        lrs = numbers("lrs", args.lrs, float)
-    decor_lrs: Sequence[float | None] = (None,)
-    if args.decor_lrs is not None:
-        decor_lrs = numbers("decor_lrs", args.decor_lrs, float)
-    discounts: Sequence[float | None] = (None,)
-    if args.discounts is not None:
-        discounts = numbers("discounts", args.discounts, float)
-    elif discounted(e) and "discount" not in settings["rule"]:
-        discounts = sorted({*DISCOUNTS, e.rule_options["discount"]})
-
-    with progress(e.rule) as bar:
-        short = dataclasses.replace(e, steps=length)
-        parts, trials = tune(short, lrs, discounts, seeds, decor_lrs=decor_lrs, report=bar)
-    candidates = [{**trial._asdict(), "loss": trial.loss} for trial in trials]
-    best = candidates[0] if math.isfinite(candidates[0]["loss"]) else None
-    _print_candidates(candidates, best, count)
-    _write(out, whole, parts, list(seeds), candidates, best)
-    if best is None:
-        raise PerturbaxError("every candidate diverged: name lower --lrs")
-    _warn_at_edge("lr", best["lr"], lrs)
-    _warn_at_edge("decor_lr", best["decor_lr"], decor_lrs)
-    print(f"tuned on {length} steps; train the best on {e.steps}: ", end="")
+    base = experiment_from(Experiment(), given, settings)
+    with progress(base.rule) as bar:
+        tuned = tune(
+            base,
+            args.out,
+            over=_candidates(args),
+            seeds=count,
+            steps=None if steps is None else coerce("steps", steps, int),
+            report=bar,
+        )
+    _print_candidates(tuned, count)
+    e = require_best(tuned)
+    for name, value in tuned.at_edge().items():
+        print(f"the best {name} is at the edge of the list ({value:g}): the best of all may lie beyond")
     trust = " --trust" if own_code.names_of(vars(e)) else ""
-    print(f"perturbax run --config {out}/config.json --out RUN{trust}")
+    print(f"tuned on {tuned.steps} steps; train the best on {e.steps}: ", end="")
+    print(f"perturbax run --config {args.out}/config.json --out RUN{trust}")
     return 0
 
 
-def _print_candidates(candidates: list[dict[str, Any]], best: dict[str, Any] | None, seeds: int) -> None:
+def _candidates(args: argparse.Namespace) -> dict[str, list[Any]] | None:
+    """Return the candidates that were typed, by setting; None for those that `tune` takes by itself."""
+    over: dict[str, list[Any]] = {}
+    typed = {"lr": args.lrs, "decor_lr": args.decor_lrs, "rule.discount": args.discounts}
+    for name, text in typed.items():
+        if text is not None:
+            over[name] = numbers(f"{name.removeprefix('rule.')}s", text, float)
+    for text in args.over or ():
+        name, equals, values = text.partition("=")
+        name = name.strip().removeprefix("--").replace("-", "_")
+        if not (name and equals):
+            raise ArgumentError(
+                f"--over takes SETTING=VALUE,VALUE,..., such as rule.sigma=1e-3,1e-2; not {text!r}"
+            )
+        if name in over:
+            raise ArgumentError(f"{name} is to be searched twice")
+        over[name] = [value.strip() for value in values.split(",") if value.strip()]
+    return over or None
+
+
+def _print_candidates(tuned: "Tuned", seeds: int) -> None:
     """Print the candidates, the best first and in bold."""
     from rich.table import Table
     from rich.text import Text
 
     from perturbax.cli.output import console
+    from perturbax.experiment.shown import short
+    from perturbax.experiment.tuning import value_of
 
-    own_rates = any(candidate["decor_lr"] for candidate in candidates)
     loss_head = f"validation loss (mean of {seeds} seeds)" if seeds > 1 else "validation loss"
-    table = Table("lr", *["decor_lr"] * own_rates, "discount", loss_head, "")
-    for candidate in candidates:
+    names = {"lr": "lr", "rule.discount": "discount"}
+    shown = list(tuned.tried)
+    table = Table(*(names.get(name, name) for name in shown), loss_head, "")
+    for candidate in tuned.candidates:
         diverged_at = next((step for step in candidate["diverged_at"] if step), None)
-        discount = candidate["discount"]
-        row = [f"{candidate['lr']:g}"]
-        if candidate["decor_lr"] is not None:
-            row.append(f"{candidate['decor_lr']:g}")
-        row.append("-" if discount is None else f"{discount:g}")
+        is_best = candidate is tuned.best
+        row = [short(value_of(candidate, name)) for name in shown]
         row.append(f"{candidate['loss']:.4g}" if diverged_at is None else f"diverged at step {diverged_at}")
-        row.append("best" if candidate is best else "")
-        table.add_row(*(Text(cell, style="bold" if candidate is best else "") for cell in row))
+        row.append("best" if is_best else "")
+        table.add_row(*(Text(cell, style="bold" if is_best else "") for cell in row))
     console(120).print(table)
-
-
-def _warn_at_edge(name: str, found: float | None, tried: Sequence[float | None]) -> None:
-    """Say so if the best rate is the smallest or largest of those tried."""
-    rates = [rate for rate in tried if rate is not None]
-    if len(rates) > 1 and found in (min(rates), max(rates)):
-        print(f"the best {name} is at the edge of the list ({found:g}): the best of all may lie beyond")
-
-
-def _write(
-    out: Path,
-    whole: Any,
-    parts: Any,
-    seeds: list[int],
-    candidates: list[dict[str, Any]],
-    best: dict[str, Any] | None,
-) -> None:
-    """Write the folder. Its config.json lacks the facts of a run, so that `run --resume` refuses it.
-
-    Arguments:
-        out: the folder.
-        whole: parts of the whole run that the best settings are for.
-        parts: parts of the short runs.
-        seeds: those of every candidate.
-        candidates: what was tried, the best first.
-        best: one of them, or None where all diverged.
-    """
-    from perturbax.experiment import own_code, run_folder
-    from perturbax.experiment.atomic import writing
-    from perturbax.experiment.result import describe
-
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-    found = {
-        **describe(parts),
-        "facts": {"auto": whole.auto, "data": parts.task.digest()},
-        "seeds": seeds,
-        "judged_by": "lowest validation loss, mean over seeds",
-        "candidates": candidates,
-        "best": best and {name: best[name] for name in ("lr", "decor_lr", "discount", "loss")},
-    }
-    run_folder.write_json(out / "tune.json", found)
-    if best is None:
-        return
-    e = whole.experiment
-    options = dict(e.rule_options)
-    if best["discount"] is not None:
-        options["discount"] = best["discount"]
-    decor_lr = best["decor_lr"] or e.decor_lr
-    tuned = dataclasses.replace(e, lr=best["lr"], decor_lr=decor_lr, rule_options=options)
-    config = describe(whole._replace(experiment=tuned))
-    del config["facts"]
-    run_folder.write_json(out / "config.json", config)
-    own_code.write_sources(out, own_code.sources_of(config["experiment"]))

@@ -11,6 +11,7 @@ from perturbax.experiment.options import find, options
 from perturbax.experiment.program import in_one_program
 from perturbax.experiment.resolve import KNOWN, check_seed
 from perturbax.experiment.result import Result
+from perturbax.experiment.run import run_seeds
 from perturbax.experiment.seeds import complete, missing
 from perturbax.experiment.variants import Variant, of_variant, slug
 from perturbax.experiment.watch import Report, Watcher
@@ -23,25 +24,27 @@ class Comparison(NamedTuple):
 
     Attributes:
         experiments: the run of each variant, by its label, such as `node:samples=8`.
-        folders: the run folder of each of its seeds.
+        folders: the run folder of each of its seeds; None for runs without folders.
         fresh: the seeds whose folders hold nothing yet.
         tasks: its task, the data read.
     """
 
     experiments: dict[str, Resolved]
-    folders: dict[str, dict[int, Path]]
+    folders: dict[str, dict[int, Path]] | None
     fresh: dict[str, list[int]]
     tasks: dict[str, Task]
 
     @property
     def every_folder(self) -> list[Path]:
         """The folders of all runs, variant by variant."""
-        return [folder for of_seed in self.folders.values() for folder in of_seed.values()]
+        return [folder for of_seed in (self.folders or {}).values() for folder in of_seed.values()]
 
     def train(self, label: str, report: Report | None = None) -> list[Result]:
         """Train, go on with, or read the runs of one variant; report: as for `run`."""
-        folders, fresh = self.folders[label], self.fresh[label]
-        return complete(self.experiments[label], folders, fresh, name=label, report=report)
+        e, fresh = self.experiments[label], self.fresh[label]
+        if self.folders is None:
+            return run_seeds(e, fresh, name=label, report=report)
+        return complete(e, self.folders[label], fresh, name=label, report=report)
 
     @property
     def pieces(self) -> list[Piece]:
@@ -76,7 +79,7 @@ class Comparison(NamedTuple):
 
 
 def plan_comparison(
-    variants: Sequence[Variant], base: Experiment, shared: dict[str, Any], count: int, out: Path
+    variants: Sequence[Variant], base: Experiment, shared: dict[str, Any], count: int, out: Path | None
 ) -> Comparison:
     """Return the runs of a comparison; what cannot run is refused here, before anything is trained.
 
@@ -85,7 +88,7 @@ def plan_comparison(
         base: the experiment that they share.
         shared: settings meant for every rule that has them.
         count: number of seeds, from that of the base on.
-        out: the folder that holds the run folders.
+        out: the folder that holds the run folders; None to write none.
 
     Raises ArgumentError for settings that cannot be used, two variants that are the same, and a folder that
     holds another run; DataError for data that cannot be used.
@@ -95,13 +98,14 @@ def plan_comparison(
     _check_shared(variants, shared)
     seeds = range(base.seed, base.seed + count)
     experiments = {variant.label: of_variant(base, variant, shared) for variant in variants}
-    folders = {label: {seed: out / f"{slug(label)}-s{seed}" for seed in seeds} for label in experiments}
-    every = [folder for of_seed in folders.values() for folder in of_seed.values()]
-    if len(experiments) < len(variants) or len(set(every)) < len(every):
+    if len({slug(label) for label in experiments}) < len(variants):
         raise ArgumentError("two entries of --rules are the same")
     check_seed(seeds[-1])
     tasks = {label: build(e).task for label, e in experiments.items()}
     digests = {label: task.digest() for label, task in tasks.items()}
+    if out is None:
+        return Comparison(experiments, None, {label: list(seeds) for label in experiments}, tasks)
+    folders = {label: {seed: out / f"{slug(label)}-s{seed}" for seed in seeds} for label in experiments}
     fresh = {label: missing(e, folders[label], digests[label]) for label, e in experiments.items()}
     return Comparison(experiments, folders, fresh, tasks)
 

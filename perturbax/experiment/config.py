@@ -8,11 +8,13 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from perturbax.experiment.shown import named_values
+
 Options = dict[str, Any]
 KINDS = ("task", "rule", "cell")  # the classes of an experiment, each with settings of its own
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Experiment:
     """One run as it was typed. What is None takes the rule's, then the task's, then the general default.
 
@@ -68,6 +70,16 @@ class Experiment:
     rule_options: Options = field(default_factory=dict)
     cell_options: Options = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Return the call that makes this experiment: what is left open is left out."""
+        given: Options = {"task": self.task, "rule": self.rule, "cell": self.cell}
+        for of in dataclasses.fields(self):
+            value = getattr(self, of.name)
+            left_open = value == {} if of.name.endswith("_options") else value is None or value == of.default
+            if of.name not in given and not left_open:
+                given[of.name] = value
+        return f"Experiment({named_values(given)})"
+
     def changed(self, **fields: Any) -> "Experiment":
         """Return a copy with some fields changed.
 
@@ -81,7 +93,7 @@ class Experiment:
         return dataclasses.replace(self, **fields)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Resolved:
     """One run with every field set, as it is trained and saved; `experiment.resolve.resolve` makes it.
 
@@ -119,6 +131,11 @@ class Resolved:
     task_options: Options
     rule_options: Options
     cell_options: Options
+
+    def __repr__(self) -> str:
+        """Return the settings that matter most; `to_dict` has all of them."""
+        names = ("task", "rule", "cell", "units", "steps", "batch", "lr", "seed")
+        return f"Resolved({named_values({name: getattr(self, name) for name in names})}, ...)"
 
     def to_dict(self) -> Options:
         """Return the fields as config.json holds them: steps or passes is None, whichever does not count."""

@@ -22,6 +22,7 @@ from perturbax.experiment.machine import machine
 from perturbax.experiment.options import find, typed_fields
 from perturbax.experiment.precision import in_precision_of, precision, require_room
 from perturbax.experiment.resolve import KNOWN
+from perturbax.experiment.shown import html_table, short
 from perturbax.network.arrays import from_named_arrays
 from perturbax.network.network import Network
 from perturbax.tasks.base import Task
@@ -30,7 +31,7 @@ SHOWN = 1000  # steps of the test part kept for pictures
 SPARSE = 1 / 16  # share of steps asked for below which a picture is of those alone
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Result:
     """A run that has finished or diverged: settings, network, and what was measured.
 
@@ -42,6 +43,8 @@ class Result:
         scaling: for series, the means and standard deviations that turn data into inputs, and outputs into
             forecasts; empty for other tasks.
         folder: the run folder; None for a run without one.
+        predictions: `truth` and `prediction` of the first steps of the test part, `(T, n_out)` each, in the
+            task's own units; truth is NaN where no answer is asked for. Empty before the run has ended.
     """
 
     experiment: Resolved
@@ -50,6 +53,27 @@ class Result:
     metrics: list[dict[str, Any]]
     scaling: dict[str, np.ndarray]
     folder: Path | None = None
+    predictions: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return what was run and what came out, in one line."""
+        test = ", ".join(f"{name} {short(value)}" for name, value in self.summary.get("test", {}).items())
+        where = f" in {self.folder}" if self.folder else ""
+        return f"<Result{where}: {self._said()}{'; test ' if test else ''}{test}>"
+
+    def _repr_html_(self) -> str:
+        """Return the test metrics beside those of the baselines, as HTML."""
+        test = {"this run": self.summary.get("test", {}), **self.summary.get("baselines", {})}
+        names = list(test["this run"])
+        rows = [[who, *(metrics.get(name) for name in names)] for who, metrics in test.items()]
+        return html_table(self._said(), ["on test data", *names], rows)
+
+    def _said(self) -> str:
+        """Return what was run and how far it came."""
+        e = self.experiment
+        status = self.summary.get("status", "not ended")
+        units = ",".join(map(str, e.units))
+        return f"{e.rule} on {e.task}, {e.cell} {units}, seed {e.seed}: {status} ({e.steps} steps)"
 
 
 def name_of(e: Resolved) -> str:
@@ -251,4 +275,6 @@ def _load(folder: Path, config: dict[str, Any]) -> Result:
         summary = run_folder.read_result(folder, layout)
         if not isinstance(summary, dict) or not {"status", "steps", "test", "baselines"} <= set(summary):
             raise StoreError(f"{folder / 'result.json'} is not the result of a run")
-    return Result(e, net, summary, metrics, scaling, folder)
+    predictions = folder / "predictions.npz"
+    shown = run_folder.read_arrays(predictions, layout) if predictions.exists() else {}
+    return Result(e, net, summary, metrics, scaling, folder, shown)

@@ -32,6 +32,7 @@ from perturbax.experiment.result import (
     read_experiment,
 )
 from perturbax.experiment.train_step import State, correlation, evaluate_compiled
+from perturbax.experiment.variants import with_settings
 from perturbax.experiment.watch import Report, Watcher, watcher_of
 from perturbax.network.arrays import to_named_arrays
 from perturbax.network.passes import forward
@@ -68,29 +69,37 @@ class _Told:
 
 
 def run(
-    experiment: Experiment | Resolved,
+    experiment: Experiment | Resolved | None = None,
     out: Path | str | None = None,
     *,
     name: str | None = None,
     report: Report | None = None,
-    task: Task | None = None,
+    task: Task | str | None = None,
+    **settings: Any,
 ) -> Result:
     """Train one network. Same experiment, same machine: same numbers.
 
+        px.run(task="copy", rule="node", rule__samples=4, units=(128, 64), out="runs/copy")
+
     Arguments:
-        experiment: the run; what it leaves open takes the rule's, the task's, or the general default.
+        experiment: the run; what it leaves open takes the rule's, the task's, or the general default. None
+            for one that `settings` describe alone.
         out: the run folder to write; None for none. It must not exist, or be empty.
         name: what reports call the run; None for the name of its rule.
         report: called after every chunk of steps with (steps done, steps in all, training loss), or a
             `Watcher`, which is told more.
-        task: its task with data in place, which are in no file; None to read the data file.
+        task: name of the task; or its task with data in place, which are in no file.
+        settings: fields of an `Experiment` by name, laid over it; and settings of its task, rule and cell
+            with a prefix, such as `task__length`, `rule__samples`, `cell__gain`.
 
     Raises ArgumentError for settings that cannot be used, DataError for data that cannot, StoreError for a
     folder that cannot be written. A run whose loss becomes NaN or infinite returns with status `diverged`.
     """
     folders = None if out is None else [run_folder.as_path("out", out)]
-    resolved = resolve(experiment)
-    return run_seeds(resolved, [experiment.seed], folders, name=name, report=report, task=task)[0]
+    if task is not None and not isinstance(task, Task):
+        settings, task = {**settings, "task": task}, None
+    resolved = resolve(with_settings(experiment, settings))
+    return run_seeds(resolved, [resolved.seed], folders, name=name, report=report, task=task)[0]
 
 
 def resume(folder: Path | str, *, report: Report | None = None, trust: bool = False) -> Result:
@@ -362,14 +371,14 @@ def _finish_run(compiled: Compiled, one: _Run) -> Result:
         summary["intervals"] = coverage
     summary = run_folder.to_json(summary)
     scaling = task.scaling() | calibration
+    shown = pictured(task, truth, prediction, base)
     if one.folder:
-        shown = pictured(task, truth, prediction, base)
         run_folder.write_arrays(one.folder / "predictions.npz", shown, one.layout)
         named_scaling = {f"scaling.{name}": value for name, value in scaling.items()}
         kept = to_named_arrays(net, "net.") | named_scaling
         run_folder.write_arrays(one.folder / "weights", kept, one.layout)
         run_folder.write_result(one.folder, summary, one.layout)
-    return Result(e, net, summary, one.metrics, scaling, one.folder)
+    return Result(e, net, summary, one.metrics, scaling, one.folder, shown)
 
 
 def _better_than_chance(

@@ -3,7 +3,9 @@
 """
 
 import dataclasses
+import os
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from perturbax.errors import ArgumentError, unknown
@@ -91,6 +93,36 @@ def typed_of_variant(base: Experiment, variant: Variant, shared: dict[str, str])
 def slug(label: str) -> str:
     """Return a label as part of a file name: `node:samples=8` becomes `node-samples=8`."""
     return re.sub(r"[^A-Za-z0-9.+=-]+", "-", label)
+
+
+def with_settings(base: Experiment | Resolved | None, settings: Mapping[str, Any]) -> Experiment:
+    """Return an experiment with settings laid over it, as they are given to `px.run` and its like.
+
+    Arguments:
+        base: the experiment to start from; None for the defaults.
+        settings: fields of an Experiment by name, and settings of the task, rule and cell with a prefix:
+            `task__length`, `rule__samples`, `cell__gain`. What is None is left open.
+
+    Raises ArgumentError for a name that is none of these, and for a value of another type.
+    """
+    if base is not None and not isinstance(base, Experiment | Resolved):
+        raise ArgumentError(
+            f"a run is described by px.Experiment(task='copy', rule='node'), say; got {type(base).__name__}"
+        )
+    typed = base.to_experiment() if isinstance(base, Resolved) else base or Experiment()
+    if not settings:
+        return typed
+    fields: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+    for name, value in settings.items():
+        kind, of_class, setting = name.partition("__")
+        if of_class and kind in KINDS:
+            own[kind][setting] = value
+        elif name.removesuffix("_options") in KINDS and name.endswith("_options"):
+            own[name.removesuffix("_options")].update(value)
+        elif value is not None:
+            fields[name] = os.fspath(value) if isinstance(value, os.PathLike) else value
+    return experiment_from(typed, fields, own)
 
 
 def experiment_from(
