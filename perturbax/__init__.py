@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from perturbax.errors import PerturbaxError as PerturbaxError
     from perturbax.experiment.config import Experiment as Experiment
     from perturbax.experiment.forecaster import Forecaster as Forecaster
+    from perturbax.experiment.predict import predict as predict
     from perturbax.experiment.result import Result as Result
     from perturbax.experiment.result import load as load
     from perturbax.experiment.run import resume as resume
     from perturbax.experiment.run import run as run
+    from perturbax.experiment.tuning import tune as tune
     from perturbax.fields import setting as setting
     from perturbax.learning import noise as noise
     from perturbax.learning.autodiff import bptt as bptt
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from perturbax.network.network import Network as Network
     from perturbax.network.network import Site as Site
     from perturbax.network.passes import forward as forward
+    from perturbax.report.calls import compare as compare
+    from perturbax.report.calls import report as report
     from perturbax.rules import RULES as RULES
     from perturbax.rules.perturbation.node import Node as NodePerturbation  # noqa: F401
     from perturbax.rules.perturbation.node_base import NodeRule as NodeRule
@@ -63,8 +67,10 @@ _HOME = {
     "errors": ("PerturbaxError",),
     "experiment.config": ("Experiment",),
     "experiment.forecaster": ("Forecaster",),
+    "experiment.predict": ("predict",),
     "experiment.result": ("Result", "load"),
     "experiment.run": ("resume", "run"),
+    "experiment.tuning": ("tune",),
     "fields": ("setting",),
     "learning.autodiff": ("bptt", "truncated_bptt"),
     "learning.credit": ("Credit",),
@@ -78,13 +84,20 @@ _HOME = {
     "network.layer": ("Fixed", "Layer", "apply_updates", "join", "split", "weights"),
     "network.network": ("Network", "Site"),
     "network.passes": ("forward",),
+    "report.calls": ("compare",),
     "rules": ("RULES",),
     "rules.perturbation.node": ("Node as NodePerturbation",),
     "rules.perturbation.node_base": ("NodeRule",),
     "tasks": ("TASKS",),
     "tasks.base": ("Task",),
 }
-_MODULES = ("cells", "learning.noise", "rules", "tasks")  # public as modules, under the last part of the name
+_MODULES = (
+    "cells",
+    "learning.noise",
+    "report",
+    "rules",
+    "tasks",
+)  # public as modules, under the last part of the name
 
 
 def _places() -> dict[str, tuple[str, str | None]]:

@@ -8,6 +8,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from perturbax.errors import unknown
 from perturbax.experiment.shown import named_values
 
 Options = dict[str, Any]
@@ -69,6 +70,14 @@ class Experiment:
     task_options: Options = field(default_factory=dict)
     rule_options: Options = field(default_factory=dict)
     cell_options: Options = field(default_factory=dict)
+
+    def __new__(cls, *given: Any, **fields: Any) -> "Experiment":
+        """Refuse settings that no run has with ArgumentError, which names the nearest."""
+        known = list(cls.__dataclass_fields__)
+        for name in fields:
+            if name not in known:
+                raise unknown("setting of Experiment", name, known)
+        return super().__new__(cls)
 
     def __repr__(self) -> str:
         """Return the call that makes this experiment: what is left open is left out."""

@@ -2,6 +2,7 @@
 forecast per row; or how good forecasts from its last rows would have been. All in the data's own units.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,24 +10,123 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from perturbax.errors import ArgumentError, DataError
+from perturbax.errors import ArgumentError, DataError, unknown
 from perturbax.experiment import classes, forecasting, measures, own_code
 from perturbax.experiment.classes import OpenedClasses
 from perturbax.experiment.forecasting import Forecasts, History, Model
-from perturbax.experiment.intervals import coverage
+from perturbax.experiment.intervals import coverage, levels
 from perturbax.experiment.layout import layout_of
 from perturbax.experiment.options import find
 from perturbax.experiment.precision import in_precision_of
 from perturbax.experiment.resolve import KNOWN
-from perturbax.experiment.result import load, read_config, read_experiment
+from perturbax.experiment.result import Result, load, read_config, read_experiment
 from perturbax.experiment.row_times import row_times
-from perturbax.experiment.run_folder import read_json, read_metrics, read_result
+from perturbax.experiment.run_folder import as_path, read_json, read_metrics, read_result
+from perturbax.experiment.shown import aligned, html_table
 from perturbax.tasks.files.arrange import Asked, arranged
 from perturbax.tasks.files.csv_table import Table, read_table
 
 Columns = list[tuple[str, Sequence[Any]]]  # of a table: name and values of each
 DIGITS = 6  # most significant digits of a forecast
+LINES_SHOWN = 20  # of a table, where Python prints it
+NUMBERS = ("mse", "rmse", "mae", "smape", "mase", "persistence_mae", "accuracy", "probability")
 LEAST_DIGITS = 3  # of the largest forecast, even where the data have fewer
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class ForecastTable:
+    """Forecasts of a file.
+
+    Attributes:
+        columns: the columns by name, as `perturbax predict` writes them; forecasts, bounds of intervals and
+            measures as numbers.
+        said: what the reader must know, one sentence each.
+        measures: of a backtest, the columns of its errors; empty else.
+    """
+
+    columns: dict[str, list[Any]]
+    said: tuple[str, ...] = ()
+    measures: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> list[Any]:
+        """Return a column. Raises ArgumentError, with the nearest name, for one that there is not."""
+        if name not in self.columns:
+            raise unknown("column", name, self.columns)
+        return self.columns[name]
+
+    def __len__(self) -> int:
+        """Return the number of forecasts."""
+        return len(next(iter(self.columns.values())))
+
+    def __repr__(self) -> str:
+        """Return the first lines of the table, and what must be known."""
+        return "\n".join([*(f"note: {line}" for line in self.said), aligned(*self._table())])
+
+    def _repr_html_(self) -> str:
+        """Return the first lines of the table as HTML, the first of all sentences above it."""
+        return html_table(" ".join(self.said), *self._table())
+
+    def _table(self) -> tuple[list[str], list[list[Any]]]:
+        """Return the heads and the first rows: the errors of a backtest, else forecasts."""
+        columns = self.measures or self.columns
+        rows = [list(row) for row in zip(*columns.values(), strict=True)]
+        more = [["..."] * len(columns)] if len(rows) > LINES_SHOWN else []
+        return list(columns), rows[:LINES_SHOWN] + more
+
+
+def predict(
+    run: Path | str | Result,
+    data: Path | str,
+    *,
+    interval: float | Sequence[float] = (),
+    every: bool = False,
+    backtest: int = 0,
+    trust: bool = False,
+) -> ForecastTable:
+    """Forecast what comes after the last row of a file, by a trained network, in the data's own units.
+
+        px.predict("runs/load", "load.csv", interval=[80, 95])["forecast"]
+
+    Arguments:
+        run: folder of a run on a series or of `px.compare`, of which the run with the lowest validation loss
+            is taken; or a result that has a folder.
+        data: CSV file with the input columns of the run.
+        interval: per cent of values that intervals shall hold, such as 80, or several.
+        every: one forecast per row of the file instead.
+        backtest: forecast from so many last rows whose truth is in the file instead, and measure the errors.
+        trust: as for `px.load`.
+
+    Raises ArgumentError for arguments and runs that cannot be used, DataError for such data.
+    """
+    if every and (backtest or interval):
+        raise ArgumentError("every is one forecast per row: it takes neither backtest nor interval")
+    if not isinstance(backtest, int) or isinstance(backtest, bool) or backtest < 0:
+        raise ArgumentError(f"backtest must be a number of rows, not {backtest!r}")
+    folder = run.folder if isinstance(run, Result) else as_path("run", run)
+    if folder is None:
+        raise ArgumentError("a run without a folder cannot be predicted from: px.run(..., out=FOLDER)")
+    shares = [interval] if isinstance(interval, int | float) else interval
+    asked = levels(",".join(map(str, shares))) if shares else ()
+    opened = open_for_forecasts(folder, as_path("data", data), trust=trust)
+    found: Columns = []
+    if backtest:
+        found, columns = _backtest(opened, backtest, asked)
+    else:
+        columns = every_row(opened) if every else future(opened, asked)
+    numeric = isinstance(opened, Opened)
+    said = (*opened.said, *held_on_test(opened, asked))
+    return ForecastTable(_as_numbers(columns, numeric), said, _as_numbers(found, numeric))
+
+
+def _as_numbers(columns: Columns, numeric: bool) -> dict[str, list[Any]]:
+    """Return the columns of a table, those of numbers as such; numeric: whether forecasts are numbers."""
+    made = {}
+    for name, values in columns:
+        plain = name in NUMBERS or name.startswith(("low_", "high_", "coverage_"))
+        forecast = name in ("forecast", "truth") or "_forecast" in name
+        is_number = plain or (numeric and forecast)
+        made[name] = [float(value) if is_number and value != "" else value for value in values]
+    return made
 
 
 class Opened(NamedTuple):
@@ -315,3 +415,6 @@ def _decimals(opened: Opened, values: np.ndarray) -> int:
 def _texts(values: np.ndarray, decimals: int) -> list[str]:
     """Return numbers with so many digits after the point; infinite ones as `inf` and `-inf`."""
     return [f"{value:.{max(decimals, 0)}f}" for value in np.round(values, decimals).tolist()]
+
+
+_backtest = backtest  # `predict` has an argument of that name

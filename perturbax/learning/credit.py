@@ -8,13 +8,25 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from perturbax.errors import unknown
 from perturbax.learning.estimate import Outer
 from perturbax.learning.trees import tree_add
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
 
+FORMS = ("held", "replay", "trace", "summed")
 
-class Credit(NamedTuple):
+
+class _Credit(NamedTuple):
+    """The fields of `Credit`."""
+
+    window: int | None = 1
+    discount: Any = 1.0
+    form: str = "held"
+    block: int = 0
+
+
+class Credit(_Credit):
     """The signal of step t is multiplied with sum_{k < window} discount^k delta_{t+k}.
 
     Attributes:
@@ -26,10 +38,14 @@ class Credit(NamedTuple):
         block: most steps to multiply out at once; 0: as many as are fast.
     """
 
-    window: int | None = 1
-    discount: Any = 1.0
-    form: str = "held"
-    block: int = 0
+    __slots__ = ()
+
+    def __new__(cls, *given: Any, **named: Any) -> "Credit":
+        """Refuse a form that there is not with ArgumentError."""
+        made = super().__new__(cls, *given, **named)
+        if made.form not in FORMS:
+            raise unknown("form of credit", str(made.form), FORMS)
+        return made
 
 
 def to_go(delta: Array, discount: Any) -> Array:

@@ -1,7 +1,13 @@
-"""Reports: saved runs to one self-contained HTML page that opens offline."""
+"""Reports: saved runs to one self-contained HTML page that opens offline.
 
+The module can be called, as `px.report(folders, out)`: see `perturbax.report.calls.report`.
+"""
+
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from perturbax.errors import ArgumentError
 from perturbax.experiment.atomic import write, writing
@@ -28,3 +34,16 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         out.parent.mkdir(parents=True, exist_ok=True)
     write(out, html.encode())
     return out
+
+
+class _Callable(ModuleType):
+    """A module that can be called: `px.report` is this module and the function of that name."""
+
+    def __call__(self, folders: Any, out: Path | str = "report.html") -> Path:
+        """Return what `perturbax.report.calls.report` returns."""
+        from perturbax.report.calls import report
+
+        return report(folders, out)
+
+
+sys.modules[__name__].__class__ = _Callable
