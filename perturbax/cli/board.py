@@ -129,8 +129,8 @@ class Board(Watcher):
                     del self.going[key]
                     self.note, self._noted = "going on", self._clock()
             place = f"{self.finished} of {self.total}" if self.total > 1 else ""
-            if self._on_end:
-                self._on_end(place, name, result)
+        if self._on_end:  # without the lock: what is printed waits for lines that are drawn, and these for it
+            self._on_end(place, name, result)
 
     def lost(self, name: str, seeds: Sequence[int]) -> None:
         """Runs have ended without a result: the process that trained them did."""

@@ -1,6 +1,7 @@
 """The lines that show how far runs are: what they say, that they fit, and the time left."""
 
 import math
+import threading
 from types import SimpleNamespace
 
 from perturbax.cli.board import Board, clock_time
@@ -90,6 +91,21 @@ def test_runs_side_by_side_have_a_line_each():
     assert whole.endswith("0:12 left")  # 4 of one, 4 of the other, 16 of those that wait: on two workers
     board.lost("bptt", [0])
     assert board.lines(60)[-1].startswith("1 of 4 runs finished")
+
+
+def test_lines_can_be_drawn_while_an_end_is_printed():
+    """Printing waits until the lines are drawn, by another thread: neither may wait for the other."""
+    drawn = []
+
+    def print_end(place, name, result):
+        drawing = threading.Thread(target=lambda: drawn.extend(board.lines(60)), daemon=True)
+        drawing.start()
+        drawing.join(5)
+
+    board = Board(clock=Clock(), on_end=print_end)
+    board.compiling("node", [0])
+    board.ended("node", result(0))
+    assert drawn == ["going on 0:00"]
 
 
 def test_lines_fit_any_width():
