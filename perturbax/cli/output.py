@@ -123,7 +123,10 @@ def print_table(folders: Sequence[Path]) -> None:
             shown.add_row(
                 Text(row.name, style), Text(row.result, style), Text(row.stand, "" if row.trained else "dim")
             )
-        console(120).print(shown)
+        out = console(120)
+        with out.capture() as drawn:
+            out.print(shown)
+        print("\n".join(line.rstrip() for line in drawn.get().splitlines()))
         print(broken(in_words(section)))
         for said in warnings(section):
             print(broken(f"warning: {said}"))

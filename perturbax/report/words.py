@@ -115,6 +115,8 @@ def table(section: Section) -> list[Row]:
         own = section.main(variant)
         lost = not_beaten(section, variant)
         stand = f"does not beat {_either(lost)}" if lost else "beats all baselines"
+        judged, begun = len(own.values), len(variant.runs)
+        stand += f" ({judged} of {begun} seeds)" if judged < begun else ""
         result = interval(own) if own else ""
         rows.append((_place(own.mean), Row(variant.label, result, stand if own else _fate(variant), True)))
     for name in section.baselines:

@@ -71,6 +71,8 @@ def test_the_table_has_all_results_the_best_first():
         ("mean", "baseline"),
         ("bptt", "diverged"),
     ]
+    half = table(one(*runs, run("node", 2, None, status="diverged", mean=0.3, linear=0.2)))
+    assert half[0].stand == "beats all baselines (2 of 3 seeds)"
     assert rows[0].result == "0.100 ± 0"
     assert [row.trained for row in rows] == [True, False, True, False, True]
 
