@@ -150,13 +150,37 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
         updates=updates,
         passes=passes_per_step(rule, e.decorrelate, e.mode),
         settings=settings,
-        hyperparameters=Hyperparameters(e.lr, e.decor_lr),
+        hyperparameters=Hyperparameters(e.lr, e.decor_lr, _discount(e, rule)),
         optimiser=settings.optimiser(e.lr),
         decor_rate=settings.rate(e.decor_lr),
     )
     check_derivatives(rule, _network_shapes(e.cell, make_network))
     _check_optimiser(e.optimiser, setup.optimiser, make_network)
     return Parts(e, setup, found)
+
+
+def discounted(e: Resolved) -> bool:
+    """Whether the discount of the rule matters: it accepts one, and credit reaches beyond the same step."""
+    own = e.rule_options
+    if "discount" not in own or own.get("credit") == "same-step" or own.get("tangents") == "weights":
+        return False
+    rule = find("rule", e.rule, KNOWN["rule"])
+    try:
+        rule(**{**provisional(rule, own), "discount": 0.5})
+    except ArgumentError:
+        return False
+    return True
+
+
+def _discount(e: Resolved, rule: Rule) -> float | None:
+    """Return the discount that programs take as a number, so that runs with another one share them.
+
+    None where it is a constant of the program: where it weights nothing, or all alike, and in rules that are
+    not ours, which may read it while they are traced.
+    """
+    own = e.rule_options.get("discount")
+    ours = type(rule).__module__.split(".")[0] == "perturbax"
+    return own if ours and isinstance(own, float) and 0 < own < 1 and discounted(e) else None
 
 
 def open_task(e: Resolved) -> Task:

@@ -50,8 +50,8 @@ class Comparison(NamedTuple):
     def pieces(self) -> list[Piece]:
         """What is left to train, in pieces that have the same numbers wherever they are trained."""
         pieces = []
-        for label, e in self.experiments.items():
-            folders, fresh = self.folders[label], self.fresh[label]
+        for label, folders in (self.folders or {}).items():
+            e, fresh = self.experiments[label], self.fresh[label]
             stopped = [seed for seed in folders if seed not in fresh]
             going_on = [seed for seed in stopped if not (folders[seed] / "result.json").exists()]
             pieces += [Piece(label, e, {seed: folders[seed]}, fresh=False) for seed in going_on]

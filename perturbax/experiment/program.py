@@ -1,5 +1,6 @@
 """The compiled program of an experiment, which advances one run or several side by side."""
 
+import copy
 import time
 from functools import cached_property, partial
 from pathlib import Path
@@ -54,6 +55,13 @@ class Compiled:
         self._start = jax.jit(lambda seed, hyperparameters: start(parts.setup, seed, hyperparameters))
         if is_own(self.parts.task):
             _ = self.test  # what is wrong with it must be said before training, not after
+
+    def with_parts(self, parts: Parts) -> "Compiled":
+        """Return the same programs for a run that differs in seed, learning rates or discount alone."""
+        other = copy.copy(self)
+        other.parts = parts
+        other._compile_seconds = 0.0
+        return other
 
     @property
     def side_by_side(self) -> bool:

@@ -31,6 +31,7 @@ from perturbax.experiment.result import (
     read_config,
     read_experiment,
 )
+from perturbax.experiment.reuse import compiled_for
 from perturbax.experiment.train_step import State, correlation, evaluate_compiled
 from perturbax.experiment.variants import with_settings
 from perturbax.experiment.watch import Report, Watcher, watcher_of
@@ -135,7 +136,7 @@ def _go_on(folder: Path, config: dict[str, Any], layout: Layout, watcher: Watche
     parts = build(experiment)
     if parts.task.digest() != config["facts"]["data"]:
         raise ArgumentError(f"{experiment.data} has changed since {folder} was started: start a new run")
-    compiled = Compiled(parts)
+    compiled = compiled_for(parts)
     one = _restore(compiled, folder, layout)
     # A run that was one of several side by side goes on in the same program, beside copies of itself, so that
     # its numbers are the same.
@@ -178,7 +179,7 @@ def run_seeds(
     parts = build(experiment, task)
     for seed, folder in zip(seeds, folders or (), strict=bool(folders)):
         refuse_other(folder, dataclasses.replace(parts.experiment, seed=seed), parts.task.digest())
-    return train(compiled or Compiled(parts), seeds, folders, name, watcher_of(report), parts)
+    return train(compiled or compiled_for(parts), seeds, folders, name, watcher_of(report), parts)
 
 
 def train(

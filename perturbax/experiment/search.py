@@ -8,11 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from perturbax.errors import ArgumentError
-from perturbax.experiment.build import Parts, build
+from perturbax.experiment.build import Parts, build, discounted
 from perturbax.experiment.config import Experiment, Resolved
-from perturbax.experiment.options import find, provisional
 from perturbax.experiment.program import Compiled
-from perturbax.experiment.resolve import KNOWN, check_seed, resolve
+from perturbax.experiment.resolve import check_seed, resolve
 from perturbax.experiment.train_step import Hyperparameters
 from perturbax.experiment.watch import StepReport
 from perturbax.fields import positive
@@ -121,19 +120,6 @@ def tune(
         diverged_at = tuple(ending.diverged_at for ending in own)
         trials.append(Trial(*candidate, losses=losses, diverged_at=diverged_at))
     return parts, sorted(trials, key=lambda trial: trial.loss)
-
-
-def discounted(e: Resolved) -> bool:
-    """Whether the discount of the rule matters: it accepts one, and credit reaches beyond the same step."""
-    own = e.rule_options
-    if "discount" not in own or own.get("credit") == "same-step" or own.get("tangents") == "weights":
-        return False
-    rule = find("rule", e.rule, KNOWN["rule"])
-    try:
-        rule(**{**provisional(rule, own), "discount": 0.5})
-    except ArgumentError:
-        return False
-    return True
 
 
 def _check_candidates(
