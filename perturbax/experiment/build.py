@@ -16,7 +16,7 @@ from perturbax.cells import CELLS
 from perturbax.cells.stack import stack
 from perturbax.errors import ArgumentError, LayerError, PerturbaxError
 from perturbax.experiment.auto import measure
-from perturbax.experiment.config import Experiment, Resolved
+from perturbax.experiment.config import Experiment, Resolved, optimiser_text
 from perturbax.experiment.optimiser import OptimiserSettings
 from perturbax.experiment.options import find, provisional, unmeasured
 from perturbax.experiment.resolve import KNOWN, passes_per_step, resolve, with_measured
@@ -155,7 +155,7 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
         decor_rate=settings.rate(e.decor_lr),
     )
     check_derivatives(rule, _network_shapes(e.cell, make_network))
-    _check_optimiser(e.optimiser, setup.optimiser, make_network)
+    _check_optimiser(optimiser_text(e.optimiser), setup.optimiser, make_network)
     return Parts(e, setup, found)
 
 
@@ -202,7 +202,7 @@ def _draw(task: Task, batch: int, mode: str, key: jax.Array) -> tuple[Any, Any]:
     return task.stream(key, 0, batch) if mode == "online" else task.sample(key, batch)
 
 
-def _lr_scale(rule: Rule, task: Task, mode: str, optimiser: str) -> int:
+def _lr_scale(rule: Rule, task: Task, mode: str, optimiser: Any) -> int:
     """Return what the learning rate is multiplied with, which is 1 but in plain SGD.
 
     It is T for rules whose source sums estimates over time, where this package averages them.

@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,16 @@ from perturbax.experiment.shown import named_values
 
 Options = dict[str, Any]
 KINDS = ("task", "rule", "cell")  # the classes of an experiment, each with settings of its own
+
+
+def is_optimiser(value: Any) -> bool:
+    """Whether a value is an optimiser as an object: an optax gradient transformation."""
+    return callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))
+
+
+def optimiser_text(optimiser: Any) -> str:
+    """Return the name of an optimiser; of one that is an object what Python prints, without addresses."""
+    return optimiser if isinstance(optimiser, str) else re.sub(r" at 0x[0-9a-fA-F]+", "", repr(optimiser))
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,7 +41,8 @@ class Experiment:
             for.
         batch: sequences per batch, or parallel streams online.
         lr: learning rate.
-        optimiser: any optax optimiser by name (adam, sgd, rmsprop, ...).
+        optimiser: any optax optimiser by name (adam, sgd, rmsprop, ...); in Python also the optimiser itself,
+            which then brings its own learning rate.
         schedule: learning rate over the run: constant, cosine, linear, exponential, or an optax schedule by
             name.
         clip: largest global norm of a gradient estimate; 0 for no clipping.
@@ -56,7 +68,7 @@ class Experiment:
     passes: int | None = None
     batch: int | None = None
     lr: float | None = None
-    optimiser: str | None = None
+    optimiser: Any = None
     schedule: str | None = None
     clip: float | None = None
     decorrelate: str | None = None
@@ -126,7 +138,7 @@ class Resolved:
     passes: int
     batch: int
     lr: float
-    optimiser: str
+    optimiser: Any
     schedule: str
     clip: float
     decorrelate: str
@@ -149,6 +161,7 @@ class Resolved:
     def to_dict(self) -> Options:
         """Return the fields as config.json holds them: steps or passes is None, whichever does not count."""
         fields = dataclasses.asdict(self)
+        fields["optimiser"] = optimiser_text(self.optimiser)
         fields["steps" if self.passes else "passes"] = None
         return fields
 

@@ -74,14 +74,14 @@ class OptimiserSettings(NamedTuple):
     """An optimiser and the schedule of its learning rate, by name.
 
     Attributes:
-        name: an optax optimiser.
+        name: an optax optimiser, by name; or one as an object, which has a learning rate of its own.
         schedule: constant, cosine, linear, exponential, warmup-cosine, or an optax schedule.
         clip: largest global norm of a gradient estimate; 0 for no clipping.
         updates: updates of the whole run, which the schedule spans.
         lr_scale: what the learning rate of the weights is multiplied with.
     """
 
-    name: str
+    name: Any
     schedule: str
     clip: float
     updates: int
@@ -107,6 +107,8 @@ class OptimiserSettings(NamedTuple):
 
         Raises ArgumentError for an unknown optimiser, or one that needs other arguments than a learning rate.
         """
+        if not isinstance(self.name, str):
+            return optax.chain(optax.clip_by_global_norm(self.clip), self.name) if self.clip else self.name
         names = _optimisers()
         if self.name not in names:
             raise unknown("optimiser", self.name, names)

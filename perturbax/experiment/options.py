@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from docstring_parser import parse
 
 from perturbax.errors import ArgumentError, unknown
+from perturbax.experiment.config import is_optimiser
 from perturbax.plugins import import_object, parameters_of
 
 OF_CELLS = ("n_in", "n", "key")  # what a cell is built with beside its settings
@@ -197,6 +198,8 @@ def typed_fields(fields: dict[str, Any]) -> dict[str, Any]:
             made[name] = value
         elif name not in FIELDS:
             raise unknown("setting", name, FIELDS)
+        elif name == "optimiser" and is_optimiser(value):
+            made[name] = value
         elif value is None and name in ("data", "passes"):
             made[name] = None
         elif FIELDS[name] is str and not (isinstance(value, str) and value):

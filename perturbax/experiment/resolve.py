@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from perturbax.cells import CELLS
 from perturbax.errors import ArgumentError
-from perturbax.experiment.config import DEFAULTS, KINDS, Experiment, Options, Resolved
+from perturbax.experiment.config import DEFAULTS, KINDS, Experiment, Options, Resolved, is_optimiser
 from perturbax.experiment.options import FIELDS, find, parse_units, provisional, settings_of, unmeasured
 from perturbax.fields import of_kind, one_of, positive
 from perturbax.learning.rule import Rule
@@ -203,6 +203,8 @@ def _check_types(typed: Experiment) -> None:
     for name, kind in FIELDS.items():
         value = getattr(typed, name)
         if value is None and name in open_fields:
+            continue
+        if name == "optimiser" and is_optimiser(value):
             continue
         if name == "data":
             if not isinstance(value, str | os.PathLike):

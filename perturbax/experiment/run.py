@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from perturbax.experiment import own_code, run_folder
 from perturbax.experiment.build import Parts, build
 from perturbax.experiment.calibration import calibrate
 from perturbax.experiment.chance import ONE_SIDED_5_PERCENT, gain_over_chance
-from perturbax.experiment.config import Experiment, Resolved
+from perturbax.experiment.config import Experiment, Resolved, optimiser_text
 from perturbax.experiment.differences import refuse_other
 from perturbax.experiment.layout import Layout, layout_of
 from perturbax.experiment.precision import in_precision_of, precision, require_room
@@ -36,10 +36,14 @@ from perturbax.experiment.train_step import State, correlation, evaluate_compile
 from perturbax.experiment.variants import with_settings
 from perturbax.experiment.watch import Report, Watcher, watcher_of
 from perturbax.network.arrays import to_named_arrays
+from perturbax.network.network import Network
 from perturbax.network.passes import forward
 from perturbax.tasks.base import HeldOut, Task
 from perturbax.tasks.contract import check_metrics
 from perturbax.tasks.forecast import Forecast
+
+OnLog = Callable[[int, dict[str, Any], Network], Any]
+"""A function of (step, the line of metrics.jsonl, the network); it returns True to stop the run."""
 
 
 @dataclasses.dataclass
@@ -54,6 +58,12 @@ class _Run:
     compile_seconds: float = 0.0
     metrics: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     diverged_at: int | None = None
+    stopped: bool = False  # by `on_log`
+
+    @property
+    def ended(self) -> bool:
+        """Whether it goes on no more."""
+        return self.stopped or self.diverged_at is not None
 
 
 @dataclasses.dataclass
@@ -63,6 +73,7 @@ class _Told:
     watcher: Watcher
     name: str
     seeds: list[int]
+    on_log: OnLog | None = None
 
     def advanced(self, done: int, total: int, loss: float, valid_loss: float) -> None:
         """Tell of steps that were made."""
@@ -75,6 +86,7 @@ def run(
     *,
     name: str | None = None,
     report: Report | None = None,
+    on_log: OnLog | None = None,
     task: Task | str | None = None,
     **settings: Any,
 ) -> Result:
@@ -89,6 +101,9 @@ def run(
         name: what reports call the run; None for the name of its rule.
         report: called after every chunk of steps with (steps done, steps in all, training loss), or a
             `Watcher`, which is told more.
+        on_log: called after every chunk of steps as on_log(step, metrics, network), with the line of
+            metrics.jsonl (`loss`, `valid_loss`, ...) and the network at that step, whose checkpoint is
+            written. Where it returns True the run ends early, as finished: it is judged by what was kept.
         task: name of the task; or its task with data in place, which are in no file.
         settings: fields of an `Experiment` by name, laid over it; and settings of its task, rule and cell
             with a prefix, such as `task__length`, `rule__samples`, `cell__gain`.
@@ -100,10 +115,19 @@ def run(
     if task is not None and not isinstance(task, Task):
         settings, task = {**settings, "task": task}, None
     resolved = resolve(with_settings(experiment, settings))
-    return run_seeds(resolved, [resolved.seed], folders, name=name, report=report, task=task)[0]
+    return run_seeds(resolved, [resolved.seed], folders, name=name, report=report, task=task, on_log=on_log)[
+        0
+    ]
 
 
-def resume(folder: Path | str, *, report: Report | None = None, trust: bool = False) -> Result:
+def resume(
+    folder: Path | str,
+    *,
+    report: Report | None = None,
+    on_log: OnLog | None = None,
+    optimiser: Any = None,
+    trust: bool = False,
+) -> Result:
     """Go on with a run where its last checkpoint is: its numbers will be those of a run never stopped.
 
     It goes on in its own precision: a float32 run stays one where JAX_ENABLE_X64 is set.
@@ -111,6 +135,8 @@ def resume(folder: Path | str, *, report: Report | None = None, trust: bool = Fa
     Arguments:
         folder: the run folder; a run that has ended is only read.
         report: as for `run`.
+        on_log: as for `run`.
+        optimiser: the optimiser again, where the run was given one as an object; None elsewhere.
         trust: whether a task, rule or cell of somebody's own, which the folder names, may run its code; which
             code that is is said on standard error first.
 
@@ -125,12 +151,21 @@ def resume(folder: Path | str, *, report: Report | None = None, trust: bool = Fa
     layout = layout_of(folder / "config.json", config)
     require_room(folder, layout)
     with own_code.code_of(folder, config, trust), in_precision_of(folder, layout):
-        return _go_on(folder, config, layout._replace(precision=precision()), watcher_of(report))
+        return _go_on(
+            folder, config, layout._replace(precision=precision()), watcher_of(report), on_log, optimiser
+        )
 
 
-def _go_on(folder: Path, config: dict[str, Any], layout: Layout, watcher: Watcher) -> Result:
+def _go_on(
+    folder: Path,
+    config: dict[str, Any],
+    layout: Layout,
+    watcher: Watcher,
+    on_log: OnLog | None,
+    optimiser: Any,
+) -> Result:
     """Go on with a run that has not ended, in the precision of this process."""
-    experiment = read_experiment(folder)
+    experiment = _with_optimiser(folder, read_experiment(folder), optimiser)
     name = str(config.get("name") or experiment.rule)
     watcher.compiling(name, [experiment.seed])
     parts = build(experiment)
@@ -142,9 +177,26 @@ def _go_on(folder: Path, config: dict[str, Any], layout: Layout, watcher: Watche
     # its numbers are the same.
     side_by_side = config["facts"]["abreast"]
     copies = [dataclasses.replace(one, folder=None, metrics=[]) for _ in range(side_by_side - 1)]
-    told = _Told(watcher, name, [one.experiment.seed])
+    told = _Told(watcher, name, [one.experiment.seed], on_log)
     _advance_all(compiled, [one, *copies], told)
     return _finish_all(compiled, [one], told)[0]
+
+
+def _with_optimiser(folder: Path, experiment: Experiment, optimiser: Any) -> Experiment:
+    """Return the experiment of a run with its optimiser, which the user gives again where it is an object."""
+    stored = str(experiment.optimiser)
+    if "(" not in stored:
+        if optimiser is not None:
+            raise ArgumentError(f"{folder} names its optimiser, {stored}: it takes no other")
+        return experiment
+    if optimiser is None:
+        raise ArgumentError(
+            f"{folder} was given its optimiser as an object, which no file holds ({stored}): give it again, "
+            "px.resume(folder, optimiser=...)"
+        )
+    if optimiser_text(optimiser) != stored:
+        raise ArgumentError(f"{folder} was given another optimiser than this one: {stored}")
+    return dataclasses.replace(experiment, optimiser=optimiser)
 
 
 def run_seeds(
@@ -156,6 +208,7 @@ def run_seeds(
     report: Report | None = None,
     compiled: Compiled | None = None,
     task: Task | None = None,
+    on_log: OnLog | None = None,
 ) -> list[Result]:
     """Train one network per seed, compiled once; small ones side by side in one vmapped program.
 
@@ -171,6 +224,7 @@ def run_seeds(
             run), or a `Watcher`, which is told more.
         compiled: that of an experiment which differs in learning rates at most; None to compile.
         task: as for `run`.
+        on_log: as for `run`; each run is told of, and stopped, by itself.
 
     Returns a result per seed, and raises what `run` raises.
     """
@@ -179,7 +233,7 @@ def run_seeds(
     parts = build(experiment, task)
     for seed, folder in zip(seeds, folders or (), strict=bool(folders)):
         refuse_other(folder, dataclasses.replace(parts.experiment, seed=seed), parts.task.digest())
-    return train(compiled or compiled_for(parts), seeds, folders, name, watcher_of(report), parts)
+    return train(compiled or compiled_for(parts), seeds, folders, name, watcher_of(report), parts, on_log)
 
 
 def train(
@@ -189,6 +243,7 @@ def train(
     name: str | None,
     watcher: Watcher,
     parts: Parts | None = None,
+    on_log: OnLog | None = None,
 ) -> list[Result]:
     """Train one network per seed in a program that is there: what `run_seeds` does when all is built.
 
@@ -199,6 +254,7 @@ def train(
         name: see there.
         watcher: is told how the runs go on.
         parts: those of the runs, where they differ from the program's in learning rates.
+        on_log: as for `run_seeds`.
     """
     parts = parts or compiled.parts
     label = name or name_of(parts.experiment)
@@ -221,7 +277,7 @@ def train(
             one.layout = layout_of(one.folder / "config.json", run_folder.to_json(described))
     results = []
     for group in groups:
-        told = _Told(watcher, label, [one.experiment.seed for one in group])
+        told = _Told(watcher, label, [one.experiment.seed for one in group], on_log)
         _advance_all(compiled, group, told)
         results += _finish_all(compiled, group, told)
     return results
@@ -270,14 +326,19 @@ def _advance_all(compiled: Compiled, runs: list[_Run], told: _Told) -> None:
     total = compiled.parts.experiment.steps
     done = int(runs[0].state.step)
     told.advanced(done, total, math.nan, math.nan)
-    while done < total and not all(one.diverged_at for one in runs):
+    while done < total and not all(one.ended for one in runs):
         length = min(compiled.length, total - done)
         states, losses, metrics, seconds = compiled.advance([one.state for one in runs], length)
         compile_seconds = compiled.pop_compile_seconds() / len(runs)
         for one, state, loss, metric in zip(runs, states, losses, metrics, strict=True):
             one.compile_seconds += compile_seconds
-            if one.diverged_at is None:
-                _record_chunk(compiled, one, seconds, state, loss, metric)
+            if one.ended:
+                continue
+            _record_chunk(compiled, one, seconds, state, loss, metric)
+            if told.on_log and not one.ended:
+                line = dict(one.metrics[-1])
+                answer = told.on_log(line["step"], line, state.learner.net)
+                one.stopped = isinstance(answer, bool | np.bool_) and bool(answer)
         done += length
         told.advanced(done, total, float(losses[0].mean()), float(metrics[0]["loss"]))
 
@@ -364,6 +425,8 @@ def _finish_run(compiled: Compiled, one: _Run) -> Result:
         summary["gain"] = gain
     if base is not None and truth.shape[-1] > 1:
         summary["outputs"] = _each_output(task, prediction, truth, base)
+    if one.stopped:
+        summary["stopped_at"] = step
     if one.diverged_at is not None:
         summary["diverged_at"] = one.diverged_at
     summary |= task.details(prediction, truth)
