@@ -96,7 +96,7 @@ def add_dry_run(parser: Parser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the settings that would be used and where each comes from, and write nothing",
+        help="only print the settings and where each comes from",
     )
 
 

@@ -1,6 +1,7 @@
 """The command `compare`: several rules on one task over several seeds, and the report of all runs."""
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from perturbax.cli.arguments import (
     typed_names,
     variants,
 )
+from perturbax.cli.watching import add_watch, watching
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
 from perturbax.experiment.options import coerce
@@ -46,6 +48,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder for the runs and report.html")
     add_dry_run(parser)
+    add_watch(parser)
     add_experiment(parser, ["rule"])
 
 
@@ -63,7 +66,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     entries, out = variants(args.rules), Path(args.out)
     count = coerce("seeds", args.seeds, int)
     board = Board(on_end=print_end)
-    with shown(board):
+    with shown(board), contextlib.ExitStack() as stack:
         from perturbax.experiment import run_folder
         from perturbax.experiment.comparison import plan_comparison
         from perturbax.experiment.variants import experiment_from
@@ -82,6 +85,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
             _explain(entries, base, args, settings)
             return 0
         workers = _workers(args.workers, comparison.pieces)
+        stack.enter_context(watching(args.watch, args.out))
         board.expect(len(every), finished, workers)
         lost = comparison.train_all(workers, board)
     begun = [folder for folder in every if (folder / "config.json").exists()]

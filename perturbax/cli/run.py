@@ -15,6 +15,7 @@ from perturbax.cli.arguments import (
     experiment_fields,
     typed_names,
 )
+from perturbax.cli.watching import add_watch, watching
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
 
@@ -31,6 +32,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--resume", metavar="FOLDER", help="go on with a run that was stopped")
     add_dry_run(parser)
     add_trust(parser)
+    add_watch(parser)
     add_experiment(parser)
 
 
@@ -52,7 +54,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     if args.resume is not None:
         if given or any(settings.values()) or args.out or args.config or args.dry_run:
             raise ArgumentError("--resume goes on with a run as it was started: it takes no other argument")
-        return _resume(Path(args.resume), args.trust)
+        return _resume(Path(args.resume), args.trust, args.watch)
     if args.out is None and not args.dry_run:
         raise ArgumentError("--out FOLDER is needed: the run writes its results there")
     if args.config is not None and not Path(args.config).exists():
@@ -79,6 +81,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         if args.dry_run:
             _explain(args, experiment, typed, task.digest())
             return 0
+        stack.enter_context(watching(args.watch, args.out))
         result = run(experiment, args.out, report=board)
     return _print_end(result)
 
@@ -104,12 +107,12 @@ def _print_end(result: "Result") -> int:
     return status
 
 
-def _resume(folder: Path, trust: bool) -> int:
+def _resume(folder: Path, trust: bool, watch: bool) -> int:
     """Go on with a run, print the result, and return the exit status."""
     from perturbax.cli.board import Board
     from perturbax.cli.progress import shown
 
-    with shown(Board()) as board:
+    with shown(Board()) as board, watching(watch, str(folder)):
         from perturbax.experiment.run import resume
 
         result = resume(folder, report=board, trust=trust)

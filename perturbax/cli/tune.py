@@ -1,6 +1,7 @@
 """The command `tune`: a search for learning rates, a discount, or any other settings by short runs."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perturbax.cli.arguments import (
@@ -64,6 +65,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     from perturbax.experiment import own_code
     from perturbax.experiment.tuning import require_best, tune
     from perturbax.experiment.variants import experiment_from
+    from perturbax.report.tuning import write_tuning
 
     given = experiment_fields(args)
     count = coerce("seeds", args.seeds, int)
@@ -79,6 +81,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
             report=bar,
         )
     _print_candidates(tuned, count)
+    print(f"page: {write_tuning(Path(args.out))}")
     e = require_best(tuned)
     for name, value in tuned.at_edge().items():
         print(f"the best {name} is at the edge of the list ({value:g}): the best of all may lie beyond")

@@ -83,6 +83,11 @@ class Compiled:
         """What needs no network; the same for all seeds."""
         return self.parts.task.baselines()
 
+    @cached_property
+    def valid_baselines(self) -> dict[str, Any]:
+        """The same on validation data, where they differ from test data; the same for all seeds."""
+        return self.parts.task.valid_baselines()
+
     @staticmethod
     def stored(state: State) -> dict[str, Any]:
         """Return the arrays of a state by name, without hyperparameters, which follow from the settings."""

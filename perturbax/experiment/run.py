@@ -419,6 +419,8 @@ def _finish_run(compiled: Compiled, one: _Run) -> Result:
         },
         "updates_per_step": setup.updates,
     }
+    if compiled.valid_baselines:
+        summary["valid_baselines"] = compiled.valid_baselines
     if compiled.seen:
         summary["train"] = evaluate_compiled(task, net, *compiled.seen)
     if gain:

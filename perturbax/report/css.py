@@ -27,7 +27,7 @@ CSS = (
     ".panel>svg image{filter:invert(1) hue-rotate(180deg)}}"
     r"""
 *{box-sizing:border-box}
-body{margin:0;background:var(--page);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",
+body{margin:0;background:var(--page);color:var(--ink);font:1rem/1.55 system-ui,-apple-system,"Segoe UI",
 Roboto,"Helvetica Neue",Arial,sans-serif}
 main{max-width:1120px;margin:0 auto;padding:40px 28px 64px;overflow-wrap:break-word}
 header{border-bottom:2px solid var(--ink);margin-bottom:20px}
@@ -118,11 +118,11 @@ background:#2da44e}
 @media screen and (max-width:640px){main{padding:24px 16px 48px}h1{font-size:1.5rem}.lead{font-size:1rem}
 .wide{display:none}.narrow{display:block}tbody th{max-width:11em}
 .two .panel>svg text{font-size:11.5px!important}}
-@media print{@page{size:A4 landscape;margin:12mm}body{font-size:11px}main{max-width:none;padding:0}
-.scroll{overflow:visible}table,.results{font-size:8px}
+@media print{@page{size:A4 landscape;margin:12mm}html{font-size:11px}main{max-width:none;padding:0}
+.scroll{overflow:visible}
 .results :is(th,td){padding-left:.3em;padding-right:.3em}
 tbody td,.results td.text{white-space:normal}caption span{max-width:none}thead{display:table-header-group}
-figure,tr,.panel,.verdicts{break-inside:avoid}h1,h2,h3,caption{break-after:avoid}
+figure,table,tr,.panel,.verdicts{break-inside:avoid}h1,h2,h3,caption{break-after:avoid}
 .live,.cross,.tip{display:none}
 .three .panels{grid-template-columns:repeat(3,1fr)}.two .panels{grid-template-columns:repeat(2,1fr)}}
 """

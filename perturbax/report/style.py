@@ -121,14 +121,19 @@ class Look:
 def looks(variants: Sequence[VariantRuns]) -> list[Look]:
     """Return a look for each variant: a family shares a colour, its members differ in shade and dash."""
     members: dict[str, list[str]] = {}
+    taken: set[tuple[str, bool]] = set()
     made = []
     for variant in variants:
         family = variant.rule.removeprefix("published-")
         alike = {k: v for k, v in variant_settings(variant.first).items() if not k.startswith("decor")}
-        own = members.setdefault(family, [])
-        if (kind := canonical(alike)) not in own:
+        own, hollow = members.setdefault(family, []), variant.first.decorrelated
+        kind = canonical(alike)
+        while (kind, hollow) in taken:  # the same settings in another folder
+            kind += "+"
+        taken.add((kind, hollow))
+        if kind not in own:
             own.append(kind)
-        i, hollow = own.index(kind), variant.first.decorrelated
+        i = own.index(kind)
         colour, marker = _rule_look(family)
         dashes = _DECORRELATED if hollow else _PLAIN
         made.append(Look(_shade(colour, _SHADES[i % len(_SHADES)]), dashes[i % len(dashes)], marker, hollow))

@@ -328,6 +328,12 @@ class Task(eqx.Module):
         constant = jnp.broadcast_to(jnp.nanmean(ys, (0, 1)), test.ys.shape)
         return {"mean": measure(self, constant[test.warmup :], test.ys[test.warmup :])}
 
+    def valid_baselines(self) -> dict[str, Metrics]:
+        """Return the same of the validation part, beside which validation losses are shown; empty where test
+        and validation data are drawn alike.
+        """
+        return {}
+
 
 class FixedLength(Task):
     """Base of the tasks whose sequences have as many steps as the setting `length` says."""

@@ -365,6 +365,8 @@ class Forecast(Task):
             "history": encoding.history,
             "horizons": list(encoding.horizons),
             "targets": list(encoding.targets),
+            "inputs": len(encoding.inputs),
+            "rows": {part: self._rows_of(part) for part in PARTS},
             "outside": self._outside(),
         }
         if encoding.form == "linear":
@@ -373,6 +375,10 @@ class Forecast(Task):
             facts["validation"] = dict(source.fitted.combination.errors)
             facts["weights"] = dict(source.fitted.combination.shares)
         return facts
+
+    def _rows_of(self, part: str) -> int:
+        """Return how many rows of the series a part has."""
+        return sum(end - first for first, end in self.record.parts[part])
 
     def notes(self) -> list[str]:
         """Return in sentences what the file holds, how the series is encoded and why, and what is unusual.
@@ -407,6 +413,14 @@ class Forecast(Task):
         validation. `combined`: with form auto the weighted mean of simple forecasts that training starts
         from.
         """
+        return self._baselines_on("test")
+
+    def valid_baselines(self) -> dict[str, Metrics]:
+        """Return the metrics of the same forecasts on validation data: other rows, other losses."""
+        return self._baselines_on("valid")
+
+    def _baselines_on(self, part: str) -> dict[str, Metrics]:
+        """Return the metrics of simple forecasts on part `valid` or `test`."""
         record, encoding = self.record, self.encoding
         first_rows = _first_rows(record)
         naive = {"persistence": "difference"}
@@ -422,19 +436,20 @@ class Forecast(Task):
         if encoding.form == "combined":
             forecasts["combined"] = self.opened.source.base
         if not (self._is_simple and self.lags):
-            rows = record.rows("test", self.shifts, encoding.history)
+            rows = record.rows(part, self.shifts, encoding.history)
             forecasts["linear"] = np.full(self.opened.source.truth.shape, np.nan)
             forecasts["linear"][rows] = forecasts_of(record, self._linear_encoding(), rows)
-            return {name: self._judged_forecast(forecast) for name, forecast in forecasts.items()}
-        found = {name: self._judged_forecast(forecast) for name, forecast in forecasts.items()}
-        return self._simple_baselines(found)
+            return {name: self._judged_forecast(forecast, part) for name, forecast in forecasts.items()}
+        found = {name: self._judged_forecast(forecast, part) for name, forecast in forecasts.items()}
+        return self._simple_baselines(found, part)
 
-    def _simple_baselines(self, found: dict[str, Metrics]) -> dict[str, Metrics]:
+    def _simple_baselines(self, found: dict[str, Metrics], part: str) -> dict[str, Metrics]:
         """Return the baselines of form level with one output, computed from what a network reads."""
         x = np.asarray(self.opened.x, np.float64)  # (N, n_in)
         series = self._scaled_target(x_dtype=self.opened.x.dtype)  # (N,)
         shift = self.shift
-        train, valid, test = (np.arange(*self.bounds(part)) for part in PARTS)  # row numbers
+        train, valid = (np.arange(*self.bounds(name)) for name in ("train", "valid"))  # row numbers
+        judged = np.arange(*self.bounds(part))
         fits = linear.fit(x, series, train[train >= self.lags - 1], shift, self.lags)
 
         def error(rows: np.ndarray, forecast: np.ndarray | float) -> float:
@@ -442,14 +457,14 @@ class Forecast(Task):
             return float(f"{np.mean((series[rows + shift] - forecast) ** 2):.12g}")
 
         best = min(fits, key=lambda fit: error(valid, linear.predict(x, valid, fit, self.lags)))
-        fitted = linear.predict(x, test, best, self.lags)  # (test,)
+        fitted = linear.predict(x, judged, best, self.lags)  # (rows,)
         in_units = fitted * self.encoding.target_stds[0] + self.encoding.target_means[0]
         everywhere = np.full(self.opened.source.truth.shape, np.nan)
-        everywhere[test, 0] = in_units
-        found["linear"] = self._judged_forecast(everywhere)
-        scaled = {"mean": 0.0, "persistence": series[test], "linear": fitted}
+        everywhere[judged, 0] = in_units
+        found["linear"] = self._judged_forecast(everywhere, part)
+        scaled = {"mean": 0.0, "persistence": series[judged], "linear": fitted}
         return {
-            name: metrics | (self._metrics_of(error(test, scaled[name])) if name in scaled else {})
+            name: metrics | (self._metrics_of(error(judged, scaled[name])) if name in scaled else {})
             for name, metrics in found.items()
         }
 
@@ -476,9 +491,9 @@ class Forecast(Task):
         parts = [record.training_rows(record.columns[target]) for target, _ in self.encoding.outputs]
         return np.array([np.concatenate(part).mean() for part in parts])
 
-    def _judged_forecast(self, forecasts: np.ndarray) -> Metrics:
-        """Return the test metrics of forecasts at each row, `(N, n_out)`, own units."""
-        rows = self.record.rows("test", self.shifts, self.encoding.history)
+    def _judged_forecast(self, forecasts: np.ndarray, part: str) -> Metrics:
+        """Return the metrics on a part of forecasts at each row, `(N, n_out)`, own units."""
+        rows = self.record.rows(part, self.shifts, self.encoding.history)
         truth, forecast = self.opened.source.truth[rows], forecasts[rows]  # (rows, n_out)
         wrong = forecast - truth
         size = np.abs(truth) + np.abs(forecast)

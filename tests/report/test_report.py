@@ -718,6 +718,8 @@ def test_variants_of_one_name_are_named_by_what_differs_or_by_folder(tmp_path):
     first = make(tmp_path / "first", "node")
     same = [make(tmp_path / "second", "node"), make(tmp_path / "second", "node", seed=1)]
     assert labels(first, *same) == ["node (first)", "node (second)"]
+    one, other = looks(sections(read_runs([first, *same]))[0].variants)
+    assert (one.colour, one.dash) != (other.colour, other.dash)
     again = make(tmp_path / "second", "node", seed=1)
     assert labels(*same, again) == ["node (weather-0)", "node (weather-1)", "node (weather-2)"]
     wide = make(tmp_path / "wide", "node", units=[64, 64], cell="gru", cell_options={"bias": True})
