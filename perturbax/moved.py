@@ -89,7 +89,7 @@ MODULES = {
     "tasks.table": ("tasks.files.csv_table",),
     "taxonomy": ("analysis.taxonomy",),
     "taxonomy_command": ("cli.taxonomy", "analysis.family"),
-    "train": ("experiment.run",),
+    "train": ("experiment.run", "experiment.watch"),
     "tune": ("experiment.search", "cli.tune"),
     "unitwise": ("learning.traces",),
 }

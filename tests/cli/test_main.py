@@ -132,9 +132,9 @@ def test_an_interruption_says_how_to_go_on(monkeypatch, capsys, tmp_path):
 BUSY = """
 import ctypes, os, signal, sys, threading
 from perturbax.cli.interrupt import ends_at_once
-threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
 with ends_at_once(lambda: "interrupted; how to go on"):
     print("kept")
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
     while True:
         ctypes.CDLL(None).sleep(60)  # without a step of Python, as in a compiler
 """
