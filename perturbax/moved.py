@@ -89,13 +89,14 @@ MODULES = {
     "tasks.table": ("tasks.files.csv_table",),
     "taxonomy": ("analysis.taxonomy",),
     "taxonomy_command": ("cli.taxonomy", "analysis.family"),
-    "train": ("experiment.run", "experiment.watch"),
-    "tune": ("experiment.search", "cli.tune"),
+    "train": ("experiment.run",),
+    "tune": ("experiment.search", "experiment.tuning", "cli.tune"),
     "unitwise": ("learning.traces",),
 }
 """Modules of 0.1.0 that are no more, and those that have their names now, searched in this order."""
 
 NAMES = {
+    "train.Report": "experiment.watch.Report",
     "auto.shares": "experiment.auto.curvature_shares",
     "build.KNOWN": "experiment.resolve.KNOWN",
     "build.Pace": "experiment.train_step.Hyperparameters",

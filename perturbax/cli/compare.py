@@ -21,7 +21,6 @@ from perturbax.cli.watching import add_watch, watching
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
 from perturbax.experiment.options import coerce
-from perturbax.fields import positive
 
 if TYPE_CHECKING:
     from perturbax.experiment.variants import Variant
@@ -107,6 +106,7 @@ def _of(lost: "Sequence[Lost]") -> set[Path]:
 def _workers(text: str, pieces: "Sequence[Piece]") -> int:
     """Return how many processes share the work, as --workers says."""
     from perturbax.experiment.workers import default_workers, portable
+    from perturbax.fields import positive
 
     if text == "auto":
         return default_workers(pieces)

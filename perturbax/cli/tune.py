@@ -15,7 +15,7 @@ from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
 from perturbax.experiment.options import coerce
 
-HELP = "search learning rates or any other settings, judged on validation data"
+HELP = "search learning rates or other settings on validation data"
 
 if TYPE_CHECKING:
     from perturbax.experiment.tuning import Tuned

@@ -48,7 +48,10 @@ class Comparison(NamedTuple):
 
     @property
     def pieces(self) -> list[Piece]:
-        """What is left to train, in pieces that have the same numbers wherever they are trained."""
+        """What is left to train, in pieces that have the same numbers wherever they are trained.
+
+        There are none where the runs have no folders to leave their results in.
+        """
         pieces = []
         for label, folders in (self.folders or {}).items():
             e, fresh = self.experiments[label], self.fresh[label]
