@@ -50,6 +50,8 @@ WRONG = {
     "px.predict(3, 'x.csv')": "run must be the path of a folder or file, not 3",
     "px.report(3)": "folders must be the path of a folder or file, not 3",
     "px.Experiment(tsk='copy')": "unknown setting of Experiment 'tsk'; did you mean 'task'?",
+    "px.tasks.Copy().held_out('vald')": "unknown part 'vald'; did you mean 'valid'?",
+    "px.tasks.Adding().held_out('train')": "unknown part 'train'; choose from valid, test",
     "px.Credit(form='x')": "unknown form of credit 'x'; choose from held, replay, trace, summed",
     "run(steps='a')": "steps must be a whole number, not 'a'",
     "run(steps=1.5)": "steps must be a whole number, not 1.5",

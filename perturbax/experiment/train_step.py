@@ -144,8 +144,22 @@ def start(setup: Setup, seed: Array | int, hyperparameters: Hyperparameters | No
         init_rule = learner(setup.rule, setup.task.loss).init
         kept = init_rule(net, jnp.zeros(xs.shape[1:], xs.dtype), learner_key)
         training = Training(net, setup.optimiser.init(some), kept)
+    if isinstance(setup.settings.name, str):
+        training = training._replace(opt=_with_keys_of(seed, training.opt))
     worst = jnp.asarray(jnp.inf, jnp.result_type(float))
     return State(training, key, jnp.zeros((), int), net, worst, jnp.zeros((), int), hyperparameters)
+
+
+def _with_keys_of(seed: Array | int, opt: PyTree) -> PyTree:
+    """Return the state of an optimiser that draws noise, with the key of the run's seed."""
+
+    def keyed(path: tuple, leaf: Any) -> Any:
+        if jnp.issubdtype(getattr(leaf, "dtype", float), jax.dtypes.prng_key):
+            return jr.key(seed, impl=jr.key_impl(leaf))
+        is_raw = bool(path) and getattr(path[-1], "name", "") == "rng_key"
+        return jr.PRNGKey(seed) if is_raw else leaf
+
+    return jax.tree_util.tree_map_with_path(keyed, opt)
 
 
 def _online(setup: Setup) -> tuple[Callable, Callable]:

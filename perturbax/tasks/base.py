@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from perturbax.errors import ArgumentError
-from perturbax.fields import check_given, refuse_abstract
+from perturbax.fields import check_given, one_of, refuse_abstract
 
 Metrics = dict[str, Any]
 Data = TypeVar("Data")
@@ -169,7 +169,7 @@ class Task(eqx.Module):
         Arguments:
             part: `valid` or `test`.
         """
-        key = held_out_key({"valid": 1, "test": 2}[part])
+        key = held_out_key(held_out_number(part))
         return HeldOut(*draw_batch(self, key, self.held_out_sequences))
 
     def seen(self) -> HeldOut | None:
@@ -368,6 +368,12 @@ def measure(task: Task, y: Array, target: Array) -> Metrics:
         target: targets, `(T, B, n_out)`.
     """
     return task.metrics(y, target)
+
+
+def held_out_number(part: str) -> int:
+    """Return the number of held-out data for `held_out_key`; ArgumentError for what is no such part."""
+    one_of("part", part, PARTS[1:])
+    return PARTS.index(part)
 
 
 def held_out_key(n: int) -> Array:

@@ -8,7 +8,7 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from perturbax.fields import setting, whole
-from perturbax.tasks.base import HeldOut, Metrics, Task, held_out_key
+from perturbax.tasks.base import HeldOut, Metrics, Task, held_out_key, held_out_number
 
 TO_GO = {"credit": "to-go", "lr": 1e-3, "decorrelate": "hidden", "decor_lr": 1e-2}
 FEEDBACK = {"lr": 4e-3, "lags": 24, "gate": False, "penalty": 1e-2}
@@ -76,7 +76,7 @@ class Copy(Task):
 
     def held_out(self, part: str) -> HeldOut:
         """Return sequences that depend on the part only; a single one unless fresh."""
-        key = held_out_key({"valid": 1, "test": 2}[part])
+        key = held_out_key(held_out_number(part))
         return HeldOut(*self._sequences(key, self.held_out_sequences if self.fresh else 1))
 
     def seen(self) -> HeldOut | None:

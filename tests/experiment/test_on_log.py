@@ -9,6 +9,9 @@ import pytest
 
 import perturbax as px
 from perturbax.errors import ArgumentError
+from perturbax.experiment.build import build
+from perturbax.experiment.train_step import start
+from perturbax.network.arrays import to_named_arrays
 
 TINY = {"task": "probe-lag1", "rule": "node", "units": 2, "batch": 2, "steps": 8, "logs": 4}
 
@@ -55,3 +58,14 @@ def test_an_optimiser_may_be_an_object(tmp_path):
     for a, b in zip(resumed.metrics, whole.metrics, strict=True):
         assert a["loss"] == b["loss"]
     np.testing.assert_array_equal(px.load(tmp_path / "cut").net.layers[0].W, whole.net.layers[0].W)
+
+
+@pytest.mark.parametrize("mode", ["sequence", "online"])
+def test_an_optimiser_draws_noise_by_the_seed_of_the_run(mode):
+    setup = build(px.Experiment(**TINY, mode=mode, optimiser="noisy_sgd")).setup
+    keys = []
+    for seed in (0, 1):
+        arrays = to_named_arrays(start(setup, seed)._replace(hyperparameters=None))
+        keys += [tuple(value.tolist()) for name, value in arrays.items() if "rng_key" in name]
+    assert len(keys) == len(set(keys)) == 2
+    assert keys[0] == (0, 0)  # seed 0 has the noise of version 0.1.0
