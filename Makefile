@@ -5,7 +5,7 @@ DEMO ?= runs/demo
 TESTS ?=
 PYTEST := -m pytest -n 2 --dist worksteal
 
-.PHONY: demo help test test-quick test-newest catalogue lint types bench clean
+.PHONY: demo help test test-quick test-newest catalogue lint types bench docs clean
 
 demo: $(VENV)/.run  ## train six rules on a forecasting task, then write runs/demo/report.html
 	$(BIN)/perturbax compare --task mackey-glass --rules node,activity,activity+decor,one-step,bptt,frozen \
@@ -60,6 +60,11 @@ lint: $(VENV)/.dev  ## check lint and format with ruff
 types: $(VENV)/.dev  ## check types with pyright
 	$(BIN)/pyright
 
+SITE := docs/_build/html
+docs: $(VENV)/.docs  ## build the documentation site into docs/_build/html; every link is checked
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs $(SITE)
+	$(BIN)/python docs/_site/check.py $(SITE)
+
 clean:  ## remove the environments that make has created
 	rm -rf $(VENV) $(NEWEST)
 
@@ -72,6 +77,10 @@ $(VENV)/.run: constraints.txt pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
 
 # Without constraints: whatever is newest on the day it is made.

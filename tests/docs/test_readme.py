@@ -21,7 +21,10 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 RULES_PAGE = (ROOT / "docs" / "rules.md").read_text()
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+GUIDES = sorted((DOCS / "guides").glob("*.md"))
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in DOCS.glob("*.md"))]
+PAGES += [f"docs/guides/{page.name}" for page in GUIDES]
 
 
 def test_table_of_rules():
@@ -61,9 +64,17 @@ def test_links_lead_somewhere(page):
 
 
 def test_every_page_is_in_the_index():
-    index = (ROOT / "docs" / "README.md").read_text()
-    for page in (ROOT / "docs").glob("*.md"):
-        assert page.name == "README.md" or f"]({page.name})" in index, page.name
+    """In the list for readers of the repository, and in the contents of the site."""
+    index, contents = (DOCS / "README.md").read_text(), (DOCS / "index.md").read_text()
+    pages = [*DOCS.glob("*.md"), *GUIDES, *(DOCS / "notebooks").glob("*.ipynb")]
+    for page in pages:
+        place = page.relative_to(DOCS)
+        if page.name == "index.md":
+            continue
+        elsewhere = page.read_text().startswith("<!-- from: ")
+        assert page.name == "README.md" or elsewhere or f"]({place})" in index, place
+        listed = rf"^(.*<)?{re.escape(place.with_suffix('').as_posix())}>?$"
+        assert page.name == "README.md" or re.search(listed, contents, re.M), place
 
 
 def test_the_example_learns(capsys):
@@ -171,22 +182,3 @@ def test_own_cell_rule_and_task_with_px_learner(rule):
         assert jnp.isfinite(loss)
         assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(grads))
         assert any(jnp.abs(g).max() > 0 for g in jax.tree.leaves(grads))
-
-
-def test_commands_of_the_readme_parse():
-    """Every flag in a code block of the README is one that the command knows."""
-    from perturbax.cli.main import parser_of
-
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.S | re.M)
-    text = "\n".join(block for language, block in blocks if not language)
-    text += "\n" + "\n".join(re.findall(r"^    (perturbax .*)", README, re.M))
-    lines = text.replace("\\\n", " ").splitlines()
-    lines = [line.split("  #")[0] for line in lines if line.startswith("perturbax ")]
-    lines = [line for line in lines if line != "perturbax --version"]
-    assert len(lines) >= 15
-    for line in lines:
-        _, command, *words = line.split()
-        parser = parser_of(command)
-        known = {flag for action in parser._actions for flag in action.option_strings}
-        flags = [w for w in words if w.startswith("--") and not re.match(r"--(task|rule|cell)\.", w)]
-        assert set(flags) <= known, line

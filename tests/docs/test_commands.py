@@ -1,0 +1,96 @@
+"""Every command of README and docs: those of perturbax run, with few steps; the others name what there is."""
+
+import csv
+import re
+import shlex
+import sys
+import tomllib
+
+import pages
+import pytest
+
+ROOT = pages.ROOT
+README = ROOT / "README.md"
+SITE_PAGES = [*sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))]
+PAGES = [page for page in [README, ROOT / "CONTRIBUTING.md", *SITE_PAGES] if "_build" not in page.parts]
+TOO_LONG = ("perturbax reproduce",)  # tests/study has the same with tiny budgets
+
+COMMANDS = {page: pages.commands_of(page) for page in PAGES}
+
+
+def of(program: str) -> list[str]:
+    """Every command line of all pages that begins with a program's name, each once."""
+    return sorted({line for lines in COMMANDS.values() for line in lines if line.split()[0] == program})
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A folder with a file of data, from which the examples can be imported."""
+    with (tmp_path / "file.csv").open("w", newline="") as file:
+        rows = ((i, 50 + 10 * (i % 24 < 12) + (i * 37 % 11) / 5) for i in range(24 * 16))
+        csv.writer(file).writerows([("row", "COLUMN"), *rows])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    yield tmp_path
+    for example in (ROOT / "examples").glob("*.py"):
+        sys.modules.pop(example.stem, None)
+
+
+def ends_well(words: list[str]) -> bool:
+    """Whether a command of perturbax ends with status 0."""
+    from perturbax.cli import main
+
+    try:
+        return main(words) == 0
+    except SystemExit as ended:  # --help, --version
+        return not ended.code
+
+
+def test_commands_of_the_readme_run(workplace, capsys):
+    """In their order, in one folder, as a reader would: later ones use the folders of earlier ones."""
+    lines = [line for line in COMMANDS[README] if line.startswith("perturbax ")]
+    assert len(lines) >= 20
+    for line in lines:
+        if not line.startswith(TOO_LONG):
+            assert ends_well(pages.shortened(line)), (line, capsys.readouterr().err)
+    assert (workplace / "report.html").exists()
+
+
+def test_commands_of_the_pages_are_known():
+    """Every flag is one that the command has, every rule, cell and task one that there is."""
+    import perturbax as px
+    from perturbax.cli.main import parser_of
+
+    for line in of("perturbax"):
+        _, command, *words = shlex.split(line)
+        if command.startswith("-"):
+            continue
+        known = {flag for action in parser_of(command)._actions for flag in action.option_strings}
+        flags = [w for w in words if w.startswith("--") and not re.match(r"--(task|rule|cell)\.", w)]
+        assert set(flags) <= known, line
+        named = dict(zip(words, [*words[1:], ""], strict=True))
+        for flag, registry in (("--task", px.TASKS), ("--rule", px.RULES), ("--cell", px.CELLS)):
+            value = named.get(flag, "")
+            assert not value or ":" in value or value in registry or value.isupper(), line
+
+
+def test_other_commands_name_what_there_is():
+    makefile = (ROOT / "Makefile").read_text()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for line in of("make"):
+        targets = [word for word in shlex.split(line)[1:] if "=" not in word]
+        assert all(re.search(rf"^{target}:", makefile, re.M) for target in targets), line
+        for path in re.findall(r"tests/[\w/.]+", line):
+            assert (ROOT / path).exists(), line
+        for path, name in re.findall(r"(tests/[\w/.]+)::(\w+)", line):
+            assert f"def {name}(" in (ROOT / path).read_text(), line
+    for line in of("pip"):
+        assert all(extra in extras for extra in re.findall(r"\.\[(\w+)\]", line)), line
+    for line in of("python"):
+        script, *words = shlex.split(line)[1:]
+        text = (ROOT / script).read_text()
+        for flag in (word for word in words if word.startswith("--")):
+            assert f'"{flag}"' in text, line
+    assert of("make")
+    assert of("pip")
+    assert len(of("python")) > 5
