@@ -144,11 +144,19 @@ class VariantRuns:
 
 @dataclass(frozen=True)
 class Section:
-    """All variants of one task, and what needs no recurrent training at all."""
+    """All variants of one task, and what needs no recurrent training at all.
+
+    Attributes:
+        task: its name.
+        options: its settings.
+        variants: what is compared.
+        geometric: whether values that span decades have geometric means.
+    """
 
     task: str
     options: dict[str, Any]
     variants: tuple[VariantRuns, ...]
+    geometric: bool = True
 
     @cached_property
     def metric(self) -> str:
@@ -157,15 +165,19 @@ class Section:
 
     @cached_property
     def in_decades(self) -> frozenset[str]:
-        """The test metrics whose values, all above 0, differ tenfold between seeds of a variant: they are
-        summarised by geometric means.
+        """The test metrics whose values, all above 0, differ tenfold between seeds of a variant, or a
+        hundredfold in all: they are summarised by geometric means.
         """
         found = set()
+        if not self.geometric:
+            return frozenset()
         for key in {key for v in self.variants for run in v.runs for key in run.test}:
             seeds = [v.stat("test", key).values for v in self.variants]
             positive = all(value > 0 for values in seeds for value in values)
             wide = any(values and max(values) >= DECADE * min(values) for values in seeds)
-            if positive and wide and key not in HIGHER_IS_BETTER:
+            every = [value for values in seeds for value in values]
+            far = bool(every) and max(every) >= DECADE**2 * min(every)
+            if positive and (wide or far) and key not in HIGHER_IS_BETTER:
                 found.add(key)
         return frozenset(found)
 

@@ -23,7 +23,7 @@ CSS = (
     f":root{{color-scheme:light;{_variables(0)}}}\n"
     # Figures are drawn for light paper: on a dark screen their lightness is turned around, their hues kept.
     f"@media screen and (prefers-color-scheme:dark){{:root{{color-scheme:dark;{_variables(1)}}}"
-    ".panel>svg,.swatch{filter:invert(1) hue-rotate(180deg)}"
+    ".panel>svg,.swatch,.tip i{filter:invert(1) hue-rotate(180deg)}"
     ".panel>svg image{filter:invert(1) hue-rotate(180deg)}}"
     r"""
 *{box-sizing:border-box}

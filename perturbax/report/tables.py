@@ -65,7 +65,7 @@ def _means_in_words(section: Section) -> str:
         return f"one seed each, so that there are no intervals.{best}"
     said = f"mean over seeds ± half width of the 95% t interval.{best}"
     if section.in_decades:
-        said += " Where seeds differ tenfold: the geometric mean, and in brackets the 95% t interval of "
+        said += " Where values span decades: the geometric mean, and in brackets the 95% t interval of "
         said += "the logarithm."
     return (
         f"{said} Seeds: those with a test value, of those run. Updates, passes, seconds and memory are means "

@@ -745,7 +745,7 @@ def test_values_over_decades_have_geometric_means(tmp_path):
     html = told(tmp_path)
     assert row(html, "node")[2] == "1.10 (0.87 to 1.4)"
     assert row(html, "bptt")[2].startswith("0.0438 (")
-    assert "Where seeds differ tenfold: the geometric mean" in text(html)
+    assert "Where values span decades: the geometric mean" in text(html)
     assert "(geometric mean of 3 seeds and 95% interval)" in text(html)
 
 
