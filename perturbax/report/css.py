@@ -91,7 +91,7 @@ figcaption,.none{color:var(--muted);font-size:.86rem;max-width:60em}
 .panel>svg text{font-family:inherit!important}
 .named{margin:0 0 .2em;font-size:.82rem;font-weight:650;overflow-wrap:anywhere}
 .narrow{display:none}
-.keep{overflow-x:auto}.keep>svg{min-width:680px}
+.keep>svg{min-width:680px}
 .legend{display:flex;flex-wrap:wrap;gap:.25em 1.5em;margin:0 0 .7em;
 padding:0;list-style:none;font-size:.86rem}
 .legend li{overflow-wrap:anywhere}

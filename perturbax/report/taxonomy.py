@@ -164,10 +164,11 @@ def page(data: dict[str, Any]) -> str:
         for line in lines
     )
     left = "".join(f"<li>{escape(r['name'])}: {escape(r['reason'])}</li>" for r in data["refused"])
+    drawing = f'<div class="panel keep">{figure(data)}</div>'
     table = f'<table class="results"><thead><tr>{header}</tr></thead>'
     main = (
         f'<p class="task">{escape(about)}</p>\n<h2>The map</h2>{_grid(data)}\n'
-        f'<h2>Alignment and time</h2><figure><div class="panel">{figure(data)}</div>'
+        f"<h2>Alignment and time</h2><figure>{scrolled(drawing, 'Figure')}"
         f"<figcaption>Colour: what a synapse must know. Shape: when the rule speaks.</figcaption></figure>\n"
         f'<h2>Measurements</h2><p class="none">{escape(MEANING.format(**data))}</p>'
         + scrolled(f"{table}<tbody>{body}</tbody></table>", "Measurements")
