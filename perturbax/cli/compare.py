@@ -112,7 +112,7 @@ def _workers(text: str, pieces: "Sequence[Piece]") -> int:
         return default_workers(pieces)
     workers = coerce("workers", text, int)
     positive("workers", workers)
-    if workers > 1 and not all(map(portable, pieces)):
+    if workers > 1 and not portable(pieces):
         raise ArgumentError("these runs cannot be handed to another process: --workers must be 1")
     return min(workers, max(1, len(pieces)))
 

@@ -74,7 +74,7 @@ class Comparison(NamedTuple):
         Returns the runs that were lost because their process died. Raises what `run` raises.
         """
         watcher = watcher or Watcher()
-        if workers > 1:
+        if workers > 1 and self.folders is not None:
             return work_off(self.pieces, workers, watcher)
         for label in self.experiments:
             self.train(label, watcher)

@@ -73,21 +73,28 @@ def default_workers(pieces: Sequence[Piece]) -> int:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     most = min(cores, len(pieces), max(1, int(_memory() // ROOM)))
-    if most < 2 or jax.default_backend() != "cpu" or not all(map(portable, pieces)):
+    if most < 2 or jax.default_backend() != "cpu" or not portable(pieces):
         return 1
     return most
 
 
-def portable(piece: Piece) -> bool:
-    """Whether another process understands a piece as it is meant: all of its settings are plain values, and
-    classes of the user's own can be imported by their names.
+def portable(pieces: Sequence[Piece]) -> bool:
+    """Whether another process understands pieces as they are meant: all of their settings are plain values,
+    and classes of the user's own can be imported by their names.
+
+    pieces: those of one name have one experiment.
     """
-    names = own_code.names_of(vars(piece.experiment)).values()
+    return all(map(_plain, {piece.name: piece.experiment for piece in pieces}.values()))
+
+
+def _plain(e: Resolved) -> bool:
+    """Whether the settings of a run come back as they are from JSON."""
+    names = own_code.names_of(vars(e)).values()
     if any(name.startswith("__main__:") or own_code.kept_object(name) for name in names):
         return False
     try:
-        there = json.loads(json.dumps(piece.experiment.to_dict()))
-        return resolve(Experiment(**typed_fields(there))) == piece.experiment
+        there = json.loads(json.dumps(e.to_dict()))
+        return resolve(Experiment(**typed_fields(there))) == e
     except (TypeError, ValueError):
         return False
 

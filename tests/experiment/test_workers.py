@@ -118,10 +118,10 @@ def test_how_many_processes(monkeypatch, tmp_path):
 
 def test_what_another_process_cannot_be_told_stays_here(tmp_path):
     (piece,) = pieces(tmp_path, a=1)
-    assert portable(piece)
+    assert portable([piece])
     assert json.loads(piece.to_json())["folders"] == [[0, str(tmp_path / "a-s0")]]
     here = dataclasses.replace(E, cell="__main__:Own")
-    assert not portable(piece._replace(experiment=here))
+    assert not portable([piece, piece._replace(name="b", experiment=here)])
 
 
 def test_compare_has_the_same_numbers_side_by_side(tmp_path, capfd):
