@@ -124,7 +124,7 @@ def test_all_diverged_is_a_failure(capsys, tmp_path):
     ]
     assert main(argv) == 1
     assert capsys.readouterr().err.strip() == "perturbax: error: every candidate diverged: name lower --lrs"
-    assert {p.name for p in (tmp_path / "t").iterdir()} == {"tune.json"}
+    assert {p.name for p in (tmp_path / "t").iterdir()} == {"tune.json", "tune.html"}
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def as_version_0_1_0_left_it(folder, config):
     result = json.loads((folder / "result.json").read_text())
     for name, content in (("config.json", config), ("result.json", result)):
         (folder / name).write_text(json.dumps({k: v for k, v in content.items() if k != "layout"}))
-    for path in (folder / "weights", *folder.glob("checkpoint/*.npz")):
+    for path in (folder / "weights", folder / "predictions.npz", *folder.glob("checkpoint/*.npz")):
         with np.load(path) as arrays:
             kept = {name: arrays[name] for name in arrays.files if not name.startswith("layout.")}
         with path.open("wb") as file:
