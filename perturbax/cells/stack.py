@@ -9,6 +9,7 @@ import jax.random as jr
 from perturbax.cells.dense import Readout
 from perturbax.errors import LayerError, PerturbaxError, first_line
 from perturbax.network.layer import Layer
+from perturbax.plugins import parameters_of
 
 
 def stack(
@@ -50,9 +51,10 @@ def _made(cell: Callable[..., Layer], n_in: int, n: int, key: jax.Array, options
     name = getattr(cell, "__name__", "cell")
     try:
         layer = cell(n_in, n, key=key, **options)
-    except PerturbaxError:
-        raise
-    except (TypeError, ValueError) as error:
+    except (PerturbaxError, TypeError, ValueError) as error:
+        takes_key = not isinstance(cell, type) or "key" in parameters_of(cell)
+        if isinstance(error, PerturbaxError) and takes_key:
+            raise
         arguments = ", ".join(["n_in", "n", "key=key", *(f"{option}=..." for option in options)])
         raise LayerError(f"cell {name} cannot be made as {name}({arguments}): {first_line(error)}") from error
     if not isinstance(layer, Layer):
