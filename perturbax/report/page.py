@@ -77,13 +77,22 @@ def _heading(section: Section, sections: Sequence[Section]) -> str:
     return _title(section, extra)
 
 
+def _about(section: Section) -> str:
+    """Return what the task is: what is forecast of the user's own file, else the task in words, and that."""
+    first, forecast = section.variants[0].first, forecast_of(section)
+    task = str(first.fact("task", "summary"))
+    if forecast and (first.experiment.get("data") or not task):
+        return forecast
+    return f"{task}. {forecast}" if forecast else task
+
+
 def _section(section: Section, name: str, level: int) -> str:
     """Return all about one task as HTML; level: of its headings."""
     styles = looks(section.variants)
     h = f"h{level}"
     said = "".join(f"<li>{line}</li>" for line in verdicts(section))
     confused = confusion_tables(section)
-    about = escape(forecast_of(section) or str(section.variants[0].first.fact("task", "summary")))
+    about = escape(_about(section))
     parts = [
         f'<p class="task">{about}</p>' if about else "",
         f'<p class="lead">{summary(section)}</p>',

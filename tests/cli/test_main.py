@@ -132,6 +132,7 @@ def test_an_interruption_says_how_to_go_on(monkeypatch, capsys, tmp_path):
 BUSY = """
 import ctypes, os, signal, sys, threading
 from perturbax.cli.interrupt import ends_at_once
+signal.signal(signal.SIGINT, signal.default_int_handler)  # of shells, background processes ignore it
 with ends_at_once(lambda: "interrupted; how to go on"):
     print("kept")
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -150,7 +151,10 @@ def test_ctrl_c_ends_the_program_at_once_whatever_it_does():
 def test_ctrl_c_is_as_before_after_a_command():
     from perturbax.cli.interrupt import ends_at_once
 
-    before = signal.getsignal(signal.SIGINT)
-    with ends_at_once(lambda: ""):
-        assert signal.getsignal(signal.SIGINT) is not before
-    assert signal.getsignal(signal.SIGINT) is before
+    of_this_process = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with ends_at_once(lambda: ""):
+            assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, of_this_process)

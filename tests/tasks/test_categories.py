@@ -211,12 +211,12 @@ def test_classes_take_the_general_settings(file, tmp_path):
     """What `series` ships was found for forecasts of numbers; which it is, the head of the file says."""
     ask = {"task": "series", "rule": "bptt", "data": str(file)}
     number = resolve(px.Experiment(**ask, task_options={"target": "ax"}))
-    assert (number.lr, number.units) == (1e-4, (32,))
+    assert (number.lr, number.units) == (3e-3, (32,))
     as_classes, as_levels = {"target": "ax", "classes": True}, {"target": "ax", "form": "level"}
     for options in ({"target": "activity"}, as_classes, as_levels):
         assert resolve(px.Experiment(**ask, task_options=options)).lr == 1e-3
     missing = {**ask, "data": str(tmp_path / "none.csv")}
-    assert resolve(px.Experiment(**missing, task_options={"target": "activity"})).lr == 1e-4
+    assert resolve(px.Experiment(**missing, task_options={"target": "activity"})).lr == 3e-3
 
 
 @pytest.mark.parametrize("names", [("1,500", "2,500"), ("3%", "4%"), ("5 km", "7 km")])

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import optax
 import pytest
 
 import perturbax as px
@@ -210,4 +211,4 @@ def test_refusals():
     with pytest.raises(ArgumentError, match="linear readout"):
         px.RULES["mirror"]().init_state(net, jnp.ones((2, 1)), jr.key(0))
     with pytest.raises(ArgumentError, match="online"):
-        px.online(px.RULES["feedback"](), helpers.mse, None)
+        px.online(px.RULES["feedback"](), helpers.mse, optax.sgd(1e-3))
