@@ -8,8 +8,8 @@ Five of the six are files of the packages statsmodels and vega_datasets (extra `
 downloaded. ETTh1 is given as a path. Settings are those that `series` ships: they were chosen by
 what `--tune` prints, on the series of OTHERS (docs/tuning.md).
 
-What is finished is kept in OUT, one small JSON file for each series, form and rule. `--page` names the page
-whose tables are replaced.
+What is finished is kept in OUT, one small JSON file for each series, form and rule, and shown beside what is
+asked for. `--page` names the page whose tables are replaced.
 """
 
 import argparse
@@ -359,6 +359,12 @@ def main() -> None:
     if args.tune:
         print(tuning(found))
         return
+    for name in names:
+        for form in FORMS:
+            for rule in RULES:
+                path = args.out / name / f"{form}-{slug(rule)}{tag}-s{seeds[0]}-{seeds[-1]}.json"
+                if path.exists():
+                    found.setdefault(name, {}).setdefault(form, {})[rule] = json.loads(path.read_text())
     tables = {
         "judgement": judgement(found),
         "coverage": coverages(found),
