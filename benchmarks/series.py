@@ -339,6 +339,10 @@ def main() -> None:
     }
     tag = "".join(f"-{name}{value}" for name, value in fields.items())
     seeds = range(args.first_seed, args.first_seed + args.seeds)
+
+    def kept_at(name: str, form: str, rule: str) -> Path:
+        return args.out / name / f"{form}-{slug(rule)}{tag}-s{seeds[0]}-{seeds[-1]}.json"
+
     found: dict[str, dict[str, dict[str, Rows]]] = {}
     for rule in args.rules.split(
         ","
@@ -346,7 +350,7 @@ def main() -> None:
         for name in names:
             data = data_of(name, publics[name], args.out / "data", args.etth1)
             for form in args.forms.split(","):
-                path = args.out / name / f"{form}-{slug(rule)}{tag}-s{seeds[0]}-{seeds[-1]}.json"
+                path = kept_at(name, form, rule)
                 program = partial(trained, data, publics[name], rule, form, seeds, fields)
                 try:
                     runs = remembered(path, program)
@@ -362,7 +366,7 @@ def main() -> None:
     for name in names:
         for form in FORMS:
             for rule in RULES:
-                path = args.out / name / f"{form}-{slug(rule)}{tag}-s{seeds[0]}-{seeds[-1]}.json"
+                path = kept_at(name, form, rule)
                 if path.exists():
                     found.setdefault(name, {}).setdefault(form, {})[rule] = json.loads(path.read_text())
     tables = {

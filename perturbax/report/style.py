@@ -18,8 +18,10 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from perturbax.report.compare import VariantRuns, canonical, variant_settings
+from perturbax.report.css import COLOURS
 
-INK, MUTED, RULE, TRUTH = "#1f2328", "#59636e", "#d8dee4", "#a3abb3"
+INK, MUTED, RULE = (COLOURS[name][0] for name in ("ink", "muted", "rule"))  # the page's, in light mode
+TRUTH = "#a3abb3"
 LOOK_OF_RULE = {
     "weight": ("#E69F00", "^"),
     "node": ("#0072B2", "o"),

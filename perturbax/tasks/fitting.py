@@ -29,7 +29,8 @@ class Fitted(NamedTuple):
 
     Attributes:
         encoding: the encoding.
-        linear: that of form linear with the lowest validation error; None where none was fitted.
+        linear: that of form linear with the lowest validation error, whose forecasts are those of outputs
+            of 0; None where none was fitted.
         combination: of form combined, what its mean was made of.
     """
 
@@ -109,7 +110,7 @@ def fit_encoding(record: Record, wanted: Wanted) -> Fitted:
     combination = combine(record, candidates)
     read = naive_encoding(record, wanted, "difference", best.naive.reading, season)
     bare = dataclasses.replace(read, form="combined", members=combination.members)
-    return Fitted(_with_target_scales(record, bare), best.encoding(record), combination)
+    return Fitted(_with_target_scales(record, bare), best.bare, combination)
 
 
 def _fitted_candidates(fits: Sequence[LinearFit], rooted: tuple[str, ...] = ()) -> list[Candidate]:
@@ -134,7 +135,7 @@ def _candidates_of_roots(record: Record, wanted: Wanted, season: int) -> list[Ca
 
 
 def fit_linear(record: Record, wanted: Wanted, season: int) -> Encoding:
-    """Return the encoding of form linear with the lowest validation error.
+    """Return the encoding of form linear with the lowest validation error, for outputs of 0.
 
     Arguments:
         record: the series, and how it is cut.
@@ -142,7 +143,7 @@ def fit_linear(record: Record, wanted: Wanted, season: int) -> Encoding:
         season: rows of a season; 1 for none.
     """
     usable = _usable_bases(record, wanted, season)
-    return _best(_linear_fits(record, wanted, season, usable)).encoding(record)
+    return _best(_linear_fits(record, wanted, season, usable)).bare
 
 
 def _season(record: Record, wanted: Wanted) -> int:

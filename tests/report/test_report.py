@@ -51,13 +51,17 @@ def verdicts(html: str) -> list[str]:
     return [text(item) for item in re.findall(r"<li>(.*?)</li>", box[0])] if box else []
 
 
-def row(html: str, label: str) -> list[str]:
-    """Return the cells of a row of the results table."""
-    table = re.search(r'<table class="results">.*?</table>', html, re.DOTALL)
+def rows_of_table(html: str, name: str) -> list[list[str]]:
+    """Return the cells of each row of the table of that class, its heads first."""
+    table = re.search(rf'<table class="{name}">.*?</table>', html, re.DOTALL)
     assert table
     rows = re.findall(r"<tr>(.*?)</tr>", table[0], re.DOTALL)
-    cells = [[text(c) for c in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", r, re.DOTALL)] for r in rows]
-    return next(r for r in cells if r[0] == label)
+    return [[text(c) for c in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", r, re.DOTALL)] for r in rows]
+
+
+def row(html: str, label: str) -> list[str]:
+    """Return the cells of a row of the results table."""
+    return next(r for r in rows_of_table(html, "results") if r[0] == label)
 
 
 class Page(HTMLParser):
@@ -364,12 +368,7 @@ def test_measures_and_coverage_of_forecasts_have_a_table(tmp_path):
         lines = {"persistence": {"loss": 4.0, "mse": 4.0, "mae": 2.0, "rmse": 2.0, "smape": 90, "mase": 3.0}}
         make(tmp_path / "some", seed=seed, test=test, result={"baselines": lines, "intervals": intervals})
     html = told(tmp_path / "some")
-    table = re.search(r'<table class="forecasts">.*?</table>', html, re.DOTALL)
-    assert table
-    rows = [
-        [text(c) for c in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", r, re.DOTALL)]
-        for r in re.findall(r"<tr>(.*?)</tr>", table[0], re.DOTALL)
-    ]
+    rows = rows_of_table(html, "forecasts")
     assert rows[0] == ["variant", "MAE", "RMSE", "sMAPE", "MASE", "coverage of 80%", "coverage of 95%"]
     assert rows[1][0] == "node"
     assert rows[1][1].startswith("0.550 ± ")
@@ -390,12 +389,7 @@ def test_each_target_and_horizon_has_a_row(tmp_path):
         ]
         make(tmp_path / "some", seed=seed, test=test, result={"outputs": outputs})
     html = told(tmp_path / "some")
-    table = re.search(r'<table class="outputs">.*?</table>', html, re.DOTALL)
-    assert table
-    rows = [
-        [text(c) for c in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", r, re.DOTALL)]
-        for r in re.findall(r"<tr>(.*?)</tr>", table[0], re.DOTALL)
-    ]
+    rows = rows_of_table(html, "outputs")
     assert rows[0] == ["variant", "target", "horizon", "MAE", "RMSE", "sMAPE", "MASE"]
     assert [row[:3] for row in rows[1:]] == [
         ["node", target, h] for target in ("a&lt;b", "c") for h in ("1", "24")
