@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from perturbax.analysis.diagnosis import diagnose as diagnose
     from perturbax.cells import CELLS as CELLS
     from perturbax.errors import PerturbaxError as PerturbaxError
+    from perturbax.exchange.measuring import differing_spikes as differing_spikes
+    from perturbax.exchange.reading import from_nir as from_nir
+    from perturbax.exchange.writing import to_nir as to_nir
     from perturbax.experiment.config import Experiment as Experiment
     from perturbax.experiment.forecaster import Forecaster as Forecaster
     from perturbax.experiment.predict import predict as predict
@@ -65,6 +68,9 @@ _HOME = {
     "analysis.diagnosis": ("diagnose",),
     "cells": ("CELLS",),
     "errors": ("PerturbaxError",),
+    "exchange.measuring": ("differing_spikes",),
+    "exchange.reading": ("from_nir",),
+    "exchange.writing": ("to_nir",),
     "experiment.config": ("Experiment",),
     "experiment.forecaster": ("Forecaster",),
     "experiment.predict": ("predict",),

@@ -12,14 +12,16 @@ from perturbax.fields import in_range, setting
 class LIF(Spiking):
     """Leaky integrate-and-fire neuron in discrete time.
 
-        u_t = leak v_{t-1} + a_t,   y_t = [u_t > threshold],   v_t = u_t - threshold y_t
-        a_t = z_t W + r_t U + b
+        u_t = leak v_{t-1} + a_t,   y_t = [u_t > threshold],   a_t = z_t W + r_t U + b
+        v_t = u_t - threshold y_t       (reset subtract),   or   v_t = u_t (1 - y_t)   (reset zero)
 
     The reset belongs to the neuron, not to the recurrent synapses: it changes the hidden state v. Bellec et
     al. 2020 (there the subtraction waits one step, and leaks less).
     """
 
-    equation: ClassVar[str] = "v = leak v + z W + r U + b, y = [v > threshold], v -= threshold y"
+    equation: ClassVar[str] = (
+        "v = leak v + z W + r U + b, y = [v > threshold], v -= threshold y; reset zero: v *= 1 - y"
+    )
     papers: ClassVar[tuple[str, ...]] = ("bellec2020",)
 
     def start(self) -> tuple[Any, Array]:
@@ -39,7 +41,8 @@ class ALIF(Spiking):
     """Adaptive leaky integrate-and-fire neuron: each spike raises the threshold, which decays slowly.
 
         u_t = leak v_{t-1} + a_t,   y_t = [u_t > threshold + beta c_{t-1}],   c_t = rho c_{t-1} + y_t
-        v_t = u_t - threshold y_t,   a_t = z_t W + r_t U + b
+        v_t = u_t - threshold y_t   (reset subtract),   or   u_t (1 - y_t)   (reset zero)
+        a_t = z_t W + r_t U + b
 
     A long short-term memory of spikes: c remembers for about 1 / (1 - rho) steps. Bellec et al. 2018, 2020.
 

@@ -43,6 +43,8 @@ SURROGATES: dict[str, Callable[[Array], Array]] = {
     "none": jnp.zeros_like,
 }
 
+RESETS = ("subtract", "zero")
+
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def heaviside(v: Array, surrogate: str, dampening: float) -> Array:
@@ -66,13 +68,16 @@ def _surrogate_derivative(
 
 
 class Spiking(Recurrent):
-    """Base of the spiking cells: a membrane v that leaks, spikes y of 0 or 1, reset by subtraction.
+    """Base of the spiking cells: a membrane v that leaks, spikes y of 0 or 1, and a reset after a spike.
 
-        y_t = [u_t > threshold],   v_t = u_t - threshold y_t,      u_t the membrane before the reset
+        y_t = [u_t > threshold],        u_t the membrane before the reset
+        v_t = u_t - threshold y_t       (reset subtract),   or   v_t = u_t (1 - y_t)   (reset zero)
 
     Args:
         leak: share of the membrane potential that is left after a step, 0 <= leak < 1.
-        threshold: membrane potential above which there is a spike, and what a spike takes away.
+        threshold: membrane potential above which there is a spike; reset subtract takes it away after one.
+        reset: what a spike does to the membrane: subtract (takes the threshold away; what was above it stays)
+            or zero (sets it to 0, as LIF neurons of the format NIR do).
         refractory: steps after a spike in which there is no other.
         surrogate: function that rules which need a derivative use in place of that of a spike: triangle,
             sigmoid, fast-sigmoid or none. Gradient-free rules never ask.
@@ -83,6 +88,7 @@ class Spiking(Recurrent):
 
     leak: float = eqx.field(static=True)
     threshold: float = eqx.field(static=True)
+    reset: str = eqx.field(static=True)
     refractory: int = eqx.field(static=True)
     surrogate: str = eqx.field(static=True)
     dampening: float = eqx.field(static=True)
@@ -97,6 +103,7 @@ class Spiking(Recurrent):
         key: Array,
         leak: float = 0.9,
         threshold: float = 1.0,
+        reset: str = "subtract",
         refractory: int = 0,
         surrogate: str = "triangle",
         dampening: float = 0.3,
@@ -105,12 +112,14 @@ class Spiking(Recurrent):
         **synapses: Any,
     ):
         one_of("surrogate", surrogate, SURROGATES)
+        one_of("reset", reset, RESETS)
         in_range("leak", leak, 0, 1, below=True)
         in_range("kappa", kappa, 0, 1, below=True)
         positive("threshold", threshold)
         whole("refractory", refractory, 0)
         super().__init__(n_in, n, key=key, **synapses)
-        self.leak, self.threshold, self.refractory = leak, threshold, refractory
+        self.leak, self.threshold = leak, threshold
+        self.reset, self.refractory = reset, refractory
         self.surrogate, self.dampening = surrogate, dampening
         self.detach_reset, self.kappa = detach_reset, kappa
 
@@ -140,5 +149,7 @@ class Spiking(Recurrent):
         if self.refractory:
             y = jnp.where(rest > 0, jnp.zeros_like(y), y)
             rest = jnp.where(y > 0, self.refractory, jnp.maximum(rest - 1, 0))
-        reset = jax.lax.stop_gradient(y) if self.detach_reset else y
-        return y, u - self.threshold * reset, rest
+        spiked = jax.lax.stop_gradient(y) if self.detach_reset else y
+        if self.reset == "zero":
+            return y, u * (1 - spiked), rest
+        return y, u - self.threshold * spiked, rest

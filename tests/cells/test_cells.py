@@ -116,10 +116,11 @@ def test_lru_is_its_equation(x64):
         np.testing.assert_allclose(y, np.concatenate([x.real, x.imag]), atol=1e-12)
 
 
-@pytest.mark.parametrize("refractory", [0, 2])
+@pytest.mark.parametrize(("refractory", "reset"), [(0, "subtract"), (2, "subtract"), (0, "zero")])
 @pytest.mark.parametrize("cell", ["lif", "alif"])
-def test_spiking_cells_are_their_equations(x64, cell, refractory):
-    layer = px.CELLS[cell](2, 5, key=jr.key(0), leak=0.8, threshold=0.7, refractory=refractory)
+def test_spiking_cells_are_their_equations(x64, cell, refractory, reset):
+    neuron = {"leak": 0.8, "threshold": 0.7, "refractory": refractory, "reset": reset}
+    layer = px.CELLS[cell](2, 5, key=jr.key(0), **neuron)
     rho, beta = (layer.rho, layer.beta) if cell == "alif" else (0.0, 0.0)
     ys, pre = over(layer, ZS)
     v, c, since = np.zeros(5), np.zeros(5), np.full(5, 99)
@@ -127,7 +128,8 @@ def test_spiking_cells_are_their_equations(x64, cell, refractory):
         u = 0.8 * v + a
         fires = (u > 0.7 + beta * c) & (since > refractory)
         np.testing.assert_array_equal(y, fires)
-        v, c, since = u - 0.7 * fires, rho * c + fires, np.where(fires, 1, since + 1)
+        left = np.where(fires, 0.0, u) if reset == "zero" else u - 0.7 * fires
+        v, c, since = left, rho * c + fires, np.where(fires, 1, since + 1)
     assert 0.05 < ys.mean() < 0.95
 
 
@@ -159,6 +161,7 @@ def test_sparse_weights_are_a_dense_matrix_with_zeros(x64, pattern):
         ("lif", {"kappa": -0.1}, "kappa must be 0 or more and below 1, not -0.1"),
         ("lif", {"threshold": 0.0}, "threshold must be above 0, not 0.0"),
         ("lif", {"refractory": -1}, "refractory must be a whole number of at least 0, not -1"),
+        ("lif", {"reset": "zeros"}, "unknown reset 'zeros'; did you mean 'zero'?"),
         ("lif", {"surrogate": "tri"}, "did you mean 'triangle'"),
         ("alif", {"rho": 1.0}, "rho must be 0 or more and below 1, not 1.0"),
         ("leaky-readout", {"kappa": float("nan")}, "kappa must be 0 or more and below 1, not nan"),
