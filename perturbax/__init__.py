@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from perturbax.experiment.result import load as load
     from perturbax.experiment.run import resume as resume
     from perturbax.experiment.run import run as run
-    from perturbax.experiment.tuning import tune as tune
     from perturbax.fields import setting as setting
     from perturbax.learning import noise as noise
     from perturbax.learning.autodiff import bptt as bptt
@@ -56,6 +55,7 @@ if TYPE_CHECKING:
     from perturbax.network.passes import forward as forward
     from perturbax.report.calls import compare as compare
     from perturbax.report.calls import report as report
+    from perturbax.report.calls import tune as tune
     from perturbax.rules import RULES as RULES
     from perturbax.rules.perturbation.node import Node as NodePerturbation  # noqa: F401
     from perturbax.rules.perturbation.node_base import NodeRule as NodeRule
@@ -76,7 +76,6 @@ _HOME = {
     "experiment.predict": ("predict",),
     "experiment.result": ("Result", "load"),
     "experiment.run": ("resume", "run"),
-    "experiment.tuning": ("tune",),
     "fields": ("setting",),
     "learning.autodiff": ("bptt", "truncated_bptt"),
     "learning.credit": ("Credit",),
@@ -90,7 +89,7 @@ _HOME = {
     "network.layer": ("Fixed", "Layer", "apply_updates", "join", "split", "weights"),
     "network.network": ("Network", "Site"),
     "network.passes": ("forward",),
-    "report.calls": ("compare",),
+    "report.calls": ("compare", "tune"),
     "rules": ("RULES",),
     "rules.perturbation.node": ("Node as NodePerturbation",),
     "rules.perturbation.node_base": ("NodeRule",),

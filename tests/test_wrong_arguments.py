@@ -46,12 +46,18 @@ WRONG = {
     "px.compare('node', seeds='2')": "seeds must be a whole number of at least 1, not '2'",
     "px.tune(seeds='2')": "seeds must be a whole number, not '2'",
     "px.tune(over=3)": "over must hold settings and their candidates",
+    "px.compare('node', workers='2')": "workers must be a whole number of at least 1, not '2'",
     "px.tune(over={'lr': 3})": "over must hold a list of candidates for lr, not 3",
     "px.predict(3, 'x.csv')": "run must be the path of a folder or file, not 3",
     "px.report(3)": "folders must be the path of a folder or file, not 3",
     "px.Experiment(tsk='copy')": "unknown setting of Experiment 'tsk'; did you mean 'task'?",
     "px.tasks.Copy().held_out('vald')": "unknown part 'vald'; did you mean 'valid'?",
     "px.tasks.Adding().held_out('train')": "unknown part 'train'; choose from valid, test",
+    "px.tasks.Copy().sample(0, 3)": "key must be one key, as jax.random.key(0) makes it; got int",
+    "px.tasks.Copy().sample(key, 0)": "batch must be a whole number of at least 1, not 0",
+    "forecast().sample(0, 3)": "key must be one key, as jax.random.key(0) makes it; got int",
+    "forecast().stream(key, 0, 2.5)": "batch must be a whole number of at least 1, not 2.5",
+    "forecast().held_out('vald')": "unknown part 'vald'; did you mean 'valid'?",
     "px.Credit(form='x')": "unknown form of credit 'x'; choose from held, replay, trace, summed",
     "run(steps='a')": "steps must be a whole number, not 'a'",
     "run(steps=1.5)": "steps must be a whole number, not 1.5",
@@ -83,6 +89,8 @@ def mse(y, target):
     return jnp.mean((y - target) ** 2, -1)
 def run(**fields):
     return px.run(px.Experiment(**fields))
+def forecast():
+    return px.tasks.MackeyGlass().open(None)
 said = {}
 for text in json.loads(sys.argv[1]):
     try:

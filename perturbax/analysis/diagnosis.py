@@ -169,6 +169,21 @@ def diagnose(
     return measure(start, net, xs, ys, key)
 
 
+def check_counts(samples: Sequence[int], draws: int) -> None:
+    """Raise ArgumentError for numbers of samples and draws that no diagnosis can have.
+
+    Arguments:
+        samples: the numbers of estimates that are averaged.
+        draws: independent draws of every average.
+    """
+    for k in samples:
+        positive("samples", k)
+    if not samples:
+        raise ArgumentError("samples names no number: give at least one, such as 1")
+    if draws < LEAST:
+        raise ArgumentError(f"draws must be {LEAST} or more, not {draws}")
+
+
 def compile_diagnosis(
     rule: Rule, loss: Loss, samples: Sequence[int], draws: int, tick: Callable = lambda: None
 ) -> Callable[..., list[Group]]:
@@ -183,12 +198,7 @@ def compile_diagnosis(
 
     Raises ArgumentError as `diagnose` does.
     """
-    for k in samples:
-        positive("samples", k)
-    if not samples:
-        raise ArgumentError("samples names no number: give at least one, such as 1")
-    if draws < LEAST:
-        raise ArgumentError(f"draws must be {LEAST} or more, not {draws}")
+    check_counts(samples, draws)
     numbers, cost = sorted(set(samples)), Cost.of(rule)
     average, exact = _averaging(rule, loss), jax.jit(bptt(loss))
 

@@ -24,7 +24,7 @@ from perturbax.experiment.options import coerce
 
 if TYPE_CHECKING:
     from perturbax.experiment.variants import Variant
-    from perturbax.experiment.workers import Lost, Piece
+    from perturbax.experiment.workers import Lost
 
 HELP = "train several rules over several seeds, then write the report"
 
@@ -69,6 +69,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         from perturbax.experiment import run_folder
         from perturbax.experiment.comparison import plan_comparison
         from perturbax.experiment.variants import experiment_from
+        from perturbax.experiment.workers import workers_for
         from perturbax.report import write_report
 
         base = experiment_from(Experiment(), experiment_fields(args), {**settings, "rule": {}})
@@ -83,7 +84,8 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         if args.dry_run:
             _explain(entries, base, args, settings)
             return 0
-        workers = _workers(args.workers, comparison.pieces)
+        asked = None if args.workers == "auto" else coerce("workers", args.workers, int)
+        workers = workers_for(comparison.pieces, asked)
         stack.enter_context(watching(args.watch, args.out))
         board.expect(len(every), finished, workers)
         lost = comparison.train_all(workers, board)
@@ -92,8 +94,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         print_table(begun)
         print(f"report: {write_report(begun, out / 'report.html')}")
     for runs in lost:
-        folders = " and ".join(map(str, runs.piece.folders.values()))
-        print(f"perturbax: {folders}: {runs.reason}; the same command goes on with it", file=sys.stderr)
+        print(f"perturbax: {runs}; the same command goes on with it", file=sys.stderr)
     statuses = [run_folder.read_json(f / "result.json")["status"] for f in every if f not in _of(lost)]
     return int(bool(lost) or "diverged" in statuses)
 
@@ -101,20 +102,6 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
 def _of(lost: "Sequence[Lost]") -> set[Path]:
     """Return the folders of runs that were lost."""
     return {folder for runs in lost for folder in runs.piece.folders.values()}
-
-
-def _workers(text: str, pieces: "Sequence[Piece]") -> int:
-    """Return how many processes share the work, as --workers says."""
-    from perturbax.experiment.workers import default_workers, portable
-    from perturbax.fields import positive
-
-    if text == "auto":
-        return default_workers(pieces)
-    workers = coerce("workers", text, int)
-    positive("workers", workers)
-    if workers > 1 and not portable(pieces):
-        raise ArgumentError("these runs cannot be handed to another process: --workers must be 1")
-    return min(workers, max(1, len(pieces)))
 
 
 def _explain(

@@ -10,10 +10,12 @@ from typing import Any
 from perturbax.cli.arguments import (
     ClassSettings,
     Parser,
+    add_dry_run,
     add_experiment,
     add_trust,
     experiment_fields,
     numbers,
+    typed_names,
 )
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
@@ -45,6 +47,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--run", metavar="FOLDER", help="diagnose the kept network of a run instead")
     parser.add_argument("--out", metavar="FOLDER", help="also write diagnosis.json and diagnosis.html")
+    add_dry_run(parser)
     add_trust(parser)
     add_experiment(parser, own_defaults={"steps": STEPS})
 
@@ -70,6 +73,8 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         trusted = code_of(folder, read_config(folder), args.trust)
     with trusted:
         data = _diagnosed(args, given, settings, samples, draws)
+    if data is None:
+        return 0
     _print(data)
     if args.out is not None:
         print(f"diagnosis: {write_diagnosis(data, Path(args.out))}")
@@ -78,25 +83,33 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
 
 def _diagnosed(
     args: argparse.Namespace, given: dict[str, str], settings: ClassSettings, samples: list[int], draws: int
-) -> dict[str, Any]:
-    """Return the diagnosis along a training run, or of the network of a finished one."""
+) -> dict[str, Any] | None:
+    """Return the diagnosis along a training run, or of a finished run's network; None after a dry run."""
     from perturbax.analysis.along_training import along_training, diagnose_points, of_run
+    from perturbax.analysis.diagnosis import check_counts
+    from perturbax.cli.dry_run import print_run
     from perturbax.cli.progress import progress
     from perturbax.experiment.result import read_experiment
     from perturbax.experiment.variants import experiment_from
 
-    if args.run is not None:
-        folder = Path(args.run)
-        plan = of_run(folder, experiment_from(read_experiment(folder), given, settings))
-    else:
-        if not {"steps", "passes"} & set(given):
-            given["steps"] = str(STEPS)
-        experiment = experiment_from(Experiment(), given, settings)
-        leading = None
-        if args.train == "bptt":
-            leading = experiment_from(Experiment(), given | {"rule": "bptt"}, settings | {"rule": {}})
-        plan = along_training(experiment, leading)
-    with progress(f"diagnose {plan.parts.experiment.rule}") as bar:
+    check_counts(samples, draws)
+    typed = typed_names(given, settings)
+    with progress("diagnose") as bar:
+        if args.run is not None:
+            folder = Path(args.run)
+            experiment = experiment_from(read_experiment(folder), given, settings)
+            plan, elsewhere = of_run(folder, experiment), str(folder / "config.json")
+        else:
+            if not {"steps", "passes"} & set(given):
+                given["steps"] = str(STEPS)
+            experiment = experiment_from(Experiment(), given, settings)
+            leading = None
+            if args.train == "bptt":
+                leading = experiment_from(Experiment(), given | {"rule": "bptt"}, settings | {"rule": {}})
+            plan, elsewhere = along_training(experiment, leading), "command diagnose"
+        if args.dry_run:
+            print_run(experiment, typed, elsewhere, f"settings of what is diagnosed, {plan.path}:")
+            return None
         return diagnose_points(plan, samples, draws, bar)
 
 

@@ -1,34 +1,42 @@
 """What `--dry-run` prints: the settings of the runs that would be started, and where each comes from."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from perturbax.cli.help import columns, rows, shortened, wrapped
 from perturbax.experiment.config import Experiment
+from perturbax.experiment.grid import SearchPlan
 from perturbax.experiment.options import typed_form
 from perturbax.experiment.resolve import Explained, explain
 from perturbax.experiment.variants import Variant
 
-Lines = dict[
-    str, tuple[str, str]
-]  # name of a setting -> its value, as it is typed, and where that comes from
+Lines = dict[str, tuple[str, str]]
+"""Name of a setting -> its value, as it is typed, and where that comes from."""
 NOTHING_WRITTEN = "nothing was trained or written (--dry-run)"
 
 
-def print_run(e: Experiment, typed: set[str], config: Path | None) -> None:
+def print_run(
+    e: Experiment,
+    typed: set[str],
+    elsewhere: str = "typed",
+    title: str = "settings of the run:",
+) -> None:
     """Print the settings of one run.
 
     Arguments:
         e: the run.
         typed: names of the settings that stand on the command line.
-        config: the file that others come from; None for none.
+        elsewhere: where others come from that the run names, such as a file.
+        title: what stands above them.
     """
-    _print("settings of the run:", _lines(e, typed, "typed" if config is None else str(config)))
+    _print(title, _lines(e, typed, elsewhere))
     print(NOTHING_WRITTEN)
 
 
 def print_comparison(
-    variants: Mapping[str, Variant], experiments: Mapping[str, Experiment], typed: set[str]
+    variants: Mapping[str, Variant],
+    experiments: Mapping[str, Experiment],
+    typed: set[str],
+    elsewhere: str = "typed",
 ) -> None:
     """Print the settings of several runs: first what all have in common.
 
@@ -36,24 +44,54 @@ def print_comparison(
         variants: what each changes, by label.
         experiments: the runs, by label.
         typed: names of the settings that stand on the command line.
+        elsewhere: where others come from that the runs name, such as the command.
     """
     by_label = {}
     for label, e in experiments.items():
         variant = variants[label]
         own = {*variant.fields, *(f"rule.{name}" for name in variant.options)}
-        lines = _lines(e, typed, "typed")
+        lines = _lines(e, typed, elsewhere)
         of_label = {name: (lines[name][0], f"--rules {label}") for name in lines if name in own}
         by_label[label] = lines | of_label
+    _print_shared("settings of all runs:", by_label)
+    print(NOTHING_WRITTEN)
+
+
+def print_search(plan: SearchPlan, typed: set[str], steps_typed: bool) -> None:
+    """Print the settings of the short runs of a search, and what is tried.
+
+    Arguments:
+        plan: the search.
+        typed: names of the settings that stand on the command line.
+        steps_typed: whether the steps of the short runs stand there, too.
+    """
+    tried = {name: (" ".join(map(typed_form, values)), "tried") for name, values in plan.grid.items()}
+    by_label = {}
+    for combination in plan.combinations:
+        lines = _lines(combination.experiment, typed, "typed")
+        lines.pop("passes", None)
+        lines["steps"] = str(combination.steps), "typed" if steps_typed else "one in ten of the whole run's"
+        label = ", ".join(f"{name}={typed_form(value)}" for name, value in combination.values.items())
+        by_label[label] = lines | tried
+    _print_shared("settings of the short runs:", by_label)
+    seeds = f", each with {len(plan.seeds)} seeds" if len(plan.seeds) > 1 else ""
+    print(f"{plan.candidates} candidates{seeds}")
+    print(NOTHING_WRITTEN)
+
+
+def _print_shared(title: str, by_label: Mapping[str, Lines]) -> None:
+    """Print what several runs have in common, and then what each has of its own."""
     first = next(iter(by_label.values()))
     common = {
         name: line
         for name, line in first.items()
         if all(lines.get(name) == line for lines in by_label.values())
     }
-    _print("settings of all runs:", common)
+    _print(title, common)
     for label, lines in by_label.items():
-        _print(f"settings of {label}:", {n: line for n, line in lines.items() if n not in common})
-    print(NOTHING_WRITTEN)
+        own = {name: line for name, line in lines.items() if name not in common}
+        if own:
+            _print(f"settings of {label}:", own)
 
 
 def _lines(e: Experiment, typed: set[str], elsewhere: str) -> Lines:

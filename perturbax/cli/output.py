@@ -97,11 +97,13 @@ def print_result(name: str, summary: dict[str, Any]) -> int:
 
 def print_verdict(folder: Path) -> None:
     """Print how a run that has ended stands against the baselines, and what to be warned of."""
-    from perturbax.report.words import outcome, read_sections, warnings
+    from perturbax.report.words import outcome, read_sections, remarks, warnings
 
     for section in read_sections([folder]):
         for variant in section.variants:
             print(broken(outcome(section, variant)))
+        for said in remarks(section):
+            print(broken(said))
         for said in warnings(section):
             print(broken(f"warning: {said}"))
 
@@ -112,7 +114,7 @@ def print_table(folders: Sequence[Path]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from perturbax.report.words import in_words, read_sections, table, warnings
+    from perturbax.report.words import in_words, read_sections, remarks, table, warnings
 
     for section in read_sections(folders):
         seeds = max(len(variant.runs) for variant in section.variants)
@@ -127,7 +129,7 @@ def print_table(folders: Sequence[Path]) -> None:
         with out.capture() as drawn:
             out.print(shown)
         print("\n".join(line.rstrip() for line in drawn.get().splitlines()))
-        print(broken(in_words(section)))
+        print(broken(" ".join([in_words(section), *remarks(section)])))
         for said in warnings(section):
             print(broken(f"warning: {said}"))
 

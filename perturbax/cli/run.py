@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from perturbax.cli.arguments import (
 from perturbax.cli.watching import add_watch, watching
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
+from perturbax.experiment.named import resume_words
 
 if TYPE_CHECKING:
     from perturbax.experiment.result import Result
@@ -45,7 +45,7 @@ def interrupted(args: argparse.Namespace, began: float) -> str:
     own = config.exists() and (args.resume or config.stat().st_mtime >= began)
     if not own or (folder / "result.json").exists():
         return ""
-    return f"go on with: perturbax run --resume {shlex.quote(str(folder))}"
+    return f"go on with: perturbax run {resume_words(folder)}"
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
@@ -94,7 +94,7 @@ def _explain(args: argparse.Namespace, experiment: Experiment, typed: set[str], 
 
     if args.out is not None:
         refuse_other(Path(args.out), resolve(experiment), data)
-    print_run(experiment, typed, None if args.config is None else Path(args.config))
+    print_run(experiment, typed, args.config or "typed")
 
 
 def _print_end(result: "Result") -> int:

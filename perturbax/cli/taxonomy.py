@@ -4,7 +4,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from perturbax.cli.arguments import ClassSettings, Parser, add_experiment, experiment_fields, variants
+from perturbax.cli.arguments import (
+    ClassSettings,
+    Parser,
+    add_dry_run,
+    add_experiment,
+    experiment_fields,
+    typed_names,
+    variants,
+)
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
 from perturbax.experiment.options import coerce
@@ -62,6 +70,7 @@ one network."""
     parser.add_argument(
         "--out", metavar="FOLDER", help="measure, and write taxonomy.json, .svg and .html there"
     )
+    add_dry_run(parser)
     add_experiment(parser, ["rule", "mode", "every", "logs"], DEFAULTS)
 
 
@@ -69,7 +78,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     """Print the family; with --out, measure its members and write taxonomy.json, .svg and .html there."""
     given = experiment_fields(args)
     draws = coerce("draws", args.draws or "32", int)
-    if args.out is None:
+    if args.out is None and not args.dry_run:
         if given or any(settings.values()) or args.rules or args.draws:
             raise ArgumentError(
                 "what is measured goes to a folder: name --out, or leave the other arguments away"
@@ -78,25 +87,31 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         return 0
 
     from perturbax.analysis.family import measure_family
+    from perturbax.cli.dry_run import print_comparison
     from perturbax.cli.progress import progress
     from perturbax.experiment.run_folder import refuse_occupied
     from perturbax.experiment.variants import experiment_from
     from perturbax.report.taxonomy import write_taxonomy
 
-    folder = Path(args.out)
-    refuse_occupied(folder)
+    folder = Path(args.out or "")
+    if args.out is not None:
+        refuse_occupied(folder)
     if settings["rule"]:
         raise ArgumentError("settings of a rule belong in --rules, as in snap:n=2")
     shared = {**DEFAULTS, **given}
     if "passes" in given and "steps" not in given:
         del shared["steps"]
     leading = experiment_from(Experiment(), shared | {"rule": "bptt"}, settings)
-    members = []
-    for variant in variants(args.rules or ",".join(MEASURED)):
-        own = settings | {"rule": variant.options}
-        members.append((variant.label, experiment_from(Experiment(), shared | variant.fields, own)))
+    entries = {entry.label: entry for entry in variants(args.rules or ",".join(MEASURED))}
+    members = {}
+    for label, entry in entries.items():
+        own = settings | {"rule": entry.options}
+        members[label] = experiment_from(Experiment(), shared | entry.fields, own)
     with progress("taxonomy") as bar:
-        data = measure_family(leading, members, draws, bar, skip=not args.rules)
+        if args.dry_run:
+            print_comparison(entries, members, typed_names(given, settings), "command taxonomy")
+            return 0
+        data = measure_family(leading, list(members.items()), draws, bar, skip=not args.rules)
     _print_measured(data)
     print(f"taxonomy: {write_taxonomy(data, folder)}")
     return 0

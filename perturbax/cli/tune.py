@@ -1,15 +1,18 @@
 """The command `tune`: a search for learning rates, a discount, or any other settings by short runs."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perturbax.cli.arguments import (
     ClassSettings,
     Parser,
+    add_dry_run,
     add_experiment,
     experiment_fields,
     numbers,
+    typed_names,
 )
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
@@ -18,6 +21,7 @@ from perturbax.experiment.options import coerce
 HELP = "search learning rates or other settings on validation data"
 
 if TYPE_CHECKING:
+    from perturbax.experiment.grid import SearchPlan
     from perturbax.experiment.tuning import Tuned
 
 
@@ -42,7 +46,7 @@ def add_arguments(parser: Parser) -> None:
         "--over",
         metavar="SETTING=V,V,...",
         action="append",
-        help="try values of any setting, such as rule.sigma=1e-3,1e-2 or batch=16,64; several make a grid",
+        help="try values of any setting, as rule.sigma=1e-3,1e-2 or units='64;64,32'; several make a grid",
     )
     parser.add_argument(
         "--seeds", metavar="N", default="1", help="seeds of each candidate, from --seed (default: 1)"
@@ -54,40 +58,53 @@ def add_arguments(parser: Parser) -> None:
         help="training steps of the short runs (default: a tenth of a whole run, which --passes sets)",
     )
     parser.add_argument(
-        "--out", metavar="FOLDER", required=True, help="folder for tune.json and the best config.json"
+        "--out",
+        metavar="FOLDER",
+        required=True,
+        help="folder for the page and the best config.json",
     )
+    add_dry_run(parser)
     add_experiment(parser, ["steps"])
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
-    """Search, print what was found, write tune.json and, with the best settings, config.json."""
+    """Search, print what was found, write tune.json, tune.html and, with the best settings, config.json."""
     from perturbax.cli.progress import progress
     from perturbax.experiment import own_code
-    from perturbax.experiment.tuning import require_best, tune
+    from perturbax.experiment.grid import plan_search
+    from perturbax.experiment.run_folder import refuse_occupied
+    from perturbax.experiment.tuning import require_best, search
     from perturbax.experiment.variants import experiment_from
     from perturbax.report.tuning import write_tuning
 
-    given = experiment_fields(args)
+    given, folder = experiment_fields(args), Path(args.out)
     count = coerce("seeds", args.seeds, int)
     steps = given.pop("steps", None)
     base = experiment_from(Experiment(), given, settings)
+    refuse_occupied(folder)
     with progress(base.rule) as bar:
-        tuned = tune(
-            base,
-            args.out,
-            over=_candidates(args),
-            seeds=count,
-            steps=None if steps is None else coerce("steps", steps, int),
-            report=bar,
+        plan = plan_search(
+            base, _candidates(args), count, None if steps is None else coerce("steps", steps, int)
         )
+        if args.dry_run:
+            return _explain(plan, typed_names(given, settings), steps is not None)
+        tuned = search(plan, folder, bar)
     _print_candidates(tuned, count)
-    print(f"page: {write_tuning(Path(args.out))}")
+    print(f"page: {write_tuning(folder)}")
     e = require_best(tuned)
     for name, value in tuned.at_edge().items():
         print(f"the best {name} is at the edge of the list ({value:g}): the best of all may lie beyond")
     trust = " --trust" if own_code.names_of(vars(e)) else ""
     print(f"tuned on {tuned.steps} steps; train the best on {e.steps}: ", end="")
-    print(f"perturbax run --config {args.out}/config.json --out RUN{trust}")
+    print(f"perturbax run --config {shlex.quote(f'{args.out}/config.json')} --out RUN{trust}")
+    return 0
+
+
+def _explain(plan: "SearchPlan", typed: set[str], steps_typed: bool) -> int:
+    """Print the settings of the short runs and return the exit status."""
+    from perturbax.cli.dry_run import print_search
+
+    print_search(plan, typed, steps_typed)
     return 0
 
 
@@ -107,7 +124,7 @@ def _candidates(args: argparse.Namespace) -> dict[str, list[Any]] | None:
             )
         if name in over:
             raise ArgumentError(f"{name} is to be searched twice")
-        over[name] = [value.strip() for value in values.split(",") if value.strip()]
+        over[name] = [value.strip() for value in values.split(";" if ";" in values else ",") if value.strip()]
     return over or None
 
 
@@ -117,8 +134,8 @@ def _print_candidates(tuned: "Tuned", seeds: int) -> None:
     from rich.text import Text
 
     from perturbax.cli.output import console
+    from perturbax.experiment.grid import value_of
     from perturbax.experiment.shown import short
-    from perturbax.experiment.tuning import value_of
 
     loss_head = f"validation loss (mean of {seeds} seeds)" if seeds > 1 else "validation loss"
     names = {"lr": "lr", "rule.discount": "discount"}

@@ -4,25 +4,23 @@ inputs they rest.
 
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Array
 
 from perturbax.experiment import intervals
-from perturbax.network.network import Network
-from perturbax.network.passes import forward
 from perturbax.tasks.base import HeldOut, Task
 from perturbax.tasks.forecast import Forecast
 
 
 def calibrate(
-    task: Task, net: Network, valid: HeldOut, test: HeldOut, prediction: Array
+    task: Task, answers: Any, valid: HeldOut, test: HeldOut, prediction: Array
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return what is kept beside the weights, and what result.json says about intervals.
 
     Arguments:
         task: the task; both are empty unless it forecasts a series.
-        net: the network with the lowest validation loss.
+        answers: outputs of the kept network for the steps of the validation data that are scored,
+            `(T, B, n_out)`; None of other tasks.
         valid: validation data, whose residuals make the intervals.
         test: test data, on which their coverage is measured.
         prediction: outputs for the steps of the test data that are scored, `(T, B, n_out)`.
@@ -34,7 +32,6 @@ def calibrate(
     """
     if not isinstance(task, Forecast):
         return {}, {}
-    answers = jax.jit(forward)(net, valid.xs)[valid.warmup :]  # (T, B, n_out)
     found = intervals.of_residuals(residuals(task, answers, valid.ys[valid.warmup :]))
     coverage = intervals.measured(found, residuals(task, prediction, test.ys[test.warmup :]))
     rows = np.concatenate([np.arange(first, end) for first, end in task.ranges("train")])  # (N,)
@@ -44,7 +41,7 @@ def calibrate(
     return arrays, coverage
 
 
-def residuals(task: Forecast, y: Array, target: Array) -> np.ndarray:
+def residuals(task: Forecast, y: Any, target: Any) -> np.ndarray:
     """Return forecast minus truth in the targets' own units, float64 `(T B, n_out)`; NaN where none is asked.
 
     Arguments:

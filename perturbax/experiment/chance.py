@@ -8,31 +8,25 @@ is the number of forecasts that do not overlap, rows over the horizon (after Die
 "Comparing predictive accuracy").
 """
 
-import jax
-import numpy as np
+from typing import Any
 
-from perturbax.network.network import Network
-from perturbax.network.passes import forward
-from perturbax.tasks.base import HeldOut
-from perturbax.tasks.forecast import Forecast
+import numpy as np
 
 ONE_SIDED_5_PERCENT = 1.645  # of the normal distribution
 
 
-def gain_over_chance(task: Forecast, start: Network, trained: Network, valid: HeldOut) -> float:
+def gain_over_chance(before: Any, after: Any, target: Any, horizon: int) -> float:
     """Return z: how many standard errors the validation loss of a trained network lies below its start's.
 
     Arguments:
-        task: the task, for its horizons.
-        start: the network before training.
-        trained: the network after.
-        valid: the validation data.
+        before: outputs of the network before training, `(T, B, n_out)`.
+        after: those of the trained network.
+        target: targets, likewise; NaN where none is asked for.
+        horizon: rows that a forecast reaches ahead, the farthest.
     """
-    run = jax.jit(forward)
-    target = np.asarray(valid.ys[valid.warmup :], np.float64)  # (T, B, n_out)
-    before, after = (np.asarray(run(net, valid.xs)[valid.warmup :], np.float64) for net in (start, trained))
-    gain = np.mean((before - target) ** 2 - (after - target) ** 2, -1)  # (T, B)
-    return standard_errors(gain[~np.isnan(gain)], max(1, max(task.shifts)))
+    first, last, truth = (np.asarray(values, np.float64) for values in (before, after, target))
+    gain = np.mean((first - truth) ** 2 - (last - truth) ** 2, -1)  # (T, B)
+    return standard_errors(gain[~np.isnan(gain)], horizon)
 
 
 def standard_errors(gain: np.ndarray, horizon: int) -> float:

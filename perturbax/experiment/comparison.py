@@ -10,7 +10,7 @@ from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.options import find, options
 from perturbax.experiment.program import in_one_program
 from perturbax.experiment.resolve import KNOWN, check_seed
-from perturbax.experiment.result import Result
+from perturbax.experiment.result import Result, load
 from perturbax.experiment.run import run_seeds
 from perturbax.experiment.seeds import complete, missing
 from perturbax.experiment.variants import Variant, of_variant, slug
@@ -40,11 +40,22 @@ class Comparison(NamedTuple):
         return [folder for of_seed in (self.folders or {}).values() for folder in of_seed.values()]
 
     def train(self, label: str, report: Report | None = None) -> list[Result]:
-        """Train, go on with, or read the runs of one variant; report: as for `run`."""
+        """Train, go on with, or read the runs of one variant; report: as for `run`.
+
+        Returns a result per seed, in the order of the seeds.
+        """
         e, fresh = self.experiments[label], self.fresh[label]
         if self.folders is None:
             return run_seeds(e, fresh, name=label, report=report)
-        return complete(e, self.folders[label], fresh, name=label, report=report)
+        results = complete(e, self.folders[label], fresh, name=label, report=report)
+        return sorted(results, key=lambda result: result.experiment.seed)
+
+    def results(self) -> dict[str, list[Result]]:
+        """Return the results of runs that have ended, read back from their folders, one per seed by label."""
+        return {
+            label: [load(folder) for folder in folders.values()]
+            for label, folders in (self.folders or {}).items()
+        }
 
     @property
     def pieces(self) -> list[Piece]:

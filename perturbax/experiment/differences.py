@@ -6,6 +6,7 @@ from pathlib import Path
 from perturbax.errors import ArgumentError, PerturbaxError
 from perturbax.experiment import run_folder
 from perturbax.experiment.config import KINDS, Resolved
+from perturbax.experiment.named import resume_words
 from perturbax.experiment.options import typed_form, unmeasured
 from perturbax.experiment.result import read_config, read_resolved
 
@@ -48,7 +49,7 @@ def another_run(folder: Path, asked: Resolved, data: str, *, can_go_on: bool = F
         data: digest of its data.
         can_go_on: whether the user may go on with what the folder holds.
     """
-    hint = f" (or go on with it: --resume {folder})" if can_go_on else ""
+    hint = f" (or go on with it: {resume_words(folder)})" if can_go_on else ""
     try:
         found = differences(read_resolved(folder), asked)
         same_data = read_config(folder)["facts"]["data"] == data

@@ -24,6 +24,7 @@ from typing import Any
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.experiment.atomic import write, writing
 from perturbax.experiment.config import KINDS
+from perturbax.experiment.named import names_of as names_of
 from perturbax.learning.noise import Noise
 from perturbax.learning.rule import Rule
 from perturbax.network.layer import Layer
@@ -40,21 +41,6 @@ from perturbax.tasks.base import Task
 
 FOLDER = "code"  # within a run folder
 BASES: dict[str, type] = {"task": Task, "rule": Rule, "cell": Layer, "rule.noise": Noise}
-IMPORTED = {"rule": ("noise",), "task": ("env",)}
-"""Settings whose text may name code as well: noise as module:name, environments as module:Name."""
-
-
-def names_of(experiment: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the settings of a run name as module:name, by its place: `task`, `rule`, `rule.noise`.
-
-    experiment: the fields of an Experiment, by name.
-    """
-    found = {kind: experiment.get(kind) for kind in KINDS}
-    for kind, names in IMPORTED.items():
-        own = experiment.get(f"{kind}_options")
-        for name in names:
-            found[f"{kind}.{name}"] = own.get(name) if isinstance(own, Mapping) else None
-    return {place: name for place, name in found.items() if isinstance(name, str) and ":" in name}
 
 
 # --- keeping the source

@@ -388,7 +388,7 @@ def _finish_run(compiled: Compiled, one: _Run) -> Result:
     setup, e = compiled.parts.setup, one.experiment
     task, test = setup.task, compiled.test
     first = compiled.start(e.seed)
-    kept, gain = _better_than_chance(task, first, one.state, compiled.valid)
+    kept, gain, valid_answers = _better_than_chance(task, first, one.state, compiled.valid)
     net = kept.best
     prediction = jax.jit(forward)(net, test.xs)[test.warmup :]
     truth = test.ys[test.warmup :]
@@ -432,7 +432,7 @@ def _finish_run(compiled: Compiled, one: _Run) -> Result:
     if one.diverged_at is not None:
         summary["diverged_at"] = one.diverged_at
     summary |= task.details(prediction, truth)
-    calibration, coverage = calibrate(task, net, compiled.valid, test, prediction)
+    calibration, coverage = calibrate(task, valid_answers, compiled.valid, test, prediction)
     if coverage:
         summary["intervals"] = coverage
     summary = run_folder.to_json(summary)
@@ -449,19 +449,26 @@ def _finish_run(compiled: Compiled, one: _Run) -> Result:
 
 def _better_than_chance(
     task: Task, first: State, last: State, valid: HeldOut
-) -> tuple[State, dict[str, Any]]:
-    """Return the state whose best network is kept, and what training gained on validation rows.
+) -> tuple[State, dict[str, Any], np.ndarray | None]:
+    """Return the state whose best network is kept, what training gained on validation rows, and the answers
+    of the kept network there, `(T, B, n_out)`.
 
     Where training starts from a forecast of its own, that is kept unless training beat it by more than
     chance; what is said then are the step of the lowest validation loss, its ratio to the start's, and z, the
     gain in standard errors. Elsewhere the network with the lowest validation loss is kept, and nothing said.
+    There are no answers of a task that is no forecast: nothing is asked of them.
     """
-    if not (isinstance(task, Forecast) and task.starts_at_zero):
-        return last, {}
-    z = gain_over_chance(task, first.best, last.best, valid)
+    if not isinstance(task, Forecast):
+        return last, {}, None
+    answer = jax.jit(forward)
+    after = np.asarray(answer(last.best, valid.xs))[valid.warmup :]  # (T, B, n_out)
+    if not task.starts_at_zero:
+        return last, {}, after
+    before = np.asarray(answer(first.best, valid.xs))[valid.warmup :]  # (T, B, n_out)
+    z = gain_over_chance(before, after, valid.ys[valid.warmup :], max(1, max(task.shifts)))
     lowest, start = float(last.best_loss), float(first.best_loss)
     gain = {"step": int(last.best_step), "valid_ratio": lowest / start if start else 1.0, "z": z}
-    return (last if z > ONE_SIDED_5_PERCENT else first), gain
+    return (last, gain, after) if z > ONE_SIDED_5_PERCENT else (first, gain, before)
 
 
 def _each_output(task: Task, prediction: Any, truth: Any, base: Any) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from perturbax.experiment.layout import (
     sealed,
     sealed_result,
 )
+from perturbax.experiment.named import resume_words
 
 CHECKPOINT = re.compile(r"step-(\d+)\.npz")
 
@@ -112,7 +113,7 @@ def refuse_occupied(folder: Path) -> None:
         return
     if (folder / "config.json").is_file():
         raise ArgumentError(
-            f"{folder} holds another run: name another --out (or go on with it: --resume {folder})"
+            f"{folder} holds another run: name another --out (or go on with it: {resume_words(folder)})"
         )
     raise ArgumentError(f"{folder} is not an empty folder: name another --out")
 

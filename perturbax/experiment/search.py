@@ -108,7 +108,7 @@ def tune(
         discounts = [own_discount if discount is None else discount for discount in discounts]
     if list(decor_lrs) != [None]:
         decor_lrs = [e.decor_lr if decor_lr is None else decor_lr for decor_lr in decor_lrs]
-    _check_candidates(parts, lrs, decor_lrs, discounts)
+    check_candidates(parts, lrs, decor_lrs, discounts)
     values = itertools.product(decor_lrs, lrs, discounts)
     candidates = [_Candidate(lr, decor_lr, discount) for decor_lr, lr, discount in values]
     runs = [_CandidateRun(candidate, seed) for candidate in candidates for seed in seeds]
@@ -122,7 +122,7 @@ def tune(
     return parts, sorted(trials, key=lambda trial: trial.loss)
 
 
-def _check_candidates(
+def check_candidates(
     parts: Parts, lrs: Sequence[float], decor_lrs: Sequence[float | None], discounts: Sequence[float | None]
 ) -> None:
     """Refuse candidates that no run could have."""

@@ -16,8 +16,8 @@ from jaxtyping import Array, PyTree
 
 from perturbax.experiment.optimiser import OptimiserSettings
 from perturbax.learning.estimator import learner
-from perturbax.learning.online import online
-from perturbax.learning.rule import Rule
+from perturbax.learning.online import Stream, begun_anew, online
+from perturbax.learning.rule import Rule, StepRule
 from perturbax.learning.sequence import apply_estimate
 from perturbax.network.decorrelation import decorrelate
 from perturbax.network.layer import weights
@@ -167,12 +167,27 @@ def _online(setup: Setup) -> tuple[Callable, Callable]:
     return online(setup.rule, setup.task.loss, setup.optimiser, setup.every, setup.decor_rate)
 
 
+def _at_border(setup: Setup, task: Task, state: State, xs: Array, ys: Any) -> Stream:
+    """Return the stream, which forgets the steps before where the next ones do not go on from them."""
+    begins = task.begins_anew(state.step, setup.batch)
+    if begins is False or not isinstance(setup.rule, StepRule):
+        return state.learner
+    rule, (init, _) = setup.rule, _online(setup)
+    key = jr.fold_in(state.key, state.step)
+    return jax.lax.cond(
+        begins,
+        lambda stream: begun_anew(rule, init, stream, xs[0], ys[0], key),
+        lambda stream: stream,
+        state.learner,
+    )
+
+
 def _step(setup: Setup, task: Task, state: State) -> tuple[State, Array]:
     """Make one training step, a batch of sequences or a stretch of the stream: -> (state, mean loss)."""
     if setup.mode == "online":
         xs, ys = task.stream(state.key, state.step, setup.batch)
         _, run = _online(setup)
-        training, losses = run(state.learner, xs, ys)
+        training, losses = run(_at_border(setup, task, state, xs, ys), xs, ys)
         loss = losses.mean()
     else:
         data_key, noise_key = jr.split(jr.fold_in(state.key, state.step))

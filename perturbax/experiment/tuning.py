@@ -1,33 +1,22 @@
-"""Search for the best settings by short runs, judged on validation data: candidates, the best, the files."""
+"""Search for the best settings by short runs, judged on validation data: what is found, and its files."""
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from perturbax.errors import ArgumentError, PerturbaxError
+from perturbax.errors import PerturbaxError
 from perturbax.experiment import own_code, run_folder
 from perturbax.experiment.atomic import writing
-from perturbax.experiment.build import Parts, build
-from perturbax.experiment.config import KINDS, Experiment, Resolved
-from perturbax.experiment.options import AUTO, coerce
+from perturbax.experiment.build import Parts
+from perturbax.experiment.config import Resolved
+from perturbax.experiment.grid import Combination, SearchPlan, value_of
 from perturbax.experiment.result import describe
-from perturbax.experiment.search import Trial, discounted
-from perturbax.experiment.search import tune as search
+from perturbax.experiment.search import Trial
+from perturbax.experiment.search import tune as try_rates
 from perturbax.experiment.shown import aligned, html_table
-from perturbax.experiment.variants import with_settings
 from perturbax.experiment.watch import Report, watcher_of
-from perturbax.fields import positive
-
-RATES = (0.1, 0.3, 1.0, 3.0, 10.0)  # candidates, times the learning rate that is shipped or named
-DISCOUNTS = (0.9, 0.95, 1.0)  # candidates beside the discount that is shipped
-SHARE = 10  # short runs take one in so many steps of a whole run
-IN_ONE_PROGRAM = {"lr": "lr", "decor_lr": "decor_lr", "rule.discount": "discount"}
-"""Settings whose candidates one compiled program advances, and their names in a `Trial`."""
-
-Values = Mapping[str, Any]  # of settings by name, such as rule.sigma
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -51,6 +40,11 @@ class Tuned:
     seeds: list[int]
     tried: dict[str, list[Any]]
     folder: Path | None = None
+
+    @property
+    def page(self) -> Path | None:
+        """The page of the search, tune.html; None for a search without a folder."""
+        return None if self.folder is None else self.folder / "tune.html"
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -86,151 +80,47 @@ class Tuned:
         return [*self.tried, "validation loss"], rows
 
 
-def value_of(candidate: Mapping[str, Any], name: str) -> Any:
-    """Return the value of a setting of a candidate; None for what the run has."""
-    if name in IN_ONE_PROGRAM:
-        return candidate[IN_ONE_PROGRAM[name]]
-    return candidate["settings"].get(name)
+def search(plan: SearchPlan, folder: Path | None = None, report: Report | None = None) -> Tuned:
+    """Try all candidates of a plan by short runs and judge them on validation data; test data are not read.
 
-
-def tune(
-    experiment: Experiment | Resolved | None = None,
-    out: Path | str | None = None,
-    *,
-    over: Mapping[str, Sequence[Any]] | None = None,
-    seeds: int = 1,
-    steps: int | None = None,
-    report: Report | None = None,
-    **settings: Any,
-) -> Tuned:
-    """Try candidates by short runs and judge them on validation data; test data are not read.
-
-        px.tune(task="copy", rule="node", over={"lr": [3e-4, 1e-3], "rule.sigma": [1e-3, 1e-2]})
-
-    All combinations of the candidates are tried. One compiled program advances those of learning rates, rates
-    of decorrelation and discounts side by side; each combination of other settings has a program of its own.
+    One compiled program advances those of learning rates, rates of decorrelation and discounts side by side;
+    each combination of other settings has a program of its own.
 
     Arguments:
-        experiment: the run that is searched for; None for one that `settings` describe alone.
-        out: a folder to write: tune.json, and config.json with the best settings, from which `px.run` and
-            `perturbax run --config` start. None to write nothing.
-        over: setting -> candidates: fields of an `Experiment` (`lr`, `decor_lr`, `batch`, ...) and settings
-            of its task, rule and cell (`rule.sigma`, `cell.gain`). Unless it names any but rates and the
-            discount, what it leaves out is searched as well: five learning rates around that of the run, and
-            discounts, where the rule's credit has one and the run does not name it.
-        seeds: number of seeds of each candidate, from that of the run on.
-        steps: training steps of the short runs; None for a tenth of those of a whole run.
+        plan: what is tried.
+        folder: where tune.json and the best config.json go; None for none.
         report: as for `px.run`.
-        settings: as for `px.run`.
-
-    Raises what `px.run` raises, and ArgumentError for candidates that cannot be used.
     """
-    folder = None if out is None else run_folder.as_path("out", out)
-    if folder is not None:
-        run_folder.refuse_occupied(folder)
-    _check_count(seeds)
-    base = with_settings(experiment, settings)
-    whole = build(base)
-    grid = {} if over is None else _checked(over)
-    if all(name in IN_ONE_PROGRAM for name in grid):
-        grid = _defaults(base, whole) | grid
-    apart = {name: values for name, values in grid.items() if name not in IN_ONE_PROGRAM}
-    together = {own: list(grid[name]) for name, own in IN_ONE_PROGRAM.items() if name in grid}
-    numbers = list(range(whole.experiment.seed, whole.experiment.seed + seeds))
-    found: list[tuple[dict[str, Any], Parts, Trial]] = []
-    wholes: list[tuple[dict[str, Any], Parts]] = []
-    length, watcher = 0, watcher_of(report)
+    together, watcher = plan.together, watcher_of(report)
+    found: list[tuple[Combination, Parts, Trial]] = []
 
     def told(done: int, total: int, loss: float) -> None:
-        watcher.advanced(whole.experiment.rule, numbers, done, total, loss, math.nan)
+        watcher.advanced(plan.rule, plan.seeds, done, total, loss, math.nan)
 
-    for combination in _combinations(apart):
-        whole_one = build(_with(base, combination)) if combination else whole
-        e = whole_one.experiment
-        combination = {name: _used(e, name, value) for name, value in combination.items()}
-        wholes.append((combination, whole_one))
-        length = max(1, e.steps // SHARE) if steps is None else steps
-        parts, trials = search(
-            dataclasses.replace(e, steps=length),
+    for combination in plan.combinations:
+        e = combination.whole.experiment
+        parts, trials = try_rates(
+            dataclasses.replace(e, steps=combination.steps),
             together.get("lr", [e.lr]),
             together.get("discount", (None,)),
-            numbers,
+            plan.seeds,
             decor_lrs=together.get("decor_lr", (None,)),
             report=told,
         )
         found += [(combination, parts, trial) for trial in trials]
     found.sort(key=lambda one: one[2].loss)
     candidates = [
-        {**trial._asdict(), "settings": combination, "loss": trial.loss} for combination, _, trial in found
+        {**trial._asdict(), "settings": combination.values, "loss": trial.loss}
+        for combination, _, trial in found
     ]
-    best_whole = next(parts for combination, parts in wholes if combination == found[0][0])
-    tuned = Tuned(None, candidates, length, numbers, {name: list(v) for name, v in grid.items()}, folder)
+    best_of, parts, _ = found[0]
+    tried = {name: list(values) for name, values in plan.grid.items()}
+    tuned = Tuned(None, candidates, plan.combinations[-1].steps, plan.seeds, tried, folder)
     if tuned.best is not None:
-        tuned = dataclasses.replace(tuned, experiment=_best_run(best_whole.experiment, tuned.best))
+        tuned = dataclasses.replace(tuned, experiment=_best_run(best_of.whole.experiment, tuned.best))
     if folder is not None:
-        _write(folder, tuned, best_whole, found[0][1])
+        _write(folder, tuned, best_of.whole, parts)
     return tuned
-
-
-def _check_count(seeds: object) -> None:
-    """Raise ArgumentError for a number of seeds that is no count."""
-    if not isinstance(seeds, int) or isinstance(seeds, bool):
-        raise ArgumentError(f"seeds must be a whole number, not {seeds!r}")
-    positive("seeds", seeds)
-
-
-def _defaults(base: Experiment, whole: Parts) -> dict[str, list[Any]]:
-    """Return the candidates where none are named: learning rates, and discounts unless one is named."""
-    e = whole.experiment
-    grid: dict[str, list[Any]] = {"lr": [float(f"{e.lr * factor:.3g}") for factor in RATES]}
-    if discounted(e) and "discount" not in base.rule_options:
-        grid["rule.discount"] = sorted({*DISCOUNTS, e.rule_options["discount"]})
-    return grid
-
-
-def _checked(over: Any) -> dict[str, list[Any]]:
-    """Return the candidates by setting; ArgumentError for what is none."""
-    if not isinstance(over, Mapping) or not over:
-        raise ArgumentError(
-            'over must hold settings and their candidates, such as {"rule.sigma": [1e-3, 1e-2]}'
-        )
-    grid = {}
-    for name, values in over.items():
-        name = str(name).replace("-", "_")
-        if isinstance(values, str) or not isinstance(values, Sequence):
-            raise ArgumentError(f"over must hold a list of candidates for {name}, not {values!r}")
-        if name in IN_ONE_PROGRAM:  # `search` refuses what it cannot use
-            grid[name] = [coerce(name, value, float) for value in values]
-            continue
-        if not values or len({repr(value) for value in values}) < len(values):
-            raise ArgumentError(f"{name} names {'a candidate twice' if values else 'no candidate'}")
-        grid[name] = list(values)
-    if "seed" in grid:
-        raise ArgumentError("seeds are not searched: seeds says with how many each candidate is trained")
-    return grid
-
-
-def _combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Return every combination of the candidates: one, without settings, for an empty grid."""
-    names = list(grid)
-    return [dict(zip(names, values, strict=True)) for values in itertools.product(*grid.values())]
-
-
-def _with(base: Experiment, values: Values) -> Experiment:
-    """Return an experiment with other values of settings, named as in `rule.sigma`."""
-    given = {}
-    for name, value in values.items():
-        kind, dot, setting = name.partition(".")
-        given[f"{kind}__{setting}" if dot and kind in KINDS else name] = value
-    return with_settings(base, given)
-
-
-def _used(e: Resolved, name: str, given: Any) -> Any:
-    """Return the value of a setting as a run uses it; `auto` stays, as it is measured for each run."""
-    kind, dot, setting = name.partition(".")
-    if given == AUTO:
-        return given
-    return getattr(e, f"{kind}_options")[setting] if dot else getattr(e, name)
 
 
 def _best_run(e: Resolved, best: Mapping[str, Any]) -> Resolved:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 
 from perturbax import errors
-from perturbax.errors import PerturbaxError
+from perturbax.errors import ArgumentError, PerturbaxError
 from perturbax.experiment import own_code
 from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.options import typed_fields
@@ -26,6 +26,7 @@ from perturbax.experiment.precision import precision
 from perturbax.experiment.resolve import resolve
 from perturbax.experiment.result import load
 from perturbax.experiment.watch import Watcher
+from perturbax.fields import whole
 
 ROOM = 1.5e9  # bytes of memory that must be there for each process
 COMMAND = [sys.executable, "-m", "perturbax.experiment.worker"]
@@ -64,6 +65,10 @@ class Lost(NamedTuple):
     piece: Piece
     reason: str
 
+    def __str__(self) -> str:
+        """Return the folders of the runs, and why they were lost."""
+        return f"{' and '.join(map(str, self.piece.folders.values()))}: {self.reason}"
+
 
 def default_workers(pieces: Sequence[Piece]) -> int:
     """Return how many processes pieces are best shared among: 1 for this process alone.
@@ -76,6 +81,24 @@ def default_workers(pieces: Sequence[Piece]) -> int:
     if most < 2 or jax.default_backend() != "cpu" or not portable(pieces):
         return 1
     return most
+
+
+def workers_for(pieces: Sequence[Piece], asked: int | None = None) -> int:
+    """Return how many processes share the work: as many as are asked for, else `default_workers`.
+
+    Arguments:
+        pieces: what is to be trained.
+        asked: processes; None for as many as are best.
+
+    Raises ArgumentError for a number that is no count, and where several are asked for but a piece cannot be
+    handed to another process.
+    """
+    if asked is None:
+        return default_workers(pieces)
+    whole("workers", asked)
+    if asked > 1 and not portable(pieces):
+        raise ArgumentError("these runs cannot be handed to another process: workers must be 1")
+    return min(asked, max(1, len(pieces)))
 
 
 def portable(pieces: Sequence[Piece]) -> bool:

@@ -41,6 +41,26 @@ class Stream(NamedTuple):
     t: Array
 
 
+def begun_anew(
+    rule: StepRule, init: Callable, stream: Stream, x: Float[Array, "B n_in"], y: Any, key: Array
+) -> Stream:
+    """Return a stream that remembers nothing of the steps before: states, traces, signals that still waited.
+
+    Weights, the optimiser's state and what the rule has learnt, such as feedback weights, stay.
+
+    Arguments:
+        rule: the rule that learns.
+        init: of `online`.
+        stream: where the stream is.
+        x: inputs of the next step, `(B, n_in)`.
+        y: its targets.
+        key: a JAX key, for rules whose state is drawn.
+    """
+    fresh = init(stream.net, x, y, key)
+    carry = rule.init_sequence(stream.net, rule.final_state(stream.carry), x, key)
+    return stream._replace(carry=carry, ring=fresh.ring)
+
+
 def online(
     rule: Rule, loss: Loss, optimiser: Any, every: int = 1, decor_lr: Any = 0.0
 ) -> tuple[Callable, Callable]:

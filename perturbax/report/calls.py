@@ -1,24 +1,28 @@
-"""`px.compare` and `px.report`: what the commands of these names do, in Python."""
+"""`px.compare`, `px.tune` and `px.report`: what the commands of these names do, in Python."""
 
 import dataclasses
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from perturbax.errors import ArgumentError
-from perturbax.experiment.comparison import plan_comparison
+from perturbax.errors import ArgumentError, PerturbaxError
+from perturbax.experiment.comparison import Comparison, plan_comparison
 from perturbax.experiment.config import Experiment, Resolved
+from perturbax.experiment.grid import plan_search
 from perturbax.experiment.result import Result
-from perturbax.experiment.run_folder import as_path
+from perturbax.experiment.run_folder import as_path, refuse_occupied
 from perturbax.experiment.shown import aligned, html_table
+from perturbax.experiment.tuning import Tuned, search
 from perturbax.experiment.variants import parse_variant, with_settings
-from perturbax.experiment.watch import Report
+from perturbax.experiment.watch import Report, watcher_of
+from perturbax.experiment.workers import workers_for
 from perturbax.fields import whole
 from perturbax.report import write_report
 from perturbax.report.read import run_folders
+from perturbax.report.tuning import write_tuning
 
 Folders = str | os.PathLike | Result
 """What names a run: its folder, or its result."""
@@ -68,6 +72,7 @@ def compare(
     *,
     seeds: int = 3,
     experiment: Experiment | Resolved | None = None,
+    workers: int | None = None,
     report: Report | None = None,
     **settings: Any,
 ) -> Compared:
@@ -81,10 +86,14 @@ def compare(
             None to keep the results in memory alone.
         seeds: number of seeds, from that of the experiment on.
         experiment: what the runs have in common; None for what `settings` describe alone.
-        report: as for `px.run`.
+        workers: processes that train side by side, with the same numbers as one; None for one for each core,
+            if memory allows. Runs without folders, and those of classes that another process cannot import,
+            are trained in this process, one after the other.
+        report: as for `px.run`; of runs side by side it is told by turns.
         settings: as for `px.run`; those of rules (`rule__sigma`) are for every rule that has them.
 
-    Raises what `px.run` raises, and ArgumentError for a folder that holds another run.
+    Raises what `px.run` raises, ArgumentError for a folder that holds another run, and PerturbaxError, when
+    all else is done, for runs whose process has died.
     """
     entries = [rule.strip() for rule in rules.split(",")] if isinstance(rules, str) else rules
     if (
@@ -105,9 +114,60 @@ def compare(
     base = with_settings(experiment, settings)
     variants = [parse_variant(entry) for entry in entries]
     comparison = plan_comparison(variants, base, shared, seeds, folder)
-    results = {label: comparison.train(label, report) for label in comparison.experiments}
-    page = None if folder is None else write_report(comparison.every_folder, folder / "report.html")
-    return Compared(results, page)
+    processes = workers_for(comparison.pieces, workers)
+    if folder is None or processes == 1:
+        results = {label: comparison.train(label, report) for label in comparison.experiments}
+        return Compared(results, None if folder is None else _page(comparison, folder))
+    lost = comparison.train_all(processes, watcher_of(report))
+    if lost:
+        raise PerturbaxError(f"{'; '.join(map(str, lost))}: the same call goes on with what is missing")
+    return Compared(comparison.results(), _page(comparison, folder))
+
+
+def _page(comparison: Comparison, folder: Path) -> Path:
+    """Write the report of all runs and return its path."""
+    return write_report(comparison.every_folder, folder / "report.html")
+
+
+def tune(
+    experiment: Experiment | Resolved | None = None,
+    out: Path | str | None = None,
+    *,
+    over: Mapping[str, Sequence[Any]] | None = None,
+    seeds: int = 1,
+    steps: int | None = None,
+    report: Report | None = None,
+    **settings: Any,
+) -> Tuned:
+    """Try candidates by short runs and judge them on validation data; test data are not read.
+
+        px.tune(task="copy", rule="node", over={"lr": [3e-4, 1e-3], "rule.sigma": [1e-3, 1e-2]})
+
+    All combinations of the candidates are tried. One compiled program advances those of learning rates, rates
+    of decorrelation and discounts side by side; each combination of other settings has a program of its own.
+
+    Arguments:
+        experiment: the run that is searched for; None for one that `settings` describe alone.
+        out: a folder to write: tune.json, tune.html, the page of the search, and config.json with the best
+            settings, from which `px.run` and `perturbax run --config` start. None to write nothing.
+        over: setting -> candidates: fields of an `Experiment` (`lr`, `decor_lr`, `batch`, ...) and settings
+            of its task, rule and cell (`rule.sigma`, `cell.gain`). Unless it names any but rates and the
+            discount, what it leaves out is searched as well: five learning rates around that of the run, and
+            discounts, where the rule's credit has one and the run does not name it.
+        seeds: number of seeds of each candidate, from that of the run on.
+        steps: training steps of the short runs; None for a tenth of those of a whole run.
+        report: as for `px.run`.
+        settings: as for `px.run`.
+
+    Raises what `px.run` raises, and ArgumentError for candidates that cannot be used.
+    """
+    folder = None if out is None else as_path("out", out)
+    if folder is not None:
+        refuse_occupied(folder)
+    tuned = search(plan_search(experiment, over, seeds, steps, **settings), folder, report)
+    if folder is not None:
+        write_tuning(folder)
+    return tuned
 
 
 def report(folders: Folders | Sequence[Folders], out: Path | str = "report.html") -> Path:

@@ -10,7 +10,7 @@ from itertools import combinations
 from perturbax.report.compare import RESERVOIR, Section, Stat, VariantRuns, better
 from perturbax.report.document import breakable
 from perturbax.report.numbers import count, interval, metric_name, rounded
-from perturbax.report.read import as_dict
+from perturbax.report.read import Run, as_dict
 from perturbax.report.tables import information_phrase
 
 CLEARLY = 1.001  # how many times the error of a rule a baseline must have to count as beaten
@@ -22,6 +22,8 @@ SIMPLEST = {
     "constant": "the best constant answer",
 }
 """Predictors that learn nothing from inputs, in the words of a sentence; those of the tasks, by name."""
+SPOKEN = {"combined": "the weighted mean of simple forecasts (combined), from which training starts"}
+"""Other predictors whose names alone say little, likewise."""
 CLOSE = 1.1  # ratio of two means below which they count as equal, where their intervals overlap too
 
 
@@ -72,14 +74,14 @@ def _beaten(section: Section, best: VariantRuns) -> list[str]:
         return []
     own = section.main(best).mean
     name = min(simple, key=lambda name: simple[name].mean)
-    least = simple[name].mean
+    least, said = simple[name].mean, spoken(name)
     if better(section.metric, own, least / CLEARLY):
         return []
     times = f", {rounded(own / least)} times as much" if 0 < CLOSE * least < own else ""
     return [
-        f"<b>No rule beats the best baseline.</b> {escape(name.capitalize())}, which needs no network, has a "
-        f"{escape(metric_name(section.metric))} of {rounded(least)}; the best rule, {bold(best)}, has "
-        f"{rounded(own)}{times}."
+        f"<b>No rule beats the best baseline.</b> {escape(said[0].upper() + said[1:])}, which needs no "
+        f"network, has a {escape(metric_name(section.metric))} of {rounded(least)}; the best rule, "
+        f"{bold(best)}, has {rounded(own)}{times}."
     ]
 
 
@@ -106,7 +108,8 @@ def verdicts(section: Section) -> list[str]:
     else:
         said += [line for v in section.variants if (line := _linear_verdict(section, v, linear))]
     said += _simple_verdicts(section)
-    said += [line for v in section.variants if (line := _start_kept(v))]
+    if kept := start_kept(section):
+        said.append(kept)
     mishaps = [line for v in section.variants if (line := _mishaps(v))]
     return _outside(section) + _uninformative(section) + said + mishaps
 
@@ -120,6 +123,11 @@ def _outside(section: Section) -> list[str]:
         for target, share in shares.items()
         if isinstance(share, int | float) and share > 0
     ]
+
+
+def spoken(name: str) -> str:
+    """Return the name of a baseline as a sentence has it, with what it is where the name says little."""
+    return SPOKEN.get(name, name)
 
 
 def bold(variant: VariantRuns) -> str:
@@ -253,14 +261,17 @@ def _linear_verdict(section: Section, variant: VariantRuns, linear: str) -> str 
 
 def _simple_verdicts(section: Section) -> list[str]:
     """Return a sentence for each set of the simplest predictors that some variants do not beat."""
+    words = SIMPLEST | SPOKEN
     losers: dict[tuple[str, ...], list[VariantRuns]] = {}
     for variant in section.variants:
-        lost = tuple(name for name in SIMPLEST if _loses(section, variant, baseline(section, name)))
+        lost = tuple(name for name in words if _loses(section, variant, baseline(section, name)))
+        if len(_kept_runs(variant)) == len(variant.runs):
+            lost = tuple(name for name in lost if name != "combined")  # it is this very forecast
         if lost:
             losers.setdefault(lost, []).append(variant)
     said = []
     for names, variants in losers.items():
-        theirs = [f"{SIMPLEST[name]} ({rounded(baseline(section, name).mean)})" for name in names]
+        theirs = [f"{words[name]} ({rounded(baseline(section, name).mean)})" for name in names]
         ours = [f"{bold(v)} ({rounded(section.main(v).mean)})" for v in variants]
         verb = "do" if len(variants) > 1 else "does"
         listed = _listed(theirs, "or")
@@ -273,18 +284,35 @@ def _loses(section: Section, variant: VariantRuns, other: Stat) -> bool:
     return bool(section.main(variant)) and bool(other) and not beats(section, variant, other)
 
 
-def _start_kept(variant: VariantRuns) -> str | None:
-    """Return a sentence where training did not beat the simple forecast it started from; None elsewhere."""
-    kept = [run for run in variant.runs if run.number("best_step") == 0 and run.number("gain", "step") >= 0]
-    if not kept:
+def _kept_runs(variant: VariantRuns) -> list[Run]:
+    """Return the runs of a variant whose training did not beat the simple forecast it started from."""
+    return [run for run in variant.runs if run.number("best_step") == 0 and run.number("gain", "step") >= 0]
+
+
+def start_kept(section: Section) -> str | None:
+    """Return a sentence about the variants whose training did not beat the simple forecast it started from.
+
+    It names the seeds where that is so for some of a variant's, and by how much the best of them lowered the
+    validation loss. None where there is no such variant.
+    """
+    named, gains = [], []
+    for variant in section.variants:
+        kept = _kept_runs(variant)
+        if not kept:
+            continue
+        all_of_them = len(kept) == len(variant.runs)
+        seeds = "" if all_of_them else f" (seed {_listed([str(run.seed) for run in kept])})"
+        named.append(f"{bold(variant)}{seeds}")
+        gains += [1 - run.number("gain", "valid_ratio") for run in kept]
+    if not named:
         return None
-    seeds = "" if len(kept) == len(variant.runs) else f" with seed {_listed([str(run.seed) for run in kept])}"
-    gains = [1 - run.number("gain", "valid_ratio") for run in kept]
-    largest = f"{rounded(100 * max(gains), 2)}%" if max(gains) > 0 else "nothing"
-    chance = ", no more than chance" if max(gains) > 0 else ""
+    keep, they, at_most = ("keep", "they start", "at most ") if len(named) > 1 else ("keeps", "it starts", "")
+    largest = (
+        f"{at_most}{rounded(100 * max(gains), 2)}%, no more than chance" if max(gains) > 0 else "nothing"
+    )
     return (
-        f"{bold(variant)} kept the simple forecast that it starts from{seeds}: training lowered the "
-        f"validation loss by {largest}{chance}."
+        f"{_listed(named)} {keep} the simple forecast that {they} from: training lowered the validation loss "
+        f"by {largest}."
     )
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from perturbax.report.compare import RESERVOIR, Section, VariantRuns, better, sections
 from perturbax.report.numbers import count, interval, rounded
 from perturbax.report.read import Run, as_number, read_runs
-from perturbax.report.verdict import CLEARLY, baseline, summary
+from perturbax.report.verdict import CLEARLY, baseline, spoken, start_kept, summary
 
 ROSE = 1.01  # how many times its start a loss must be at the end to count as risen
 OWN_RESERVOIR = "its own untrained reservoir with a solved readout"
@@ -66,7 +66,7 @@ def outcome(section: Section, variant: VariantRuns) -> str:
     lost = not_beaten(section, variant)
     if not lost:
         best = min(every, key=lambda name: every[name].mean)
-        than = OWN_RESERVOIR if best == RESERVOIR else best
+        than = OWN_RESERVOIR if best == RESERVOIR else spoken(best)
         return (
             f"{label} beats all baselines: its test {section.metric} is {rounded(own.mean)}, that of the "
             f"best of them, {than}, {rounded(every[best].mean)}."
@@ -74,8 +74,14 @@ def outcome(section: Section, variant: VariantRuns) -> str:
     each = []
     for name in lost:
         value = variant.stat("baselines", name, section.metric).mean
-        each.append(f"{OWN_RESERVOIR if name == RESERVOIR else name} ({rounded(value)})")
+        each.append(f"{OWN_RESERVOIR if name == RESERVOIR else spoken(name)} ({rounded(value)})")
     return f"{label} does not beat {_either(each)}: its test {section.metric} is {rounded(own.mean)}."
+
+
+def remarks(section: Section) -> list[str]:
+    """Return what else there is to say: whose training did not beat the simple forecast it started from."""
+    kept = start_kept(section)
+    return [plain(kept)] if kept else []
 
 
 def warnings(section: Section) -> list[str]:

@@ -15,12 +15,12 @@ from jaxtyping import Array, Bool, Float
 
 from perturbax.errors import ArgumentError
 from perturbax.fields import check_given, one_of, refuse_abstract
+from perturbax.tasks.arguments import PARTS, check_arguments
 
 Metrics = dict[str, Any]
 Data = TypeVar("Data")
 
 HELD_OUT = 982451653  # seed of the sequences that are never trained on
-PARTS = ("train", "valid", "test")
 
 
 class HeldOut(NamedTuple):
@@ -86,6 +86,11 @@ class Task(eqx.Module):
     settings: ClassVar[dict[str, Any]] = {}
     cell_settings: ClassVar[dict[str, dict[str, Any]]] = {}
     rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {}
+
+    def __init_subclass__(cls, **settings: Any):
+        """Let tasks of this package check what their methods are given."""
+        super().__init_subclass__(**settings)
+        check_arguments(cls)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Refuse a class that lacks `sizes`, `steps` or `sample`, and settings that it does not have, with
@@ -162,6 +167,17 @@ class Task(eqx.Module):
             batch: number of streams side by side, B.
         """
         return self.sample(jr.fold_in(key, i), batch)
+
+    def begins_anew(self, i: Array | int, batch: int) -> Array | bool:
+        """Return whether the streams begin anew with piece i: nothing of the piece before is carried over.
+
+        Pure, traceable. By default, and at piece 0 alike, that is left to the streams: False.
+
+        Arguments:
+            i: number of the piece, from 0.
+            batch: number of streams side by side, B.
+        """
+        return False
 
     def held_out(self, part: str) -> HeldOut:
         """Return held-out sequences: the same for every seed, never trained on.

@@ -19,7 +19,8 @@ from perturbax.tasks.classify import Classify
 from perturbax.tasks.encoding import moments
 from perturbax.tasks.files.arrange import summary
 from perturbax.tasks.files.csv_table import Table
-from perturbax.tasks.forecast import USUAL_WINDOW
+from perturbax.tasks.opened_series import USUAL_WINDOW
+from perturbax.tasks.windows import Stretches
 
 ANSWERS = ("row", "window")
 MOST_WINDOWS = 1000  # windows of a held-out part that are judged, where each has one answer
@@ -131,19 +132,21 @@ class Categories(Classify):
         """Return the i-th consecutive window of `batch` streams through the training part.
 
         They start equally spaced, and go on at the first row after the last. Of several series each window
-        lies in one; a stream goes on with the next series behind the last whole window.
+        lies in one, and all streams begin another stretch at once: see `begins_anew`.
         """
         ranges, window = self.bounds("train"), self.window
         if len(ranges) > 1:
-            pieces = np.concatenate([np.arange(first, end - window + 1, window) for first, end in ranges])
-            places = jnp.asarray(np.arange(batch) * len(pieces) // batch) + jnp.asarray(i) % len(pieces)
-            begin = jnp.asarray(pieces)[places % len(pieces)][None]  # (1, B)
-            return self._read(begin + jnp.arange(window)[:, None], self._asked_in_window)
+            return self._read(Stretches.of(ranges, window, batch).rows(i, batch), self._asked_in_window)
         training = jnp.asarray(self._training_rows)
         length = len(training)
         starts = jnp.asarray(np.arange(batch)[None] * length // batch)  # (1, B)
         steps = (jnp.asarray(i) % length) * window + jnp.arange(window)[:, None]  # (T, 1)
         return self._read(training[(starts + steps) % length], self._asked_in_window)
+
+    def begins_anew(self, i: Array | int, batch: int) -> Array | bool:
+        """Return whether streams through several series begin new stretches with their i-th window."""
+        ranges = self.bounds("train")
+        return len(ranges) > 1 and Stretches.of(ranges, self.window, batch).begins(i)
 
     def held_out(self, part: str) -> HeldOut:
         """Return part `valid` or `test`: each series as one stream, or up to 1000 windows that end in it.

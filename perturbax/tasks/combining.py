@@ -23,6 +23,18 @@ LEAST_WEIGHT = 0.02  # of what has less of every output nothing is kept
 LEAST_ERROR = 1e-12  # in training variances: below it a forecast counts as exact
 
 
+class Judged(NamedTuple):
+    """How far off a forecast was on validation rows.
+
+    Attributes:
+        squares: mean squared error of each output in own units, `(n_out,)`.
+        rows: numbers of the rows that it is a mean over.
+    """
+
+    squares: np.ndarray
+    rows: np.ndarray
+
+
 class Candidate(NamedTuple):
     """A simple forecast that may become a part of the mean.
 
@@ -30,11 +42,13 @@ class Candidate(NamedTuple):
         kind: in words: a naive form, `linear`, or `linear of roots`.
         encoding: its encoding, of a naive form or of form linear.
         rooted: names of the columns that it reads and forecasts as square roots.
+        judged: its validation errors, where they are known.
     """
 
     kind: str
     encoding: Encoding
     rooted: tuple[str, ...] = ()
+    judged: Judged | None = None
 
 
 class Combination(NamedTuple):
@@ -96,14 +110,25 @@ def likelihood_weights(errors: np.ndarray, counts: np.ndarray, naive: Sequence[b
 
 
 def _validation_errors(record: Record, candidates: Sequence[Candidate]) -> tuple[np.ndarray, int]:
-    """Return mean squared errors in training variances, `(candidates, n_out)`, and the number of rows."""
+    """Return mean squared errors in training variances, `(candidates, n_out)`, and the number of rows.
+
+    What the fits have found on the same rows is taken; the others are forecast.
+    """
     first = candidates[0].encoding
     history = max(one.encoding.history for one in candidates)
     every_row = record.rows("valid", first.horizons, history)
     rows = linear.thinned(every_row)
     truth = first.targets_of(record.columns, record.segments)[rows]  # (rows, n_out)
-    scales = np.array([training_std(record, target) for target, _ in first.outputs])  # (n_out,)
-    members = [Member(one.encoding, one.rooted, np.ones(len(scales))) for one in candidates]
+    variances = np.array([training_std(record, target) ** 2 for target, _ in first.outputs])  # (n_out,)
+    errors = np.zeros((len(candidates), len(variances)))
+    left = []
+    for i, one in enumerate(candidates):
+        if one.judged is not None and np.array_equal(one.judged.rows, rows):
+            errors[i] = one.judged.squares
+        else:
+            left.append(i)
+    members = [Member(candidates[i].encoding, candidates[i].rooted, np.ones(len(variances))) for i in left]
     forecasts = forecasts_of_members(members, record.columns, record.time, record.segments, rows)
-    errors = [np.mean(((made[rows] - truth) / scales[None]) ** 2, 0) for made in forecasts]  # (n_out,) each
-    return np.stack(errors), len(every_row)
+    for i, made in zip(left, forecasts, strict=True):
+        errors[i] = np.mean((made[rows] - truth) ** 2, 0)
+    return without_noise(errors / variances[None]), len(every_row)

@@ -56,6 +56,34 @@ def test_a_comparison_says_what_its_runs_share(lines):
     assert ["decorrelate", "hidden", "--rules bptt+decor:lr=2"] in own
 
 
+def test_tune_diagnose_and_taxonomy_say_theirs(lines):
+    small = ["--task", "probe-now", "--units", "4"]
+    found = lines(
+        "tune", *small, "--over", "batch=2;4", "--over", "units=4;4,4", "--seeds", "2", "--out", "t"
+    )
+    for line in (
+        ["batch", "2", "4                       tried"],
+        ["steps", "100", "one in ten of the whole run's"],
+        ["4", "candidates,", "each with 2 seeds"],
+        ["nothing", "was", "trained or written (--dry-run)"],
+    ):
+        assert [" ".join(words).split() for words in found].count(" ".join(line).split()) == 1, line
+    found = lines("tune", *small, "--steps", "7", "--lrs", "1e-3,1e-2", "--out", "t")
+    assert ["steps", "7", "typed"] in found
+    assert ["2", "candidates"] in found
+    found = lines("diagnose", *small, "--rule.sigma", "1e-2", "--out", "d")
+    for line in (
+        ["steps", "300", "command diagnose"],
+        ["rule.sigma", "0.01", "typed"],
+        ["task", "probe-now", "typed"],
+    ):
+        assert line in found, line
+    found = lines("taxonomy", *small, "--rules", "bptt,snap:n=2")
+    assert ["steps", "200", "command taxonomy"] in found
+    own = found[found.index(["settings", "of", "snap:n=2:"]) :]
+    assert ["rule.n", "2", "--rules snap:n=2"] in own
+
+
 def test_a_dry_run_refuses_what_a_run_would(lines, tmp_path, capsys):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("")
@@ -63,3 +91,6 @@ def test_a_dry_run_refuses_what_a_run_would(lines, tmp_path, capsys):
     assert "not an empty folder" in error_of(capsys, [*small, "--out", "full"])[1]
     assert "takes no other argument" in error_of(capsys, ["run", "--resume", "full", "--dry-run"])[1]
     assert "lr must be above 0" in error_of(capsys, [*small, "--lr", "0"])[1]
+    search = ["tune", "--task", "probe-now", "--dry-run", "--out", "t"]
+    assert "batch must be a whole number" in error_of(capsys, [*search, "--over", "batch=2,x"])[1]
+    assert "draws must be" in error_of(capsys, ["diagnose", *small[1:], "--draws", "1"])[1]

@@ -1,6 +1,7 @@
 """The program: help, wrong arguments, exit status, and every way to start it."""
 
 import importlib
+import json
 import os
 import signal
 import subprocess
@@ -117,6 +118,9 @@ def test_an_interruption_says_how_to_go_on(monkeypatch, capsys, tmp_path):
     (own / "config.json").write_text("{}")
     goes_on = f"perturbax: interrupted; go on with: perturbax run --resume '{own}'\n"
     assert said("run", "--resume", str(own)) == goes_on
+    named = {"experiment": {"task": "mine:Task", "rule": "node", "cell": "tanh"}}  # code of the user's own
+    (own / "config.json").write_text(json.dumps(named))
+    assert said("run", "--resume", str(own)) == goes_on.replace("'\n", "' --trust\n")
     os.utime(own / "config.json", (1, 1))
     assert said("run", "--out", str(own)) == "perturbax: interrupted\n"  # another run, of before
     (own / "result.json").write_text("{}")

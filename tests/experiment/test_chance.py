@@ -39,7 +39,7 @@ def test_noise_leaves_the_start_and_the_report_says_so(tmp_path):
     assert not np.asarray(result.net.layers[-1].W).any()
     page = write_report([result.folder], tmp_path / "report.html").read_text()
     lowered = f"{100 * (1 - summary['gain']['valid_ratio']):.2g}%"
-    assert "kept the simple forecast that it starts from: training lowered the validation loss by" in page
+    assert "keeps the simple forecast that it starts from: training lowered the validation loss by" in page
     assert f"{lowered}, no more than chance." in page
 
 

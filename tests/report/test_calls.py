@@ -19,7 +19,7 @@ TINY = {"task": "probe-now", "units": 2, "batch": 2, "steps": 4, "logs": 2, "tas
 def compared(tmp_path_factory):
     """A comparison of two rules, with settings by name."""
     out = tmp_path_factory.mktemp("calls") / "c"
-    return px.compare(["frozen", "frozen:lr=3e-3"], out, seeds=2, **TINY)
+    return px.compare(["frozen", "frozen:lr=3e-3"], out, seeds=2, workers=2, **TINY)
 
 
 def test_compare_writes_what_the_command_writes(compared):
@@ -63,6 +63,7 @@ def test_a_result_shows_itself_and_comes_back(compared):
 
 def test_run_takes_settings_by_name(compared):
     result = px.run(rule="frozen", **TINY)
+    assert result.summary["test"] == compared["frozen"][0].summary["test"]  # trained in another process
     alone = px.run(px.Experiment(task="probe-now", rule="frozen"), **{**TINY, "task": None})
     assert result.summary["test"] == alone.summary["test"]
     for call, words in {
@@ -71,6 +72,7 @@ def test_run_takes_settings_by_name(compared):
         lambda: px.compare([]): "rules must be names of rules",
         lambda: px.compare("node", seeds=0): "seeds must be a whole number of at least 1, not 0",
         lambda: px.compare("node", rule="bptt"): "compare takes rules",
+        lambda: px.compare("node", workers=0): "workers must be a whole number of at least 1, not 0",
         lambda: px.report(result): "a run without a folder has no report",
         lambda: px.predict(result, "x.csv"): "a run without a folder cannot be predicted from",
         lambda: px.predict("r", "x.csv", every=True, backtest=3): "every is one forecast per row",
@@ -92,6 +94,7 @@ def test_tune_over_any_setting(tmp_path):
     best = tuned.best
     assert (tuned.experiment.lr, tuned.experiment.batch) == (best["lr"], best["settings"]["batch"])
     assert tuned.experiment.steps == 4
+    assert "<svg" in tuned.page.read_text()
     written = json.loads((tmp_path / "t" / "tune.json").read_text())
     assert written["candidates"] == to_json(tuned.candidates)
     assert (

@@ -12,6 +12,8 @@ import pytest
 
 import perturbax as px
 from perturbax.errors import ArgumentError
+from perturbax.experiment.build import build
+from perturbax.experiment.train_step import _at_border, start
 from perturbax.fields import setting
 from perturbax.report import write_report
 from perturbax.tasks import MackeyGlass, Series
@@ -98,6 +100,26 @@ def test_held_out_series_lie_side_by_side(form):
             start = parts(first, n)[number][0]
             np.testing.assert_allclose(truth[: lengths[i], i], start + 2 + np.arange(lengths[i]), atol=1e-3)
     assert task.seen().xs.shape == task.held_out("test").xs.shape
+
+
+def test_streams_forget_what_was_before_a_border():
+    task = opened(horizon=3)
+    at = [i for i in range(12) if task.begins_anew(i, 3)]
+    assert at[:2] == [0, at[1]]
+    rows = [rows_of(task, task.stream(jr.key(0), i, 3)[0]) for i in range(12)]
+    for i in range(1, 12):  # all go on from the window before, or all begin another stretch
+        goes_on = rows[i][0] == rows[i - 1][-1] + 1
+        assert goes_on.all() or i in at
+    assert not opened(several=False).begins_anew(1, 3)
+    setup = build(px.Experiment(rule="e-prop", units=(3,), batch=3, mode="online"), task).setup
+    before = start(setup, 0)
+    state = jax.tree.map(lambda leaf: leaf + 1 if leaf.dtype == jnp.float32 else leaf, before.learner.carry)
+    learner = before.learner._replace(carry=state)
+    xs, ys = task.stream(jr.key(0), 0, 3)
+    for step, carry in ((1, state), (at[1], before.learner.carry)):
+        here = before._replace(learner=learner, step=jnp.asarray(step))
+        found = _at_border(setup, task, here, xs, ys).carry
+        jax.tree.map(np.testing.assert_array_equal, found, carry)
 
 
 def test_a_series_that_is_too_short_is_named():
