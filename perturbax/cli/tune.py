@@ -46,7 +46,8 @@ def add_arguments(parser: Parser) -> None:
         "--over",
         metavar="SETTING=V,V,...",
         action="append",
-        help="try values of any setting, as rule.sigma=1e-3,1e-2 or units='64;64,32'; several make a grid",
+        help="values of any setting: batch=8,16 or units='64;64,32' (several make a grid; semicolons stand "
+        "between values that have commas of their own)",
     )
     parser.add_argument(
         "--seeds", metavar="N", default="1", help="seeds of each candidate, from --seed (default: 1)"
