@@ -14,6 +14,7 @@ asked for. `--page` names the page whose tables are replaced.
 
 import argparse
 import csv
+import dataclasses
 import importlib.util
 import json
 import math
@@ -23,6 +24,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
+import numpy as np
 from family import with_section
 from harness import machine, table
 from learning import mean, remembered
@@ -41,6 +44,7 @@ BARS = ("persistence", "seasonal naive", "linear")  # what no rule may end worse
 MARGIN = 1.1  # times the best of BARS
 BEATEN = 0.999  # times the best of BARS: what differs by less than a tenth of a per cent is as good
 LEVELS = ("80", "95")
+LEAST_STD = 0.01  # of what a window is divided by, in standard deviations of the training rows
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 Rows = list[dict[str, Any]]
 
@@ -164,19 +168,47 @@ def data_of(name: str, public: Public, folder: Path, etth1: str | None) -> Path:
     return path
 
 
+def scaled_per_window(task: Any) -> Any:
+    """Return a task whose inputs are scaled by the rows of the last window, none of which lies ahead.
+
+        u_t = (x_t - mean_w) / max(std_w, LEAST_STD),      w the rows from t - window + 1 to t
+
+    It is what reversible instance normalisation does to the inputs of windows (Kim et al. 2022), for a
+    network that runs along a stream.
+
+    Arguments:
+        task: a forecast, opened.
+    """
+    x = np.asarray(task.opened.x, np.float64)  # (N, n_in)
+    scaled = np.empty_like(x)
+    for _, first, end in task.record.segments:
+        for row in range(first, end):
+            window = x[max(first, row - task.steps + 1) : row + 1]  # (rows, n_in)
+            scaled[row] = (x[row] - window.mean(0)) / np.maximum(window.std(0), LEAST_STD)
+    rows = dataclasses.replace(task.opened, x=jnp.asarray(scaled, task.opened.x.dtype))
+    return dataclasses.replace(task, rows=rows)
+
+
 def trained(
-    data: Path, public: Public, rule: str, form: str, seeds: Sequence[int], fields: dict[str, Any]
+    data: Path,
+    public: Public,
+    rule: str,
+    form: str,
+    seeds: Sequence[int],
+    fields: dict[str, Any],
+    scaling: str = "series",
 ) -> Rows:
     """Train one rule on one series over seeds, and return what the tables need of each."""
     options = {"target": public.target, "horizon": public.horizon, "form": form, "gaps": "hold"}
     base = px.Experiment(task="series", data=str(data), task_options=options, **fields)
     experiment = of_variant(base, parse_variant(rule), {})
     task = build(experiment).task
+    task = scaled_per_window(task) if scaling == "window" else task
     valid = task.held_out("valid")
     truth = valid.ys[valid.warmup :]  # (T, B, n_out)
     untrained = float(task.metrics(0 * truth, truth)["mse"])
     found = []
-    for result in run_seeds(experiment, seeds):
+    for result in run_seeds(experiment, seeds, task=task):
         s = result.summary
         kept = {
             key: s[key]
@@ -328,6 +360,12 @@ def main() -> None:
     parser.add_argument("--passes", type=int, help="default: what series ships")
     parser.add_argument("--units", type=int, help="default: what series ships")
     parser.add_argument("--batch", type=int, help="default: what series ships")
+    parser.add_argument(
+        "--scaling",
+        choices=("series", "window"),
+        default="series",
+        help="by what inputs are scaled: all training rows, or the rows of the last window",
+    )
     parser.add_argument("--page", type=Path, help="a page whose marks `series`, `judgement`, ... are filled")
     args = parser.parse_args()
     publics = OTHERS if args.tune else SIX
@@ -338,6 +376,7 @@ def main() -> None:
         name: getattr(args, name) for name in ("passes", "units", "batch") if getattr(args, name) is not None
     }
     tag = "".join(f"-{name}{value}" for name, value in fields.items())
+    tag += "" if args.scaling == "series" else f"-per-{args.scaling}"
     seeds = range(args.first_seed, args.first_seed + args.seeds)
 
     def kept_at(name: str, form: str, rule: str) -> Path:
@@ -351,7 +390,7 @@ def main() -> None:
             data = data_of(name, publics[name], args.out / "data", args.etth1)
             for form in args.forms.split(","):
                 path = kept_at(name, form, rule)
-                program = partial(trained, data, publics[name], rule, form, seeds, fields)
+                program = partial(trained, data, publics[name], rule, form, seeds, fields, args.scaling)
                 try:
                     runs = remembered(path, program)
                 except ArgumentError as error:
