@@ -128,6 +128,10 @@ def typed_names(given: Mapping[str, str], settings: ClassSettings) -> set[str]:
 def help_topic(parser: Parser, words: Sequence[str]) -> str | None:
     """Return what help is asked for: None for none, "" for the short one, else one of `TOPICS`.
 
+    Arguments:
+        parser: the parser of the command.
+        words: what was typed.
+
     Raises ArgumentError for a topic that is none.
     """
     for i, word in enumerate(words):
@@ -144,7 +148,12 @@ def help_topic(parser: Parser, words: Sequence[str]) -> str | None:
 
 
 def last_value(words: Sequence[str], flag: str) -> str | None:
-    """Return the value of the last `FLAG VALUE` or `FLAG=VALUE`, or None."""
+    """Return the value of the last `FLAG VALUE` or `FLAG=VALUE`, or None.
+
+    Arguments:
+        words: what was typed.
+        flag: the argument, such as `--task`.
+    """
     value = None
     for word, following in zip(words, [*words[1:], ""], strict=True):
         if word == flag:
@@ -156,6 +165,10 @@ def last_value(words: Sequence[str], flag: str) -> str | None:
 
 def class_settings(parser: Parser, extra: Sequence[str]) -> ClassSettings:
     """Sort the words that the parser does not know, `--rule.sigma 1e-3` and its like, by task, rule and cell.
+
+    Arguments:
+        parser: the parser of the command.
+        extra: the words that it does not know.
 
     Raises ArgumentError for every other word, and for a setting without a value.
     """
@@ -184,7 +197,13 @@ def _not_an_argument(parser: Parser, word: str) -> ArgumentError:
 
 
 def numbers(name: str, text: str, kind: type[Number]) -> list[Number]:
-    """Return the numbers of a list separated by commas. Raises ArgumentError for what is not of that kind."""
+    """Return the numbers of a list separated by commas. Raises ArgumentError for what is not of that kind.
+
+    Arguments:
+        name: what errors call the list.
+        text: what was typed.
+        kind: int or float.
+    """
     return [coerce(name, piece.strip(), kind) for piece in text.split(",") if piece.strip()]
 
 

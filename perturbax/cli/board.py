@@ -89,20 +89,40 @@ class Board(Watcher):
         self._seconds: list[float] = []  # that a finished run took, one number for each
 
     def expect(self, total: int, finished: int, workers: int = 1) -> None:
-        """Say how many runs there are in all, how many were finished before, and how many go on at once."""
+        """Say how many runs there are in all, how many were finished before, and how many go on at once.
+
+        Arguments:
+            total: runs in all.
+            finished: those that were finished before.
+            workers: processes that share the others.
+        """
         with self._lock:
             self.total, self.workers = total, workers
             self.begun = self.finished = finished
 
     def compiling(self, name: str, seeds: Sequence[int]) -> None:
-        """Runs begin."""
+        """Runs begin.
+
+        Arguments:
+            name: what reports call the runs.
+            seeds: their seeds.
+        """
         with self._lock:
             self._of(name, seeds)
 
     def advanced(
         self, name: str, seeds: Sequence[int], done: int, total: int, loss: float, valid_loss: float
     ) -> None:
-        """A chunk was made."""
+        """A chunk was made.
+
+        Arguments:
+            name: what reports call the runs.
+            seeds: their seeds.
+            done: training steps made so far.
+            total: training steps in all.
+            loss: mean training loss of the chunk.
+            valid_loss: validation loss after it; NaN before the first.
+        """
         with self._lock:
             one = self._of(name, seeds)
             one.phase, one.done, one.total = "training", done, total
@@ -112,12 +132,22 @@ class Board(Watcher):
                 one.loss = valid_loss
 
     def judging(self, name: str, seeds: Sequence[int]) -> None:
-        """Runs are judged on test data."""
+        """Runs are judged on test data.
+
+        Arguments:
+            name: what reports call the runs.
+            seeds: their seeds.
+        """
         with self._lock:
             self._of(name, seeds).phase = "judging"
 
     def ended(self, name: str, result: Any) -> None:
-        """A run has ended."""
+        """A run has ended.
+
+        Arguments:
+            name: what reports call the run.
+            result: its result.
+        """
         seed = result.experiment.seed
         with self._lock:
             key = next((key for key in self.going if key[0] == name and seed in key[1]), None)
@@ -133,7 +163,12 @@ class Board(Watcher):
             self._on_end(place, name, result)
 
     def lost(self, name: str, seeds: Sequence[int]) -> None:
-        """Runs have ended without a result: the process that trained them did."""
+        """Runs have ended without a result: the process that trained them did.
+
+        Arguments:
+            name: what reports call the runs.
+            seeds: their seeds.
+        """
         with self._lock:
             one = self.going.pop((name, tuple(seeds)), None)
             self.finished += one.count if one else len(seeds)

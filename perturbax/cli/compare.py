@@ -52,12 +52,22 @@ def add_arguments(parser: Parser) -> None:
 
 
 def interrupted(args: argparse.Namespace, began: float) -> str:
-    """Return how to go on after Ctrl-C; "" where nothing has been begun."""
+    """Return how to go on after Ctrl-C; "" where nothing has been begun.
+
+    Arguments:
+        args: the arguments that were typed.
+        began: the `time.time()` at which the command began.
+    """
     return f"what is done is kept in {args.out}: the same command goes on" if Path(args.out).exists() else ""
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
-    """Train rules x seeds, keeping what is finished already, write the report, and return the exit status."""
+    """Train rules x seeds, keeping what is finished already, write the report, and return the exit status.
+
+    Arguments:
+        args: the arguments that were typed.
+        settings: those of task, rule and cell, as typed.
+    """
     from perturbax.cli.board import Board
     from perturbax.cli.output import print_end, print_notes, print_table
     from perturbax.cli.progress import shown

@@ -139,7 +139,12 @@ zsh: write the script into a folder of $fpath, as _perturbax, before compinit ru
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
-    """Print the script; return the exit status."""
+    """Print the script; return the exit status.
+
+    Arguments:
+        args: the arguments that were typed.
+        settings: none: the command takes no settings of classes.
+    """
     if args.shell not in SHELLS:
         raise unknown("shell", args.shell, SHELLS)
     print(script(args.shell), end="")

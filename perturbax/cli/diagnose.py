@@ -53,7 +53,12 @@ def add_arguments(parser: Parser) -> None:
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
-    """Print the diagnosis; with --out, write diagnosis.json and diagnosis.html there."""
+    """Print the diagnosis; with --out, write diagnosis.json and diagnosis.html there.
+
+    Arguments:
+        args: the arguments that were typed.
+        settings: those of task, rule and cell, as typed.
+    """
     from perturbax.experiment.own_code import code_of
     from perturbax.experiment.result import read_config
     from perturbax.experiment.run_folder import refuse_occupied

@@ -288,7 +288,12 @@ def rows(table: Iterable[tuple[str, str]], at: int) -> list[str]:
 
 
 def wrapped(text: str, indent: str = "") -> list[str]:
-    """Return a text in lines as wide as the terminal."""
+    """Return a text in lines as wide as the terminal.
+
+    Arguments:
+        text: the text.
+        indent: blanks in front of every line.
+    """
     return textwrap.wrap(
         text,
         columns() - 1,

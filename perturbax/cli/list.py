@@ -48,7 +48,12 @@ def add_arguments(parser: Parser) -> None:
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
-    """Print the list; return the exit status."""
+    """Print the list; return the exit status.
+
+    Arguments:
+        args: the arguments that were typed.
+        settings: none: the command takes no settings of classes.
+    """
     if args.what is None:
         for i, what in enumerate(KINDS):
             print(("\n" if i else "") + f"{what} (perturbax list {what} NAME says more)")

@@ -51,6 +51,10 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     """Write forecasts in the data's own units and return the exit status; notes go to standard error.
 
     Replaces no file unless told so.
+
+    Arguments:
+        args: the arguments that were typed.
+        settings: none: the command takes no settings of classes.
     """
     from perturbax.experiment.intervals import levels
     from perturbax.experiment.options import coerce

@@ -26,7 +26,12 @@ def add_arguments(parser: Parser) -> None:
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
-    """Write the page, or show it until Ctrl-C, and return the exit status."""
+    """Write the page, or show it until Ctrl-C, and return the exit status.
+
+    Arguments:
+        args: the arguments that were typed.
+        settings: none: the command takes no settings of classes.
+    """
     if args.watch:
         return _watch([Path(name) for name in args.folders])
 

@@ -50,7 +50,12 @@ several on one folder share the work."""
 
 
 def interrupted(args: argparse.Namespace, began: float) -> str:
-    """Stop the other workers, and return how to go on after Ctrl-C; "" where nothing has been begun."""
+    """Stop the other workers, and return how to go on after Ctrl-C; "" where nothing has been begun.
+
+    Arguments:
+        args: the arguments that were typed.
+        began: the `time.time()` at which the command began.
+    """
     from perturbax.study.workers import stop_others
 
     stop_others()
@@ -58,7 +63,12 @@ def interrupted(args: argparse.Namespace, began: float) -> str:
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
-    """Do what is missing of a study, then write its page; with --draw-only, write the page alone."""
+    """Do what is missing of a study, then write its page; with --draw-only, write the page alone.
+
+    Arguments:
+        args: the arguments that were typed.
+        settings: none: the command takes no settings of classes.
+    """
     from perturbax.study.page import write_page
     from perturbax.study.paper import paper
     from perturbax.study.work import prepare
@@ -108,7 +118,12 @@ def _read_data(study: Any) -> None:
 
 
 def work_through(study: Any, out: Path) -> None:
-    """Work on a study until all of it is done, with a bar, and a line for every job that is begun."""
+    """Work on a study until all of it is done, with a bar, and a line for every job that is begun.
+
+    Arguments:
+        study: what is to be done.
+        out: the folder of the study.
+    """
     from perturbax.cli.progress import progress
     from perturbax.study.work import complete_study
 

@@ -37,7 +37,12 @@ def add_arguments(parser: Parser) -> None:
 
 
 def interrupted(args: argparse.Namespace, began: float) -> str:
-    """Return how to go on after Ctrl-C; "" where the folder holds nothing of this run yet, or all of it."""
+    """Return how to go on after Ctrl-C; "" where the folder holds nothing of this run yet, or all of it.
+
+    Arguments:
+        args: the arguments that were typed.
+        began: the `time.time()` at which the command began.
+    """
     if args.dry_run:
         return ""
     folder = Path(args.resume or args.out)
@@ -49,7 +54,12 @@ def interrupted(args: argparse.Namespace, began: float) -> str:
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
-    """Train, print the result, and return the exit status."""
+    """Train, print the result, and return the exit status.
+
+    Arguments:
+        args: the arguments that were typed.
+        settings: those of task, rule and cell, as typed.
+    """
     given = experiment_fields(args)
     if args.resume is not None:
         if given or any(settings.values()) or args.out or args.config or args.dry_run:

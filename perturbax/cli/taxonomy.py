@@ -75,7 +75,12 @@ one network."""
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
-    """Print the family; with --out, measure its members and write taxonomy.json, .svg and .html there."""
+    """Print the family; with --out, measure its members and write taxonomy.json, .svg and .html there.
+
+    Arguments:
+        args: the arguments that were typed.
+        settings: those of task, rule and cell, as typed.
+    """
     given = experiment_fields(args)
     draws = coerce("draws", args.draws or "32", int)
     if args.out is None and not args.dry_run:

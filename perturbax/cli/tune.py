@@ -69,7 +69,12 @@ def add_arguments(parser: Parser) -> None:
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
-    """Search, print what was found, write tune.json, tune.html and, with the best settings, config.json."""
+    """Search, print what was found, write tune.json, tune.html and, with the best settings, config.json.
+
+    Arguments:
+        args: the arguments that were typed.
+        settings: those of task, rule and cell, as typed.
+    """
     from perturbax.cli.progress import progress
     from perturbax.experiment import own_code
     from perturbax.experiment.grid import plan_search

@@ -21,6 +21,10 @@ def writing(path: Path) -> Iterator[None]:
 def write(path: Path, data: bytes) -> None:
     """Write a whole file or none: into a temporary file beside it, which is then renamed.
 
+    Arguments:
+        path: the file.
+        data: its content.
+
     Raises StoreError where the file system refuses.
     """
     unique = uuid.uuid4().hex  # several machines may share the folder

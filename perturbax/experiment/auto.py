@@ -135,6 +135,14 @@ def curvature_shares(
     layer has no estimate. Rules that learn feedback weights are judged before they have learnt any.
 
     The arguments are those of `best_sigma`. Returns share and bias, each `(sigmas,)`.
+
+    Arguments:
+        rule: the rule, which injects noise.
+        loss: (output `(B, n_out)`, target) -> loss per example `(B,)`.
+        net: the network.
+        xs: inputs `(T, B, n_in)`.
+        ys: targets, likewise.
+        keys: keys of the noise, one for each draw.
     """
     grid = jnp.asarray((GRID[0] / 2, *GRID))  # (1 + sigmas,): each twice the one before
 

@@ -30,7 +30,12 @@ def gain_over_chance(before: Any, after: Any, target: Any, horizon: int) -> floa
 
 
 def standard_errors(gain: np.ndarray, horizon: int) -> float:
-    """Return mean over standard error of gains `(rows,)`, each of which overlaps with so many rows."""
+    """Return mean over standard error of gains `(rows,)`, each of which overlaps with so many rows.
+
+    Arguments:
+        gain: by how much each forecast is better, `(rows,)`.
+        horizon: rows that a forecast reaches ahead: as many overlap.
+    """
     spread = float(np.std(gain))
     if spread == 0:
         return 0.0 if np.mean(gain) <= 0 else float("inf")

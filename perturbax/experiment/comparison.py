@@ -42,6 +42,10 @@ class Comparison(NamedTuple):
     def train(self, label: str, report: Report | None = None) -> list[Result]:
         """Train, go on with, or read the runs of one variant; report: as for `run`.
 
+        Arguments:
+            label: of the variant.
+            report: as for `run`.
+
         Returns a result per seed, in the order of the seeds.
         """
         e, fresh = self.experiments[label], self.fresh[label]

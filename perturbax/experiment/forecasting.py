@@ -103,6 +103,10 @@ def answers(model: Model, history: History) -> np.ndarray:
     The network starts anew at the first row of each series, and computes in its own precision. NaN at rows
     without enough history, and where a column that is known ahead has no value for a row that is forecast.
     Raises DataError for values too large to be scaled.
+
+    Arguments:
+        model: the trained network.
+        history: the rows.
     """
     x = inputs_of(model, history)  # (N, n_in)
     lacking = np.any(np.isnan(x), axis=1)  # (N,)
@@ -120,7 +124,12 @@ def answers(model: Model, history: History) -> np.ndarray:
 
 
 def inputs_of(model: Model, history: History) -> np.ndarray:
-    """Return what the network reads at every row, `(N, n_in)`."""
+    """Return what the network reads at every row, `(N, n_in)`.
+
+    Arguments:
+        model: the trained network.
+        history: the rows.
+    """
     return model.encoding.inputs_of(history.columns, history.time, history.segments, history.source)
 
 
@@ -205,7 +214,13 @@ def _made(y: np.ndarray, segments: Any, origins: Any, aheads: Any, outputs: Any)
 
 
 def truths(model: Model, history: History, made: Forecasts) -> np.ndarray:
-    """Return the values that were forecast, `(M,)`, of forecasts whose rows are in the data."""
+    """Return the values that were forecast, `(M,)`, of forecasts whose rows are in the data.
+
+    Arguments:
+        model: the trained network.
+        history: the rows.
+        made: the forecasts.
+    """
     columns = [history.columns[name] for name in model.encoding.targets]
     which = made.output // len(model.encoding.horizons)  # (M,)
     return np.stack(columns)[which, made.origin + made.ahead]
@@ -213,6 +228,11 @@ def truths(model: Model, history: History, made: Forecasts) -> np.ndarray:
 
 def half_widths(model: Model, made: Forecasts, level: float) -> np.ndarray:
     """Return half the width of the interval of each forecast, own units `(M,)`; infinite where it is open.
+
+    Arguments:
+        model: the trained network.
+        made: the forecasts.
+        level: per cent of the truths that intervals are to hold, such as 80.
 
     Raises ArgumentError for a network that has kept no validation residuals.
     """
@@ -225,12 +245,22 @@ def half_widths(model: Model, made: Forecasts, level: float) -> np.ndarray:
 
 
 def remarks(model: Model, history: History) -> list[str]:
-    """Return what a reader of forecasts must know, a sentence each: rows needed, inputs far outside."""
+    """Return what a reader of forecasts must know, a sentence each: rows needed, inputs far outside.
+
+    Arguments:
+        model: the trained network.
+        history: the rows.
+    """
     return [rows_needed(model, history), *distant_inputs(model, history)]
 
 
 def rows_needed(model: Model, history: History) -> str:
-    """Return a sentence: how many rows of history there are and are needed, and whether it starts cold."""
+    """Return a sentence: how many rows of history there are and are needed, and whether it starts cold.
+
+    Arguments:
+        model: the trained network.
+        history: the rows.
+    """
     least = model.encoding.history + 1
     settled = least + model.warmup
     lengths = [end - first for _, first, end in history.segments]
@@ -245,7 +275,12 @@ def rows_needed(model: Model, history: History) -> str:
 
 
 def distant_inputs(model: Model, history: History) -> list[str]:
-    """Return a sentence for each input that leaves the range of training by more than a tenth of it."""
+    """Return a sentence for each input that leaves the range of training by more than a tenth of it.
+
+    Arguments:
+        model: the trained network.
+        history: the rows.
+    """
     if model.ranges is None:
         return []
     x = inputs_of(model, history)  # (N, n_in)

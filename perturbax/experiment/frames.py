@@ -71,10 +71,15 @@ def read_frame(data: Any, what: str, gaps: str = "refuse") -> Frame:
 
 
 def appended(first: Frame, more: Frame, what: str) -> Frame:
-    """Return rows with more of them behind; what: what errors call the second.
+    """Return rows with more of them behind.
 
     Rows that are there already, by their index, are replaced. Raises ArgumentError for other columns, or one
     with an index and one without.
+
+    Arguments:
+        first: the rows that come first.
+        more: those that follow.
+        what: what errors call them.
     """
     if more.names != first.names or (more.index is None) != (first.index is None):
         raise ArgumentError(f"{what} must look like what was fitted: columns {', '.join(first.names)}")
@@ -86,7 +91,12 @@ def appended(first: Frame, more: Frame, what: str) -> Frame:
 
 
 def renamed(x: Frame, taken: Sequence[str]) -> Frame:
-    """Return a frame in which no column has a name that is taken: they get an X in front."""
+    """Return a frame in which no column has a name that is taken: they get an X in front.
+
+    Arguments:
+        x: the columns.
+        taken: names that they must not have.
+    """
     names = tuple(f"X {name}" if name in taken else name for name in x.names)
     return x._replace(names=names)
 

@@ -175,7 +175,12 @@ def _used(e: Resolved, name: str, given: Any) -> Any:
 
 
 def value_of(candidate: Mapping[str, Any], name: str) -> Any:
-    """Return the value of a setting of a candidate; None for what the run has."""
+    """Return the value of a setting of a candidate; None for what the run has.
+
+    Arguments:
+        candidate: an entry of `Tuned.candidates`.
+        name: of the setting, such as `rule.sigma`.
+    """
     if name in IN_ONE_PROGRAM:
         return candidate[IN_ONE_PROGRAM[name]]
     return candidate["settings"].get(name)

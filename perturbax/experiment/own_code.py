@@ -68,7 +68,12 @@ def sources_of(experiment: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def write_sources(folder: Path, sources: Mapping[str, bytes]) -> None:
-    """Write the source of the user's own modules into a run folder; raises StoreError where that fails."""
+    """Write the source of the user's own modules into a run folder; raises StoreError where that fails.
+
+    Arguments:
+        folder: the run folder.
+        sources: the content of each file by its path under `code/`.
+    """
     for path, content in sources.items():
         file = folder / FOLDER / path
         with writing(file):

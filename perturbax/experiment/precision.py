@@ -59,7 +59,12 @@ def in_precision_of_network(net: Network) -> Iterator[None]:
 
 
 def require_room(folder: Path, layout: Layout) -> None:
-    """Raise ArgumentError for a float64 run in a process that computes in float32, and would round it."""
+    """Raise ArgumentError for a float64 run in a process that computes in float32, and would round it.
+
+    Arguments:
+        folder: the run folder.
+        layout: how its arrays are stored.
+    """
     if precision_of(folder, layout) == "float64" and precision() == "float32":
         raise ArgumentError(
             f"{folder} is a run in float64, and this process computes in float32: set JAX_ENABLE_X64=1"
@@ -67,7 +72,12 @@ def require_room(folder: Path, layout: Layout) -> None:
 
 
 def require_same(folder: Path, layout: Layout) -> None:
-    """Raise ArgumentError for a run of another precision than this process has."""
+    """Raise ArgumentError for a run of another precision than this process has.
+
+    Arguments:
+        folder: the run folder.
+        layout: how its arrays are stored.
+    """
     own = precision_of(folder, layout)
     if own != precision():
         flag = int(own == "float64")

@@ -225,6 +225,11 @@ def best_run(folder: Path) -> tuple[Path, tuple[str, ...]]:
 def history_of(table: Table, model: Model, gaps: str) -> History:
     """Return the columns of a file that a network reads, and its targets as far as the file has them.
 
+    Arguments:
+        table: the rows of the new file.
+        model: the trained network.
+        gaps: what is done about missing rows: refuse or hold.
+
     Raises DataError where the file lacks an input column, or holds something else than numbers there.
     """
     encoding = model.encoding
@@ -275,7 +280,12 @@ def future(opened: Opened | OpenedClasses, levels: Sequence[float] = ()) -> Colu
 
 
 def held_on_test(opened: Opened | OpenedClasses, levels: Sequence[float]) -> list[str]:
-    """Return a sentence for each level of intervals whose coverage the run has measured on its test data."""
+    """Return a sentence for each level of intervals whose coverage the run has measured on its test data.
+
+    Arguments:
+        opened: the run.
+        levels: of the intervals, such as 80.
+    """
     if isinstance(opened, OpenedClasses):
         return []
     shares = {level: opened.measured.get(f"{level:g}", {}).get("coverage") for level in levels}

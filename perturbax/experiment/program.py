@@ -119,6 +119,10 @@ class Compiled:
     def start(self, seed: int, hyperparameters: Hyperparameters | None = None) -> State:
         """Return the state before the first step; hyperparameters None for those of the experiment.
 
+        Arguments:
+            seed: of weights, data order and noise.
+            hyperparameters: None for those of the experiment.
+
         Raises PerturbaxError for a network, optimiser or rule that keeps anything but arrays and numbers.
         """
         given = hyperparameters or self.parts.setup.hyperparameters

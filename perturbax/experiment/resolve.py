@@ -149,12 +149,23 @@ def with_measured(e: Resolved, rule: Rule, rule_options: Options) -> Resolved:
 
 
 def passes_per_step(rule: Rule, decorrelate: str, mode: str) -> int:
-    """Return forward passes per training step; decorrelating a sequence takes a clean pass of its own."""
+    """Return forward passes per training step; decorrelating a sequence takes a clean pass of its own.
+
+    Arguments:
+        rule: the rule.
+        decorrelate: what is decorrelated: off, hidden or hidden+input.
+        mode: sequence or online.
+    """
     return rule.described().passes + (decorrelate != "off" and mode == "sequence")
 
 
 def affordable_steps(budget: int, cost: int) -> int:
-    """Return the training steps, at least one, that a budget of forward passes pays for."""
+    """Return the training steps, at least one, that a budget of forward passes pays for.
+
+    Arguments:
+        budget: forward passes in all.
+        cost: forward passes per training step.
+    """
     return max(1, budget // cost)
 
 

@@ -30,7 +30,12 @@ CHECKPOINT = re.compile(r"step-(\d+)\.npz")
 
 
 def as_path(name: str, value: Any) -> Path:
-    """Return the path of a file or folder. Raises ArgumentError for what is none; name: of the argument."""
+    """Return the path of a file or folder. Raises ArgumentError for what is none.
+
+    Arguments:
+        name: of the argument, as errors call it.
+        value: what was given.
+    """
     if not isinstance(value, str | os.PathLike):
         raise ArgumentError(f"{name} must be the path of a folder or file, not {value!r}")
     return Path(value)
@@ -52,7 +57,12 @@ def to_json(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically."""
+    """Write a JSON file atomically.
+
+    Arguments:
+        path: the file.
+        value: what it holds; `to_json` makes plain values of it.
+    """
     write(path, (json.dumps(to_json(value), indent=2, allow_nan=False) + "\n").encode())
 
 
@@ -83,7 +93,12 @@ def write_result(folder: Path, result: dict[str, Any], layout: Layout | None) ->
 
 
 def read_result(folder: Path, layout: Layout) -> Any:
-    """Return the content of result.json; raises as `read_json`, and StoreError where it was changed."""
+    """Return the content of result.json; raises as `read_json`, and StoreError where it was changed.
+
+    Arguments:
+        folder: the run folder.
+        layout: how its arrays are stored.
+    """
     path = folder / "result.json"
     return opened_result(path, read_json(path), layout)
 
@@ -181,7 +196,12 @@ def last_checkpoint(folder: Path) -> tuple[int, Path] | None:
 
 
 def log(folder: Path, line: dict[str, Any]) -> None:
-    """Append one line to metrics.jsonl."""
+    """Append one line to metrics.jsonl.
+
+    Arguments:
+        folder: the run folder.
+        line: the numbers of a chunk of steps, by name.
+    """
     path = folder / "metrics.jsonl"
     with writing(path), open(path, "a") as file:
         file.write(json.dumps(to_json(line), allow_nan=False) + "\n")
@@ -210,7 +230,12 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def drop_metrics_after(folder: Path, step: int) -> list[dict[str, Any]]:
-    """Drop the lines of metrics.jsonl after a step, and return those that are left."""
+    """Drop the lines of metrics.jsonl after a step, and return those that are left.
+
+    Arguments:
+        folder: the run folder.
+        step: the training step that the run goes on from.
+    """
     lines = [line for line in read_metrics(folder) if line["step"] <= step]
     write(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
     return lines

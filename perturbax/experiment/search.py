@@ -125,7 +125,14 @@ def tune(
 def check_candidates(
     parts: Parts, lrs: Sequence[float], decor_lrs: Sequence[float | None], discounts: Sequence[float | None]
 ) -> None:
-    """Refuse candidates that no run could have."""
+    """Refuse candidates that no run could have.
+
+    Arguments:
+        parts: those of the run.
+        lrs: learning rates.
+        decor_lrs: those of the decorrelating matrices; None for the run's own.
+        discounts: of the rule; None likewise.
+    """
     e = parts.experiment
     for name, values in (("lrs", lrs), ("decor_lrs", decor_lrs), ("discounts", discounts)):
         if not values:

@@ -205,6 +205,11 @@ def evaluate(task: Task, net: Network, held_out: HeldOut) -> dict[str, Array]:
 
     Where the held-out sequences say what their targets are changes from, it measures in own units, too.
     Raises ArgumentError for a task whose metrics are no numbers, or lack the loss.
+
+    Arguments:
+        task: the task, which says what is measured.
+        net: the network.
+        held_out: the sequences.
     """
     y = forward(net, held_out.xs)[held_out.warmup :]  # (T, B, n_out)
     target = held_out.ys[held_out.warmup :]

@@ -73,7 +73,13 @@ def parse_variant(text: str) -> Variant:
 
 
 def of_variant(base: Experiment, variant: Variant, shared: dict[str, str]) -> Resolved:
-    """Return the base experiment with a variant's rule and settings, resolved; see `typed_of_variant`."""
+    """Return the base experiment with a variant's rule and settings, resolved; see `typed_of_variant`.
+
+    Arguments:
+        base: the experiment that all variants have in common.
+        variant: what this one changes.
+        shared: settings meant for every rule that has them.
+    """
     return resolve(typed_of_variant(base, variant, shared))
 
 

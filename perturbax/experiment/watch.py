@@ -15,7 +15,12 @@ class Watcher:
     """
 
     def compiling(self, name: str, seeds: Sequence[int]) -> None:
-        """Runs begin, or go on after a stop: data are read and the program is compiled first."""
+        """Runs begin, or go on after a stop: data are read and the program is compiled first.
+
+        Arguments:
+            name: what reports call the runs.
+            seeds: their seeds.
+        """
 
     def advanced(
         self, name: str, seeds: Sequence[int], done: int, total: int, loss: float, valid_loss: float
@@ -32,13 +37,28 @@ class Watcher:
         """
 
     def judging(self, name: str, seeds: Sequence[int]) -> None:
-        """Training has ended; the runs are judged on test data."""
+        """Training has ended; the runs are judged on test data.
+
+        Arguments:
+            name: what reports call the runs.
+            seeds: their seeds.
+        """
 
     def ended(self, name: str, result: "Result") -> None:
-        """A run has ended, and all of its files are written."""
+        """A run has ended, and all of its files are written.
+
+        Arguments:
+            name: what reports call the run.
+            result: its result.
+        """
 
     def lost(self, name: str, seeds: Sequence[int]) -> None:
-        """Runs have ended without a result, because the process that trained them has died."""
+        """Runs have ended without a result, because the process that trained them has died.
+
+        Arguments:
+            name: what reports call the runs.
+            seeds: their seeds.
+        """
 
 
 StepReport = Callable[[int, int, float], None]

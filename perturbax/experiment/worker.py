@@ -37,22 +37,46 @@ class Telling(Watcher):
         print(json.dumps({"event": event, **values}), file=self._out, flush=True)
 
     def compiling(self, name: str, seeds: Sequence[int]) -> None:
-        """Tell that runs begin."""
+        """Tell that runs begin.
+
+        Arguments:
+            name: what reports call the runs.
+            seeds: their seeds.
+        """
         self.tell("compiling", name=name, seeds=list(seeds))
 
     def advanced(
         self, name: str, seeds: Sequence[int], done: int, total: int, loss: float, valid_loss: float
     ) -> None:
-        """Tell of a chunk of steps."""
+        """Tell of a chunk of steps.
+
+        Arguments:
+            name: what reports call the runs.
+            seeds: their seeds.
+            done: training steps made so far.
+            total: training steps in all.
+            loss: mean training loss of the chunk.
+            valid_loss: validation loss after it; NaN before the first.
+        """
         values = {"done": done, "total": total, "loss": loss, "valid_loss": valid_loss}
         self.tell("advanced", name=name, seeds=list(seeds), **values)
 
     def judging(self, name: str, seeds: Sequence[int]) -> None:
-        """Tell that training has ended."""
+        """Tell that training has ended.
+
+        Arguments:
+            name: what reports call the runs.
+            seeds: their seeds.
+        """
         self.tell("judging", name=name, seeds=list(seeds))
 
     def ended(self, name: str, result: Any) -> None:
-        """Tell that a run has ended: the result is in its folder."""
+        """Tell that a run has ended: the result is in its folder.
+
+        Arguments:
+            name: what reports call the run.
+            result: its result, with its folder.
+        """
         self.tell("ended", name=name, folder=str(result.folder))
 
 

@@ -19,6 +19,10 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
     The page depends on the folders alone: the same folders give the same bytes. Raises ArgumentError for
     something that is not a run folder or a variant that has one seed twice, StoreError for a file that cannot
     be read or written.
+
+    Arguments:
+        folders: the run folders.
+        out: the page to write.
     """
     from perturbax.report.compare import (
         sections,  # matplotlib takes a while; importing perturbax.report should not

@@ -182,7 +182,12 @@ class Section:
         return frozenset(found)
 
     def test(self, variant: VariantRuns, key: str) -> Stat:
-        """Summarise a test metric of a variant."""
+        """Summarise a test metric of a variant.
+
+        Arguments:
+            variant: one of the section's.
+            key: of the metric.
+        """
         return variant.stat("test", key, geometric=key in self.in_decades)
 
     @cached_property
@@ -245,7 +250,13 @@ class Section:
 
 
 def better(metric: str, a: float, b: float) -> bool:
-    """Whether the first value is strictly better; a value that is not a number never is."""
+    """Whether the first value is strictly better; a value that is not a number never is.
+
+    Arguments:
+        metric: the metric that decides.
+        a: the value that may be better.
+        b: the other one.
+    """
     return a > b if metric in HIGHER_IS_BETTER else a < b
 
 

@@ -81,7 +81,13 @@ def _points(run: Run, axis: str) -> list[tuple[float, float, float]]:
 
 
 def learning_curves(section: Section, looks: Sequence[Look], name: str) -> list[str]:
-    """Draw validation loss against updates, forward passes and seconds; empty when nothing was logged."""
+    """Draw validation loss against updates, forward passes and seconds; empty when nothing was logged.
+
+    Arguments:
+        section: the runs that are compared.
+        looks: how each variant is drawn.
+        name: name of the figure, for the ids within it.
+    """
     panels = []
     geometric = over_decades(section)
     for axis, words in AXES.items():
@@ -195,6 +201,11 @@ def _levels(section: Section) -> dict[str, float]:
 def label_lines(figure: Figure, ax: Axes, levels: dict[str, float]) -> None:
     """Draw dashed lines with their names at the right, moved apart; one far outside becomes an arrow at the
     edge.
+
+    Arguments:
+        figure: the figure.
+        ax: its axes.
+        levels: the height of each line, by what it is called.
     """
     (low, high), logarithmic = ax.get_ylim(), ax.get_yscale() == "log"
     if logarithmic:

@@ -33,7 +33,14 @@ def is_map(run: Run) -> bool:
 
 
 def prediction(section: Section, variant: VariantRuns, look: Look, name: str) -> str | None:
-    """Draw a stretch of the test part of one variant, under its name; None when it saved no predictions."""
+    """Draw a stretch of the test part of one variant, under its name; None when it saved no predictions.
+
+    Arguments:
+        section: the runs that are compared.
+        variant: whose forecasts are drawn.
+        look: how it is drawn.
+        name: name of the figure, for the ids within it.
+    """
     run = predicted(variant)
     if run is None or run.predictions is None:
         return None
@@ -119,6 +126,11 @@ def on_both_sheets(drawn: tuple[str, str] | None) -> str:
 def correlation(section: Section, looks: Sequence[Look], name: str) -> tuple[str, str] | None:
     """Draw the correlation of hidden activity before (hollow) and after training, for wide and narrow
     screens; None when nobody measured it.
+
+    Arguments:
+        section: the runs that are compared.
+        looks: how each variant is drawn.
+        name: name of the figure, for the ids within it.
     """
     pairs = [(v.stat("correlation", "before"), v.stat("correlation", "after")) for v in section.variants]
     if not any(before or after for before, after in pairs):
@@ -149,6 +161,11 @@ def _correlation_on(
 def final(section: Section, looks: Sequence[Look], name: str) -> tuple[str, str] | None:
     """Draw test values with intervals, seeds as small dots, baselines as vertical lines, for wide and for
     narrow screens; None without any value.
+
+    Arguments:
+        section: the runs that are compared.
+        looks: how each variant is drawn.
+        name: name of the figure, for the ids within it.
     """
     stats = [section.main(v) for v in section.variants]
     if not any(stats):

@@ -60,7 +60,13 @@ class Run:
         return "running" if self.result is None else str(self.result.get("status", "finished"))
 
     def fact(self, kind: str, key: str, default: Any = "") -> Any:
-        """Return what the run's own config says about its rule, task, cell or decorrelation."""
+        """Return what the run's own config says about its rule, task, cell or decorrelation.
+
+        Arguments:
+            kind: rule, task, cell or decorrelation.
+            key: its name.
+            default: what is returned where config.json has none.
+        """
         value = as_dict(as_dict(self.config.get("facts")).get(kind)).get(key)
         return default if value is None else value
 

@@ -6,7 +6,12 @@ from typing import Any
 
 
 def flatten_settings(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings under dotted names."""
+    """Return nested settings under dotted names.
+
+    Arguments:
+        settings: by name; those of task, rule and cell in dicts of their own.
+        prefix: what stands in front of the names.
+    """
     out: dict[str, Any] = {}
     for key, value in settings.items():
         out |= (

@@ -172,7 +172,12 @@ def swatch(look: Look, line: bool = True) -> str:
 
 @contextmanager
 def canvas(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
-    """Yield a figure with one pair of axes, drawn in the report's style; sizes in inches."""
+    """Yield a figure with one pair of axes, drawn in the report's style; sizes in inches.
+
+    Arguments:
+        width: inches.
+        height: inches.
+    """
     with _ONE_AT_A_TIME, mpl.rc_context(dict(mpl.rcParamsDefault) | _SETTINGS), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a glyph that one font lacks is the browser's business
         figure = Figure(figsize=(width, height), layout=None)

@@ -26,6 +26,10 @@ if not TYPE_CHECKING:  # checkers know the names of today alone
 def results_table(section: Section, looks: Sequence[Look]) -> str:
     """Return the main table: variants grouped by what their rule uses, then what needs no recurrent
     training.
+
+    Arguments:
+        section: the runs that are compared.
+        looks: how each variant is drawn.
     """
     heads = [
         "variant and target of its rule",

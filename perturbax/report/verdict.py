@@ -151,12 +151,23 @@ def linear_baseline(section: Section) -> str | None:
 
 
 def baseline(section: Section, name: str) -> Stat:
-    """Return a baseline in the metric that decides."""
+    """Return a baseline in the metric that decides.
+
+    Arguments:
+        section: the runs that are compared.
+        name: of the baseline.
+    """
     return section.baselines.get(name, {}).get(section.metric, Stat.of(()))
 
 
 def beats(section: Section, variant: VariantRuns, other: Stat) -> bool:
-    """Whether a variant's mean is strictly better than another mean."""
+    """Whether a variant's mean is strictly better than another mean.
+
+    Arguments:
+        section: the runs that are compared.
+        variant: one of its variants.
+        other: the other mean.
+    """
     return better(section.metric, section.main(variant).mean, other.mean)
 
 

@@ -45,6 +45,10 @@ def not_beaten(section: Section, variant: VariantRuns) -> list[str]:
     """Return the baselines that a variant does not clearly beat in the metric that decides, the best first.
 
     Of reservoirs, that of the variant's own networks counts alone.
+
+    Arguments:
+        section: the runs that are compared.
+        variant: one of its variants.
     """
     own = section.main(variant).mean
     found = {}
@@ -56,7 +60,12 @@ def not_beaten(section: Section, variant: VariantRuns) -> list[str]:
 
 
 def outcome(section: Section, variant: VariantRuns) -> str:
-    """Return a sentence that says which baselines a variant does not beat, or that it beats all of them."""
+    """Return a sentence that says which baselines a variant does not beat, or that it beats all of them.
+
+    Arguments:
+        section: the runs that are compared.
+        variant: one of its variants.
+    """
     own, label = section.main(variant), variant.label
     if not own:
         return f"{label} has no result on test data."
