@@ -29,7 +29,7 @@ CSS = (
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:1rem/1.55 system-ui,-apple-system,"Segoe UI",
 Roboto,"Helvetica Neue",Arial,sans-serif}
-main{max-width:1120px;margin:0 auto;padding:40px 28px 64px;overflow-wrap:break-word}
+main{max-width:1240px;margin:0 auto;padding:40px 28px 64px;overflow-wrap:break-word}
 header{border-bottom:2px solid var(--ink);margin-bottom:20px}
 .eyebrow{margin:0;color:var(--muted);font-size:.8rem;letter-spacing:.08em;text-transform:uppercase}
 h1{margin:.1em 0 .45em;font-size:1.9rem;line-height:1.2;font-weight:650}

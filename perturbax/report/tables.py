@@ -38,7 +38,8 @@ def results_table(section: Section, looks: Sequence[Look]) -> str:
         "ratio to BPTT",
     ]
     heads += [f"test {' = '.join(map(metric_name, keys))}" for keys in section.others.values()]
-    heads += ["updates", "forward passes", "seconds (+ compile)", "peak memory", "status"]
+    heads += ["updates", "forward passes", "seconds (+ compile)", "peak memory"]
+    heads += [] if _all_finished(section) else ["status"]
     best = _best(section)
     groups: dict[tuple[str, ...], list[str]] = {}
     for variant, look in zip(section.variants, looks, strict=True):
@@ -59,6 +60,11 @@ def results_table(section: Section, looks: Sequence[Look]) -> str:
         f"<thead><tr>{header}</tr></thead>{body}</table>"
     )
     return scrolled(table, f"Results on {section.task}")
+
+
+def _all_finished(section: Section) -> bool:
+    """Whether every run has finished, so that no column need say so."""
+    return all(run.status == "finished" for variant in section.variants for run in variant.runs)
 
 
 def _means_in_words(section: Section) -> str:
@@ -120,8 +126,9 @@ def _row(section: Section, variant: VariantRuns, look: Look, best: dict[str, flo
     cells += [_value(section.main(variant), section.metric, best), _cell(rounded(ratio))]
     cells += [_value(section.test(variant, key), key, best) for key in section.others]
     cells += [_cell(cost) for cost in _costs(variant)]
-    target = f'<tr class="target"><td colspan="{len(cells) + 2}">{target}</td></tr>'
-    return f'<tr>{name}{"".join(cells)}<td class="text">{_status(variant)}</td></tr>{target}'
+    cells += [] if _all_finished(section) else [f'<td class="text">{_status(variant)}</td>']
+    target = f'<tr class="target"><td colspan="{len(cells) + 1}">{target}</td></tr>'
+    return f"<tr>{name}{''.join(cells)}</tr>{target}"
 
 
 def _costs(variant: VariantRuns) -> list[str]:
@@ -166,8 +173,9 @@ def _baseline_row(section: Section, name: str) -> str:
         stat = stats.get(key, Stat.of(()))
         return _cell(interval(stat) if stat.half > 0 else rounded(stat.mean))
 
+    rest = 4 if _all_finished(section) else 5  # columns of what runs cost, and how they ended
     values = [shown(section.metric), _cell(""), *(shown(key) for key in section.others)]
-    return f'<tr><th scope="row">{escape(name)}</th><td></td>{"".join(values)}{"<td></td>" * 5}</tr>'
+    return f'<tr><th scope="row">{escape(name)}</th><td></td>{"".join(values)}{"<td></td>" * rest}</tr>'
 
 
 def shared_settings(section: Section) -> str:

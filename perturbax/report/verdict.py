@@ -22,7 +22,7 @@ SIMPLEST = {
     "constant": "the best constant answer",
 }
 """Predictors that learn nothing from inputs, in the words of a sentence; those of the tasks, by name."""
-SPOKEN = {"combined": "the weighted mean of simple forecasts (combined), from which training starts"}
+SPOKEN = {"combined": "the weighted mean of simple forecasts that training starts from (combined)"}
 """Other predictors whose names alone say little, likewise."""
 CLOSE = 1.1  # ratio of two means below which they count as equal, where their intervals overlap too
 
@@ -35,25 +35,18 @@ def summary(section: Section) -> str:
     if not ranked:
         return "No run of this task has a test result yet."
     best = ranked[0]
-    measure = escape(metric_name(section.metric))
-    unit = f" {escape(section.unit)}²" if section.metric == "mse" and section.unit else ""
     parts = _beaten(section, best)
-    parts += [
-        f"On held-out test data {bold(best)} does best{' of the rules' if parts else ''}, with a {measure} "
-        f"of {interval(section.main(best))}{unit}{_seeds(section, best)}{_times_bptt(section, best)}."
-    ]
     free = next((v for v in ranked if gradient_free(v)), None)
-    if free and free is not best:
-        worth = interval(section.main(free))
-        parts.append(
-            f"The best rule that needs no derivatives is {bold(free)}: {worth}{_times_bptt(section, free)}."
-        )
     least = next((v for v in ranked if v.uses == ("score",)), None)
-    if least and free and least.uses != free.uses:
-        worth = interval(section.main(least))
+    if _same(section, ranked):
+        parts.append(f"On held-out test data all rules end with {_measured(section, best)}.")
+    else:
+        of_rules = " of the rules" if parts else ""
         parts.append(
-            f"The best that is told the score alone is {bold(least)}: {worth}{_times_bptt(section, least)}."
+            f"On held-out test data {bold(best)} does best{of_rules}, with {_measured(section, best)}"
+            f"{_times_bptt(section, best)}."
         )
+        parts += _best_free(section, best, free, least)
     parts += _against_frozen(section, ranked)
     parts += _told(section, [v for v in (best, free, least) if v])
     if _alike(section):
@@ -61,6 +54,33 @@ def summary(section: Section) -> str:
     if all(len(section.main(v).values) == 1 for v in ranked):
         parts.append("Every variant has one seed only: differences may be chance.")
     return " ".join(parts)
+
+
+def _same(section: Section, ranked: Sequence[VariantRuns]) -> bool:
+    """Whether several variants, ranked by their test values, have the same to a tenth of a per cent."""
+    means = [section.main(variant).mean for variant in ranked]
+    return len(means) > 1 and max(means) <= CLEARLY * min(means)
+
+
+def _measured(section: Section, variant: VariantRuns) -> str:
+    """Return the test value of a variant as a phrase, with its measure, interval and number of seeds."""
+    measure = escape(metric_name(section.metric))
+    unit = f" {escape(section.unit)}²" if section.metric == "mse" and section.unit else ""
+    return f"a {measure} of {interval(section.main(variant))}{unit}{_seeds(section, variant)}"
+
+
+def _best_free(
+    section: Section, best: VariantRuns, free: VariantRuns | None, least: VariantRuns | None
+) -> list[str]:
+    """Say how the best rule without derivatives does, and the best that is told the score alone."""
+    said = []
+    if free and free is not best:
+        worth = f"{interval(section.main(free))}{_times_bptt(section, free)}"
+        said.append(f"The best rule that needs no derivatives is {bold(free)}: {worth}.")
+    if least and free and least.uses != free.uses:
+        worth = f"{interval(section.main(least))}{_times_bptt(section, least)}"
+        said.append(f"The best that is told the score alone is {bold(least)}: {worth}.")
+    return said
 
 
 def _beaten(section: Section, best: VariantRuns) -> list[str]:

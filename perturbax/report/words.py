@@ -137,7 +137,8 @@ def table(section: Section) -> list[Row]:
     for name in section.baselines:
         stat = baseline(section, name)
         if stat:
-            rows.append((_place(stat.mean), Row(name, interval(stat), "baseline", False)))
+            result = interval(stat) if stat.half > 0 else rounded(stat.mean)
+            rows.append((_place(stat.mean), Row(name, result, "baseline", False)))
     return [row for _, row in sorted(rows, key=lambda placed: placed[0])]
 
 
