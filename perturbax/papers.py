@@ -204,6 +204,12 @@ CITATIONS: dict[str, str] = {
         "recurrent neural networks for long sequences. International Conference on Machine Learning "
         "(ICML). arXiv:2303.06349."
     ),
+    "pedersen2024": (
+        "Pedersen J.E., Abreu S., Jobst M., Lenz G., Fra V., Bauer F.C., Muir D.R., Zhou P., Vogginger B., "
+        "Heckel K., Urgese G., Shankar S., Stewart T.C., Sheik S., Eshraghian J.K. (2024). Neuromorphic "
+        "intermediate representation: a unified instruction set for interoperable brain-inspired computing. "
+        "Nature Communications 15:8122."
+    ),
     "ren2023": (
         "Ren M., Kornblith S., Liao R., Hinton G. (2023). Scaling forward gradient with local losses. "
         "International Conference on Learning Representations (ICLR). arXiv:2210.03310."

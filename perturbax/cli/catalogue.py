@@ -126,7 +126,9 @@ def catalogue() -> dict[str, Any]:
     for kind in KINDS:
         content[kind] = {}
         for name, cls in KNOWN[kind].items():
-            content[kind][name] = _described(kind, cls, f"px.{kind}s.{cls.__name__}")
+            ours = cls.__module__.startswith(f"perturbax.{kind}s.")
+            path = f"px.{kind}s.{cls.__name__}" if ours else f"{cls.__module__}.{cls.__name__}"
+            content[kind][name] = _described(kind, cls, path)
     content["shipped"] = {task: _shipped_for_every_rule(task) for task in KNOWN["task"]}
     return json.loads(json.dumps(content))
 

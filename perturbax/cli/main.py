@@ -35,6 +35,8 @@ COMMANDS = {
         "taxonomy",
         "reproduce",
         "predict",
+        "export",
+        "import",
         "list",
         "completion",
     )

@@ -127,6 +127,19 @@ class Population(Layer):
     equation: ClassVar[str] = "neurons of a NIR graph"
     papers: ClassVar[tuple[str, ...]] = ()
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example that it reads."""
+        first = self.before[0] if self.before else self.below
+        if isinstance(first, Pool | Convolution):
+            return first.shape
+        return (first.W.shape[0],) if isinstance(first, Dense) else (self.n,)
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs from below."""
+        return int(np.prod(self.shape))
+
     def start(self) -> tuple[Any, Array]:
         """Return v and i at rest and outputs of zero, `(n,)` each."""
         return self.neurons.start(self.n), jnp.zeros(self.n)

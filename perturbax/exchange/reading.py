@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from perturbax.errors import ArgumentError, DataError
@@ -81,7 +82,8 @@ def network_of(source: Any, how: Reading, dt: float | None = None) -> Network:
         )
     chain = chain_of(graph)
     step = dt if dt is not None else _dt_of(chain) or how.writer.dt
-    return Network(_Stack(chain, how._replace(writer=how.writer._replace(dt=step))).layers())
+    with jax.ensure_compile_time_eval():  # the values are looked at, also where a program is traced
+        return Network(_Stack(chain, how._replace(writer=how.writer._replace(dt=step))).layers())
 
 
 def _dt_of(chain: Chain) -> float | None:

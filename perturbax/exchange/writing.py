@@ -17,7 +17,7 @@ from perturbax.exchange.neurons import Neurons, Population
 from perturbax.exchange.own import OF_NEURONS
 from perturbax.exchange.populations import DT, population_node
 from perturbax.exchange.reading import network_of, settings
-from perturbax.exchange.synapses import Convolution, Dense, Pool, Scale, shape_after
+from perturbax.exchange.synapses import Convolution, Dense, Scale, shape_after
 from perturbax.fields import of_kind, positive
 from perturbax.network.layer import Fixed, layer_label
 from perturbax.network.network import Network
@@ -241,7 +241,7 @@ class _Builder:
 
 def _graph(net: Network, pieces: list[Piece], dt: float) -> Any:
     """Return the graph of layers."""
-    builder = _Builder(_first_shape(pieces[0].layer))
+    builder = _Builder(pieces[0].layer.shape)
     resets = set()
     for i, piece in enumerate(pieces):
         layer = piece.layer
@@ -262,16 +262,6 @@ def _graph(net: Network, pieces: list[Piece], dt: float) -> Any:
             resets.add(piece.beside.get("reset", "zero"))
     metadata: dict[str, Any] = {"dt": dt, "writer": "perturbax"}
     return builder.graph(metadata | ({"reset": " and ".join(sorted(resets))} if resets else {}))
-
-
-def _first_shape(layer: Population) -> tuple[int, ...]:
-    """Return the shape of one example that a network reads."""
-    first = layer.before[0] if layer.before else layer.below
-    if isinstance(first, Pool | Convolution):
-        return first.shape
-    if isinstance(first, Dense):
-        return (first.W.shape[0],)
-    return (layer.n,)
 
 
 def _add_weights(builder: _Builder, i: int, below: Any) -> None:

@@ -12,9 +12,9 @@ import jax.random as jr
 import optax
 from jax.tree_util import keystr, tree_flatten_with_path
 
-from perturbax.cells import CELLS
 from perturbax.cells.stack import stack
 from perturbax.errors import ArgumentError, LayerError, PerturbaxError
+from perturbax.exchange.file import NirFile
 from perturbax.experiment.auto import measure
 from perturbax.experiment.config import Experiment, Resolved, optimiser_text
 from perturbax.experiment.optimiser import OptimiserSettings
@@ -101,13 +101,16 @@ class Architecture(NamedTuple):
     @classmethod
     def of(cls, e: Resolved, sizes: Sequence[int]) -> "Architecture":
         """Return that of a run, for a task with these sizes."""
-        cell = find("cell", e.cell, CELLS)
+        cell = find("cell", e.cell, KNOWN["cell"])
         return cls(cell, e.cell_options, sizes, e.units, e.residual, e.normalise, e.decorrelate)
 
     def network(self, key: jax.Array) -> Network:
         """Return a fresh network: layers of the cell, a readout, and decorrelating matrices if asked for."""
-        layers = stack(self.cell, self.sizes, self.units, key, **self.cell_options)
-        net = Network(layers, residual=self.residual, normalise=self.normalise)
+        if self.cell is NirFile:
+            net = NirFile.whole(self.sizes, self.cell_options)
+        else:
+            layers = stack(self.cell, self.sizes, self.units, key, **self.cell_options)
+            net = Network(layers, residual=self.residual, normalise=self.normalise)
         return add_decorrelation(net, self.decorrelate, self.sizes[0])
 
 
@@ -126,7 +129,8 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
     task = task or open_task(e)
     check_task(task, e.batch, e.mode)
     updates = _updates_per_step(e.mode, e.every, rule, task.steps)
-    make_network = Architecture.of(e, task.sizes).network
+    architecture = Architecture.of(e, task.sizes)
+    make_network, imported = architecture.network, architecture.cell is NirFile
     found: dict[str, Any] = {}
     if unmeasured(e.rule_options):
         net_key, _, key = jr.split(jr.PRNGKey(e.seed), 3)  # the network that training starts from
@@ -143,7 +147,7 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
     setup = Setup(
         task=task,
         rule=rule,
-        network=partial(_silent, make_network) if task.starts_at_zero else make_network,
+        network=partial(_silent, make_network) if task.starts_at_zero and not imported else make_network,
         mode=e.mode,
         batch=e.batch,
         every=e.every,

@@ -35,6 +35,8 @@ def differences(stored: Resolved, asked: Resolved) -> list[str]:
             continue
         before, now = (getattr(e, f"{kind}_options") for e in (stored, asked))
         settled = [name for name in now if name in before and name not in unmeasured(now)]
+        if getattr(asked, kind) == "nir":
+            settled.remove("file")  # where it lies does not count: its digest does
         differing = [name for name in settled if before[name] != now[name]]
         found += [_said(f"{kind}.{name}", now[name], before[name]) for name in differing]
     return found

@@ -28,12 +28,16 @@ def solve(net: Network, task: Task, valid: HeldOut, key: Array) -> Network:
     validation loss is kept, where the task makes several readouts of one solution with the best of them.
     Jaeger 2001; Lukosevicius & Jaeger 2009.
 
+    A network that does not end in such a readout, as one of a NIR file may not, is returned as it is.
+
     Arguments:
         net: the network, whose recurrent layers stay as they are.
         task: the task, which draws training sequences.
         valid: validation data, which choose the ridge.
         key: for the training sequences.
     """
+    if not hasattr(net.layers[-1], "W"):
+        return net
     sums = _Sums.of(net, task, key)
     fitted = []
     for ridge in RIDGES:

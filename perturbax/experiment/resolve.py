@@ -7,8 +7,17 @@ from typing import Any, NamedTuple
 
 from perturbax.cells import CELLS
 from perturbax.errors import ArgumentError
+from perturbax.exchange.file import NirFile
 from perturbax.experiment.config import DEFAULTS, KINDS, Experiment, Options, Resolved, is_optimiser
-from perturbax.experiment.options import FIELDS, find, parse_units, provisional, settings_of, unmeasured
+from perturbax.experiment.options import (
+    FIELDS,
+    find,
+    parse_units,
+    provisional,
+    settings_of,
+    typed_form,
+    unmeasured,
+)
 from perturbax.fields import of_kind, one_of, positive
 from perturbax.learning.rule import Rule
 from perturbax.network.layer import Layer, words_of
@@ -16,7 +25,7 @@ from perturbax.rules import RULES
 from perturbax.tasks import TASKS
 from perturbax.tasks.base import Task
 
-KNOWN: dict[str, dict[str, type]] = {"task": TASKS, "rule": RULES, "cell": CELLS}
+KNOWN: dict[str, dict[str, type]] = {"task": TASKS, "rule": RULES, "cell": CELLS | {"nir": NirFile}}
 ORIGINS = ("default", "task", "rule", "task for this rule", "typed")  # of settings, the last on top
 BASES: dict[str, type] = {"task": Task, "rule": Rule, "cell": Layer}
 RUN_SETTINGS = ("steps", *DEFAULTS)  # the settings of a run that an Experiment may leave open
@@ -42,6 +51,8 @@ def _resolved(layers: "Layers") -> Resolved:
     rule, settings, options = layers.classes["rule"], _overlay(*layers.run.values()), layers.options()
     settings["units"] = parse_units(settings["units"])
     settings |= _steps(settings, rule, options["rule"])
+    if layers.classes["cell"] is NirFile:
+        options["cell"], settings["units"] = _of_file(typed, options["cell"])
     resolved = Resolved(
         task=typed.task,
         rule=typed.rule,
@@ -56,6 +67,16 @@ def _resolved(layers: "Layers") -> Resolved:
     )
     _check_values(resolved)
     return resolved
+
+
+def _of_file(typed: Experiment, options: Options) -> tuple[Options, tuple[int, ...]]:
+    """Return the settings of cell nir and the units of its layers; refuse what would change these."""
+    found, units = NirFile.settled(options)
+    if typed.units is not None and parse_units(typed.units) != units:
+        raise ArgumentError(f"cell nir brings layers of {typed_form(units)} units: leave --units out")
+    if typed.residual or typed.normalise:
+        raise ArgumentError("cell nir brings its own layers: it is neither residual nor normalised")
+    return found, units
 
 
 class Layers(NamedTuple):
@@ -203,7 +224,7 @@ def _layers(given: Experiment | Resolved) -> Layers:
 def _class(kind: str, name: str) -> type:
     """Return the task, rule or cell of that name; refuse a class of another kind."""
     cls = find(kind, name, KNOWN[kind])
-    if not issubclass(cls, BASES[kind]):
+    if cls is not NirFile and not issubclass(cls, BASES[kind]):
         raise ArgumentError(f"{cls.__name__} is not a {kind}: it must derive from {BASES[kind].__name__}")
     return cls
 

@@ -12,8 +12,8 @@ import jax
 import jax.random as jr
 import numpy as np
 
-from perturbax.cells import CELLS
 from perturbax.errors import PerturbaxError, StoreError
+from perturbax.exchange.file import kept_options
 from perturbax.experiment import own_code, run_folder
 from perturbax.experiment.build import Architecture, Parts
 from perturbax.experiment.config import DEFAULTS, Experiment, Resolved
@@ -92,7 +92,7 @@ def describe(parts: Parts, name: str | None = None, side_by_side: int = 1) -> di
     Raises PerturbaxError for settings that are objects and cannot be saved.
     """
     e, task, about = parts.experiment, parts.task, parts.rule.described()
-    cell: Any = find("cell", e.cell, CELLS)
+    cell: Any = find("cell", e.cell, KNOWN["cell"])
     facts = {
         "rule": {k: getattr(about, k) for k in ("equation", "cost", "memory", "papers", "target", "uses")},
         "task": {"summary": task.summary, "papers": task.papers},
@@ -174,6 +174,8 @@ def read_experiment(folder: Path) -> Experiment:
         raise StoreError(f"{path} is not the configuration of a run")
     layout_of(path, config, edited=True)
     saved = _as_it_was(config["experiment"]) if "facts" in config else config["experiment"]
+    own = kept_options(path.parent, saved.get("cell"), saved.get("cell_options"))
+    saved = {**saved, "cell_options": own} if "cell_options" in saved else saved
     return Experiment(**typed_fields(saved))
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import jax
 
-from perturbax.cells import CELLS
 from perturbax.experiment.build import Parts
 from perturbax.experiment.options import find
 from perturbax.experiment.program import Compiled
+from perturbax.experiment.resolve import KNOWN
 from perturbax.tasks.contract import is_own
 
 MOST = 4  # experiments whose programs are kept, the ones used last
@@ -72,6 +72,6 @@ def _key(parts: Parts) -> Any:
             return None
         settings[f"{kind}_options"] = tuple(sorted(options.items()))
     configuration = tuple(str(getattr(jax.config, name, None)) for name in CONFIGURATION)
-    classes = (type(task), type(parts.rule), find("cell", e.cell, CELLS))
+    classes = (type(task), type(parts.rule), find("cell", e.cell, KNOWN["cell"]))
     named = tuple((name, repr(value)) for name, value in sorted(settings.items()))
     return named, classes, task.digest(), configuration, jax.default_backend()

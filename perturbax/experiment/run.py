@@ -10,7 +10,9 @@ import jax
 import numpy as np
 
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
+from perturbax.exchange.file import KEPT
 from perturbax.experiment import own_code, run_folder
+from perturbax.experiment.atomic import write
 from perturbax.experiment.build import Parts, build
 from perturbax.experiment.calibration import calibrate
 from perturbax.experiment.chance import ONE_SIDED_5_PERCENT, gain_over_chance
@@ -274,6 +276,8 @@ def train(
             described["facts"] |= {"auto": parts.auto} if parts.auto else {}
             run_folder.create(one.folder, described)
             own_code.write_sources(one.folder, own_code.sources_of(described["experiment"]))
+            if one.experiment.cell == "nir":
+                write(one.folder / KEPT, Path(one.experiment.cell_options["file"]).read_bytes())
             one.layout = layout_of(one.folder / "config.json", run_folder.to_json(described))
     results = []
     for group in groups:

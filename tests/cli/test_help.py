@@ -12,6 +12,7 @@ from perturbax.cli import catalogue, main
 from perturbax.cli.help import first_clause
 from perturbax.cli.main import COMMANDS, parser_of
 from perturbax.experiment.options import typed_form
+from perturbax.experiment.resolve import KNOWN
 
 WITH_EXPERIMENT = [name for name in COMMANDS if parser_of(name).experiment]
 
@@ -132,7 +133,7 @@ def test_first_clauses():
 
 @pytest.mark.parametrize("what", ["rules", "cells", "tasks"])
 def test_list_has_one_line_each(capsys, what, monkeypatch):
-    group = {"rules": px.RULES, "cells": px.CELLS, "tasks": px.TASKS}[what]
+    group = KNOWN[what.removesuffix("s")]
     lines = said(capsys, "list", what).splitlines()
     assert [line.split()[0] for line in lines] == list(group)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)

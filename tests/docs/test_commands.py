@@ -58,8 +58,8 @@ def test_commands_of_the_readme_run(workplace, capsys):
 
 def test_commands_of_the_pages_are_known():
     """Every flag is one that the command has, every rule, cell and task one that there is."""
-    import perturbax as px
     from perturbax.cli.main import parser_of
+    from perturbax.experiment.resolve import KNOWN
 
     for line in of("perturbax"):
         _, command, *words = shlex.split(line)
@@ -69,8 +69,8 @@ def test_commands_of_the_pages_are_known():
         flags = [w for w in words if w.startswith("--") and not re.match(r"--(task|rule|cell)\.", w)]
         assert set(flags) <= known, line
         named = dict(zip(words, [*words[1:], ""], strict=True))
-        for flag, registry in (("--task", px.TASKS), ("--rule", px.RULES), ("--cell", px.CELLS)):
-            value = named.get(flag, "")
+        for kind, registry in KNOWN.items():
+            value = named.get(f"--{kind}", "")
             assert not value or ":" in value or value in registry or value.isupper(), line
 
 
