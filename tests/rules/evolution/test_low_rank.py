@@ -60,8 +60,12 @@ def estimate(net, xs, ys, **options):
     return helpers.fresh(rule, helpers.mse)(net, xs, ys, jr.key(4))
 
 
-@pytest.mark.parametrize(("decor", "depth", "rank"), [("off", 1, 1), ("hidden+input", 2, 2)])
-@pytest.mark.parametrize("cell", [*CELLS, Twice], ids=lambda c: c.__name__)
+PLAIN, STACKED = ("off", 1, 1), ("hidden+input", 2, 2)  # which decorrelation, depth, rank
+DRIVES = [(cell, *PLAIN) for cell in (*CELLS, Twice)]
+DRIVES += [(cell, *STACKED) for cell in (px.cells.Tanh, px.cells.GRU, px.cells.LRU, px.cells.LIF, Twice)]
+
+
+@pytest.mark.parametrize(("cell", "decor", "depth", "rank"), DRIVES)
 def test_the_same_as_multiplied_out(cell, decor, depth, rank, x64, monkeypatch):
     net = px.add_decorrelation(helpers.network(cell, n_in=2, n=2, depth=depth), decor, 2)
     xs, ys = helpers.data(n_in=2)
