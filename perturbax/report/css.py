@@ -69,7 +69,7 @@ white-space:normal}
 .baseline{background:var(--wash)}
 .baseline th{font-weight:500}
 .bad{color:var(--bad);font-style:normal;font-weight:600}
-.results tr:not(.group,.target)>th{padding-left:calc(.3em + 19px)}
+.results tr:not(.group,.target)>th:first-child{padding-left:calc(.3em + 19px)}
 th .swatch{margin:0 5px -2px -19px}
 .confusion{margin-bottom:1.2em}
 .settings{min-width:40%}

@@ -95,7 +95,7 @@ def learning_curves(section: Section, looks: Sequence[Look], name: str) -> list[
         if not any(c.x.size for c in curves):
             continue
         with canvas(3.55, 2.75) as (figure, ax):
-            figure.subplots_adjust(0.135, 0.155, 0.76, 0.91)
+            figure.subplots_adjust(0.135, 0.155, 0.745, 0.91)
             _draw_curves(ax, curves, looks)
             label_lines(figure, ax, _levels(section))
             ax.set_title("validation loss")

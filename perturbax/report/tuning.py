@@ -74,14 +74,14 @@ def page(data: dict[str, Any]) -> str:
     drawn = f'<figure class="three"><div class="panels">{panels}</div>'
     drawn += f"<figcaption>{CAPTION}</figcaption></figure>"
     about = f"{network_phrase(experiment)}; {experiment['steps']} steps for each candidate."
-    fixed = scrolled(
-        f'<table class="settings">{settings_rows(flatten_settings(experiment))}</table>', "Settings"
-    )
+    settings = flatten_settings(experiment)
+    shared = {name: value for name, value in settings.items() if name not in searched}
+    fixed = scrolled(f'<table class="settings">{settings_rows(shared)}</table>', "Settings")
     lead = _lead(candidates, searched, len(data["seeds"]))
     main = (
         f'<p class="task">{escape(about)}</p>\n<p class="lead">{lead}</p>\n'
         f"<h2>Validation loss against each setting</h2>{drawn if panels else _ONE}\n"
-        f"<h2>Candidates</h2>{_table(candidates, names)}\n<h2>Settings of the short runs</h2>{fixed}\n"
+        f"<h2>Candidates</h2>{_table(candidates, names)}\n<h2>Settings of all short runs</h2>{fixed}\n"
         "<h2>The best in full</h2><pre>perturbax run --config config.json --out RUN</pre>"
     )
     return document("tune", f"Search for settings: {experiment['rule']} on {experiment['task']}", main)
@@ -104,11 +104,18 @@ def _lead(candidates: Sequence[Candidate], searched: Sequence[str], seeds: int) 
     )
     if lost:
         said += f" {lost} diverged."
-    for name in searched:
-        tried = _numbers(candidates, name)
-        if tried and name != "rule.discount" and best.settings[name] in (min(tried), max(tried)):
-            said += f" {escape(name)} is at the edge of what was tried: the best of all may lie beyond."
+    edge = [name for name in searched if _at_edge(candidates, name)]
+    if edge:
+        verb = "are" if len(edge) > 1 else "is"
+        named = " and ".join([", ".join(edge[:-1]), edge[-1]] if len(edge) > 1 else edge)
+        said += f" {escape(named)} {verb} at the edge of what was tried: the best of all may lie beyond."
     return said
+
+
+def _at_edge(candidates: Sequence[Candidate], name: str) -> bool:
+    """Whether the best value of a setting, a number, is the smallest or the largest that was tried."""
+    tried = _numbers(candidates, name)
+    return bool(tried) and name != "rule.discount" and candidates[0].settings[name] in (tried[0], tried[-1])
 
 
 def _numbers(candidates: Sequence[Candidate], name: str) -> list[float]:

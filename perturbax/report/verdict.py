@@ -113,7 +113,8 @@ def verdicts(section: Section) -> list[str]:
     if any(v.rule == "frozen" and section.main(v) for v in section.variants) or any(
         _solved(section, v) for v in trained
     ):
-        said = [line for v in trained if (line := _frozen_verdict(section, v))]
+        changed = [v for v in trained if not _kept_everywhere(v)]
+        said = [line for v in changed if (line := _frozen_verdict(section, v))]
     else:
         said = [
             "No frozen reservoir is in this comparison, so it cannot show whether any rule has trained the "
@@ -126,7 +127,7 @@ def verdicts(section: Section) -> list[str]:
             "No linear model is in this comparison, so it cannot show whether the task needs more than one."
         )
     else:
-        said += [line for v in section.variants if (line := _linear_verdict(section, v, linear))]
+        said += _linear_verdict(section, linear)
     said += _simple_verdicts(section)
     if kept := start_kept(section):
         said.append(kept)
@@ -279,15 +280,18 @@ def _solved(section: Section, variant: VariantRuns) -> Stat:
     return variant.stat("baselines", RESERVOIR, section.metric)
 
 
-def _linear_verdict(section: Section, variant: VariantRuns, linear: str) -> str | None:
-    """Return a sentence where a variant does not beat the linear model of that name."""
-    own, other = section.main(variant), baseline(section, linear)
-    if not own or beats(section, variant, other):
-        return None
-    return (
-        f"{bold(variant)} does not beat the linear model: test {escape(section.metric)} {rounded(own.mean)} "
-        f"against {rounded(other.mean)}."
-    )
+def _linear_verdict(section: Section, linear: str) -> list[str]:
+    """Return a sentence that names the variants which do not beat the linear model of that name, if any."""
+    other = baseline(section, linear)
+    losers = [v for v in section.variants if section.main(v) and not beats(section, v, other)]
+    if not losers:
+        return []
+    metric, least = escape(section.metric), rounded(other.mean)
+    if len(losers) == 1:
+        own = rounded(section.main(losers[0]).mean)
+        return [f"{bold(losers[0])} does not beat the linear model: test {metric} {own} against {least}."]
+    ours = [f"{bold(v)} ({rounded(section.main(v).mean)})" for v in losers]
+    return [f"{_listed(ours)} do not beat the linear model ({least}), by test {metric}."]
 
 
 def _simple_verdicts(section: Section) -> list[str]:
@@ -296,7 +300,7 @@ def _simple_verdicts(section: Section) -> list[str]:
     losers: dict[tuple[str, ...], list[VariantRuns]] = {}
     for variant in section.variants:
         lost = tuple(name for name in words if _loses(section, variant, baseline(section, name)))
-        if len(_kept_runs(variant)) == len(variant.runs):
+        if _kept_everywhere(variant):
             lost = tuple(name for name in lost if name != "combined")  # it is this very forecast
         if lost:
             losers.setdefault(lost, []).append(variant)
@@ -320,6 +324,11 @@ def _kept_runs(variant: VariantRuns) -> list[Run]:
     return [run for run in variant.runs if run.number("best_step") == 0 and run.number("gain", "step") >= 0]
 
 
+def _kept_everywhere(variant: VariantRuns) -> bool:
+    """Whether no run of a variant has beaten the simple forecast it started from."""
+    return len(_kept_runs(variant)) == len(variant.runs)
+
+
 def start_kept(section: Section) -> str | None:
     """Return a sentence about the variants whose training did not beat the simple forecast it started from.
 
@@ -331,8 +340,7 @@ def start_kept(section: Section) -> str | None:
         kept = _kept_runs(variant)
         if not kept:
             continue
-        all_of_them = len(kept) == len(variant.runs)
-        seeds = "" if all_of_them else f" (seed {_listed([str(run.seed) for run in kept])})"
+        seeds = "" if _kept_everywhere(variant) else f" (seed {_listed([str(run.seed) for run in kept])})"
         named.append(f"{bold(variant)}{seeds}")
         gains += [1 - run.number("gain", "valid_ratio") for run in kept]
     if not named:
