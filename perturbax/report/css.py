@@ -76,6 +76,7 @@ th .swatch{margin:0 5px -2px -19px}
 .settings th[scope=row]{font-weight:500}
 .settings tr+tr,.settings tbody tr{border-top:1px solid var(--rule)}
 .settings td{overflow-wrap:break-word;max-width:52em}
+.settings :is(td,th).text{min-width:9em}
 .chosen code{display:inline-block;margin:0 .35em .2em 0;
 padding:0 .4em;background:var(--wash);border-radius:4px;overflow-wrap:anywhere}
 code,pre{font:.86em/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
@@ -122,7 +123,7 @@ background:#2da44e}
 .scroll{overflow:visible}
 .results :is(th,td){padding-left:.3em;padding-right:.3em}
 tbody td,.results td.text{white-space:normal}caption span{max-width:none}thead{display:table-header-group}
-figure,table,tr,.panel,.verdicts{break-inside:avoid}h1,h2,h3,caption{break-after:avoid}
+figure,table,tr,.panel,.verdicts{break-inside:avoid}h1,h2,h3,caption,h2+.none{break-after:avoid}
 .live,.cross,.tip{display:none}
 .three .panels{grid-template-columns:repeat(3,1fr)}.two .panels{grid-template-columns:repeat(2,1fr)}}
 """
