@@ -22,6 +22,7 @@ from types import ModuleType
 
 from perturbax.cli.arguments import Parser, class_settings, help_topic
 from perturbax.cli.interrupt import STATUS, ends_at_once
+from perturbax.cli.lines import broken
 from perturbax.errors import PerturbaxError, unknown
 
 COMMANDS = {
@@ -159,6 +160,6 @@ def _interruption(argv: list[str], began: float) -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    """Print one line on standard error and return the exit status."""
-    print(f"perturbax: {message}", file=sys.stderr)
+    """Print one line on standard error, broken where a terminal is narrower, and return the exit status."""
+    print(broken(f"perturbax: {message}", sys.stderr), file=sys.stderr)
     return status

@@ -1,8 +1,6 @@
 """What several commands print: the result of a run, and tables that fit the terminal."""
 
-import shutil
 import sys
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from perturbax.cli.board import clock_time
+from perturbax.cli.lines import broken
 
 if TYPE_CHECKING:
     from perturbax.experiment.result import Result
@@ -33,14 +32,6 @@ def print_notes(*tasks: "Task") -> None:
         print(broken(note))
 
 
-def broken(text: str) -> str:
-    """Return a text in lines as wide as the terminal; as it is where there is none."""
-    if not sys.stdout.isatty():
-        return text
-    width = max(shutil.get_terminal_size().columns, 40)
-    return textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-
-
 def print_end(place: str, name: str, result: "Result") -> None:
     """Print that one of several runs has ended, in one line.
 
@@ -56,7 +47,8 @@ def print_end(place: str, name: str, result: "Result") -> None:
         return
     metric = deciding(summary)
     seconds = summary["seconds"] + summary["compile_seconds"]
-    print(f"{said}: test {metric} {_short(summary['test'].get(metric))} after {clock_time(seconds)}")
+    value = _short(summary["test"].get(metric))
+    print(broken(f"{said}: test {metric} {value} after {clock_time(seconds)}"))
 
 
 def deciding(summary: dict[str, Any]) -> str:
@@ -91,7 +83,7 @@ def print_result(name: str, summary: dict[str, Any]) -> int:
         if found["coverage"] is not None
     )
     intervals = f"; intervals hold {held}" if held else ""
-    print(f"{name}: test {numbers} (loss of baselines: {losses}){intervals}")
+    print(broken(f"{name}: test {numbers} (loss of baselines: {losses}){intervals}"))
     return 0
 
 

@@ -22,7 +22,7 @@ SIMPLEST = {
     "constant": "the best constant answer",
 }
 """Predictors that learn nothing from inputs, in the words of a sentence; those of the tasks, by name."""
-SPOKEN = {"combined": "the weighted mean of simple forecasts that training starts from (combined)"}
+SPOKEN = {"combined": "the weighted mean of simple forecasts that training starts from"}
 """Other predictors whose names alone say little, likewise."""
 CLOSE = 1.1  # ratio of two means below which they count as equal, where their intervals overlap too
 
@@ -146,9 +146,16 @@ def _outside(section: Section) -> list[str]:
     ]
 
 
-def spoken(name: str) -> str:
-    """Return the name of a baseline as a sentence has it, with what it is where the name says little."""
-    return SPOKEN.get(name, name)
+def spoken(name: str, value: str = "") -> str:
+    """Return a baseline as a sentence has it, with what it is where its name says little.
+
+    Arguments:
+        name: of the baseline.
+        value: its error, as text; empty for none.
+    """
+    if name in SPOKEN:
+        return f"{SPOKEN[name]} ({', '.join(filter(None, (name, value)))})"
+    return f"{name} ({value})" if value else name
 
 
 def bold(variant: VariantRuns) -> str:
@@ -296,17 +303,22 @@ def _linear_verdict(section: Section, linear: str) -> list[str]:
 
 def _simple_verdicts(section: Section) -> list[str]:
     """Return a sentence for each set of the simplest predictors that some variants do not beat."""
-    words = SIMPLEST | SPOKEN
     losers: dict[tuple[str, ...], list[VariantRuns]] = {}
     for variant in section.variants:
-        lost = tuple(name for name in words if _loses(section, variant, baseline(section, name)))
+        lost = tuple(
+            name for name in (*SIMPLEST, *SPOKEN) if _loses(section, variant, baseline(section, name))
+        )
         if _kept_everywhere(variant):
             lost = tuple(name for name in lost if name != "combined")  # it is this very forecast
         if lost:
             losers.setdefault(lost, []).append(variant)
     said = []
     for names, variants in losers.items():
-        theirs = [f"{words[name]} ({rounded(baseline(section, name).mean)})" for name in names]
+        values = {name: rounded(baseline(section, name).mean) for name in names}
+        theirs = [
+            f"{SIMPLEST[name]} ({value})" if name in SIMPLEST else spoken(name, value)
+            for name, value in values.items()
+        ]
         ours = [f"{bold(v)} ({rounded(section.main(v).mean)})" for v in variants]
         verb = "do" if len(variants) > 1 else "does"
         listed = _listed(theirs, "or")

@@ -83,7 +83,8 @@ def outcome(section: Section, variant: VariantRuns) -> str:
     each = []
     for name in lost:
         value = variant.stat("baselines", name, section.metric).mean
-        each.append(f"{OWN_RESERVOIR if name == RESERVOIR else spoken(name)} ({rounded(value)})")
+        shown = rounded(value)
+        each.append(f"{OWN_RESERVOIR} ({shown})" if name == RESERVOIR else spoken(name, shown))
     return f"{label} does not beat {_either(each)}: its test {section.metric} is {rounded(own.mean)}."
 
 
