@@ -54,6 +54,10 @@ class StoreError(PerturbaxError):
     """A run folder that cannot be read or written; exit status 1."""
 
 
+class DeviceError(PerturbaxError):
+    """A device that cannot be reached, breaks the protocol, or cannot do what is asked; exit status 1."""
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UnknownName:
     """Return the error for a name that is none of the choices; it names the nearest choice, or all of them.
 

@@ -12,6 +12,7 @@ FLOORS = (
     ("learning",),
     ("cells", "rules", "tasks"),
     ("exchange",),
+    ("devices",),
     ("experiment",),
     ("analysis",),
     ("report",),
@@ -24,6 +25,7 @@ GROUPS = {"rules": px.RULES, "cells": px.CELLS, "tasks": px.TASKS}
 CLASSES = [(room, cls) for room, group in GROUPS.items() for cls in group.values()]
 PLUGINS = {cls.__module__ for _, cls in CLASSES} | {f"perturbax.{r}.{cls.__name__}" for r, cls in CLASSES}
 NAMES_PLUGINS = (
+    "perturbax.devices.simulated",  # is made of a cell that is named to it
     "perturbax.cells.spiking",  # brings the leaky readout that belongs above it
     "perturbax.cells.stack",  # puts a readout on top
     "perturbax.experiment.build",

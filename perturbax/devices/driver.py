@@ -1,0 +1,393 @@
+"""The side of a device: frames, and a server of the four methods that a device has.
+
+This file needs numpy alone (Python 3.8 or newer), and nothing else of perturbax: copy it to the computer that
+the device hangs on.
+
+    import numpy as np
+    from driver import serve
+
+    class MyDevice:
+        def hello(self, asked):
+            return {"version": 1, "name": "mine", "inputs": 2, "outputs": 1, "noise": "unknown",
+                    "weights": {"W": {"shape": [2, 1]}}}
+        def write(self, weights):
+            self.W = weights["W"]
+            return weights                                    # what is really held, or None
+        def run(self, inputs, seed=None, currents=None, targets=None, taps=()):
+            return {"outputs": np.tanh(inputs @ self.W)}      # inputs (T, B, 2), always from rest
+        def bye(self):
+            pass
+
+    serve(MyDevice())
+
+A frame is its length, 8 bytes, unsigned, little-endian, and then that many bytes of an npz file: a zip
+archive of npy files, stored or deflated, as numpy.savez writes it. The member `_` is a JSON object in UTF-8,
+as an array of uint8; all other members are arrays of numbers. docs/devices.md has what they mean.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import socket
+import struct
+import sys
+import traceback
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+VERSION = 1
+LIMIT = 2**28  # bytes of a frame, and of what it unpacks to; larger ones are refused before they are read
+MEMBERS = 1000  # most arrays in a frame
+TEXT = 2**20  # most bytes of the JSON object
+PIECE = 2**20  # bytes that are read at once
+
+_HEADER = re.compile(
+    rb"\{\s*'descr':\s*'([<>|=]?)([fiub])([1248])',\s*'fortran_order':\s*(True|False),"
+    rb"\s*'shape':\s*\(([0-9, ]{0,200})\),?\s*\}\s*"
+)
+_LOCAL = struct.Struct("<4s5H3I2H")  # what stands before each member of a zip archive
+_CENTRAL = struct.Struct("<4s6H3I5H2I")  # its entry in the directory at the end
+_END = struct.Struct("<4s4H2IH")  # the end of the directory
+
+
+class FrameError(ValueError):
+    """A frame that is not as the protocol says; one line."""
+
+
+class FrameTooLong(FrameError):
+    """A frame that is longer than the limit: what follows it cannot be found any more."""
+
+
+def pack(
+    said: Mapping[str, Any], arrays: Mapping[str, Any] | None = None, limit: int = LIMIT
+) -> list[bytes | memoryview]:
+    """Return a frame as pieces of bytes, to be sent one after the other.
+
+    Arguments:
+        said: a dictionary that JSON can hold.
+        arrays: arrays of numbers by name.
+        limit: most bytes of the frame.
+
+    Raises FrameError for an array that is not of numbers, and for a frame above the limit.
+    """
+    text = np.frombuffer(json.dumps(said).encode(), np.uint8)
+    members = [("_", text)]
+    for name, array in (arrays or {}).items():
+        members.append((name, _plain(name, array)))
+    pieces, directory, at = [], [], 0
+    for name, array in members:
+        raw = _npy_header(array), np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        size = len(raw[0]) + len(raw[1])
+        crc = zlib.crc32(raw[1], zlib.crc32(raw[0]))
+        file_name = (name + ".npy").encode()
+        entry = (20, 0x800, 0, 0, 0x21, crc, size, size, len(file_name), 0)
+        local = _LOCAL.pack(b"PK\3\4", *entry) + file_name
+        directory.append(_CENTRAL.pack(b"PK\1\2", 20, *entry, 0, 0, 0, 0, at) + file_name)
+        pieces += [local, *raw]
+        at += len(local) + size
+        if at > limit:
+            raise FrameError(f"the frame would be longer than the limit of {limit} bytes")
+    index = b"".join(directory)
+    count = len(members)
+    pieces += [index, _END.pack(b"PK\5\6", 0, 0, count, count, len(index), at, 0)]
+    length = at + len(index) + _END.size
+    return [struct.pack("<Q", length), *pieces]
+
+
+def unpack(payload: bytes, limit: int = LIMIT) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return (said, arrays) of the npz file in a frame: a dictionary, and new arrays by name.
+
+    Nothing is unpickled, and no member is unpacked before the sizes of all are known to be within the limit.
+
+    Arguments:
+        payload: the bytes of the frame behind its length.
+        limit: most bytes that all members may have together.
+
+    Raises FrameError, whose one line says what is wrong.
+    """
+    try:
+        members = zipfile.ZipFile(io.BytesIO(payload)).infolist()
+    except Exception as error:  # zipfile raises many kinds for bytes that are no archive
+        raise FrameError(f"the frame is no npz file: {_line(error)}") from None
+    if len(members) > MEMBERS:
+        raise FrameError(f"the frame has {len(members)} arrays, more than {MEMBERS}")
+    total = sum(member.file_size for member in members)
+    if total > limit:
+        raise FrameError(f"the frame unpacks to {total} bytes, more than the limit of {limit}")
+    arrays = {}
+    for member in members:
+        name = member.filename[:-4] if member.filename.endswith(".npy") else member.filename
+        if name in arrays:
+            raise FrameError(f"the frame has two arrays of the name {name!r:.80}")
+        arrays[name] = _read_npy(name, _content(payload, member))
+    return _said(arrays.pop("_", None)), arrays
+
+
+def read_frame(read: Callable[[int], bytes], limit: int = LIMIT) -> bytes | None:
+    """Return the bytes of the next frame behind its length, or None where there is none any more.
+
+    Arguments:
+        read: function of a number of bytes, which returns at most so many, and none at the end.
+        limit: most bytes of a frame.
+
+    Raises FrameTooLong before anything is read of a frame above the limit, FrameError for half a frame.
+    """
+    head = _exactly(read, 8)
+    if not head:
+        return None
+    if len(head) < 8:
+        raise FrameError("half a frame: it ends within its length")
+    length = struct.unpack("<Q", head)[0]
+    if length > limit and all(32 <= byte < 127 or byte in (9, 10, 13) for byte in head):
+        raise FrameTooLong(f"text where a frame should be, {head.decode()!r}: print it to standard error")
+    if length > limit:
+        raise FrameTooLong(f"a frame of {length} bytes is longer than the limit of {limit}")
+    payload = _exactly(read, length)
+    if len(payload) < length:
+        raise FrameError(f"half a frame: {len(payload)} of {length} bytes")
+    return payload
+
+
+def answer(
+    device: Any, said: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """Return what a device answers: (a dictionary, arrays by name).
+
+    Arguments:
+        device: an object with the four methods.
+        said: the dictionary of the frame, with `op`.
+        arrays: the arrays of the frame.
+
+    Raises what the device raises, and FrameError for what is asked wrongly.
+    """
+    op = said.get("op")
+    if op == "hello":
+        return dict(device.hello({name: value for name, value in said.items() if name != "op"})), {}
+    if op == "write":
+        held = device.write(arrays)
+        return {"held": held is not None}, held or {}
+    if op == "run":
+        if "inputs" not in arrays:
+            raise FrameError("run needs the array inputs")
+        seed, taps = said.get("seed"), said.get("taps") or []
+        currents = _parts(arrays, "currents.") or None
+        targets = arrays.get("targets", _parts(arrays, "targets.") or None)
+        return {}, device.run(arrays["inputs"], seed=seed, currents=currents, targets=targets, taps=taps)
+    if op == "bye":
+        device.bye()
+        return {}, {}
+    raise FrameError(f"op must be hello, write, run or bye, not {op!r:.80}")
+
+
+def serve(device: Any, at: str | None = None, limit: int = LIMIT) -> None:
+    """Answer a trainer until it says bye or goes away.
+
+    Over pipes, frames come in on standard input and go out on the standard output that this process was
+    started with; what is printed afterwards goes to standard error. At a socket, one trainer after the other
+    is served, for ever.
+
+    Arguments:
+        device: an object with the methods hello, write, run and bye.
+        at: None for pipes; `unix:PATH`, or `tcp:PORT` for this computer alone, or `tcp:HOST:PORT`.
+        limit: most bytes of a frame, and of what it unpacks to.
+
+    Raises OSError where the socket cannot be opened.
+    """
+    if at is None:
+        frames_in, frames_out = os.dup(0), os.dup(1)
+        sys.stdout.flush()
+        os.dup2(2, 1)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        _serve_one(
+            device, lambda n: os.read(frames_in, n), lambda piece: _write_all(frames_out, piece), limit
+        )
+        return
+    with _listening(at) as listener:
+        while True:
+            trainer = listener.accept()[0]
+            with trainer:
+                _serve_one(device, trainer.recv, trainer.sendall, limit)
+
+
+def _serve_one(device: Any, read: Callable[[int], bytes], write: Callable[[Any], Any], limit: int) -> None:
+    """Answer one trainer until it says bye or goes away."""
+    while True:
+        going_on = True
+        try:
+            payload = read_frame(read, limit)
+            if payload is None:
+                return
+            said, arrays = unpack(payload, limit)
+            going_on = said.get("op") != "bye"
+            pieces = pack(*answer(device, said, arrays), limit=limit)
+        except OSError:  # the trainer is gone
+            return
+        except Exception as error:  # whatever a device may raise: the trainer is told, and it goes on
+            if not isinstance(error, FrameError):
+                traceback.print_exc()
+            going_on = going_on and not isinstance(error, FrameTooLong)
+            pieces = pack({"error": _line(error)})
+        try:
+            for piece in pieces:
+                write(piece)
+        except OSError:
+            return
+        if not going_on:
+            return
+
+
+def _listening(at: str) -> socket.socket:
+    """Return a socket that listens at `unix:PATH`, `tcp:PORT` or `tcp:HOST:PORT`; where is said on stderr."""
+    kind, _, where = at.partition(":")
+    if kind == "unix":
+        if os.path.exists(where) and not _somebody_listens(where):
+            os.unlink(where)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(where)
+        os.chmod(where, 0o600)
+    elif kind == "tcp":
+        host, _, port = where.rpartition(":")
+        if not port.isdecimal():
+            raise ValueError("a port is a number")
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host or "127.0.0.1", int(port)))
+        at = "tcp:{}:{}".format(*listener.getsockname())
+    else:
+        raise ValueError(f"a device listens at unix:PATH, tcp:PORT or tcp:HOST:PORT, not at {at!r}")
+    listener.listen(1)
+    sys.stderr.write(f"device at {at}\n")
+    sys.stderr.flush()
+    return listener
+
+
+def _somebody_listens(path: str) -> bool:
+    """Whether a server answers at a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
+
+
+def _write_all(handle: int, piece: bytes | memoryview) -> None:
+    """Write all bytes to a file handle."""
+    rest = memoryview(piece)
+    while len(rest):
+        rest = rest[os.write(handle, rest) :]
+
+
+def _exactly(read: Callable[[int], bytes], count: int) -> bytes:
+    """Return so many bytes, or fewer at the end; memory grows with what has come."""
+    pieces, missing = [], count
+    while missing:
+        piece = read(min(missing, PIECE))
+        if not piece:
+            break
+        pieces.append(piece)
+        missing -= len(piece)
+    return b"".join(pieces)
+
+
+def _parts(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Return the arrays whose names start with a prefix, without it."""
+    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _line(error: BaseException) -> str:
+    """Return the class and first line of an error, shortened."""
+    text = (str(error).strip().splitlines() or [""])[0][:400]
+    if isinstance(error, FrameError):
+        return text
+    return f"{type(error).__name__}: {text}"
+
+
+def _plain(name: str, array: Any) -> np.ndarray:
+    """Return an array of little-endian numbers; FrameError for others."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+        raise FrameError(f"array {name!r:.80} is of {array.dtype}, not of numbers")
+    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+
+
+def _npy_header(array: np.ndarray) -> bytes:
+    """Return what stands before the numbers of a npy file."""
+    shape = "".join(f"{size}, " for size in array.shape)
+    text = f"{{'descr': '{array.dtype.str}', 'fortran_order': False, 'shape': ({shape}), }}"
+    text += " " * (-(len(text) + 11) % 64) + "\n"
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text.encode()
+
+
+def _content(payload: bytes, member: zipfile.ZipInfo) -> bytes | memoryview:
+    """Return the bytes of a member of a zip archive, unpacked; FrameError where they are not as it says."""
+    name, offset = member.filename, member.header_offset
+    head = payload[offset : offset + _LOCAL.size]
+    if len(head) < _LOCAL.size or head[:4] != b"PK\3\4":
+        raise FrameError(f"array {name!r:.80} does not begin where the frame says")
+    if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise FrameError(f"array {name!r:.80} is neither stored nor deflated")
+    start = offset + _LOCAL.size + sum(_LOCAL.unpack(head)[-2:])
+    content = memoryview(payload)[start : start + member.compress_size]
+    if member.compress_type == zipfile.ZIP_DEFLATED:
+        try:
+            content = zlib.decompressobj(-15).decompress(content, member.file_size + 1)
+        except zlib.error as error:
+            raise FrameError(f"array {name!r:.80} cannot be unpacked: {error}") from None
+    if len(content) != member.file_size:
+        raise FrameError(f"array {name!r:.80} has not the {member.file_size} bytes that it says")
+    if zlib.crc32(content) != member.CRC:
+        raise FrameError(f"array {name!r:.80} has another checksum than it says")
+    return content
+
+
+def _read_npy(name: str, content: bytes | memoryview) -> np.ndarray:
+    """Return the array in the bytes of a npy file, as a new array; FrameError for all but numbers."""
+    start = bytes(content[:10])
+    if len(start) < 10 or start[:6] != b"\x93NUMPY" or start[6] not in (1, 2, 3):
+        raise FrameError(f"array {name!r:.80} is no npy file")
+    wide = start[6] > 1
+    first = 12 if wide else 10
+    length = struct.unpack("<I" if wide else "<H", bytes(content[8:first]).ljust(first - 8, b"\0"))[0]
+    match = _HEADER.fullmatch(bytes(content[first : first + min(length, 10000)]))
+    if match is None:
+        raise FrameError(f"array {name!r:.80} is not of plain numbers (float, int or bool)")
+    order, kind, size, fortran, sizes = match.groups()
+    if kind + size in (b"f1", b"b2", b"b4", b"b8"):
+        raise FrameError(f"array {name!r:.80} is of no known type of numbers")
+    dtype = np.dtype((order.decode() or "=") + (kind + size).decode())
+    try:
+        shape = tuple(int(text) for text in sizes.split(b",") if text.strip())
+    except ValueError:
+        raise FrameError(f"array {name!r:.80} has no shape that can be read") from None
+    numbers = content[first + length :]
+    count = 1
+    for extent in shape:
+        count *= extent
+    if len(shape) > 8 or max(shape, default=0) > 2**31 or count * dtype.itemsize != len(numbers):
+        raise FrameError(f"array {name!r:.80} has not as many numbers as its shape {shape!r:.80}")
+    flat = np.frombuffer(numbers, dtype, count)
+    try:
+        array = flat.reshape(shape[::-1]).T if fortran == b"True" else flat.reshape(shape)
+    except ValueError as error:  # of no numbers, but with huge axes
+        raise FrameError(f"array {name!r:.80} has the shape {shape!r:.80}: {error}") from None
+    return array.astype(dtype.newbyteorder("="), order="C")
+
+
+def _said(text: np.ndarray | None) -> dict[str, Any]:
+    """Return the JSON object of a frame; FrameError for anything else."""
+    if text is None:
+        raise FrameError("the frame has no member _")
+    if text.dtype != np.uint8 or text.ndim != 1 or text.size > TEXT:
+        raise FrameError(f"the member _ must be a JSON object as an array of at most {TEXT} uint8")
+    try:
+        said = json.loads(text.tobytes().decode())
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"the member _ is no JSON: {_line(error)}") from None
+    if not isinstance(said, dict):
+        raise FrameError(f"the member _ must be a JSON object, not {type(said).__name__}")
+    return said

@@ -1,0 +1,311 @@
+"""A device in another process: the four methods over the pipes of a command, or over a socket."""
+
+import contextlib
+import fcntl
+import os
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import IO, Any, NoReturn, cast
+
+import numpy as np
+
+from perturbax.devices import driver
+from perturbax.errors import ArgumentError, DeviceError, first_line
+
+PIPE = 2**20  # bytes that a pipe is asked to hold: fewer turns between the two processes
+PATIENCE = 5.0  # seconds that a device has to end after bye
+_SET_PIPE_SIZE = getattr(fcntl, "F_SETPIPE_SZ", None)
+
+
+class Remote:
+    """A device in another process, with the four methods of a device.
+
+    Every call sends one frame and waits for one frame; what each holds is in docs/devices.md. Where a device
+    says that it failed, DeviceError has its words, and it can be asked again. Where it is gone, does not
+    answer in time, or answers with what is no frame, the connection is closed, a command that was started for
+    it is ended, and every later call raises DeviceError.
+
+    Arguments:
+        where: a command to start, such as `python my_device.py`, or as a list of its words (no shell reads
+            it); or `unix:PATH`, `tcp:PORT` (this computer) or `tcp:HOST:PORT`, where a device waits.
+        timeout: seconds to wait for each answer; the first has to wait for the device to start.
+        limit: most bytes of a frame, and of what it unpacks to.
+
+    Raises DeviceError where the command cannot be started or nobody listens.
+    """
+
+    def __init__(self, where: str | Sequence[str], timeout: int | float = 60, limit: int = driver.LIMIT):
+        self.timeout, self.limit = timeout, limit
+        self.gone = ""
+        self._line = _connect(where, timeout)
+
+    def hello(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the device says of itself, not checked yet.
+
+        Arguments:
+            asked: `version`, and the `inputs`, `outputs` and `steps` of the task.
+        """
+        return self._ask("hello", asked, {})[0]
+
+    def write(self, weights: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+        """Set weights; return those really held, or None where the device cannot tell.
+
+        Arguments:
+            weights: arrays by name; none at all to read back only.
+        """
+        said, held = self._ask("write", {}, weights)
+        return held if said.get("held") else None
+
+    def run(
+        self,
+        inputs: Any,
+        seed: int | None = None,
+        currents: Mapping[str, Any] | None = None,
+        targets: Any = None,
+        taps: Sequence[str] = (),
+    ) -> dict[str, np.ndarray]:
+        """Run all trials from rest, in one frame: -> outputs `(T, B, n_out)` or a score, and the taps.
+
+        Arguments:
+            inputs: `(T, B, n_in)`: T steps of B trials.
+            seed: of the device's own noise, or None.
+            currents: what is added to pre-activations, by layer, `(T, B, ...)`.
+            targets: what a device that returns the score needs: an array, or arrays by name, `(T, B, ...)`.
+            taps: names of what to return beside, such as `hidden.z`.
+        """
+        arrays = {"inputs": inputs}
+        arrays |= {f"currents.{layer}": current for layer, current in (currents or {}).items()}
+        if isinstance(targets, Mapping):
+            arrays |= {f"targets.{name}": target for name, target in targets.items()}
+        elif targets is not None:
+            arrays["targets"] = targets
+        return self._ask("run", {"seed": seed, "taps": list(taps)}, arrays)[1]
+
+    def bye(self) -> None:
+        """Say bye, and end a command that was started; nothing happens where the device is gone already."""
+        if self.gone:
+            return
+        with contextlib.suppress(DeviceError):
+            self._ask("bye", {}, {})
+        self._close("it was told bye", PATIENCE)
+
+    def __enter__(self) -> "Remote":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bye()
+
+    def _ask(
+        self, op: str, said: Mapping[str, Any], arrays: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Send one frame, and return what the frame that comes back holds."""
+        if self.gone:
+            raise DeviceError(f"the device is gone: {self.gone}")
+        try:
+            pieces = driver.pack({**said, "op": op}, arrays, self.limit)
+        except driver.FrameError as error:
+            raise ArgumentError(f"cannot send {op} to the device: {error}") from None
+        deadline = time.monotonic() + self.timeout
+        try:
+            for piece in pieces:
+                self._line.send(piece, deadline)
+            payload = driver.read_frame(lambda n: self._line.receive(n, deadline), self.limit)
+            if payload is None:
+                raise BrokenPipeError
+            answer, found = driver.unpack(payload, self.limit)
+        except TimeoutError:
+            self._fail(f"it did not answer {op} within {self.timeout:g} seconds")
+        except driver.FrameError as error:
+            self._fail(f"it answered {op} with what is no frame of the protocol: {error}")
+        except OSError:
+            self._fail(f"it ended before it answered {op}")
+        except BaseException:  # interrupted between two frames: the next answer would be to this question
+            self._close(f"{op} was interrupted", 0)
+            raise
+        if "error" in answer:
+            raise DeviceError(f"the device cannot {op}: {_one_line(answer['error'])}")
+        return answer, found
+
+    def _fail(self, reason: str) -> NoReturn:
+        """Close the connection, and raise DeviceError with the reason and the last words of the device."""
+        self._close(reason, 0)
+        raise DeviceError(f"the device is gone: {self.gone}") from None
+
+    def _close(self, reason: str, patience: int | float) -> None:
+        """Close the connection; what is known of the end of the device goes into `gone`."""
+        self.gone = "; ".join(filter(None, (reason, self._line.close(patience))))
+
+
+class _Line:
+    """Bytes to and from a device, each call with a deadline.
+
+    Arguments:
+        source: file handle to read from.
+        sink: file handle to write to.
+    """
+
+    def __init__(self, source: int, sink: int):
+        self.source, self.sink = source, sink
+        os.set_blocking(source, False)
+        os.set_blocking(sink, False)
+
+    def send(self, piece: bytes | memoryview, deadline: int | float) -> None:
+        """Send all bytes; TimeoutError after the deadline, OSError where nobody reads them."""
+        rest = memoryview(piece)
+        while len(rest):
+            try:
+                rest = rest[os.write(self.sink, rest) :]
+            except BlockingIOError:
+                _wait(self.sink, select.POLLOUT, deadline)
+
+    def receive(self, count: int, deadline: int | float) -> bytes:
+        """Return at most so many bytes, none at the end; TimeoutError after the deadline."""
+        while True:
+            try:
+                return os.read(self.source, count)
+            except BlockingIOError:
+                _wait(self.source, select.POLLIN, deadline)
+
+    def close(self, patience: int | float) -> str:
+        """Close; return what is known of the end of the device, nothing here."""
+        return ""
+
+
+class _Command(_Line):
+    """A device that is a command, started here; it reads from and writes to pipes.
+
+    Arguments:
+        words: the command and its arguments.
+    """
+
+    def __init__(self, words: Sequence[str]):
+        try:
+            self.process = subprocess.Popen(  # noqa: S603 the user's own command, read by no shell
+                words,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # the device is not interrupted with the trainer, but told bye
+            )
+        except OSError as error:
+            raise DeviceError(f"cannot start the device {shlex.join(words)!r}: {error.strerror}") from None
+        process = self.process
+        self.frames_out = cast(IO[bytes], process.stdin)
+        self.frames_in = cast(IO[bytes], process.stdout)
+        super().__init__(self.frames_in.fileno(), self.frames_out.fileno())
+        if _SET_PIPE_SIZE is not None:
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self.source, _SET_PIPE_SIZE, PIPE)
+                fcntl.fcntl(self.sink, _SET_PIPE_SIZE, PIPE)
+        self.words: deque[str] = deque(maxlen=20)  # what it printed last
+        self.listener = threading.Thread(
+            target=_keep_last_lines, args=(process.stderr, self.words), daemon=True
+        )
+        self.listener.start()
+        self.end = weakref.finalize(self, _end, process)
+
+    def close(self, patience: int | float) -> str:
+        """End the command; return its exit status where it had ended by itself, and what it printed last."""
+        ended = ""
+        self.frames_out.close()
+        try:
+            status = self.process.wait(patience or 0.2)
+            ended = f"exit status {status}" if status >= 0 else f"ended by signal {-status}"
+        except subprocess.TimeoutExpired:
+            pass
+        self.end()
+        self.listener.join(1.0)
+        self.frames_in.close()
+        last = next((line for line in reversed(self.words) if line.strip()), "")
+        return "; ".join(filter(None, (ended, last and f"it printed: {last.strip()}")))
+
+
+class _Socket(_Line):
+    """A device that waits at a socket.
+
+    Arguments:
+        connection: the open socket.
+    """
+
+    def __init__(self, connection: socket.socket):
+        self.connection = connection
+        super().__init__(connection.fileno(), connection.fileno())
+
+    def close(self, patience: int | float) -> str:
+        """Close the socket; nothing is known of the end of the device."""
+        self.connection.close()
+        return ""
+
+
+def _connect(where: str | Sequence[str], timeout: int | float) -> _Line:
+    """Return the line to a device: a command that is started, or a socket."""
+    if not isinstance(where, str):
+        return _Command(list(where))
+    kind, _, rest = where.partition(":")
+    if kind not in ("unix", "tcp"):
+        return _Command(_words(where))
+    try:
+        if kind == "unix":
+            connection = socket.socket(socket.AF_UNIX)
+            connection.settimeout(timeout)
+            connection.connect(rest)
+        else:
+            host, _, port = rest.rpartition(":")
+            if not port.isdecimal():
+                raise ArgumentError(f"a device is at tcp:PORT or tcp:HOST:PORT, not at {where!r}")
+            connection = socket.create_connection((host or "127.0.0.1", int(port)), timeout)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except (OSError, OverflowError) as error:
+        raise DeviceError(f"no device answers at {where}: {first_line(error)}") from None
+    return _Socket(connection)
+
+
+def _words(command: str) -> list[str]:
+    """Return the words of a command as a shell would read them; ArgumentError for none."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ArgumentError(f"the device {command!r} is no command: {first_line(error)}") from None
+    if not words:
+        raise ArgumentError("the device needs a command, unix:PATH or tcp:HOST:PORT")
+    return words
+
+
+def _wait(handle: int, event: int, deadline: int | float) -> None:
+    """Wait until a file handle is ready; TimeoutError after the deadline."""
+    left = deadline - time.monotonic()
+    poll = select.poll()
+    poll.register(handle, event)
+    if left <= 0 or not poll.poll(left * 1000):
+        raise TimeoutError
+
+
+def _keep_last_lines(stream: Any, lines: deque[str]) -> None:
+    """Read what a device prints until it ends, and keep the last lines, shortened."""
+    with contextlib.suppress(ValueError, OSError):
+        for line in iter(lambda: stream.readline(1000), b""):
+            lines.append(line.decode(errors="replace"))
+    stream.close()
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End a process and all that it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _one_line(text: Any) -> str:
+    """Return the first line of a text, shortened."""
+    return (str(text).strip().splitlines() or ["no reason given"])[0][:500]

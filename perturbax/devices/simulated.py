@@ -1,0 +1,219 @@
+"""A simulated device: a network of any of our cells behind the four methods of a device, with faults.
+
+    python -m perturbax.devices.simulated --cell tanh --units 16 --bits 6 --ambient 0.05
+
+serves one over its pipes; `--help` has all settings.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array
+
+from perturbax.cells import CELLS
+from perturbax.cells.stack import stack
+from perturbax.devices.abilities import Abilities
+from perturbax.devices.faults import Faults
+from perturbax.devices.memory import Memory
+from perturbax.devices.products import weights_of
+from perturbax.devices.simulated_pass import TAPS, run_from_rest
+from perturbax.errors import ArgumentError, DeviceError
+from perturbax.network.arrays import from_named_arrays, to_named_arrays
+from perturbax.network.layer import join, split, weights
+from perturbax.network.network import Network
+
+
+class Simulated:
+    """A device that is simulated here: a network of one of our cells and its readout, with faults.
+
+    Its layers are called `layers[0]`, `layers[1]`, ...; its arrays of weights as in files of weights,
+    `layers[0].W`. All layers take currents, and have the taps z, r, a and y. It has the four methods that
+    docs/devices.md describes. Without faults a run is the forward pass of that network, bit for bit.
+
+    Arguments:
+        cell: name of the cell of the hidden layers.
+        units: units of each hidden layer.
+        seed: of the weights that it starts with: those of a run of this seed in process. Its faults are drawn
+            from it, too.
+        options: settings of the cell.
+        faults: settings of `Faults`.
+        net: a network to take instead; cell, units and options are not looked at.
+
+    Raises ArgumentError for a network with what a device cannot have (decorrelating matrices, residual sums,
+    normalisation), and for settings that cannot be used.
+    """
+
+    def __init__(
+        self,
+        cell: str = "tanh",
+        units: Sequence[int] = (16,),
+        *,
+        seed: int = 0,
+        options: Mapping[str, Any] | None = None,
+        faults: Faults | None = None,
+        net: Network | None = None,
+    ):
+        self.cell, self.units, self.seed, self.options = CELLS[cell], tuple(units), seed, dict(options or {})
+        self.faults = faults or Faults()
+        self.name = f"simulated {cell}" if net is None else "simulated"
+        self.net: Network | None = None
+        self.memory: Memory | None = None
+        self.runs = 0
+        if net is not None:
+            self._start(_plain(net))
+
+    def hello(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the device is and can do; the first call says for how many inputs and outputs.
+
+        Arguments:
+            asked: `inputs` and `outputs`, numbers of values in a step.
+        """
+        sizes = int(asked["inputs"]), int(asked["outputs"])
+        if self.net is None:
+            key = jr.split(jr.PRNGKey(self.seed), 3)[0]  # as a run of this seed starts
+            self._start(Network(stack(self.cell, sizes, self.units, key, **self.options)))
+        return self._abilities(sizes[0]).hello()
+
+    def write(self, weights: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+        """Set the arrays of weights that are given; return all weights as they are held now.
+
+        Arguments:
+            weights: arrays by name; none at all to read back only.
+
+        Raises DeviceError for a name or shape that the device does not have.
+        """
+        memory = self._started()[1]
+        memory.write(weights)
+        return memory.read()
+
+    def run(
+        self,
+        inputs: Any,
+        seed: int | None = None,
+        currents: Mapping[str, Any] | None = None,
+        targets: Any = None,
+        taps: Sequence[str] = (),
+    ) -> dict[str, np.ndarray]:
+        """Run all trials from rest: -> outputs `(T, B, n_out)`, and the taps asked for, `(T, B, ...)`.
+
+        Arguments:
+            inputs: `(T, B, n_in)`: T steps of B trials.
+            seed: of the noise; without one, every run has other noise.
+            currents: what is added to pre-activations, by layer, `(T, B, ...)`.
+            targets: not looked at.
+            taps: what to return beside the outputs, such as `layers[0].z`.
+
+        Raises DeviceError for a layer or tap that the device does not have.
+        """
+        net, memory = self._started()
+        names = [layer_name(i) for i in range(len(net.layers))]
+        for layer in currents or {}:
+            if layer not in names:
+                raise DeviceError(f"{self.name} has no layer {layer!r}, but {', '.join(names)}")
+        some, rest = split(net)
+        in_force = from_named_arrays(some, memory.in_force(), self.name)
+        dtype = jnp.result_type(*jax.tree.leaves(some))
+        xs = jnp.asarray(inputs, dtype)  # (T, B, n_in)
+        added = [None if currents is None else currents.get(name) for name in names]
+        added = [None if current is None else np.asarray(current, dtype) for current in added]
+        wanted = tuple(_place(self.name, names, tap) for tap in taps)
+        outputs, read = run_from_rest(
+            join(in_force, rest), xs, added, self._stuck(memory.age), self._key(seed), self.faults, wanted
+        )
+        self.runs += 1
+        memory.age += xs.shape[0] * xs.shape[1]
+        found = {tap: np.asarray(array) for tap, array in zip(taps, read, strict=True)}
+        return {"outputs": np.asarray(outputs), **found}
+
+    def bye(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+    def _start(self, net: Network) -> None:
+        """Take a network as the device's own, and write its weights."""
+        self.net = net
+        layers = [layer_name(i) for i in range(len(net.layers))]
+        some = to_named_arrays(weights(net))
+        of_layers = {name: next(layer for layer in layers if name.startswith(layer + ".")) for name in some}
+        self.memory = Memory(some, of_layers, self.faults, self.seed, self.name)
+        rng = np.random.default_rng((self.seed, 1))
+        self.stuck_units = [_some_of(rng, layer.width, self.faults.stuck) for layer in net.layers[:-1]]
+
+    def _started(self) -> tuple[Network, Memory]:
+        """Return network and memory; DeviceError before the first hello, which says the sizes."""
+        if self.net is None or self.memory is None:
+            raise DeviceError(f"{self.name} does not know its sizes yet: say hello first")
+        return self.net, self.memory
+
+    def _stuck(self, age: int) -> list[np.ndarray | None]:
+        """Return which outputs of each layer are stuck by now, or None for layers where none ever is."""
+        late = age >= self.faults.stuck_after
+        hidden = [units & late if units.any() else None for units in self.stuck_units]
+        return [*hidden, None]
+
+    def _key(self, seed: int | None) -> Array:
+        """Return the key of the noise of a run."""
+        if self.faults.noise == "none":
+            return jr.PRNGKey(0)
+        if seed is not None:
+            return jr.PRNGKey(seed)
+        return jr.fold_in(jr.PRNGKey(self.seed), self.runs)
+
+    def _abilities(self, inputs: int) -> Abilities:
+        """Return what hello says."""
+        net, memory = self._started()
+        dtype = jnp.result_type(*jax.tree.leaves(weights(net)))
+        sites = net.sites_like(jax.ShapeDtypeStruct((1, inputs), dtype))
+        names = [layer_name(i) for i in range(len(net.layers))]
+        found = {}
+        for i, layer in enumerate(net.layers):
+            found |= weights_of(names[i], layer, sites[i].z.shape[-1], sites[i].r.shape[-1], self.faults)
+        return Abilities(
+            name=self.name,
+            inputs=inputs,
+            outputs=net.layers[-1].width,
+            weights=found,
+            noise=self.faults.noise,
+            seeded=True,
+            currents={name: site.a.shape[1:] for name, site in zip(names, sites, strict=True)},
+            taps=dict.fromkeys(names, TAPS),
+            drifts=bool(self.faults.drift),
+        )
+
+
+def layer_name(i: int) -> str:
+    """Return what layer i is called."""
+    return f"layers[{i}]"
+
+
+def _plain(net: Network) -> Network:
+    """Return the network; ArgumentError for one with more between its layers than wires."""
+    if net.residual or net.normalise or any(D is not None for D in net.decor):
+        raise ArgumentError(
+            "a simulated device has layers alone: no decorrelation, residual sums or normalisation"
+        )
+    return net
+
+
+def _place(device: str, names: Sequence[str], tap: str) -> tuple[int, str]:
+    """Return (number of the layer, tap) of a tap's full name."""
+    layer, _, name = tap.rpartition(".")
+    if layer not in names or name not in TAPS:
+        raise DeviceError(f"{device} has no tap {tap!r}: choose z, r, a or y of {', '.join(names)}")
+    return names.index(layer), name
+
+
+def _some_of(rng: np.random.Generator, n: int, share: float) -> np.ndarray:
+    """Return a random choice of n units, `(n,)` bool, of about this share."""
+    chosen = np.zeros(n, bool)
+    chosen[rng.permutation(n)[: round(share * n)]] = True
+    return chosen
+
+
+if __name__ == "__main__":
+    from perturbax.devices.command import main
+
+    main()

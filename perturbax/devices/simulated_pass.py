@@ -1,0 +1,107 @@
+"""The forward pass of a simulated device: a compiled program with faults in it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, PyTree
+
+from perturbax.devices.faults import Faults
+from perturbax.network.layer import Layer, advance_batch, drive_batch, layer_label
+from perturbax.network.network import Network
+
+TAPS = ("z", "r", "a", "y")
+
+
+@eqx.filter_jit
+def run_from_rest(
+    net: Network,
+    xs: Array,
+    currents: Sequence[Any],
+    stuck: Sequence[Any],
+    key: Array,
+    faults: Faults,
+    taps: tuple[tuple[int, str], ...],
+) -> tuple[Array, list[Array]]:
+    """Run a network with faults from rest: -> (outputs `(T, B, n_out)`, the taps asked for).
+
+    Arguments:
+        net: the network, with the weights that are in force.
+        xs: inputs, `(T, B, n_in)`.
+        currents: per layer what is added to its pre-activations, `(T, B, ...)`, or None.
+        stuck: per layer which of its outputs are stuck, `(n,)` bool, or None for none.
+        key: of all noise.
+        faults: the faults of the device.
+        taps: (number of the layer, z, r, a or y) of each tap.
+    """
+    T, B = xs.shape[:2]
+    first = net.start(B)
+    outputs_before = tuple(y for _, y in first)
+    shapes = [site.a for site in net.sites_like(xs[0])]
+    signs = tuple(_signs(jr.fold_in(key, i), a) for i, a in enumerate(shapes)) if faults.telegraph else ()
+    noisy = faults.noise != "none"
+    keys = jax.vmap(lambda t: jr.fold_in(key, t))(len(shapes) + jnp.arange(T)) if noisy else None
+
+    def one_step(carry: PyTree, now: tuple) -> tuple[PyTree, tuple]:
+        state, before, signs = carry
+        x, added, key = now
+        y, below = x, "the inputs"
+        after, seen, flipped = [], [], []
+        for i, (layer, (h, r)) in enumerate(zip(net.layers, state, strict=True)):
+            z = before[i - 1] if faults.delay and i else y  # (B, n_below)
+            z, r, largest = _as_seen(layer, z, r, faults)
+            a = drive_batch(i, layer, z, r, below)  # (B, n) or (B, gates, n)
+            if noisy:
+                key_read, key_ambient, key_turns = jr.split(jr.fold_in(key, i), 3)
+                a = a + _white_noise(a, largest, key_read, key_ambient, faults)
+                if faults.telegraph:
+                    turned = jr.bernoulli(key_turns, faults.telegraph_rate, a.shape)
+                    flipped.append(jnp.where(turned, -signs[i], signs[i]))
+                    a = a + faults.telegraph * flipped[i]
+            if added[i] is not None:
+                a = a + added[i]
+            h, y = advance_batch(i, layer, h, a)
+            if stuck[i] is not None:
+                y = jnp.where(stuck[i], jnp.asarray(faults.stuck_at, y.dtype), y)
+            after.append((h, y))
+            seen.append({"z": z, "r": r, "a": a, "y": y})
+            below = layer_label(i, layer)
+        before = tuple(y for _, y in after)
+        return (tuple(after), before, tuple(flipped)), (y, [seen[i][tap] for i, tap in taps])
+
+    return jax.lax.scan(one_step, (first, outputs_before, signs), (xs, tuple(currents), keys))[1]
+
+
+def _as_seen(layer: Layer, z: Array, r: Array, faults: Faults) -> tuple[Array, Array, Array | None]:
+    """Return what the synapses see of z and r, and the largest absolute value of each trial, `(B, 1)`."""
+    if not faults.input_bits and not faults.read_noise:
+        return z, r, None
+    wiring = layer.wiring()
+    read = jnp.concatenate([z, r], -1) if wiring is None or wiring.any() else z  # (B, n_below + n)
+    largest = jnp.max(jnp.abs(read), -1, keepdims=True)  # (B, 1)
+    if faults.input_bits:
+        levels = 2 ** (faults.input_bits - 1) - 1
+        step = jnp.where(largest > 0, largest, 1) / levels  # (B, 1)
+        z, r = jnp.round(z / step) * step, jnp.round(r / step) * step
+    return z, r, largest
+
+
+def _white_noise(
+    a: Array, largest: Array | None, key_read: Array, key_ambient: Array, faults: Faults
+) -> Array:
+    """Return the noise that is added to pre-activations, like them."""
+    noise = jnp.zeros_like(a)
+    if faults.read_noise and largest is not None:
+        size = largest.reshape(-1, *[1] * (a.ndim - 1))  # (B, 1) or (B, 1, 1)
+        noise = noise + faults.read_noise * size * jr.normal(key_read, a.shape, a.dtype)
+    if faults.ambient:
+        noise = noise + faults.ambient * jr.normal(key_ambient, a.shape, a.dtype)
+    return noise
+
+
+def _signs(key: Array, like: Any) -> Array:
+    """Return random signs of the shape and dtype of an array."""
+    return jr.rademacher(key, like.shape, like.dtype)
