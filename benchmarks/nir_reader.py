@@ -1,10 +1,11 @@
 """What one package makes of NIR files: run by `nir_readers.py` in an environment of that package, without
 perturbax.
 
-    python nir_reader.py PACKAGE FOLDER
+    python nir_reader.py READER FOLDER
 
-FOLDER holds files NAME.nir and inputs.npz with inputs `(T, n_in)` by NAME. Written there: PACKAGE.npz with
-the spikes `(T, n)` of each, and PACKAGE.json with the error of each that the package does not read.
+READER is one of `READERS`. FOLDER holds files NAME.nir and inputs.npz with inputs `(T, n_in)` by NAME.
+Written there: READER.npz with the spikes `(T, n)` of each, and READER.json with the error of each that is not
+read.
 """
 
 import contextlib
@@ -70,24 +71,44 @@ def spyx(graph: Any, xs: np.ndarray) -> Any:
 
 
 READERS: dict[str, Callable[[Any, np.ndarray], Any]] = {
-    reader.__name__: reader for reader in (spikingjelly, snntorch, norse, sinabs, spyx)
+    "spikingjelly": spikingjelly,
+    "spikingjelly, r in the weights": spikingjelly,
+    "snntorch": snntorch,
+    "norse": norse,
+    "norse, r in the weights": norse,
+    "sinabs": sinabs,
+    "sinabs, v_reset deleted": sinabs,
+    "spyx": spyx,
 }
+
+
+def delete_v_reset(file: Path) -> None:
+    """Delete v_reset of the populations of a file, which nir 1.0.4 does not know."""
+    import h5py
+
+    with h5py.File(file, "a") as content:
+        for node in content["node/nodes"].values():
+            if "v_reset" in node:
+                del node["v_reset"]
 
 
 def main() -> None:
     """Read every file of a folder."""
-    package, folder = sys.argv[1], Path(sys.argv[2])
+    reader, folder = sys.argv[1], Path(sys.argv[2])
     inputs, spikes, errors = np.load(folder / "inputs.npz"), {}, {}
     for name in inputs.files:
+        file = folder / f"{name}{'-r' if reader.endswith('r in the weights') else ''}.nir"
+        if reader.endswith("v_reset deleted"):
+            delete_v_reset(file)
         try:
             with contextlib.redirect_stdout(io.StringIO()):
-                found = READERS[package](nir.read(str(folder / f"{name}.nir")), inputs[name])
+                found = READERS[reader](nir.read(str(file)), inputs[name])
             outputs = np.stack([np.asarray(y) for y in found])
             spikes[name] = outputs.reshape(len(inputs[name]), -1) > 0.5
         except Exception as error:  # whatever a reader says is what is measured
             errors[name] = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-    np.savez(folder / f"{package}.npz", **spikes)
-    (folder / f"{package}.json").write_text(json.dumps(errors, indent=1))
+    np.savez(folder / f"{reader}.npz", **spikes)
+    (folder / f"{reader}.json").write_text(json.dumps(errors, indent=1))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,17 @@ PACKAGES = {
     "sinabs": ("sinabs==3.1.3", TORCH, "nir==1.0.4"),
     "spyx": ("spyx==1.0.0", "nir==1.0.8"),
 }
+READERS = {
+    "spikingjelly": "spikingjelly",
+    "spikingjelly, r in the weights": "spikingjelly",
+    "snntorch": "snntorch",
+    "norse": "norse",
+    "norse, r in the weights": "norse",
+    "spyx": "spyx",
+    "sinabs": "sinabs",
+    "sinabs, v_reset deleted": "sinabs",
+}
+"""Ways of reading, of `nir_reader.py`, and the package of each."""
 KINDS = {
     "feed-forward": "lif, reset zero, without recurrent weights",
     "recurrent": "lif, reset zero",
@@ -62,10 +73,11 @@ def write_files(folder: Path) -> dict[str, np.ndarray]:
         for seed in range(NETS):
             name = f"{kind}-{seed}"
             net, xs = network(kind, seed), jr.normal(jr.key(100 + seed), (STEPS, 1, INPUTS))
-            graph = px.to_nir(net, approximate=xs)
-            if kind == "feed-forward":
-                graph = without_feedback(graph)
-            write_graph(folder / f"{name}.nir", graph)
+            for r_in_weights in (False, True):
+                graph = px.to_nir(net, approximate=xs, r_in_weights=r_in_weights)
+                if kind == "feed-forward":
+                    graph = without_feedback(graph)
+                write_graph(folder / f"{name}{'-r' * r_in_weights}.nir", graph)
             inputs[name] = np.asarray(xs[:, 0])
             spikes[name] = np.asarray(_spikes(net, jnp.asarray(xs)))[:, 0]
     np.savez(folder / "inputs.npz", **inputs)
@@ -100,15 +112,15 @@ def python_of(package: str, folder: Path) -> Path:
     return python
 
 
-def measured(package: str, folder: Path, python: Path, ours: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Return what a package made of the files: by kind the differing spikes of each network, or an error."""
+def measured(reader: str, folder: Path, python: Path, ours: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return what a reader made of the files: by kind the differing spikes of each network, or an error."""
     script = Path(__file__).with_name("nir_reader.py")
-    command = [python, script, package, folder]
+    command = [python, script, reader, folder]
     ended = subprocess.run(command, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)  # noqa: S603
     if ended.returncode:
-        raise SystemExit(f"{package} ended with status {ended.returncode}: {ended.stderr[-2000:]}")
-    spikes = np.load(folder / f"{package}.npz")
-    errors = json.loads((folder / f"{package}.json").read_text())
+        raise SystemExit(f"{reader} ended with status {ended.returncode}: {ended.stderr[-2000:]}")
+    spikes = np.load(folder / f"{reader}.npz")
+    errors = json.loads((folder / f"{reader}.json").read_text())
     found: dict[str, Any] = {}
     for kind in KINDS:
         names = [f"{kind}-{seed}" for seed in range(NETS)]
@@ -149,14 +161,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ours = write_files(folder)
-        for package in PACKAGES:
-            python = python_of(package, args.envs)
-            results[package] = measured(package, folder, python, ours)
-            print(f"{package}: done", file=sys.stderr)
+        for reader, package in READERS.items():
+            results[reader] = measured(reader, folder, python_of(package, args.envs), ours)
+            print(f"{reader}: done", file=sys.stderr)
     fired = {kind: [int(ours[f"{kind}-{seed}"].sum()) for seed in range(NETS)] for kind in KINDS}
-    rows = [
-        [f"{PACKAGES[p][0].replace('==', ' ')}", *(words(results[p][k]) for k in KINDS)] for p in PACKAGES
-    ]
+    rows = []
+    for reader, package in READERS.items():
+        version = PACKAGES[package][0].partition("==")[2]
+        rows.append(
+            [reader.replace(package, f"{package} {version}"), *(words(results[reader][k]) for k in KINDS)]
+        )
     print(table(["reader", *KINDS], rows))
     if args.out:
         content = {"machine": machine(), "packages": PACKAGES, "fired": fired, "readers": results}

@@ -21,6 +21,11 @@ def add_arguments(parser: Parser) -> None:
         action="store_true",
         help="write a network that NIR cannot say, and count the spikes that differ on test data of the run",
     )
+    parser.add_argument(
+        "--r-in-weights",
+        action="store_true",
+        help="write r = 1 and weights times r, for readers that take no other r (norse)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
     add_trust(parser)
 
@@ -31,7 +36,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
 
     if args.nir is None:
         raise ArgumentError("--nir FILE is needed: the file to write")
-    dt = {} if args.dt is None else {"dt": coerce("dt", args.dt, float)}
+    dt: dict[str, Any] = {} if args.dt is None else {"dt": coerce("dt", args.dt, float)}
 
     from perturbax.exchange.writing import check_target, to_nir
     from perturbax.experiment.result import load
@@ -40,7 +45,8 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     check_target(file, args.overwrite)
     net = load(folder, trust=args.trust).net
     inputs = _inputs(folder, args.trust) if args.approximate else None
-    graph = to_nir(net, file, approximate=inputs, overwrite=args.overwrite, **dt)
+    options = {"approximate": inputs, "r_in_weights": args.r_in_weights, "overwrite": args.overwrite}
+    graph = to_nir(net, file, **options, **dt)
     print(f"{file}: {len(graph.nodes)} nodes, dt {graph.metadata['dt']:g} s{_said(graph.metadata)}")
     return 0
 

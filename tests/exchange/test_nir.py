@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import pages
 import pytest
 
 import perturbax as px
@@ -82,6 +83,15 @@ def test_without_what_we_wrote_beside_it_the_graph_gives_the_same_spikes_and_out
     assert px.differing_spikes(net, read, xs) == (0, STEPS * 2 * UNITS)
     np.testing.assert_allclose(px.forward(read, xs), px.forward(net, xs), atol=1e-5)
     assert 0.05 < np.mean(px.forward(px.Network(net.layers[:1]), xs)) < 0.95
+
+
+def test_r_may_go_into_the_weights(xs):
+    net = lif(reset="zero", leak=0.8)
+    graph = px.to_nir(net, r_in_weights=True)
+    np.testing.assert_array_equal(graph.nodes["lif_0"].r, 1.0)
+    np.testing.assert_array_equal(graph.nodes["li_1"].r, 1.0)
+    np.testing.assert_allclose(graph.nodes["affine_0"].weight, 5 * np.asarray(net.layers[0].W).T, rtol=1e-6)
+    np.testing.assert_allclose(px.forward(px.from_nir(graph), xs), px.forward(net, xs), atol=1e-4)
 
 
 def test_matrices_of_decorrelation_are_multiplied_into_the_weights(xs):
@@ -307,6 +317,12 @@ def test_graphs_that_are_no_network_are_refused(graph, words):
     with pytest.raises(DataError) as caught:
         px.from_nir(graph())
     assert words in str(caught.value)
+
+
+def test_the_page_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pages.run_page(pages.ROOT / "docs" / "nir.md", tmp_path)
+    assert "(50, 1, 2) Differing(differing=0, of=1000)" in capsys.readouterr().out
 
 
 def test_files_that_are_no_graph_are_refused(tmp_path):
