@@ -296,9 +296,10 @@ def distant_inputs(model: Model, history: History) -> list[str]:
         if outside.any():
             row = int(np.nanargmax(np.abs(x[:, i] - (low + high) / 2)))
             low, high, value = np.array([low, high, x[row, i]]) * encoding.stds[i] + encoding.means[i]
+            share = "less than 1%" if outside.mean() < 0.01 else f"{outside.mean():.0%}"
             found.append(
                 f"input {change if i < len(encoding.inputs) else ''}{name} lies far outside the range of "
-                f"training ({low:.6g} to {high:.6g}) in {outside.mean():.0%} of the rows, such as "
+                f"training ({low:.6g} to {high:.6g}) in {share} of the rows, such as "
                 f"{value:.6g}: forecasts from there are extrapolations"
             )
     return found

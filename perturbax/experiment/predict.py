@@ -63,8 +63,8 @@ class ForecastTable:
         return "\n".join([*(f"note: {line}" for line in self.said), aligned(*self._table())])
 
     def _repr_html_(self) -> str:
-        """Return the first lines of the table as HTML, the first of all sentences above it."""
-        return html_table(" ".join(self.said), *self._table())
+        """Return the first lines of the table as HTML, below what must be known."""
+        return html_table(self.said, *self._table())
 
     def _table(self) -> tuple[list[str], list[list[Any]]]:
         """Return the heads and the first rows: the errors of a backtest, else forecasts."""

@@ -57,6 +57,11 @@ class Source:
         """Whether another source has the same content."""
         return isinstance(other, Source) and self._key == other._key
 
+    def __repr__(self) -> str:
+        """Return where the series is from, its length, and the form of its forecasts."""
+        rows = len(self.record.columns[self.encoding.targets[0]])
+        return f"<{self.record.source}: {rows} rows, form {self.encoding.form}>"
+
     def __hash__(self) -> int:
         """Return a hash of the content."""
         return hash(self._key)

@@ -33,7 +33,9 @@ def test_compare_writes_what_the_command_writes(compared):
     lines = repr(compared).splitlines()
     assert lines[0].split()[:2] == ["seeds", "loss"]
     assert [line.split()[0] for line in lines[1:3]] == ["frozen", "frozen:lr=3e-3"]
-    assert compared._repr_html_().startswith("<table><caption>Test data, mean over seeds")
+    html = compared._repr_html_()
+    assert ">Test data, mean over seeds</caption>" in html
+    assert '<td style="text-align: left">frozen</td><td style="text-align: right">2</td>' in html
     page = px.report(compared["frozen"], folder / "again.html")
     assert "<svg" in page.read_text()
     assert px.report(folder, folder / "all.html").is_file()
