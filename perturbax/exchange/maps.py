@@ -42,7 +42,7 @@ def _convolution(name: str, node: Any, shape: Sequence[int]) -> Convolution:
     """Return the kernel of a Conv1d or Conv2d."""
     axes = np.asarray(node.weight).ndim - 2
     kernel = _array(name, "weight", node.weight, axes + 2)
-    groups = int(node.groups)
+    (groups,) = _each(node.groups, 1)
     if len(shape) != axes + 1 or shape[0] != kernel.shape[1] * groups:
         raise DataError(
             f"node {name!r} has a kernel for {kernel.shape[1] * groups} channels over {axes} axes and reads "
@@ -73,8 +73,10 @@ def pool_of(stage: Stage, shape: Sequence[int]) -> Pool:
 
 def _each(value: Any, axes: int) -> tuple[int, ...]:
     """Return one whole number per axis, of a node that holds one for all or one each."""
-    found = np.broadcast_to(np.asarray(value).ravel(), (axes,))
-    return tuple(int(v) for v in found)
+    found = np.asarray(value).ravel()
+    if found.dtype.kind not in "iuf" or found.size not in (1, axes) or (found != np.floor(found)).any():
+        raise ValueError(f"it must hold whole numbers, one for all axes or one for each of {axes}")
+    return tuple(int(v) for v in np.broadcast_to(found, (axes,)))
 
 
 def _padding(

@@ -20,12 +20,13 @@ from perturbax.errors import DataError, PerturbaxError
 from perturbax.exchange.graph import texts
 from perturbax.exchange.neurons import Neurons
 from perturbax.exchange.synapses import Dense
-from perturbax.fields import one_of
+from perturbax.fields import of_kind, one_of
 from perturbax.network.layer import Layer
 
 ENTRY = "perturbax"  # of the metadata of a node
 SPIKING_CELLS = ("lif", "alif")
-OF_NEURONS = ("at_threshold", "surrogate", "dampening")  # fields of `Neurons` that NIR cannot say
+OF_NEURONS = {"at_threshold": bool, "surrogate": str, "dampening": float}
+"""Fields of `Neurons` that NIR cannot say, and their types."""
 CLOSE = 1e-6  # relative difference up to which a number is the one that was written
 
 
@@ -48,7 +49,8 @@ def said_by_us(name: str, node: Any) -> dict[str, Any]:
     if not isinstance(found, dict) or not all(
         isinstance(v, bool | int | float | str) for v in found.values()
     ):
-        raise DataError(f"node {name!r} has metadata of perturbax that cannot be read: {text!r}")
+        shown = " ".join(str(text).split())[:60]
+        raise DataError(f"node {name!r} has metadata of perturbax that cannot be read: {shown}")
     return found
 
 
@@ -68,6 +70,8 @@ def with_ours(neurons: Neurons, ours: dict[str, Any]) -> Neurons:
     if ours.get("reset") == "subtract":
         kept["reset"] = None
     try:
+        for name, value in fields.items():
+            of_kind(name, value, OF_NEURONS[name])
         return Neurons(**{**kept, **fields})
     except PerturbaxError as error:
         raise DataError(f"metadata of perturbax: {error}") from None
@@ -92,7 +96,8 @@ def own_layer(neurons: Neurons, below: Any, own: Any, ours: dict[str, Any]) -> L
         kappa = _uniform(neurons.decay, ours.get("kappa"))
         alone = own is None and _uniform(neurons.gain, 1.0) == 1.0 and _uniform(neurons.drift) == 0.0
         return _cell("leaky-readout", below, None, {"kappa": kappa}) if alone and kappa is not None else None
-    cell = ours.get("cell")
+    plain = neurons.kind == "LIF" and not neurons.at_threshold
+    cell = ours.get("cell", "lif" if plain else None)
     if cell not in SPIKING_CELLS or not isinstance(own, Dense) or own.b is not None:
         return None
     leak = _uniform(neurons.decay, ours.get("leak"))
@@ -101,7 +106,12 @@ def own_layer(neurons: Neurons, below: Any, own: Any, ours: dict[str, Any]) -> L
     resets = neurons.reset is None or _uniform(neurons.reset) == 0.0
     if leak is None or threshold is None or not (as_ours and resets):
         return None
-    settings = {name: value for name, value in ours.items() if name != "cell"}
+    settings = {
+        "surrogate": neurons.surrogate,
+        "dampening": neurons.dampening,
+        "reset": "subtract" if neurons.reset is None else "zero",
+        **{name: value for name, value in ours.items() if name != "cell"},
+    }
     return _cell(str(cell), below, own, settings | {"leak": leak, "threshold": threshold})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from perturbax.errors import ArgumentError, DataError
+from perturbax.errors import FAULTS, ArgumentError, DataError, PerturbaxError, first_line
 from perturbax.exchange.graph import Chain, Stage, chain_of, read_graph
 from perturbax.exchange.maps import MAPS, feedback_of, pool_of
 from perturbax.exchange.neurons import Neurons, Population
@@ -61,6 +61,7 @@ def settings(
     """Return how a graph is read; the arguments are those of `from_nir`. Raises ArgumentError."""
     one_of("written_by", written_by, WRITERS)
     one_of("reset", reset, ("zero", "subtract"))
+    of_kind("dampening", dampening, float)
     if dt is not None:
         of_kind("dt", dt, float)
         positive("dt", dt)
@@ -80,7 +81,12 @@ def network_of(source: Any, how: Reading, dt: float | None = None) -> Network:
         raise ArgumentError(
             f"a network is read from a path or a nir.NIRGraph, not from {type(source).__name__}"
         )
-    chain = chain_of(graph)
+    try:
+        chain = chain_of(graph)
+    except PerturbaxError:
+        raise
+    except FAULTS as error:
+        raise DataError(f"the graph cannot be read: {first_line(error)}") from error
     step = dt if dt is not None else _dt_of(chain) or how.writer.dt
     with jax.ensure_compile_time_eval():  # the values are looked at, also where a program is traced
         return Network(_Stack(chain, how._replace(writer=how.writer._replace(dt=step))).layers())
@@ -109,19 +115,28 @@ class _Stack:
     def layers(self) -> list[Layer]:
         """Return the layers of the chain."""
         for stage in self._chain.stages:
-            if stage.kind in ("SumPool2d", "AvgPool2d"):
-                self._add_pool(stage)
-            elif stage.kind in MAPS:
-                self._add_weights(stage)
-            elif stage.kind in CONSTANTS:
-                self._add_population(stage)
-            else:
-                raise DataError(f"node {stage.name!r} is a {stage.kind}, which no network here can have")
+            try:
+                self._add(stage)
+            except PerturbaxError:
+                raise
+            except FAULTS as error:  # values of other types and shapes than nir declares, but does not check
+                raise DataError(f"node {stage.name!r} cannot be read: {first_line(error)}") from error
         if self._below is not None or self._before:
             self._close(Neurons("none"))
         if not self._made:
             raise DataError("the graph has neither weights nor populations")
         return self._made
+
+    def _add(self, stage: Stage) -> None:
+        """Add a node of the chain."""
+        if stage.kind in ("SumPool2d", "AvgPool2d"):
+            self._add_pool(stage)
+        elif stage.kind in MAPS:
+            self._add_weights(stage)
+        elif stage.kind in CONSTANTS:
+            self._add_population(stage)
+        else:
+            raise DataError(f"node {stage.name!r} is a {stage.kind}, which no network here can have")
 
     def _add_pool(self, stage: Stage) -> None:
         """Add a pool, in front of the weights that come or behind those that wait."""

@@ -127,6 +127,8 @@ def shape_after(synapses: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     Arguments:
         synapses: one of the maps above.
         shape: of one example before it.
+
+    Raises ValueError where nothing is left of an image.
     """
     if isinstance(synapses, Dense):
         return (synapses.W.shape[1],)
@@ -140,4 +142,6 @@ def shape_after(synapses: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
         shape[1:], kernel, dilation, synapses.stride, synapses.padding, strict=True
     ):
         space.append((size + before + behind - d * (k - 1) - 1) // s + 1)
+    if min(space) < 1 or min(synapses.stride) < 1:
+        raise ValueError(f"kernel {tuple(kernel)} and stride {synapses.stride} leave nothing of {shape}")
     return (channels, *space)

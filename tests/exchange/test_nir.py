@@ -79,7 +79,8 @@ def test_without_what_we_wrote_beside_it_the_graph_gives_the_same_spikes_and_out
     for node in graph.nodes.values():
         node.metadata.pop("perturbax", None)
     read = px.from_nir(graph)
-    assert type(read.layers[0]).__name__ == "Population"
+    assert type(read.layers[0]) is px.cells.LIF  # a LIF of NIR with one leak and r = tau / dt is one
+    assert read.layers[0].reset == "zero"
     assert px.differing_spikes(net, read, xs) == (0, STEPS * 2 * UNITS)
     np.testing.assert_allclose(px.forward(read, xs), px.forward(net, xs), atol=1e-5)
     assert 0.05 < np.mean(px.forward(px.Network(net.layers[:1]), xs)) < 0.95
@@ -271,6 +272,17 @@ def test_nested_graphs_feedback_and_readouts(tmp_path, xs):
         assert jax.tree.structure(out[-1]) == jax.tree.structure(px.weights(net)), rule
 
 
+def test_a_population_without_weights_has_no_traces():
+    """E-prop learns the readout above it; exact gradients are the same there."""
+    above = nir.Affine(RNG.normal(size=(2, 3)), np.zeros(2))
+    net = px.from_nir(nir.NIRGraph.from_list(population("LIF", 3), above))
+    xs, ys = jr.normal(jr.key(0), (5, 2, 3)), jnp.ones((5, 2, 2))
+    loss = lambda y, target: jnp.mean((y - target) ** 2, -1)
+    found = jax.jit(px.value_and_estimate(px.RULES["e-prop"](), loss))(net, xs, ys, jr.key(0))[1]
+    wanted = jax.jit(px.bptt(loss))(net, xs, ys)[1]
+    np.testing.assert_allclose(found.layers[1].W, wanted.layers[1].W, atol=1e-6)
+
+
 def test_reset_by_subtraction_may_be_said_when_a_file_is_read():
     graph = nested()
     read = px.from_nir(graph, reset="subtract", surrogate="sigmoid", dt=2e-4)
@@ -286,6 +298,14 @@ def chain(*nodes, edges=(), **more):
     named["output"] = nir.Output([3])
     names = ["input", *(f"n{i}" for i in range(len(nodes))), "output"]
     return nir.NIRGraph(named, [*itertools.pairwise(names), *edges], type_check=False)
+
+
+def replaced(name, **values):
+    """The graph of images with other values in a node: nir itself does not look at them."""
+    graph = images()
+    for field, value in values.items():
+        setattr(graph.nodes[name], field, value)
+    return graph
 
 
 SQUARE = nir.Linear(np.eye(3))
@@ -311,6 +331,11 @@ SQUARE = nir.Linear(np.eye(3))
             "tau of 1e-05 s is shorter than a step of 0.0001 s",
         ),
         (lambda: chain(population("LIF", 4)), "tau has 4 values for 3 units"),
+        (lambda: replaced("conv", stride=b"two"), "node 'conv' cannot be read: it must hold whole numbers"),
+        (lambda: replaced("conv", stride=0), "node 'conv' cannot be read: "),
+        (lambda: replaced("pool", kernel_size=np.array([9, 1])), "leave nothing of (3, 3, 3)"),
+        (lambda: replaced("if", r="fast"), "node 'if' cannot be read: could not convert string"),
+        (lambda: replaced("input", input_type=None), "the graph cannot be read: "),
     ],
 )
 def test_graphs_that_are_no_network_are_refused(graph, words):

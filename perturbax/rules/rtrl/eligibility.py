@@ -80,6 +80,8 @@ class EligibilityRule(StepRule):
         """Return one layer's (traces, gradient through them, signal of this step)."""
         layer, n = net.layers[i], site.a.shape[-1]
         plan, rows, late = self._rows(net, i, h, n)
+        if not units_of_weights(layer):
+            rows = late = 0
         if rows or late:
             owned(i, layer, site)
         b, q = block(plan, net, i, h, site), q.reshape(len(q), -1, n)
