@@ -90,7 +90,7 @@ MODULES = {
     "taxonomy": ("analysis.taxonomy",),
     "taxonomy_command": ("cli.taxonomy", "analysis.family"),
     "train": ("experiment.run",),
-    "tune": ("experiment.search", "experiment.tuning", "cli.tune"),
+    "tune": ("experiment.search", "experiment.grid", "cli.tune"),
     "unitwise": ("learning.traces",),
 }
 """Modules of 0.1.0 that are no more, and those that have their names now, searched in this order."""
@@ -211,7 +211,7 @@ NAMES = {
     "task.drawn": "tasks.base.draw_batch",
     "task.measured": "tasks.base.measure",
     "tasks.neurogym.ABREAST": "tasks.neurogym.ENVIRONMENTS",
-    "tasks.text.PARTS": "tasks.base.PARTS",
+    "tasks.text.PARTS": "tasks.arguments.PARTS",
     "taxonomy.Place": "analysis.taxonomy.Taxonomy",
     "taxonomy.Work": "analysis.taxonomy.CompiledRule",
     "taxonomy.compiled": "analysis.taxonomy.compile_rule",

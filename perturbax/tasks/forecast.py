@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from perturbax.errors import ArgumentError
 from perturbax.fields import fractions, one_of, setting, whole
 from perturbax.tasks import forecast_metrics
+from perturbax.tasks.arguments import PARTS as PARTS
 from perturbax.tasks.base import HeldOut, Metrics, Task, require_data
 from perturbax.tasks.calendar import calendar_names
 from perturbax.tasks.encoding import Encoding, Segments
