@@ -116,6 +116,8 @@ class Population(Layer):
         n: number of units.
         before: pools in front of the weights from below.
         behind: pools behind them.
+        leak: decay of the membrane where all units share one and a moves it at once (LIF, IF, LI), which
+            rules for spiking cells ask for; else None.
     """
 
     below: Dense | Scale | Convolution | None
@@ -124,6 +126,7 @@ class Population(Layer):
     n: int = eqx.field(static=True)
     before: tuple[Pool, ...] = eqx.field(default=(), static=True)
     behind: tuple[Pool, ...] = eqx.field(default=(), static=True)
+    leak: float | None = eqx.field(default=None, static=True)
     equation: ClassVar[str] = "neurons of a NIR graph"
     papers: ClassVar[tuple[str, ...]] = ()
 

@@ -115,6 +115,14 @@ def own_layer(neurons: Neurons, below: Any, own: Any, ours: dict[str, Any]) -> L
     return _cell(str(cell), below, own, settings | {"leak": leak, "threshold": threshold})
 
 
+def leak_of(neurons: Neurons) -> float | None:
+    """Return the decay of a membrane where all units share one and inputs move it at once; else None.
+
+    neurons: the neurons.
+    """
+    return _uniform(neurons.decay) if neurons.kind in ("LIF", "IF", "LI") else None
+
+
 def _uniform(constant: Any, written: Any = None) -> float | None:
     """Return the value that all units share, as it was written where it is close; None for several."""
     values = np.asarray(constant.value, np.float64)

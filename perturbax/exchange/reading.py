@@ -11,7 +11,7 @@ from perturbax.errors import FAULTS, ArgumentError, DataError, PerturbaxError, f
 from perturbax.exchange.graph import Chain, Stage, chain_of, read_graph
 from perturbax.exchange.maps import MAPS, feedback_of, pool_of
 from perturbax.exchange.neurons import Neurons, Population
-from perturbax.exchange.own import own_layer, said_by_us, with_ours
+from perturbax.exchange.own import leak_of, own_layer, said_by_us, with_ours
 from perturbax.exchange.populations import CONSTANTS, WRITERS, Reading, neurons_of
 from perturbax.exchange.synapses import Pool, shape_after
 from perturbax.fields import of_kind, one_of, positive
@@ -165,5 +165,5 @@ class _Stack:
         plain = not (self._before or self._behind)
         layer = own_layer(neurons, self._below, own, ours or {}) if plain else None
         pools = tuple(self._before), tuple(self._behind)
-        self._made.append(layer or Population(self._below, own, neurons, n, *pools))
+        self._made.append(layer or Population(self._below, own, neurons, n, *pools, leak_of(neurons)))
         self._below, self._before, self._behind = None, [], []

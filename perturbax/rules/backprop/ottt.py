@@ -21,8 +21,8 @@ class OTTT(StepRule):
         zhat_t = leak zhat_{t-1} + z_t,   dL_t/dW  ~  (dL_t/da_t) zhat_t^T
 
     One trace per presynaptic neuron, as every membrane of a layer leaks alike: e-prop of LIF layers whose
-    reset counts as constant, under a readout without leak. Of a leaky readout's memory lower layers know
-    nothing, of an adapting neuron's slow variable nobody does. Xiao et al. 2022.
+    reset (subtract) counts as constant, under a readout without leak. Of a leaky readout's memory lower
+    layers know nothing, of an adapting neuron's slow variable nobody does. Xiao et al. 2022.
     """
 
     facts: ClassVar[Facts] = Facts(
