@@ -13,11 +13,12 @@ from perturbax.report.confusion import confusion_tables
 from perturbax.report.curves import learning_curves, over_decades
 from perturbax.report.document import breakable, document, references, scrolled
 from perturbax.report.forecasts import forecast_table, outputs_table
+from perturbax.report.lead import summary
 from perturbax.report.read import Run, as_dict, as_strings
 from perturbax.report.settings import flatten_settings, setting_text
 from perturbax.report.style import TRUTH, Look, looks, swatch
 from perturbax.report.subject import forecast_of
-from perturbax.report.verdict import summary, verdicts
+from perturbax.report.verdict import verdicts
 
 LEVELS_IN_WORDS = {
     True: "validation loss of the baselines",

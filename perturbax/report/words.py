@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from perturbax.report.compare import RESERVOIR, Section, VariantRuns, better, sections
+from perturbax.report.lead import summary
 from perturbax.report.numbers import count, interval, rounded
 from perturbax.report.read import Run, as_number, read_runs
-from perturbax.report.verdict import CLEARLY, baseline, spoken, start_kept, summary
+from perturbax.report.standing import CLEARLY, baseline, spoken
+from perturbax.report.verdict import start_kept
 
 ROSE = 1.01  # how many times its start a loss must be at the end to count as risen
 OWN_RESERVOIR = "its own untrained reservoir with a solved readout"
