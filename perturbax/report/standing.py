@@ -86,15 +86,11 @@ def not_told_apart(section: Section) -> list[VariantRuns]:
     That is: several rules, the worst mean less than 1.1 times the best, and no two intervals apart; a single
     seed has no interval, so that its ratio alone decides.
     """
-    found = sorted(
-        (v for v in trained_variants(section) if section.main(v)), key=lambda v: section.main(v).mean
-    )
+    judged = [v for v in trained_variants(section) if section.main(v)]
+    found = sorted(judged, key=lambda v: section.main(v).mean)
     several = len({v.rule for v in found}) > 1
-    return (
-        found
-        if several and all(about_equal(*map(section.main, pair)) for pair in combinations(found, 2))
-        else []
-    )
+    alike = all(about_equal(*map(section.main, pair)) for pair in combinations(found, 2))
+    return found if several and alike else []
 
 
 def about_equal(one: Stat, two: Stat) -> bool:

@@ -179,8 +179,8 @@ def start_kept(section: Section) -> str | None:
         f"{at_most}{rounded(100 * max(gains), 2)}%, no more than chance" if max(gains) > 0 else "nothing"
     )
     return (
-        f"{enumerated(named)} {keep} the simple forecast that {they} from: training lowered the validation loss "
-        f"by {largest}."
+        f"{enumerated(named)} {keep} the simple forecast that {they} from: training lowered the validation "
+        f"loss by {largest}."
     )
 
 
