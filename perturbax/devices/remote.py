@@ -213,7 +213,7 @@ class _Command(_Line):
             target=_keep_last_lines, args=(process.stderr, self.words), daemon=True
         )
         self.listener.start()
-        self.end = weakref.finalize(self, _end, process)
+        self.end = weakref.finalize(self, _end, process, self.frames_in, self.frames_out)
 
     def close(self, patience: int | float) -> str:
         """End the command; return its exit status where it had ended by itself, and what it printed last."""
@@ -226,7 +226,6 @@ class _Command(_Line):
             pass
         self.end()
         self.listener.join(1.0)
-        self.frames_in.close()
         last = next((line for line in reversed(self.words) if line.strip()), "")
         return "; ".join(filter(None, (ended, last and f"it printed: {last.strip()}")))
 
@@ -255,19 +254,22 @@ def _connect(where: str | Sequence[str], timeout: int | float) -> _Line:
     kind, _, rest = where.partition(":")
     if kind not in ("unix", "tcp"):
         return _Command(_words(where))
+    if kind == "unix":
+        family, place = socket.AF_UNIX, rest
+    else:
+        host, _, port = rest.rpartition(":")
+        if not port.isdecimal():
+            raise ArgumentError(f"a device is at tcp:PORT or tcp:HOST:PORT, not at {where!r}")
+        family, place = socket.AF_INET, (host or "127.0.0.1", int(port))
+    connection = socket.socket(family)
+    connection.settimeout(timeout)
     try:
-        if kind == "unix":
-            connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(timeout)
-            connection.connect(rest)
-        else:
-            host, _, port = rest.rpartition(":")
-            if not port.isdecimal():
-                raise ArgumentError(f"a device is at tcp:PORT or tcp:HOST:PORT, not at {where!r}")
-            connection = socket.create_connection((host or "127.0.0.1", int(port)), timeout)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.connect(place)
     except (OSError, OverflowError) as error:
+        connection.close()
         raise DeviceError(f"no device answers at {where}: {first_line(error)}") from None
+    if kind == "tcp":
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return _Socket(connection)
 
 
@@ -299,11 +301,14 @@ def _keep_last_lines(stream: Any, lines: deque[str]) -> None:
     stream.close()
 
 
-def _end(process: subprocess.Popen) -> None:
-    """End a process and all that it started."""
+def _end(process: subprocess.Popen, *pipes: IO[bytes]) -> None:
+    """End a process and all that it started, and close its pipes."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    for pipe in pipes:
+        with contextlib.suppress(OSError):
+            pipe.close()
 
 
 def _one_line(text: Any) -> str:

@@ -7,17 +7,19 @@ import time
 import numpy as np
 from driver import LIMIT, pack, serve
 
-HOW = sys.argv[1]
+HOW = sys.argv[1] if len(sys.argv) > 1 else "well"
 
 
 class Unruly:
+    W = np.array([[1.0], [-2.0]])
+
     def hello(self, asked):
         if HOW == "old":
             return {"version": 0}
         return {
             "version": 1,
             "name": "unruly",
-            "inputs": asked["inputs"],
+            "inputs": 2 if HOW == "narrow" else asked["inputs"],
             "outputs": asked["outputs"],
             "weights": {"W": {"shape": [2, 1], "layer": "out", "reads": "z"}},
             "noise": "none",
@@ -27,7 +29,7 @@ class Unruly:
 
     def write(self, weights):
         print("noise on standard output")
-        self.W = weights.get("W", np.zeros((2, 1)))
+        self.W = weights.get("W", self.W)
         if HOW == "forgets":
             return {}
         if HOW == "mute":
@@ -37,7 +39,7 @@ class Unruly:
     def run(self, inputs, seed=None, currents=None, targets=None, taps=()):
         a = inputs @ self.W
         if HOW == "dies":
-            print("out of memory on tile 3")
+            print("out of memory on tile 3", flush=True)
             os._exit(3)
         if HOW == "hangs":
             time.sleep(100)
@@ -61,4 +63,5 @@ class Unruly:
 if HOW == "text":
     print("Welcome to the simulator", flush=True)
 FRAMES = os.dup(1)
-serve(Unruly())
+if HOW != "socket":
+    serve(Unruly())
