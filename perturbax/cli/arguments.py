@@ -33,6 +33,10 @@ METAVARS = {
     "every": "N",
     "seed": "N",
     "logs": "N",
+    "device": "COMMAND",
+    "score": "task|device",
+    "rounding": "float|stochastic",
+    "start": "drawn|held",
 }
 """What stands for the value of an argument in the help; its name in capitals where this names nothing."""
 TOPICS = ("all", "experiment", *KINDS)

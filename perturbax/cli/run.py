@@ -62,9 +62,12 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     """
     given = experiment_fields(args)
     if args.resume is not None:
+        device = given.pop("device", None)
         if given or any(settings.values()) or args.out or args.config or args.dry_run:
-            raise ArgumentError("--resume goes on with a run as it was started: it takes no other argument")
-        return _resume(Path(args.resume), args.trust, args.watch)
+            raise ArgumentError(
+                "--resume goes on with a run as it was started: it takes no other argument but --device"
+            )
+        return _resume(Path(args.resume), args.trust, args.watch, device)
     if args.out is None and not args.dry_run:
         raise ArgumentError("--out FOLDER is needed: the run writes its results there")
     if args.config is not None and not Path(args.config).exists():
@@ -117,7 +120,7 @@ def _print_end(result: "Result") -> int:
     return status
 
 
-def _resume(folder: Path, trust: bool, watch: bool) -> int:
+def _resume(folder: Path, trust: bool, watch: bool, device: str | None) -> int:
     """Go on with a run, print the result, and return the exit status."""
     from perturbax.cli.board import Board
     from perturbax.cli.progress import shown
@@ -125,5 +128,5 @@ def _resume(folder: Path, trust: bool, watch: bool) -> int:
     with shown(Board()) as board, watching(watch, str(folder)):
         from perturbax.experiment.run import resume
 
-        result = resume(folder, report=board, trust=trust)
+        result = resume(folder, report=board, trust=trust, device=device)
     return _print_end(result)

@@ -13,10 +13,14 @@ import optax
 from jax.tree_util import keystr, tree_flatten_with_path
 
 from perturbax.cells.stack import stack
+from perturbax.devices.checked import Checked
+from perturbax.devices.choice import check_rule
+from perturbax.devices.network import drawn, network_of, of_network
+from perturbax.devices.opening import held_at_first, opened
 from perturbax.errors import ArgumentError, LayerError, PerturbaxError
 from perturbax.exchange.file import NirFile
 from perturbax.experiment.auto import measure
-from perturbax.experiment.config import Experiment, Resolved, optimiser_text
+from perturbax.experiment.config import ON_DEVICE, Experiment, Resolved, optimiser_text
 from perturbax.experiment.optimiser import OptimiserSettings
 from perturbax.experiment.options import find, provisional, unmeasured
 from perturbax.experiment.resolve import KNOWN, passes_per_step, resolve, with_measured
@@ -37,11 +41,13 @@ class Parts(NamedTuple):
         experiment: the run's settings, with all that was `auto` measured.
         setup: what its training steps are made of.
         auto: how the settings that were `auto` were measured, by name; empty where none was.
+        device: the device that the network lives on; None in process.
     """
 
     experiment: Resolved
     setup: Setup
     auto: dict[str, Any]
+    device: Checked | None = None
 
     @property
     def task(self) -> Task:
@@ -128,11 +134,20 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
     rule = rule_class(**provisional(rule_class, e.rule_options))
     task = task or open_task(e)
     check_task(task, e.batch, e.mode)
+    device = None if e.device is None else opened(e.device, *task.sizes, task.steps)
     updates = _updates_per_step(e.mode, e.every, rule, task.steps)
-    architecture = Architecture.of(e, task.sizes)
-    make_network, imported = architecture.network, architecture.cell is NirFile
+    make_network: Callable[[jax.Array], Network]
+    if device is not None:
+        check_rule(rule, device.can, str(e.score))
+        make_network = partial(_start_of_device, e, task, device, _held_at_first(e, device))
+        starts_as_it_is = True
+    else:
+        architecture = Architecture.of(e, task.sizes)
+        make_network, starts_as_it_is = architecture.network, architecture.cell is NirFile
     found: dict[str, Any] = {}
     if unmeasured(e.rule_options):
+        if device is not None:
+            raise ArgumentError("auto settings of a rule are measured in process: on a device, name numbers")
         net_key, _, key = jr.split(jr.PRNGKey(e.seed), 3)  # the network that training starts from
         draw = partial(_draw, task, e.batch, e.mode)
         rule, options, found = measure(rule, e.rule_options, task.loss, draw, make_network(net_key), key)
@@ -147,7 +162,9 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
     setup = Setup(
         task=task,
         rule=rule,
-        network=partial(_silent, make_network) if task.starts_at_zero and not imported else make_network,
+        network=partial(_silent, make_network)
+        if task.starts_at_zero and not starts_as_it_is
+        else make_network,
         mode=e.mode,
         batch=e.batch,
         every=e.every,
@@ -160,7 +177,36 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
     )
     check_derivatives(rule, _network_shapes(e.cell, make_network))
     _check_optimiser(optimiser_text(e.optimiser), setup.optimiser, make_network)
-    return Parts(e, setup, found)
+    return Parts(e, setup, found, device)
+
+
+def _held_at_first(e: Resolved, device: Checked) -> dict[str, Any] | None:
+    """Return the weights that a device holds, where a run starts with these; None where it does not."""
+    if e.start != "held":
+        return None
+    held = held_at_first(device)
+    if held is None:
+        raise ArgumentError(f"{device.can.name} cannot tell which weights it holds: take --start drawn")
+    return held
+
+
+def _start_of_device(
+    e: Resolved, task: Task, device: Checked, held: dict[str, Any] | None, key: jax.Array
+) -> Network:
+    """Return the weights that a run on a device starts with.
+
+    Arguments:
+        e: the run.
+        task: its task, for its sizes.
+        device: the device.
+        held: the weights that it held at first, where the run starts with these.
+        key: of the drawn ones.
+    """
+    if held is not None:
+        return network_of(device.can, held)
+    if e.cell == ON_DEVICE:
+        return drawn(device.can, key)
+    return of_network(device.can, Architecture.of(e, task.sizes).network(key))
 
 
 def discounted(e: Resolved) -> bool:

@@ -16,6 +16,14 @@ Options = dict[str, Any]
 KINDS = ("task", "rule", "cell")  # the classes of an experiment, each with settings of its own
 
 
+OF_DEVICES = ("device", "score", "rounding", "start")
+"""Settings of runs on a device alone."""
+ON_DEVICE = "device"
+"""Stands for the cell of a network that lives on a device, whose neurons are not known here."""
+AUTO_RULE = "auto"
+"""Stands for the strongest rule that a device allows."""
+
+
 def is_optimiser(value: Any) -> bool:
     """Whether a value is an optimiser as an object: an optax gradient transformation."""
     return callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))
@@ -24,6 +32,11 @@ def is_optimiser(value: Any) -> bool:
 def optimiser_text(optimiser: Any) -> str:
     """Return the name of an optimiser; of one that is an object what Python prints, without addresses."""
     return optimiser if isinstance(optimiser, str) else re.sub(r" at 0x[0-9a-fA-F]+", "", repr(optimiser))
+
+
+def device_text(device: Any) -> str:
+    """Return the command or address of a device; of one that is an object its class."""
+    return device if isinstance(device, str) else f"{type(device).__module__}.{type(device).__qualname__}()"
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,6 +67,14 @@ class Experiment:
         every: steps of the stream between updates, online.
         seed: seed of weights, data order and noise.
         logs: how often to log, validate and checkpoint during the run.
+        device: the device that the network lives on: a command that serves one (docs/devices.md), or the
+            address unix:PATH or tcp:HOST:PORT; in Python also an object with its four methods.
+        score: what is learnt from on a device: task (the task's loss on the outputs) or device (the score
+            that it returns).
+        rounding: what happens to updates below the grid of a device: float (a copy in floats keeps them) or
+            stochastic (weights stay on the grid, rounded at random so that the mean is right).
+        start: weights that a device starts with: drawn (as our own cells draw theirs) or held (those that it
+            holds).
         task_options: settings of the task (--task.NAME VALUE).
         rule_options: settings of the rule (--rule.NAME VALUE).
         cell_options: settings of the cell (--cell.NAME VALUE).
@@ -79,6 +100,10 @@ class Experiment:
     every: int | None = None
     seed: int = 0
     logs: int = 50
+    device: Any = None
+    score: str | None = None
+    rounding: str | None = None
+    start: str | None = None
     task_options: Options = field(default_factory=dict)
     rule_options: Options = field(default_factory=dict)
     cell_options: Options = field(default_factory=dict)
@@ -152,6 +177,10 @@ class Resolved:
     task_options: Options
     rule_options: Options
     cell_options: Options
+    device: Any = None
+    score: str | None = None
+    rounding: str | None = None
+    start: str | None = None
 
     def __repr__(self) -> str:
         """Return the settings that matter most; `to_dict` has all of them."""
@@ -160,8 +189,13 @@ class Resolved:
 
     def to_dict(self) -> Options:
         """Return the fields as config.json holds them: steps or passes is None, whichever does not count."""
-        fields = dataclasses.asdict(self)
+        fields = {of.name: getattr(self, of.name) for of in dataclasses.fields(self)}
+        fields |= {f"{kind}_options": dict(fields[f"{kind}_options"]) for kind in KINDS}
         fields["optimiser"] = optimiser_text(self.optimiser)
+        if self.device is None:  # a run in process says nothing of devices
+            fields = {name: value for name, value in fields.items() if name not in OF_DEVICES}
+        else:
+            fields["device"] = device_text(self.device)
         fields["steps" if self.passes else "passes"] = None
         return fields
 

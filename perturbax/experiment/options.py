@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from docstring_parser import parse
 
 from perturbax.errors import ArgumentError, unknown
-from perturbax.experiment.config import is_optimiser
+from perturbax.experiment.config import OF_DEVICES, is_optimiser
 from perturbax.plugins import import_object, parameters_of
 
 OF_CELLS = ("n_in", "n", "key")  # what a cell is built with beside its settings
@@ -179,6 +179,7 @@ FIELDS: dict[str, type] = {
     "every": int,
     "seed": int,
     "logs": int,
+    **dict.fromkeys(OF_DEVICES, str),
 }
 
 
@@ -198,9 +199,11 @@ def typed_fields(fields: dict[str, Any]) -> dict[str, Any]:
             made[name] = value
         elif name not in FIELDS:
             raise unknown("setting", name, FIELDS)
-        elif name == "optimiser" and is_optimiser(value):
+        elif (name == "optimiser" and is_optimiser(value)) or (
+            name == "device" and callable(getattr(value, "run", None))
+        ):
             made[name] = value
-        elif value is None and name in ("data", "passes"):
+        elif value is None and name in ("data", "passes", *OF_DEVICES):
             made[name] = None
         elif FIELDS[name] is str and not (isinstance(value, str) and value):
             raise ArgumentError(f"{name} must be a name, not {value!r}")

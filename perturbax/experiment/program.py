@@ -1,5 +1,6 @@
-"""The compiled program of an experiment, which advances one run or several side by side."""
+"""What advances the runs of an experiment: its compiled program, or a device (device_program.py)."""
 
+import abc
 import copy
 import time
 from functools import cached_property, partial
@@ -13,15 +14,20 @@ import numpy as np
 
 from perturbax.experiment.build import Parts
 from perturbax.experiment.config import Resolved
+from perturbax.experiment.reservoir import solve
+from perturbax.experiment.result import SHOWN
 from perturbax.experiment.train_step import (
     Hyperparameters,
     State,
     chunk,
     chunk_length,
+    correlation,
     evaluate_compiled,
     start,
 )
 from perturbax.network.arrays import check_leaves, from_named_arrays, to_named_arrays
+from perturbax.network.network import Network
+from perturbax.network.passes import forward
 from perturbax.tasks.base import HeldOut, Task
 from perturbax.tasks.contract import held_out, is_own
 
@@ -30,18 +36,17 @@ VECTORISE = 512  # units x batch up to which runs are faster as one vmapped prog
 
 def in_one_program(e: Resolved) -> bool:
     """Whether several seeds of a run are faster side by side in one program than in turn."""
-    return sum(e.units) * e.batch <= VECTORISE
+    return e.device is None and sum(e.units) * e.batch <= VECTORISE
 
 
-class Compiled:
-    """The compiled chunks of one experiment, shared by its runs at other seeds and hyperparameters.
+class Program(abc.ABC):
+    """What advances the runs of one experiment, and judges the networks that they keep.
 
     Attributes:
         parts: the parts of the experiment.
         valid: validation data.
         length: training steps between logs, the length of a chunk.
-        side_by_side: whether several runs are faster side by side than in turn.
-        bytes: memory of one run, as the compiler states it; 0 before anything is compiled.
+        bytes: memory of one run, where that is known; else 0.
     """
 
     def __init__(self, parts: Parts):
@@ -50,18 +55,8 @@ class Compiled:
         self.length = chunk_length(e.steps, e.logs)
         self.valid = held_out(parts.setup.task, "valid")
         self.bytes = 0
-        self._compile_seconds = 0.0  # of compilation that no run was charged with yet
-        self._programs: dict[tuple, Any] = {}
-        self._start = jax.jit(lambda seed, hyperparameters: start(parts.setup, seed, hyperparameters))
         if is_own(self.parts.task):
             _ = self.test  # what is wrong with it must be said before training, not after
-
-    def with_parts(self, parts: Parts) -> "Compiled":
-        """Return the same programs for a run that differs in seed, learning rates or discount alone."""
-        other = copy.copy(self)
-        other.parts = parts
-        other._compile_seconds = 0.0
-        return other
 
     @property
     def side_by_side(self) -> bool:
@@ -110,6 +105,89 @@ class Compiled:
             arrays = {name: a for name, a in arrays.items() if not name.startswith("learner.kept")}
         found = from_named_arrays(first._replace(hyperparameters=None), arrays, path)
         return found._replace(hyperparameters=first.hyperparameters)
+
+    def pop_compile_seconds(self) -> float:
+        """Return the seconds spent compiling since the last call."""
+        return 0.0
+
+    def spent(self) -> dict[str, Any]:
+        """Return what a line of metrics says of the cost so far, beside time and passes."""
+        return {}
+
+    def begin(self, last_line: dict[str, Any] | None) -> None:
+        """Count the cost of a run from here on; last_line: of its metrics, where it is one that goes on."""
+        del last_line
+
+    @abc.abstractmethod
+    def start(self, seed: int, hyperparameters: Hyperparameters | None = None) -> State:
+        """Return the state before the first step; hyperparameters None for those of the experiment."""
+
+    @abc.abstractmethod
+    def prepare(self, states: list[State], length: int) -> Any:
+        """Get ready to run a chunk of so many steps for these states: what cannot run is refused here."""
+
+    @abc.abstractmethod
+    def advance(
+        self, states: list[State], length: int
+    ) -> tuple[list[State], np.ndarray, list[dict[str, Any]], float]:
+        """Run a chunk for every state.
+
+        Returns (states, losses `(runs, length)`, validation metrics of each, seconds per run).
+        """
+
+    @abc.abstractmethod
+    def outputs(self, net: Network, xs: Any) -> Any:
+        """Return the outputs of a network over sequences, `(T, B, n_out)`; None where there are scores alone.
+
+        Arguments:
+            net: the network.
+            xs: inputs `(T, B, n_in)`.
+        """
+
+    @abc.abstractmethod
+    def judged(self, net: Network, held: HeldOut) -> dict[str, Any]:
+        """Return the task's metrics of a network on held-out sequences."""
+
+    def reservoir(self, first: State) -> dict[str, Any] | None:
+        """Return the score of the reservoir; None where the activity of the network cannot be had.
+
+        first: the state before the first step.
+        """
+        return None
+
+    def further(self, first: State, net: Network) -> dict[str, Any]:
+        """Return what result.json says beside.
+
+        Arguments:
+            first: the state before the first step.
+            net: the kept network.
+        """
+        return {}
+
+
+class Compiled(Program):
+    """The compiled chunks of one experiment, shared by its runs at other seeds and hyperparameters.
+
+    Attributes:
+        parts: the parts of the experiment.
+        valid: validation data.
+        length: training steps between logs, the length of a chunk.
+        side_by_side: whether several runs are faster side by side than in turn.
+        bytes: memory of one run, as the compiler states it; 0 before anything is compiled.
+    """
+
+    def __init__(self, parts: Parts):
+        super().__init__(parts)
+        self._compile_seconds = 0.0  # of compilation that no run was charged with yet
+        self._programs: dict[tuple, Any] = {}
+        self._start = jax.jit(lambda seed, hyperparameters: start(parts.setup, seed, hyperparameters))
+
+    def with_parts(self, parts: Parts) -> "Compiled":
+        """Return the same programs for a run that differs in seed, learning rates or discount alone."""
+        other = copy.copy(self)
+        other.parts = parts
+        other._compile_seconds = 0.0
+        return other
 
     def pop_compile_seconds(self) -> float:
         """Return the seconds spent compiling since the last call."""
@@ -184,6 +262,25 @@ class Compiled:
             used = memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
             self.bytes = max(self.bytes, used // n)
         return key
+
+    def outputs(self, net: Network, xs: Any) -> Any:
+        """Return the outputs of a network over sequences, `(T, B, n_out)`; arguments as in `Program`."""
+        return jax.jit(forward)(net, xs)
+
+    def judged(self, net: Network, held: HeldOut) -> dict[str, Any]:
+        """Return the task's metrics of a network on held-out sequences."""
+        return evaluate_compiled(self.parts.task, net, *held)
+
+    def reservoir(self, first: State) -> dict[str, Any] | None:
+        """Return the score of the reservoir; first: the state before the first step."""
+        return self.judged(solve(first.best, self.parts.task, self.valid, first.key), self.test)
+
+    def further(self, first: State, net: Network) -> dict[str, Any]:
+        """Return the correlation of activity before and after training; arguments as in `Program.further`."""
+        measure_correlation = jax.jit(correlation)
+        few = self.valid.xs[:SHOWN, :8]
+        before, after = measure_correlation(first.best, few), measure_correlation(net, few)
+        return {"correlation": {"before": before, "after": after}}
 
 
 def _stacked(states: list[State]) -> State:

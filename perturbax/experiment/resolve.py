@@ -6,9 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from perturbax.cells import CELLS
+from perturbax.devices.network import Unknown
+from perturbax.devices.opening import check_device
 from perturbax.errors import ArgumentError
 from perturbax.exchange.file import NirFile
-from perturbax.experiment.config import DEFAULTS, KINDS, Experiment, Options, Resolved, is_optimiser
+from perturbax.experiment.config import (
+    DEFAULTS,
+    KINDS,
+    OF_DEVICES,
+    ON_DEVICE,
+    Experiment,
+    Options,
+    Resolved,
+    is_optimiser,
+)
+from perturbax.experiment.device_settings import fitted, refuse_without_device
 from perturbax.experiment.options import (
     FIELDS,
     find,
@@ -63,6 +75,7 @@ def _resolved(layers: "Layers") -> Resolved:
         task_options=options["task"],
         rule_options=options["rule"],
         cell_options=options["cell"],
+        **{name: getattr(typed, name) for name in OF_DEVICES},
         **settings,
     )
     _check_values(resolved)
@@ -133,7 +146,7 @@ def explain(given: Experiment | Resolved) -> dict[str, Explained]:
     found: dict[str, Explained] = {}
     for field in dataclasses.fields(Resolved):
         name = field.name
-        if name.endswith("_options"):
+        if name.endswith("_options") or (name in OF_DEVICES and e.device is None):
             continue
         if name in origins:
             value = budget if name == "passes" else getattr(e, name)
@@ -204,6 +217,10 @@ def _layers(given: Experiment | Resolved) -> Layers:
         )
     typed = given.to_experiment() if isinstance(given, Resolved) else given
     _check_types(typed)
+    if typed.device is None:
+        refuse_without_device(typed)
+    else:
+        typed = fitted(typed, _class("task", typed.task))
     if typed.steps is not None and typed.passes is not None:
         raise ArgumentError("steps and passes say the same thing twice: name one of them")
     classes: dict[str, Any] = {kind: _class(kind, getattr(typed, kind)) for kind in KINDS}
@@ -223,6 +240,8 @@ def _layers(given: Experiment | Resolved) -> Layers:
 
 def _class(kind: str, name: str) -> type:
     """Return the task, rule or cell of that name; refuse a class of another kind."""
+    if kind == "cell" and name == ON_DEVICE:
+        return Unknown
     cls = find(kind, name, KNOWN[kind])
     if cls is not NirFile and not issubclass(cls, BASES[kind]):
         raise ArgumentError(f"{cls.__name__} is not a {kind}: it must derive from {BASES[kind].__name__}")
@@ -237,6 +256,9 @@ def _check_types(typed: Experiment) -> None:
         if value is None and name in open_fields:
             continue
         if name == "optimiser" and is_optimiser(value):
+            continue
+        if name == "device":
+            check_device(value)
             continue
         if name == "data":
             if not isinstance(value, str | os.PathLike):

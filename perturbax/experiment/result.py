@@ -5,6 +5,7 @@ import dataclasses
 import importlib.metadata
 import platform
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import jax
 import jax.random as jr
 import numpy as np
 
+from perturbax.devices.abilities import Abilities
+from perturbax.devices.network import Unknown, drawn
 from perturbax.errors import PerturbaxError, StoreError
 from perturbax.exchange.file import kept_options
 from perturbax.experiment import own_code, run_folder
 from perturbax.experiment.build import Architecture, Parts
-from perturbax.experiment.config import DEFAULTS, Experiment, Resolved
+from perturbax.experiment.config import DEFAULTS, ON_DEVICE, Experiment, Resolved
 from perturbax.experiment.layout import described, layout_of
 from perturbax.experiment.machine import machine
 from perturbax.experiment.options import find, typed_fields
@@ -92,7 +95,7 @@ def describe(parts: Parts, name: str | None = None, side_by_side: int = 1) -> di
     Raises PerturbaxError for settings that are objects and cannot be saved.
     """
     e, task, about = parts.experiment, parts.task, parts.rule.described()
-    cell: Any = find("cell", e.cell, KNOWN["cell"])
+    cell: Any = Unknown if e.cell == ON_DEVICE else find("cell", e.cell, KNOWN["cell"])
     facts = {
         "rule": {k: getattr(about, k) for k in ("equation", "cost", "memory", "papers", "target", "uses")},
         "task": {"summary": task.summary, "papers": task.papers},
@@ -105,6 +108,8 @@ def describe(parts: Parts, name: str | None = None, side_by_side: int = 1) -> di
     }
     if found := task.facts():
         facts["encoding"] = found
+    if parts.device is not None:
+        facts["device"] = parts.device.can.hello()
     packages = ("perturbax", "jax", "jaxlib", "equinox", "optax", "numpy")
     versions = {p: importlib.metadata.version(p) for p in packages} | {"python": platform.python_version()}
     saved = e.to_dict()
@@ -267,9 +272,12 @@ def _load(folder: Path, config: dict[str, Any]) -> Result:
     path = folder / "weights"
     arrays = run_folder.read_arrays(path, layout)
     require_room(folder, layout)
-    architecture = Architecture.of(e, config["facts"]["sizes"])
+    if e.device is None:
+        make_network = Architecture.of(e, config["facts"]["sizes"]).network
+    else:
+        make_network = partial(drawn, Abilities.of(config["facts"].get("device")))
     with in_precision_of(folder, layout):
-        shapes = jax.eval_shape(architecture.network, jr.PRNGKey(0))
+        shapes = jax.eval_shape(make_network, jr.PRNGKey(0))
         net = from_named_arrays(shapes, arrays, path, "net.")
     scaling = {k.removeprefix("scaling."): v for k, v in arrays.items() if k.startswith("scaling.")}
     metrics, summary = run_folder.read_metrics(folder), {}

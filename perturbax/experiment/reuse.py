@@ -9,8 +9,9 @@ from typing import Any
 import jax
 
 from perturbax.experiment.build import Parts
+from perturbax.experiment.device_program import OnDevice
 from perturbax.experiment.options import find
-from perturbax.experiment.program import Compiled
+from perturbax.experiment.program import Compiled, Program
 from perturbax.experiment.resolve import KNOWN
 from perturbax.tasks.contract import is_own
 
@@ -31,13 +32,15 @@ CONFIGURATION = (
 _KEPT: OrderedDict[Any, Compiled] = OrderedDict()
 
 
-def compiled_for(parts: Parts) -> Compiled:
-    """Return the compiled program of a run: that of an earlier run where only numbers differ.
+def compiled_for(parts: Parts) -> Program:
+    """Return the program of a run: that of an earlier run where only numbers differ.
 
     Programs of tasks that are not ours, of settings that are objects, and of large data are not kept.
 
     parts: the parts of the run.
     """
+    if parts.device is not None:
+        return OnDevice(parts)
     key = _key(parts)
     if key is None:
         return Compiled(parts)

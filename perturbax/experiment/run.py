@@ -17,14 +17,13 @@ from perturbax.experiment.build import Parts, build
 from perturbax.experiment.calibration import calibrate
 from perturbax.experiment.chance import ONE_SIDED_5_PERCENT, gain_over_chance
 from perturbax.experiment.config import Experiment, Resolved, optimiser_text
+from perturbax.experiment.device_settings import allowed_device
 from perturbax.experiment.differences import refuse_other
 from perturbax.experiment.layout import Layout, layout_of
 from perturbax.experiment.precision import in_precision_of, precision, require_room
-from perturbax.experiment.program import Compiled
-from perturbax.experiment.reservoir import solve
+from perturbax.experiment.program import Compiled, Program
 from perturbax.experiment.resolve import check_seed, resolve
 from perturbax.experiment.result import (
-    SHOWN,
     Result,
     describe,
     load,
@@ -34,7 +33,7 @@ from perturbax.experiment.result import (
     read_experiment,
 )
 from perturbax.experiment.reuse import compiled_for
-from perturbax.experiment.train_step import State, correlation, evaluate_compiled
+from perturbax.experiment.train_step import State
 from perturbax.experiment.variants import with_settings
 from perturbax.experiment.watch import Report, Watcher, watcher_of
 from perturbax.network.arrays import to_named_arrays
@@ -128,6 +127,7 @@ def resume(
     report: Report | None = None,
     on_log: OnLog | None = None,
     optimiser: Any = None,
+    device: Any = None,
     trust: bool = False,
 ) -> Result:
     """Go on with a run where its last checkpoint is: its numbers will be those of a run never stopped.
@@ -139,6 +139,8 @@ def resume(
         report: as for `run`.
         on_log: as for `run`.
         optimiser: the optimiser again, where the run was given one as an object; None elsewhere.
+        device: for a run on a device, that again: its command, address or object. What the folder names is
+            not started unless it is trusted, or the same is given here.
         trust: whether a task, rule or cell of somebody's own, which the folder names, may run its code; which
             code that is is said on standard error first.
 
@@ -154,7 +156,13 @@ def resume(
     require_room(folder, layout)
     with own_code.code_of(folder, config, trust), in_precision_of(folder, layout):
         return _go_on(
-            folder, config, layout._replace(precision=precision()), watcher_of(report), on_log, optimiser
+            folder,
+            config,
+            layout._replace(precision=precision()),
+            watcher_of(report),
+            on_log,
+            optimiser,
+            allowed_device(folder, config, device, trust),
         )
 
 
@@ -165,9 +173,12 @@ def _go_on(
     watcher: Watcher,
     on_log: OnLog | None,
     optimiser: Any,
+    device: Any,
 ) -> Result:
     """Go on with a run that has not ended, in the precision of this process."""
     experiment = _with_optimiser(folder, read_experiment(folder), optimiser)
+    if device is not None:
+        experiment = dataclasses.replace(experiment, device=device)
     name = str(config.get("name") or experiment.rule)
     watcher.compiling(name, [experiment.seed])
     parts = build(experiment)
@@ -208,7 +219,7 @@ def run_seeds(
     *,
     name: str | None = None,
     report: Report | None = None,
-    compiled: Compiled | None = None,
+    compiled: Program | None = None,
     task: Task | None = None,
     on_log: OnLog | None = None,
 ) -> list[Result]:
@@ -239,7 +250,7 @@ def run_seeds(
 
 
 def train(
-    compiled: Compiled,
+    compiled: Program,
     seeds: Sequence[int],
     folders: Sequence[Path] | None,
     name: str | None,
@@ -287,7 +298,7 @@ def train(
     return results
 
 
-def _check_can_be_saved(compiled: Compiled, one: _Run) -> None:
+def _check_can_be_saved(compiled: Program, one: _Run) -> None:
     """Raise PerturbaxError for what the files of a run cannot hold, before there is a folder."""
     arrays = compiled.stored(one.state)
     compiled.restored(one.state, arrays, Path("the state before the first step"))
@@ -303,7 +314,7 @@ def _check_can_be_saved(compiled: Compiled, one: _Run) -> None:
                 raise ArgumentError(f"baseline {predictor!r}: {error}") from None
 
 
-def _restore(compiled: Compiled, folder: Path, layout: Layout) -> _Run:
+def _restore(compiled: Program, folder: Path, layout: Layout) -> _Run:
     """Return a run at its last checkpoint, or before its first step; metrics after that are dropped."""
     experiment = compiled.parts.experiment
     one = _Run(experiment, folder, compiled.start(experiment.seed), layout)
@@ -325,10 +336,11 @@ def _restore(compiled: Compiled, folder: Path, layout: Layout) -> _Run:
     return one
 
 
-def _advance_all(compiled: Compiled, runs: list[_Run], told: _Told) -> None:
+def _advance_all(compiled: Program, runs: list[_Run], told: _Told) -> None:
     """Advance runs to the last step, side by side, until all have ended or diverged."""
     total = compiled.parts.experiment.steps
     done = int(runs[0].state.step)
+    compiled.begin(runs[0].metrics[-1] if runs[0].metrics else None)
     told.advanced(done, total, math.nan, math.nan)
     while done < total and not all(one.ended for one in runs):
         length = min(compiled.length, total - done)
@@ -348,7 +360,7 @@ def _advance_all(compiled: Compiled, runs: list[_Run], told: _Told) -> None:
 
 
 def _record_chunk(
-    compiled: Compiled, one: _Run, seconds: float, state: State, losses: np.ndarray, metrics: dict[str, Any]
+    compiled: Program, one: _Run, seconds: float, state: State, losses: np.ndarray, metrics: dict[str, Any]
 ) -> None:
     """Log and checkpoint a run after a chunk, or mark it as diverged at the first loss that is not finite."""
     bad = ~np.isfinite(losses)
@@ -368,6 +380,7 @@ def _record_chunk(
         "seconds": one.seconds,
         "forward_passes": step * setup.passes,
         **{f"valid_{name}": value for name, value in metrics.items()},
+        **compiled.spent(),
     }
     one.metrics.append(run_folder.to_json(line))
     if one.folder and one.layout:
@@ -376,7 +389,7 @@ def _record_chunk(
         run_folder.save_checkpoint(one.folder, step, Compiled.stored(state) | times, one.layout)
 
 
-def _finish_all(compiled: Compiled, runs: list[_Run], told: _Told) -> list[Result]:
+def _finish_all(compiled: Program, runs: list[_Run], told: _Told) -> list[Result]:
     """Judge runs that have been trained, and tell of each that has ended."""
     told.watcher.judging(told.name, told.seeds)
     results = []
@@ -387,20 +400,24 @@ def _finish_all(compiled: Compiled, runs: list[_Run], told: _Told) -> list[Resul
     return results
 
 
-def _finish_run(compiled: Compiled, one: _Run) -> Result:
+def _finish_run(compiled: Program, one: _Run) -> Result:
     """Evaluate the kept network and the reservoir on test data; write weights, predictions and result."""
     setup, e = compiled.parts.setup, one.experiment
     task, test = setup.task, compiled.test
     first = compiled.start(e.seed)
-    kept, gain, valid_answers = _better_than_chance(task, first, one.state, compiled.valid)
+    kept, gain, valid_answers = one.state, {}, None
+    if compiled.parts.device is None:
+        kept, gain, valid_answers = _better_than_chance(task, first, one.state, compiled.valid)
+    elif isinstance(task, Forecast) and e.score == "task":
+        valid_answers = np.asarray(compiled.outputs(kept.best, compiled.valid.xs))[compiled.valid.warmup :]
     net = kept.best
-    prediction = jax.jit(forward)(net, test.xs)[test.warmup :]
+    prediction = compiled.outputs(net, test.xs)
+    if prediction is not None:  # a device may return scores alone
+        prediction = prediction[test.warmup :]
     truth = test.ys[test.warmup :]
     base = None if test.base is None else test.base[test.warmup :]
-    reservoir = solve(first.best, task, compiled.valid, first.key)
+    reservoir = compiled.reservoir(first)
     step = int(one.state.step)
-    measure_correlation = jax.jit(correlation)
-    few = compiled.valid.xs[:SHOWN, :8]
     summary = {
         "task": e.task,
         "rule": e.rule,
@@ -415,33 +432,33 @@ def _finish_run(compiled: Compiled, one: _Run) -> Result:
         "peak_memory_bytes": compiled.bytes,
         "best_step": int(kept.best_step),
         "valid_loss": kept.best_loss,
-        "test": evaluate_compiled(task, net, *test),
-        "baselines": compiled.baselines | {"reservoir": evaluate_compiled(task, reservoir, *test)},
-        "correlation": {
-            "before": measure_correlation(first.best, few),
-            "after": measure_correlation(net, few),
-        },
+        "test": compiled.judged(net, test),
+        "baselines": compiled.baselines | ({} if reservoir is None else {"reservoir": reservoir}),
+        **compiled.further(first, net),
         "updates_per_step": setup.updates,
     }
     if compiled.valid_baselines:
         summary["valid_baselines"] = compiled.valid_baselines
     if compiled.seen:
-        summary["train"] = evaluate_compiled(task, net, *compiled.seen)
+        summary["train"] = compiled.judged(net, compiled.seen)
     if gain:
         summary["gain"] = gain
-    if base is not None and truth.shape[-1] > 1:
+    if prediction is not None and base is not None and truth.shape[-1] > 1:
         summary["outputs"] = _each_output(task, prediction, truth, base)
     if one.stopped:
         summary["stopped_at"] = step
     if one.diverged_at is not None:
         summary["diverged_at"] = one.diverged_at
-    summary |= task.details(prediction, truth)
-    calibration, coverage = calibrate(task, valid_answers, compiled.valid, test, prediction)
-    if coverage:
-        summary["intervals"] = coverage
+    calibration: dict[str, np.ndarray] = {}
+    shown: dict[str, np.ndarray] = {}
+    if prediction is not None:
+        summary |= task.details(prediction, truth)
+        calibration, coverage = calibrate(task, valid_answers, compiled.valid, test, prediction)
+        if coverage:
+            summary["intervals"] = coverage
+        shown = pictured(task, truth, prediction, base)
     summary = run_folder.to_json(summary)
     scaling = task.scaling() | calibration
-    shown = pictured(task, truth, prediction, base)
     if one.folder:
         run_folder.write_arrays(one.folder / "predictions.npz", shown, one.layout)
         named_scaling = {f"scaling.{name}": value for name, value in scaling.items()}

@@ -11,7 +11,7 @@ from perturbax.experiment.differences import another_run
 from perturbax.experiment.layout import layout_of
 from perturbax.experiment.options import unmeasured
 from perturbax.experiment.precision import require_same
-from perturbax.experiment.program import Compiled
+from perturbax.experiment.program import Program
 from perturbax.experiment.resolve import resolve
 from perturbax.experiment.result import Result, read_config, read_experiment
 from perturbax.experiment.run import resume, run_seeds
@@ -38,7 +38,7 @@ def complete(
     *,
     name: str,
     report: Report | None = None,
-    compiled: Compiled | None = None,
+    compiled: Program | None = None,
 ) -> list[Result]:
     """Train the fresh seeds, go on with those that were stopped, read those that are finished.
 

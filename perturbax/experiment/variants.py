@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from perturbax.errors import ArgumentError, unknown
-from perturbax.experiment.config import KINDS, Experiment, Resolved
+from perturbax.experiment.config import AUTO_RULE, KINDS, Experiment, Resolved
 from perturbax.experiment.options import find, options, typed_fields
 from perturbax.experiment.resolve import KNOWN, resolve
 
@@ -143,6 +143,8 @@ def experiment_from(
     """
     if "passes" in given and "steps" not in given:
         base = dataclasses.replace(base, steps=None)  # a budget takes the place of another run's steps
+    if given.get("device") is not None and base.device is None and "rule" not in given:
+        base = base.changed(rule=AUTO_RULE)
     e = base.changed(**typed_fields(given))
     laid = {f"{kind}_options": {**getattr(e, f"{kind}_options"), **settings[kind]} for kind in KINDS}
     return dataclasses.replace(e, **laid)

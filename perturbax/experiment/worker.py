@@ -19,8 +19,9 @@ from typing import Any, TextIO
 from perturbax.errors import PerturbaxError
 from perturbax.experiment.build import build
 from perturbax.experiment.config import Experiment, Resolved
+from perturbax.experiment.device_program import OnDevice
 from perturbax.experiment.options import typed_fields
-from perturbax.experiment.program import Compiled
+from perturbax.experiment.program import Compiled, Program
 from perturbax.experiment.resolve import resolve
 from perturbax.experiment.run import resume, train
 from perturbax.experiment.watch import Watcher
@@ -89,7 +90,7 @@ class Worker:
 
     def __init__(self, telling: Telling):
         self.telling = telling
-        self._last: tuple[Resolved, Compiled] | None = None
+        self._last: tuple[Resolved, Program] | None = None
 
     def do(self, piece: dict[str, Any]) -> None:
         """Train some seeds of one experiment, and tell how that ended.
@@ -112,11 +113,12 @@ class Worker:
         else:
             self.telling.tell("done")
 
-    def _compiled(self, e: Resolved) -> Compiled:
+    def _compiled(self, e: Resolved) -> Program:
         """Return the compiled program of an experiment; that of the piece before is kept."""
         if self._last is None or self._last[0] != e:
             self._last = None  # its memory goes first
-            self._last = e, Compiled(build(e))
+            parts = build(e)
+            self._last = e, OnDevice(parts) if parts.device else Compiled(parts)
         return self._last[1]
 
 

@@ -135,19 +135,51 @@ class NodeRule(NodeNoise, StepRule):
     ) -> tuple[PyTree, Estimate]:
         """Step all rows at once, so that each weight is read once; compare their losses."""
         states, noise_state = carry
+        inject, added = self.injected(noise_state, noise)
+        states, y, sites = jax.vmap(net.step, in_axes=(0, None, 0))(states, x, added)
+        noise_state, estimate = self.heard(net, noise_state, score, y, sites, inject)
+        return (self.next_states(states), noise_state), estimate
+
+    def injected(self, noise_state: PyTree, noise: PyTree) -> tuple[list[Array], list[Array]]:
+        """Return (what the rule injects, all that is added) to the pre-activations of a step, per layer
+        `(rows, B, ...)`.
+
+        Arguments:
+            noise_state: state of the noise.
+            noise: that of this step, from `draw`.
+        """
         noise, ambient = noise if self.ambient else (noise, None)
         inject, spread = self.noise_of_rows(noise), self.noise.spread(noise_state)
         if spread is not None:  # noise with a scale of its own per unit
             inject = [i * s[None, None] for i, s in zip(inject, spread, strict=True)]
-        added = inject
-        if ambient is not None:
-            added = [i + self.ambient * o for i, o in zip(inject, ambient, strict=True)]
-        states, y, sites = jax.vmap(net.step, in_axes=(0, None, 0))(states, x, added)
+        if ambient is None:
+            return inject, inject
+        return inject, [i + self.ambient * o for i, o in zip(inject, ambient, strict=True)]
+
+    def heard(
+        self,
+        net: Network,
+        noise_state: PyTree,
+        score: Any,
+        y: Array,
+        sites: Sequence[Site],
+        inject: Sequence[Array],
+    ) -> tuple[PyTree, Estimate]:
+        """Return (state of the noise, estimate): what the rule makes of a step of all rows, whoever ran them.
+
+        Arguments:
+            net: the network.
+            noise_state: state of the noise.
+            score: output `(B, n_out)` -> loss per example `(B,)`.
+            y: outputs of all rows, `(rows, B, n_out)`.
+            sites: what each layer saw, leaves `(rows, B, ...)`.
+            inject: the noise injected into each layer, `(rows, B, ...)`.
+        """
         loss, delta = self.compare(score, y)
         delta, signal = self.signal(net, sites, delta, inject)
+        spread = self.noise.spread(noise_state)
         if spread is not None:
             signal = [g / s[None, None] ** 2 for g, s in zip(signal, spread, strict=True)]
         middle = self.middle(sites)
         noise_state = self.noise.adapt(noise_state, [site.a for site in middle])
-        estimate = Estimate(loss, self.middle(y), middle, delta, Outer.of(middle, signal))
-        return (self.next_states(states), noise_state), estimate
+        return noise_state, Estimate(loss, self.middle(y), middle, delta, Outer.of(middle, signal))

@@ -87,8 +87,23 @@ class WeightRule(Perturbation, StepRule):
             return shift_weights(net, shift).step(state, x)
 
         states, y, sites = jax.vmap(run_row)(inject, states)
-        loss, delta = self.compare(score, y)
-        sites = self.middle(sites)
-        parts = Direct(self.gradient(net, sites, t == 0, self.pair(inject)))
-        estimate = Estimate(loss, self.middle(y), sites, delta, parts)
+        estimate = self.heard(net, score, y, sites, t == 0, self.pair(inject))
         return (self.next_states(states), noise_state, xi, t + 1), estimate
+
+    def heard(
+        self, net: Network, score: Any, y: Array, sites: PyTree, first: Array, shift: Network
+    ) -> Estimate:
+        """Return what the rule makes of a step of all rows, whoever ran them.
+
+        Arguments:
+            net: the network, its weights not shifted.
+            score: output `(B, n_out)` -> loss per example `(B,)`.
+            y: outputs of all rows, `(rows, B, n_out)`.
+            sites: what each layer saw, leaves `(rows, B, ...)`.
+            first: whether this is the first step of the sequence, `()` bool.
+            shift: the difference of the weight noise within pairs, leaves `(K, ...)`.
+        """
+        loss, delta = self.compare(score, y)
+        middle = self.middle(sites)
+        parts = Direct(self.gradient(net, middle, first, shift))
+        return Estimate(loss, self.middle(y), middle, delta, parts)

@@ -1,0 +1,75 @@
+"""Devices that are in use in this process: each is opened once, and closed when the process ends."""
+
+import atexit
+import contextlib
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from perturbax.devices.checked import Checked
+from perturbax.devices.remote import Remote
+from perturbax.errors import DeviceError, PerturbaxError
+
+_OPEN: dict[Any, Checked] = {}
+_GIVEN: set[str] = set()  # commands and addresses that this process was given
+_FIRST: "weakref.WeakKeyDictionary[Checked, Any]" = weakref.WeakKeyDictionary()
+
+
+def check_device(device: Any) -> None:
+    """Raise DeviceError for what is neither a command or address, nor an object with a device's methods."""
+    if isinstance(device, str) and device.strip():
+        return
+    for verb in ("hello", "write", "run", "bye"):
+        if not callable(getattr(device, verb, None)):
+            raise DeviceError(
+                "a device is a command, an address, or an object with the methods hello, write, run and bye; "
+                f"got {device!r:.80}, without {verb}"
+            )
+
+
+def opened(device: Any, inputs: int, outputs: int, steps: int) -> Checked:
+    """Return a device that is ready; one that this process has opened and that still answers stays as it is.
+
+    Arguments:
+        device: a command or address, or an object with a device's methods.
+        inputs: values that go in at a step.
+        outputs: values that are to come out of a step.
+        steps: steps of a trial.
+
+    Raises DeviceError for a device that cannot be started, or of other sizes.
+    """
+    check_device(device)
+    key = (device if isinstance(device, str) else id(device), inputs, outputs, steps)
+    found = _OPEN.get(key)
+    if found is not None and not getattr(found.device, "gone", ""):
+        return found
+    if isinstance(device, str):
+        _GIVEN.add(device)
+    forget(lambda other: other[0] == key[0])  # the same device for other data, or one that has died
+    _OPEN[key] = Checked(Remote(device) if isinstance(device, str) else device, inputs, outputs, steps)
+    return _OPEN[key]
+
+
+def was_given(device: Any) -> bool:
+    """Whether this process has opened a device by that command or address before."""
+    return device in _GIVEN
+
+
+def held_at_first(device: Checked) -> dict[str, Any] | None:
+    """Return the weights that a device held when it was first asked; None where it cannot tell.
+
+    Every run that starts with these starts alike, whatever was written in between.
+    """
+    if device not in _FIRST:
+        _FIRST[device] = device.write({})
+    return _FIRST[device]
+
+
+def forget(which: Callable[[Any], bool] = lambda key: True) -> None:
+    """Say bye to devices that are open; which: whether that of a key is meant, by default all."""
+    for key in [key for key in _OPEN if which(key)]:
+        with contextlib.suppress(PerturbaxError, OSError):
+            _OPEN.pop(key).bye()
+
+
+atexit.register(forget)

@@ -1,0 +1,218 @@
+"""What advances a run whose network lives on a device: the device runs all passes, updates are made here."""
+
+import time
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array
+
+from perturbax.devices.checked import Checked
+from perturbax.devices.estimates import DeviceLearner, device_learner
+from perturbax.devices.network import DeviceNetwork, as_written
+from perturbax.devices.updates import on_grid, within_range
+from perturbax.errors import ArgumentError
+from perturbax.experiment.build import Parts
+from perturbax.experiment.program import Program
+from perturbax.experiment.train_step import Hyperparameters, Setup, State, Training, start
+from perturbax.learning.sequence import apply_estimate
+from perturbax.network.network import Network
+from perturbax.tasks.base import HeldOut, measure
+
+
+class OnDevice(Program):
+    """The runs of one experiment on a device, one after the other.
+
+    A training step is that of a run in process: the same data, keys, rule and optimiser. The weights here are
+    a copy in floats, which keeps updates too small for the grid of the device, unless they are rounded at
+    random. The device is written anew before every pass, so that a run that is resumed needs nothing of it.
+
+    Attributes:
+        device: the device.
+        learner: the rule at work on it.
+        off: root mean square of held minus asked weights, and of those asked, at the last evaluation.
+    """
+
+    def __init__(self, parts: Parts):
+        device = parts.device
+        if device is None:
+            raise ArgumentError("this run names no device")
+        super().__init__(parts)
+        e, setup = parts.experiment, parts.setup
+        self.device: Checked = device
+        self.learner = device_learner(setup.rule, setup.task.loss, device, str(e.score))
+        self.off: tuple[float, float] | None = None
+        self._before = (0, 0, 0.0)  # writes, trials and seconds of the process that was stopped
+        self._at_start = _cost(device)
+        stochastic = e.rounding == "stochastic"
+        self._start = jax.jit(partial(start, setup))  # as in process: compiled, last digits are the same
+        self._data = jax.jit(partial(_data, setup.batch))
+        self._learn = jax.jit(partial(_learn, setup, self.learner, stochastic))
+
+    @property
+    def side_by_side(self) -> bool:
+        """False: there is one device."""
+        return False
+
+    def spent(self) -> dict[str, Any]:
+        """Return writes, trials and seconds of the device, and how far held weights were off."""
+        writes, trials, seconds = self._spent()
+        found: dict[str, Any] = {"writes": writes, "trials": trials, "device_seconds": seconds}
+        if self.off is not None:
+            found["held_off"] = self.off[0] / self.off[1] if self.off[1] else 0.0
+        return found
+
+    def begin(self, last_line: dict[str, Any] | None) -> None:
+        """Count from here on, beside what a run has asked of its device before it was stopped."""
+        line = last_line or {}
+        self._before = line.get("writes", 0), line.get("trials", 0), line.get("device_seconds", 0.0)
+        self._at_start, self.off = _cost(self.device), None
+
+    def start(self, seed: int, hyperparameters: Hyperparameters | None = None) -> State:
+        """Return the state before the first step; hyperparameters None for those of the experiment."""
+        setup = self.parts.setup
+        state = self._start(jnp.asarray(seed), hyperparameters or setup.hyperparameters)
+        net, key = state.learner.net, jr.split(jr.PRNGKey(seed), 3)[2]
+        x = jnp.zeros((setup.batch, setup.task.sizes[0]), self.valid.xs.dtype)
+        return state._replace(learner=state.learner._replace(kept=self.learner.init(net, x, key)))
+
+    def prepare(self, states: list[State], length: int) -> None:
+        """Do nothing: what is compiled is compiled at the first step."""
+        del states, length
+
+    def advance(
+        self, states: list[State], length: int
+    ) -> tuple[list[State], np.ndarray, list[dict[str, Any]], float]:
+        """Run a chunk for every state, one after the other; see `Program.advance`."""
+        began = time.perf_counter()
+        after, losses, metrics = [], [], []
+        for state in states:
+            state, own_losses, own_metrics = self._chunk(state, length)
+            after.append(state)
+            losses.append(own_losses)
+            metrics.append(own_metrics)
+        return after, np.asarray(losses), metrics, (time.perf_counter() - began) / len(states)
+
+    def outputs(self, net: Network, xs: Any) -> Any:
+        """Return what the device puts out with these weights, `(T, B, n_out)`; None where it returns scores.
+
+        Arguments:
+            net: the weights.
+            xs: inputs `(T, B, n_in)`.
+        """
+        if self.learner.by_device:
+            return None
+        self._write(net)
+        return jnp.asarray(self.device.run(np.asarray(xs), self._seed())["outputs"])
+
+    def judged(self, net: Network, held: HeldOut) -> dict[str, Any]:
+        """Return the task's metrics of what the device puts out, or the mean of its own score as `loss`."""
+        if self.learner.by_device:
+            self._write(net)
+            xs, ys = np.asarray(held.xs), np.asarray(held.ys)
+            score = self.device.run(xs, self._seed(), targets=ys)["score"]
+            return {"loss": jnp.asarray(score, self.valid.xs.dtype).mean()}
+        task = self.parts.task
+        y, target = self.outputs(net, held.xs)[held.warmup :], held.ys[held.warmup :]
+        metrics = measure(task, y, target)
+        return metrics if held.base is None else metrics | task.measures(y, target, held.base[held.warmup :])
+
+    def further(self, first: State, net: Network) -> dict[str, Any]:
+        """Return what the device cost; arguments as in `Program.further`."""
+        writes, trials, seconds = self._spent()
+        found = {"name": self.device.can.name, "writes": writes, "trials": trials, "seconds": seconds}
+        held = self.device.write(as_written(_device_network(net)))
+        if held is not None:
+            found["held"] = _differences(as_written(_device_network(net)), held)
+        return {"device": found}
+
+    def _chunk(self, state: State, length: int) -> tuple[State, list[float], dict[str, Any]]:
+        """Advance by `length` steps, validate, and keep the weights if they are the best so far."""
+        losses = []
+        for _ in range(length):
+            state, loss = self._step(state)
+            losses.append(float(loss))
+        net = state.learner.net
+        metrics = self.judged(net, self.valid)
+        loss = jnp.asarray(metrics["loss"], state.best_loss.dtype)
+        if loss < state.best_loss:
+            state = state._replace(best=net, best_loss=loss, best_step=state.step)
+        return state, losses, metrics
+
+    def _step(self, state: State) -> tuple[State, Array]:
+        """Make one training step: -> (state, mean loss)."""
+        xs, ys, key = self._data(self.parts.setup.task, state.key, state.step)
+        training = state.learner
+        record = self.learner.passes(training.kept, training.net, xs, ys, key)
+        training, loss = self._learn(training, state.hyperparameters, xs, ys, key, *record)
+        return state._replace(learner=training, step=state.step + 1), loss
+
+    def _write(self, net: Network) -> None:
+        """Write weights that are to be judged, and note how far those held are off."""
+        asked = as_written(_device_network(net))
+        held = self.device.write(asked)
+        if held is not None:
+            off = sum(float(np.sum((held[name] - asked[name]) ** 2.0)) for name in asked)
+            size = sum(float(np.sum(asked[name] ** 2.0)) for name in asked)
+            self.off = off**0.5, size**0.5
+
+    def _seed(self) -> int | None:
+        """Return the seed of the device's noise while it is judged; None where it takes none."""
+        return 0 if self.device.can.seeded else None
+
+    def _spent(self) -> tuple[int, int, float]:
+        """Return writes, trials and seconds of this run."""
+        now = _cost(self.device)
+        added = [b + n - a for b, n, a in zip(self._before, now, self._at_start, strict=True)]
+        return int(added[0]), int(added[1]), float(added[2])
+
+
+def _cost(device: Checked) -> tuple[int, int, float]:
+    """Return writes, trials and seconds of a device in this process."""
+    return device.costs.writes, device.costs.trials, device.costs.seconds
+
+
+def _device_network(net: Network) -> DeviceNetwork:
+    """Return a network as what it is on a device."""
+    if not isinstance(net, DeviceNetwork):
+        raise ArgumentError("this network does not live on a device")
+    return net
+
+
+def _differences(asked: dict[str, np.ndarray], held: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return, for each array, the root mean square of the weights asked for and of held minus asked."""
+    return {
+        name: {
+            "asked": float(np.sqrt(np.mean(asked[name] ** 2.0))),
+            "difference": float(np.sqrt(np.mean((held[name] - asked[name]) ** 2.0))),
+        }
+        for name in asked
+    }
+
+
+def _data(batch: int, task: Any, key: Array, step: Array) -> tuple[Array, Any, Array]:
+    """Return (xs, ys, key of the noise) of a training step, as in a run in process."""
+    data_key, noise_key = jr.split(jr.fold_in(key, step))
+    return (*task.sample(data_key, batch), noise_key)
+
+
+def _learn(
+    setup: Setup,
+    learner: DeviceLearner,
+    stochastic: bool,
+    training: Training,
+    given: Hyperparameters,
+    xs: Array,
+    ys: Any,
+    key: Array,
+    *record: Any,
+) -> tuple[Training, Array]:
+    """Judge what was recorded and update the weights, within what the device holds: -> (training, loss)."""
+    setup, can, before = setup.at(given), learner.device.can, _device_network(training.net)
+    kept, loss, grads = learner.judge(training.kept, before, xs, ys, key, *record)
+    after, opt = apply_estimate(before, setup.optimiser, training.opt, grads, setup.rule)
+    net = within_range(_device_network(after), can)
+    return Training(on_grid(net, can, jr.fold_in(key, 3)) if stochastic else net, opt, kept), loss
