@@ -16,7 +16,7 @@ from perturbax.cli.arguments import (
 )
 from perturbax.cli.watching import add_watch, watching
 from perturbax.errors import ArgumentError
-from perturbax.experiment.config import Experiment
+from perturbax.experiment.config import AUTO_RULE, Experiment
 from perturbax.experiment.named import resume_words
 
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
 
     with shown(Board()) as board, contextlib.ExitStack() as stack:
         from perturbax.cli.output import print_notes
+        from perturbax.devices.choice import strongest
         from perturbax.experiment.build import open_task
+        from perturbax.experiment.device_settings import device_of
         from perturbax.experiment.resolve import resolve
         from perturbax.experiment.result import code_for_new_run, read_experiment
         from perturbax.experiment.run import run
@@ -91,6 +93,8 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
             stack.enter_context(code_for_new_run(Path(args.config), experiment, typed, args.trust))
         task = open_task(resolve(experiment))
         print_notes(task)
+        if experiment.rule == AUTO_RULE:
+            print(f"{strongest(device_of(experiment, type(task)).can).why} (--rule names another)")
         if args.dry_run:
             _explain(args, experiment, typed, task.digest())
             return 0

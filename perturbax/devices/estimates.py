@@ -165,7 +165,7 @@ class OwnNoiseLearner(DeviceLearner):
 
     def init(self, net: DeviceNetwork, x: Array, key: Array) -> PyTree:
         """Return the sums of the fit of each layer's weights, before there is anything to fit."""
-        return no_fit(net, net.sites_like(x))
+        return no_fit(net.sites_like(x))
 
     def passes(self, state: Any, net: DeviceNetwork, xs: Array, ys: Any, key: Array) -> tuple:
         """Run every example 2 K times: -> (weights held, record)."""
@@ -228,8 +228,17 @@ def taps_of(net: DeviceNetwork, also: tuple[str, ...] = ()) -> list[str]:
 
 
 def sites_of(net: DeviceNetwork, found: dict[str, np.ndarray]) -> tuple[Site, ...]:
-    """Return what each layer saw, of taps by name; None for what was not read."""
-    return tuple(Site(*(found.get(f"{layer.label}.{tap}") for tap in "zra")) for layer in net.device_layers)
+    """Return what each layer saw, of taps by name, leaves `(T, rows, B, ...)`.
+
+    What no weight reads is one value of 0, `(T, rows, B, 1)`; pre-activations that were not read are None.
+    """
+    nothing = np.zeros_like(found["outputs"][..., :1])
+    sites = []
+    for layer in net.device_layers:
+        z, r = (jnp.asarray(found.get(f"{layer.label}.{tap}", nothing)) for tap in "zr")
+        a = found.get(f"{layer.label}.a")
+        sites.append(Site(z, r, None if a is None else jnp.asarray(a)))
+    return tuple(sites)
 
 
 def _currents(rule: NodeRule, net: DeviceNetwork, state: PyTree, xs: Array, key: Array) -> list[Array]:

@@ -1,5 +1,6 @@
 """The noise of a device, found in its taps: pre-activations minus what its weights make of what they read."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from perturbax.devices.network import DeviceLayer, DeviceNetwork
+from perturbax.devices.network import DeviceLayer
 from perturbax.network.network import Site
 
 FORGET = 0.9  # share of the sums of a fit that is left after an update
@@ -27,13 +28,13 @@ class Fit(NamedTuple):
     product: Array
 
 
-def no_fit(net: DeviceNetwork, sites: Sequence[Site]) -> list[Fit]:
+def no_fit(sites: Sequence[Site]) -> list[Fit]:
     """Return the sums before the first update; sites: their shapes, `(B, ...)`."""
     fits = []
     for site in sites:
         dtype = site.a.dtype
-        P = 1 + sum(s.shape[-1] for s in (site.z, site.r) if s is not None)
-        n = site.a[0].size if isinstance(site.a, Array) else int(jnp.prod(jnp.asarray(site.a.shape[1:])))
+        P = 1 + sum(s.shape[-1] for s in (site.z, site.r))
+        n = math.prod(site.a.shape[1:])
         fits.append(Fit(jnp.zeros((P, P), dtype), jnp.zeros((P, n), dtype)))
     return fits
 
@@ -57,7 +58,7 @@ def innovation(layer: DeviceLayer, site: Site, fit: Fit) -> tuple[Array, Fit]:
     lead = site.a.shape[:3]  # (T, rows, B)
     e = site.a - _driven(layer, site)  # (T, rows, B, ...)
     e = e.reshape(-1, e[0, 0, 0].size)  # (N, n), N = T rows B
-    read = [s.reshape(len(e), -1) for s in (site.z, site.r) if s is not None]
+    read = [s.reshape(len(e), -1) for s in (site.z, site.r)]
     f = jnp.concatenate([*read, jnp.ones((len(e), 1), e.dtype)], 1)  # (N, P)
     ridge = 1e-6 * jnp.trace(fit.square) / len(fit.square) + 1e-30
     linear = jnp.linalg.solve(fit.square + ridge * jnp.eye(len(fit.square), dtype=e.dtype), fit.product)

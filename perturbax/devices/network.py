@@ -134,7 +134,7 @@ class DeviceNetwork(Network):
         raise DeviceError("this network lives on a device: run it there (px.devices)")
 
     def sites_like(self, x: Any) -> tuple[Site, ...]:
-        """Return the shapes of what each layer sees in one step; z and r None where no weight reads them.
+        """Return the shapes of what each layer sees in one step; z or r `(B, 1)` where no weight reads it.
 
         Arguments:
             x: inputs of one step, `(B, n_in)`, for B and the dtype.
@@ -148,7 +148,7 @@ class DeviceNetwork(Network):
         sites = []
         for layer in self.device_layers:
             reads = {about.reads: shape((read_by(about),)) for about in layer.about}
-            sites.append(Site(reads.get("z"), reads.get("r"), shape(layer.units)))
+            sites.append(Site(reads.get("z", shape((1,))), reads.get("r", shape((1,))), shape(layer.units)))
         return tuple(sites)
 
     def like(self, layers: Sequence[Any], decor: Sequence[Any] | None = None) -> "DeviceNetwork":

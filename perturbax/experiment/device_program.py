@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from perturbax.devices.checked import Checked
+from perturbax.devices.choice import strongest
 from perturbax.devices.estimates import DeviceLearner, device_learner
 from perturbax.devices.network import DeviceNetwork, as_written
 from perturbax.devices.updates import on_grid, within_range
@@ -89,12 +90,18 @@ class OnDevice(Program):
         """Run a chunk for every state, one after the other; see `Program.advance`."""
         began = time.perf_counter()
         after, losses, metrics = [], [], []
-        for state in states:
-            state, own_losses, own_metrics = self._chunk(state, length)
+        state = states[0]
+        for before in states:
+            state, own_losses, own_metrics = self._chunk(before, length)
             after.append(state)
             losses.append(own_losses)
             metrics.append(own_metrics)
-        return after, np.asarray(losses), metrics, (time.perf_counter() - began) / len(states)
+        return (
+            after,
+            np.asarray(losses, state.best_loss.dtype),
+            metrics,
+            (time.perf_counter() - began) / len(states),
+        )
 
     def outputs(self, net: Network, xs: Any) -> Any:
         """Return what the device puts out with these weights, `(T, B, n_out)`; None where it returns scores.
@@ -123,7 +130,14 @@ class OnDevice(Program):
     def further(self, first: State, net: Network) -> dict[str, Any]:
         """Return what the device cost; arguments as in `Program.further`."""
         writes, trials, seconds = self._spent()
-        found = {"name": self.device.can.name, "writes": writes, "trials": trials, "seconds": seconds}
+        found: dict[str, Any] = {
+            "name": self.device.can.name,
+            "writes": writes,
+            "trials": trials,
+            "seconds": seconds,
+        }
+        choice = strongest(self.device.can)
+        found["rule"] = choice.why if choice.rule == self.parts.experiment.rule else "named by the user"
         held = self.device.write(as_written(_device_network(net)))
         if held is not None:
             found["held"] = _differences(as_written(_device_network(net)), held)

@@ -181,5 +181,6 @@ class NodeRule(NodeNoise, StepRule):
         if spread is not None:
             signal = [g / s[None, None] ** 2 for g, s in zip(signal, spread, strict=True)]
         middle = self.middle(sites)
-        noise_state = self.noise.adapt(noise_state, [site.a for site in middle])
+        if all(site.a is not None for site in middle):  # a device may not show them
+            noise_state = self.noise.adapt(noise_state, [site.a for site in middle])
         return noise_state, Estimate(loss, self.middle(y), middle, delta, Outer.of(middle, signal))
