@@ -19,14 +19,13 @@ from perturbax.tasks.base import HeldOut, Metrics, Task, require_data
 from perturbax.tasks.calendar import calendar_names
 from perturbax.tasks.encoding import Encoding, Segments
 from perturbax.tasks.encoding import standardised as standardised  # where version 0.1.0 had it
-from perturbax.tasks.fitting import fit_encoding
 from perturbax.tasks.forecast_words import facts_of, notes_of
 from perturbax.tasks.forms import FORMS, parse_horizons
 from perturbax.tasks.opened_series import USUAL_WINDOW as USUAL_WINDOW
 from perturbax.tasks.opened_series import Rows as Rows
 from perturbax.tasks.opened_series import Scale as Scale
 from perturbax.tasks.opened_series import Source as Source
-from perturbax.tasks.opened_series import check_length, cut, digest_of, usual_window
+from perturbax.tasks.opened_series import cut, opened_rows, usual_window
 from perturbax.tasks.record import Record, Wanted
 from perturbax.tasks.simple_forecasts import baselines_on
 from perturbax.tasks.windows import Stretches, one_stream, random_windows, side_by_side
@@ -331,17 +330,8 @@ class Forecast(Task):
             raise ArgumentError(f"{source}: calendar needs a column of dates, and none is found")
         names = calendar_names(time.step) if calendar else ()
         window = self.window or usual_window(record.parts["train"], self.shift)
-        horizon, level = abs(self.shift), self.form == "level"
-        check_length(record, window, self.lags, horizon, level)
-        fitted = fit_encoding(record, self._wanted(inputs, targets, known, names, window))
-        encoding = fitted.encoding
-        check_length(record, window, self.lags, horizon, level, encoding.history)
-        x = encoding.inputs_of(columns, time, segments, source)  # (N, n_in)
-        left = encoding.targets_of(columns, segments) - encoding.base_of(columns, time, segments)
-        forecast = [target for target, _ in encoding.outputs]
-        y = standardised(source, forecast, left, encoding.target_means, encoding.target_stds)  # (N, n_out)
-        found = Source(record, fitted, digest_of(record, encoding, x), about)
-        return dataclasses.replace(self, rows=Rows(jnp.asarray(x), jnp.asarray(y), found))
+        wanted = self._wanted(inputs, targets, known, names, window)
+        return dataclasses.replace(self, rows=opened_rows(record, wanted, about))
 
     def _wanted(
         self,

@@ -6,14 +6,15 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from perturbax.errors import ArgumentError
 from perturbax.tasks.base import PARTS, split_in_order
-from perturbax.tasks.encoding import Encoding, Segments
-from perturbax.tasks.fitting import Fitted
-from perturbax.tasks.record import Record, naive_scale, training_std
+from perturbax.tasks.encoding import Encoding, Segments, standardised
+from perturbax.tasks.fitting import Fitted, fit_encoding
+from perturbax.tasks.record import Record, Wanted, naive_scale, training_std
 
 USUAL_WINDOW = 100  # rows of a training sequence where no window is named and the series is long enough
 
@@ -161,19 +162,41 @@ def usual_window(training: Sequence[tuple[int, int]], shift: int) -> int:
     return window if window < 10 else window // 10 * 10
 
 
-def check_length(record: Record, window: int, lags: int, horizon: int, level: bool, history: int = 0) -> None:
+def opened_rows(record: Record, wanted: Wanted, about: Sequence[str]) -> Rows:
+    """Return a series as a network sees it, its encoding fitted to training rows.
+
+    Arguments:
+        record: the series as it was read, and how it is cut.
+        wanted: what is asked of its encoding.
+        about: what is to be known of the file, one line each.
+
+    Raises ArgumentError for too few rows, DataError for numbers too large to be scaled.
+    """
+    _check_length(record, wanted, 0)
+    fitted = fit_encoding(record, wanted)
+    encoding = fitted.encoding
+    _check_length(record, wanted, encoding.history)
+    columns, time, segments = record.columns, record.time, record.segments
+    x = encoding.inputs_of(columns, time, segments, record.source)  # (N, n_in)
+    left = encoding.targets_of(columns, segments) - encoding.base_of(columns, time, segments)
+    forecast = [target for target, _ in encoding.outputs]
+    y = standardised(record.source, forecast, left, encoding.target_means, encoding.target_stds)  # (N, n_out)
+    source = Source(record, fitted, _digest(record, encoding, x), about)
+    return Rows(jnp.asarray(x), jnp.asarray(y), source)
+
+
+def _check_length(record: Record, wanted: Wanted, history: int) -> None:
     """Raise ArgumentError where a series leaves a part too short.
 
     Arguments:
         record: the series.
-        window: rows of a training sequence.
-        lags: rows that the linear baseline reads, as they are asked for.
-        horizon: rows from an input to its farthest target.
-        level: whether levels are forecast, so that the linear baseline reads that many rows whatever happens.
+        wanted: what is asked of its encoding.
         history: rows in front of a forecast that its form needs.
     """
-    least = {"train": max(window, lags if level else 0) + history, "valid": 1, "test": 1}
-    needs = f"window {window}, lags {lags}, horizon {horizon}"
+    horizon = abs(max(wanted.horizons, key=abs))
+    lags = wanted.lags if wanted.form == "level" else 0
+    least = {"train": max(wanted.window, lags) + history, "valid": 1, "test": 1}
+    needs = f"window {wanted.window}, lags {wanted.lags}, horizon {horizon}"
     if history:
         needs += f", {history} rows in front of a forecast"
     for i, (name, start, stop) in enumerate(record.segments):
@@ -188,7 +211,7 @@ def check_length(record: Record, window: int, lags: int, horizon: int, level: bo
                 )
 
 
-def digest_of(record: Record, encoding: Encoding, x: np.ndarray) -> str:
+def _digest(record: Record, encoding: Encoding, x: np.ndarray) -> str:
     """Return a hash of what is read; of a plain series that of version 0.1.0.
 
     Arguments:
