@@ -10,6 +10,7 @@ from perturbax.moved import install, old_names
 
 if TYPE_CHECKING:
     from perturbax import cells as cells
+    from perturbax import devices as devices
     from perturbax import rules as rules
     from perturbax import tasks as tasks
     from perturbax.analysis.diagnosis import diagnose as diagnose
@@ -98,6 +99,7 @@ _HOME = {
 }
 _MODULES = (
     "cells",
+    "devices",
     "learning.noise",
     "report",
     "rules",

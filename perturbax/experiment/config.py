@@ -100,13 +100,13 @@ class Experiment:
     every: int | None = None
     seed: int = 0
     logs: int = 50
+    task_options: Options = field(default_factory=dict)
+    rule_options: Options = field(default_factory=dict)
+    cell_options: Options = field(default_factory=dict)
     device: Any = None
     score: str | None = None
     rounding: str | None = None
     start: str | None = None
-    task_options: Options = field(default_factory=dict)
-    rule_options: Options = field(default_factory=dict)
-    cell_options: Options = field(default_factory=dict)
 
     def __new__(cls, *given: Any, **fields: Any) -> "Experiment":
         """Refuse settings that no run has with ArgumentError, which names the nearest."""

@@ -11,6 +11,7 @@ from perturbax.report import figures, tables
 from perturbax.report.compare import Section
 from perturbax.report.confusion import confusion_tables
 from perturbax.report.curves import learning_curves, over_decades
+from perturbax.report.device import device_table
 from perturbax.report.document import breakable, document, references, scrolled
 from perturbax.report.forecasts import forecast_table, outputs_table
 from perturbax.report.lead import summary
@@ -94,6 +95,7 @@ def _section(section: Section, name: str, level: int) -> str:
     said = "".join(f"<li>{line}</li>" for line in verdicts(section))
     confused = confusion_tables(section)
     about = escape(_about(section))
+    on_device = device_table({variant.label: list(variant.runs) for variant in section.variants})
     parts = [
         f'<p class="task">{about}</p>' if about else "",
         f'<p class="lead">{summary(section)}</p>',
@@ -107,6 +109,7 @@ def _section(section: Section, name: str, level: int) -> str:
         f"<{h}>Confusion of classes</{h}>{confused}" if confused else "",
         f"<{h}>Correlation of hidden activity</{h}>{_correlation(section, styles, name)}",
         f"<{h}>Final test values</{h}>{_final(section, styles, name)}",
+        f"<{h}>On the device</{h}>{scrolled(on_device, 'Devices')}" if on_device else "",
         f"<{h}>Settings and rules</{h}>{_details(section)}",
     ]
     return "\n".join(part for part in parts if part)

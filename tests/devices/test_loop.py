@@ -237,6 +237,9 @@ def test_a_killed_trainer_goes_on_from_its_last_checkpoint(tmp_path):
     assert len(result.metrics) == 30
     assert [line["loss"] for line in result.metrics][:4] == before
     assert result.metrics[-1]["writes"] == 2 * 60 + 30
+    page = px.report(tmp_path / "run", tmp_path / "report.html").read_text()
+    assert "On the device" in page
+    assert "simulated tanh" in page
     assert px.load(tmp_path / "run").net.named().keys() == result.net.named().keys()
 
 

@@ -12,6 +12,7 @@ import perturbax as px
 from perturbax.errors import ArgumentError, StoreError
 from perturbax.experiment import Experiment, Resolved
 from perturbax.experiment.build import build
+from perturbax.experiment.config import OF_DEVICES
 from perturbax.experiment.resolve import resolve
 from perturbax.experiment.result import read_experiment, read_resolved
 
@@ -22,7 +23,7 @@ NAMES = [field.name for field in dataclasses.fields(Experiment)]
 def test_every_field_is_set():
     resolved = resolve(px.Experiment())
     assert [field.name for field in dataclasses.fields(Resolved)] == NAMES
-    assert [name for name in NAMES if getattr(resolved, name) is None] == ["data"]
+    assert [name for name in NAMES if getattr(resolved, name) is None] == ["data", *OF_DEVICES]
     assert set(resolved.rule_options) == set(px_options("node"))
     assert resolved.units == (64,)
 
@@ -94,7 +95,7 @@ def test_a_budget_waits_for_what_is_measured():
 def test_a_saved_run_has_the_fields_of_an_experiment(tmp_path):
     result = px.run(SMALL, tmp_path / "run")
     saved = json.loads((tmp_path / "run" / "config.json").read_text())["experiment"]
-    assert list(saved) == NAMES
+    assert list(saved) == [name for name in NAMES if name not in OF_DEVICES]  # in process nothing of devices
     assert saved["passes"] is None
     assert saved["steps"] == 2
     assert read_resolved(tmp_path / "run") == result.experiment == px.load(tmp_path / "run").experiment
