@@ -2,14 +2,15 @@
 
     python benchmarks/devices.py --out runs/devices
 
-Two simulated devices, five seeds: an exact one, and one that ages: rounded weights, ambient noise, drift, and
-a fifth of its units stuck from the middle of the training on. On each: (i) learning in the loop; (ii) the same
-network trained in process without faults, moved there untrained; (iii) the same, trained with the device's
-noise in every pass. What is moved is judged after as many steps of the device as (i) has made, written once
-at first, and written anew at the end.
+Two simulated devices, five seeds: an exact one, and one that ages: rounded weights, ambient noise, drift,
+and a fifth of its units stuck from the middle of the training on. On each: (i) learning in the loop; (ii) the
+same network trained in process without faults, moved there untrained; (iii) the same, trained with the
+device's noise in every pass. What is moved is judged at once, after as many steps of the device as (i) has
+made, and written anew then.
 """
 
 import argparse
+import importlib.metadata
 import json
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import perturbax as px
 from perturbax.devices.faults import Faults
 from perturbax.devices.opening import opened
 from perturbax.devices.simulated import Simulated
+from perturbax.experiment.machine import machine
 from perturbax.experiment.on_device import judge
 
 UNITS, STEPS, BATCH, SEEDS = 16, 1500, 32, 5
@@ -73,6 +75,11 @@ def of_seed(faults: Faults, seed: int) -> dict[str, float]:
     return found
 
 
+def versions() -> dict[str, str]:
+    """Return the versions that the numbers were made with."""
+    return {name: importlib.metadata.version(name) for name in ("perturbax", "jax", "numpy")}
+
+
 def main() -> None:
     """Print a table in Markdown, and write the numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -90,7 +97,8 @@ def main() -> None:
             print(f"{name} | {np.mean(values):.4f} | {', '.join(f'{v:.4f}' for v in values)}", flush=True)
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "devices.json").write_text(json.dumps(all_of_them, indent=2) + "\n")
+    told = {"machine": machine(), "versions": versions(), "test loss": all_of_them}
+    (out / "devices.json").write_text(json.dumps(told, indent=2) + "\n")
 
 
 if __name__ == "__main__":

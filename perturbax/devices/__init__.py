@@ -21,7 +21,7 @@ _LAZY = {
 }
 """Names that need JAX, or a room above this one, and are imported when they are first asked for."""
 
-__all__ = ["Abilities", "Checked", "Costs", "Remote", "Weight", "serve", *_LAZY]
+__all__ = ["Abilities", "Checked", "Costs", "Remote", "Weight", "serve", *_LAZY]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
