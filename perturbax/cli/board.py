@@ -157,7 +157,8 @@ class Board(Watcher):
                 self.finished += 1
                 if seed == key[1][-1]:
                     del self.going[key]
-                    self.note, self._noted = "going on", self._clock()
+                    self.note = "going on" if self.finished < self.total else "all runs have ended"
+                    self._noted = self._clock()
             place = f"{self.finished} of {self.total}" if self.total > 1 else ""
         if self._on_end:  # without the lock: what is printed waits for lines that are drawn, and these for it
             self._on_end(place, name, result)

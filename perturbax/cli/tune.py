@@ -75,6 +75,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         args: the arguments that were typed.
         settings: those of task, rule and cell, as typed.
     """
+    from perturbax.cli.lines import broken
     from perturbax.cli.progress import progress
     from perturbax.experiment import own_code
     from perturbax.experiment.grid import plan_search
@@ -99,9 +100,11 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     print(f"page: {write_tuning(folder)}")
     e = require_best(tuned)
     for name, value in tuned.at_edge().items():
-        print(f"the best {name} is at the edge of the list ({value:g}): the best of all may lie beyond")
+        print(
+            broken(f"the best {name} is at the edge of the list ({value:g}): the best of all may lie beyond")
+        )
     trust = " --trust" if own_code.names_of(vars(e)) else ""
-    print(f"tuned on {tuned.steps} steps; train the best on {e.steps}: ", end="")
+    print(broken(f"tuned on {tuned.steps} steps; train the best on {e.steps}:"))
     print(f"perturbax run --config {shlex.quote(f'{args.out}/config.json')} --out RUN{trust}")
     return 0
 

@@ -55,8 +55,9 @@ class Tuned:
     def at_edge(self) -> dict[str, float]:
         """Return the best values that are the smallest or largest tried, rates and numbers above 0."""
         found = {}
-        for name, values in self.tried.items():
+        for name in self.tried:
             best = self.best and value_of(self.best, name)
+            values = {value_of(candidate, name) for candidate in self.candidates}  # as runs use them
             numbers = [value for value in values if isinstance(value, int | float) and value > 0]
             if name != "rule.discount" and len(numbers) > 1 and best in (min(numbers), max(numbers)):
                 found[name] = best
@@ -94,10 +95,12 @@ def search(plan: SearchPlan, folder: Path | None = None, report: Report | None =
     together, watcher = plan.together, watcher_of(report)
     found: list[tuple[Combination, Parts, Trial]] = []
 
-    def told(done: int, total: int, loss: float) -> None:
-        watcher.advanced(plan.rule, plan.seeds, done, total, loss, math.nan)
+    programs = len(plan.combinations)
+    for place, combination in enumerate(plan.combinations):
 
-    for combination in plan.combinations:
+        def told(done: int, total: int, loss: float, before: int = place) -> None:
+            watcher.advanced(plan.rule, plan.seeds, before * total + done, programs * total, loss, math.nan)
+
         e = combination.whole.experiment
         parts, trials = try_rates(
             dataclasses.replace(e, steps=combination.steps),

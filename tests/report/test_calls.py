@@ -86,7 +86,17 @@ def test_run_takes_settings_by_name(compared):
 def test_tune_over_any_setting(tmp_path):
     over = {"lr": [1e-3, 1e-2], "batch": [2, 4]}
     small = {name: value for name, value in TINY.items() if name not in ("batch", "steps")} | {"passes": 4}
-    tuned = px.tune(out=tmp_path / "t", over=over, rule="frozen", steps=2, **small)
+    told = []
+    tuned = px.tune(
+        out=tmp_path / "t",
+        over=over,
+        rule="frozen",
+        steps=2,
+        report=lambda done, total, loss: told.append((done, total)),
+        **small,
+    )
+    assert told == sorted(told)  # one count over all of its programs
+    assert told[-1][0] == told[-1][1]
     assert len(tuned.candidates) == 4
     assert {(c["lr"], c["settings"]["batch"]) for c in tuned.candidates} == {
         (lr, batch) for lr in over["lr"] for batch in over["batch"]
