@@ -105,7 +105,7 @@ def test_lines_can_be_drawn_while_an_end_is_printed():
     board = Board(clock=Clock(), on_end=print_end)
     board.compiling("node", [0])
     board.ended("node", result(0))
-    assert drawn == ["going on 0:00"]
+    assert drawn == ["all runs have ended 0:00"]
 
 
 def test_lines_fit_any_width():
