@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from perturbax.report.numbers import short
+from perturbax.report.numbers import count, rounded
 from perturbax.report.read import Run, as_dict, as_number
 
-HEADS = ("run", "seed", "device", "writes", "trials", "time on it, s", "held off by", "rule")
+HEADS = ("run", "device", "seed", "writes", "trials", "seconds on it", "held off by", "rule")
+TEXT = ("run", "device", "rule")
 
 
 def device_table(runs: Mapping[str, list[Run]]) -> str:
@@ -22,7 +23,7 @@ def device_table(runs: Mapping[str, list[Run]]) -> str:
     rows = [_row(name, run, found) for name, run, found in told if found]
     if not rows:
         return ""
-    heads = "".join(f'<th scope="col">{head}</th>' for head in HEADS)
+    heads = "".join(f'<th scope="col"{_aligned(head)}>{head}</th>' for head in HEADS)
     caption = (
         "Writes of weights, trials (sequences from rest) and time while the device was waited for, judging "
         "included. Held off by: root mean square of held minus asked weights, over that of the asked ones."
@@ -38,15 +39,21 @@ def _row(name: str, run: Run, told: Mapping[str, Any]) -> str:
     held = [as_dict(entry) for entry in as_dict(told.get("held")).values()]
     asked = sum(as_number(entry.get("asked")) ** 2 for entry in held)
     off = sum(as_number(entry.get("difference")) ** 2 for entry in held)
-    share = short((off / asked) ** 0.5) if held and asked else "not told"
-    cells = [
+    share = rounded((off / asked) ** 0.5) if held and asked else "not told"
+    cells = (
         name,
-        str(run.seed),
         str(told.get("name", "")),
-        str(told.get("writes", "")),
-        str(told.get("trials", "")),
-        short(as_number(told.get("seconds"))),
+        str(run.seed),
+        count(as_number(told.get("writes"))),
+        count(as_number(told.get("trials"))),
+        rounded(as_number(told.get("seconds"))),
         share,
         str(told.get("rule", "")),
-    ]
-    return "<tr>" + "".join(f'<td class="text">{escape(cell)}</td>' for cell in cells) + "</tr>"
+    )
+    aligned = (f"<td{_aligned(head)}>{escape(cell)}</td>" for head, cell in zip(HEADS, cells, strict=True))
+    return f"<tr>{''.join(aligned)}</tr>"
+
+
+def _aligned(head: str) -> str:
+    """Return the attribute of a column that holds text."""
+    return ' class="text"' if head in TEXT else ""

@@ -88,8 +88,8 @@ def count(x: float) -> str:
 
 
 def memory(octets: float) -> str:
-    """Return a size in memory."""
-    if not math.isfinite(octets):
+    """Return a size in memory; 0 where nothing was compiled that could be asked, as on a device: a dash."""
+    if not math.isfinite(octets) or not octets:
         return DASH
     return f"{rounded(octets / 1e9)} GB" if octets >= 1e9 else f"{rounded(octets / 1e6)} MB"
 
