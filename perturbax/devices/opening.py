@@ -6,9 +6,15 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import numpy as np
+
 from perturbax.devices.checked import Checked
+from perturbax.devices.network import DeviceNetwork, as_written
 from perturbax.devices.remote import Remote
 from perturbax.errors import DeviceError, PerturbaxError
+from perturbax.network.network import Network
+from perturbax.network.passes import forward
 
 _OPEN: dict[Any, Checked] = {}
 _GIVEN: set[str] = set()  # commands and addresses that this process was given
@@ -48,6 +54,25 @@ def opened(device: Any, inputs: int, outputs: int, steps: int) -> Checked:
     forget(lambda other: other[0] == key[0])  # the same device for other data, or one that has died
     _OPEN[key] = Checked(Remote(device) if isinstance(device, str) else device, inputs, outputs, steps)
     return _OPEN[key]
+
+
+def outputs_of(net: Network, xs: Any) -> Any:
+    """Return the outputs of a network over sequences, `(T, B, n_out)`: run here, or on its device.
+
+    Arguments:
+        net: the network; one of a device runs on the open device that has its weights.
+        xs: inputs, `(T, B, n_in)`.
+
+    Raises DeviceError where no such device is open.
+    """
+    if not isinstance(net, DeviceNetwork):
+        return jax.jit(forward)(net, xs)
+    shapes = {name: array.shape for name, array in net.named().items()}
+    for device in reversed(_OPEN.values()):
+        if {name: about.shape for name, about in device.can.weights.items()} == shapes:
+            device.write(as_written(net))
+            return device.run(np.asarray(xs), 0 if device.can.seeded else None)["outputs"]
+    raise DeviceError("this network lives on a device that is not open here: run it there (px.devices)")
 
 
 def was_given(device: Any) -> bool:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from perturbax.devices.opening import outputs_of
 from perturbax.errors import ArgumentError, DataError
 from perturbax.experiment.precision import in_precision_of_network
 from perturbax.experiment.result import Result
@@ -210,7 +211,7 @@ def _along(opened: OpenedClasses) -> np.ndarray:
     side_by_side = np.zeros((longest, len(opened.segments), opened.x.shape[1]))  # (T, B, n_in), padded
     for i, (_, first, end) in enumerate(opened.segments):
         side_by_side[: end - first, i] = opened.x[first:end]
-    outputs = np.asarray(jax.jit(forward)(opened.net, jnp.asarray(side_by_side)), np.float64)
+    outputs = np.asarray(outputs_of(opened.net, jnp.asarray(side_by_side)), np.float64)
     return np.concatenate([outputs[: end - first, i] for i, (_, first, end) in enumerate(opened.segments)])
 
 

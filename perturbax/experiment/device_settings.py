@@ -78,8 +78,8 @@ def allowed_device(folder: Path, config: dict[str, Any], given: Any, trust: bool
     if trust or was_given(stored):
         return stored
     raise ArgumentError(
-        f"{folder} was trained on the device {stored!r}: name it again with --device (in Python device=...), "
-        "or add --trust to start what the folder names"
+        f"{folder} was trained on the device {stored!r}: add --trust to start what the folder names "
+        "(or, to go on, name it again with --device; in Python device=...)"
     )
 
 

@@ -5,16 +5,15 @@ one, and errors over past origins. Shared by the command `predict` and by `Forec
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from perturbax.devices.opening import outputs_of
 from perturbax.errors import ArgumentError, DataError
 from perturbax.experiment import intervals
 from perturbax.experiment.intervals import Intervals
 from perturbax.experiment.precision import in_precision_of_network
 from perturbax.network.network import Network
-from perturbax.network.passes import forward
 from perturbax.tasks.encoding import Encoding
 
 FAR = 0.1  # of the range of training that an input may leave it by before it counts as far outside
@@ -116,7 +115,7 @@ def answers(model: Model, history: History) -> np.ndarray:
     for i, (_, first, end) in enumerate(history.segments):
         side_by_side[: end - first, i] = x[first:end]
     with in_precision_of_network(model.net):
-        outputs = jax.jit(forward)(model.net, jnp.asarray(side_by_side))
+        outputs = outputs_of(model.net, jnp.asarray(side_by_side))
     outputs = np.asarray(outputs, np.float64)  # (T, B, n_out)
     each = [outputs[: end - first, i] for i, (_, first, end) in enumerate(history.segments)]
     base = model.encoding.base_of(history.columns, history.time, history.segments)  # (N, n_out)

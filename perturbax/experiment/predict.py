@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from perturbax.devices.opening import opened
 from perturbax.errors import ArgumentError, DataError, unknown
 from perturbax.experiment import classes, forecasting, measures, own_code
 from perturbax.experiment.classes import OpenedClasses
+from perturbax.experiment.device_settings import allowed_device
 from perturbax.experiment.forecasting import Forecasts, History, Model
 from perturbax.experiment.intervals import coverage, levels
 from perturbax.experiment.layout import layout_of
@@ -165,7 +167,16 @@ def open_for_forecasts(folder: Path, data: Path, *, trust: bool = False) -> Open
     chosen, said = best_run(folder)
     config = read_config(chosen)
     with own_code.code_of(chosen, config, trust, kinds=("task", "cell")):
+        _open_device(chosen, config, trust)
         return _opened(chosen, config, data, said)
+
+
+def _open_device(chosen: Path, config: dict[str, Any], trust: bool) -> None:
+    """Start the device of a run that has one; raise ArgumentError where nobody vouches for its command."""
+    device = allowed_device(chosen, config, None, trust)
+    if device is not None:
+        inputs, outputs = config["facts"]["sizes"]
+        opened(device, inputs, outputs, 1)
 
 
 def _opened(

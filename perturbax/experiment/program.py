@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from perturbax.errors import ArgumentError
 from perturbax.experiment.build import Parts
 from perturbax.experiment.config import Resolved
 from perturbax.experiment.reservoir import solve
@@ -177,6 +178,11 @@ class Compiled(Program):
     """
 
     def __init__(self, parts: Parts):
+        if parts.device is not None:
+            raise ArgumentError(
+                "this needs a network in this process, for exact gradients or many runs side by side: "
+                "it takes no device"
+            )
         super().__init__(parts)
         self._compile_seconds = 0.0  # of compilation that no run was charged with yet
         self._programs: dict[tuple, Any] = {}

@@ -74,11 +74,12 @@ def default_workers(pieces: Sequence[Piece]) -> int:
     """Return how many processes pieces are best shared among: 1 for this process alone.
 
     One for each core, but no more than there are pieces, and memory for. One where JAX computes on an
-    accelerator, which is for one process, and where a piece cannot be handed to another process.
+    accelerator or a device, which is for one process, and where a piece cannot be handed to another process.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     most = min(cores, len(pieces), max(1, int(_memory() // ROOM)))
-    if most < 2 or jax.default_backend() != "cpu" or not portable(pieces):
+    there_is_one = any(piece.experiment.device is not None for piece in pieces)
+    if most < 2 or there_is_one or jax.default_backend() != "cpu" or not portable(pieces):
         return 1
     return most
 
@@ -112,6 +113,8 @@ def portable(pieces: Sequence[Piece]) -> bool:
 
 def _plain(e: Resolved) -> bool:
     """Whether the settings of a run come back as they are from JSON."""
+    if e.device is not None and not isinstance(e.device, str):
+        return False
     names = own_code.names_of(vars(e)).values()
     if any(name.startswith("__main__:") or own_code.kept_object(name) for name in names):
         return False

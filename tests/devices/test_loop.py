@@ -265,3 +265,12 @@ def test_a_device_that_dies_ends_the_run_in_a_sentence_and_loses_nothing(tmp_pat
     for one, other in zip(*(jax.tree.leaves(px.weights(r.net)) for r in (whole, again)), strict=True):
         np.testing.assert_array_equal(one, other)
     assert again.metrics[-1]["writes"] == whole.metrics[-1]["writes"]
+
+
+def test_commands_that_need_a_network_here_refuse_a_device():
+    from perturbax.analysis.along_training import along_training, diagnose_points
+
+    device = Simulated("tanh", (4,))
+    plan = along_training(px.Experiment("copy", "node", task_options={"length": 2}, device=device, steps=2))
+    with pytest.raises(ArgumentError, match="it takes no device"):
+        diagnose_points(plan, [1], 1, lambda done, total, loss: None)
