@@ -273,4 +273,4 @@ def test_commands_that_need_a_network_here_refuse_a_device():
     device = Simulated("tanh", (4,))
     plan = along_training(px.Experiment("copy", "node", task_options={"length": 2}, device=device, steps=2))
     with pytest.raises(ArgumentError, match="it takes no device"):
-        diagnose_points(plan, [1], 1, lambda done, total, loss: None)
+        diagnose_points(plan, [1], 4, lambda done, total, loss: None)
