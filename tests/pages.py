@@ -77,6 +77,8 @@ def shortened(line: str) -> list[str]:
     shorter = {} if AS_THEY_ARE & set(words) else SHORT.get(words[0], {})
     if "--config" in words:
         shorter = {"--steps": "2"}  # of a network as it was
+    if "--device" in words:  # whose network is as the device has it
+        shorter = {flag: value for flag, value in shorter.items() if flag != "--units"}
     for flag, value in shorter.items():
         if flag in words:
             words[words.index(flag) + 1] = value
