@@ -38,7 +38,7 @@ class TwoCues(Classify):
         which, spikes, signal = jr.split(key, 3)
         label = jr.permutation(which, jnp.arange(batch) % 2)  # (B,)
         on = jnp.repeat(jnp.stack([label == 0, label == 1], -1), NEURONS, -1)  # (B, 8)
-        cued = jr.bernoulli(spikes, 0.5, (CUE, batch, 2 * NEURONS)) & on
+        cued = jr.bernoulli(spikes, 0.5, (CUE, batch, 2 * NEURONS)) & on[None]
         asks = jr.bernoulli(signal, 0.8, (CUE, batch))
         xs = jnp.zeros((STEPS, batch, 2 * NEURONS + 1)).at[:CUE, :, :-1].set(cued)
         xs = xs.at[GO : GO + CUE, :, -1].set(asks)

@@ -3,7 +3,10 @@
     AIHWKIT_PYTHON=... pytest tests/devices/test_real_packages.py -k crossbar
     LOIHI_PYTHON=... pytest tests/devices/test_real_packages.py -k loihi
 
-Each variable names a Python with what examples/devices/requirements-crossbar.txt or -loihi.txt lists.
+    SNNTORCH_PYTHON=... pytest tests/devices/test_real_packages.py -k snntorch
+
+Each variable names a Python with what examples/devices/requirements-crossbar.txt, -loihi.txt or -snntorch.txt
+lists.
 """
 
 import os
@@ -66,3 +69,15 @@ def test_the_emulator_of_loihi_remembers_which_of_two_cues_came(tasks, tmp_path)
     ]
     assert np.mean(right) >= 0.98
     sys.stdout.write(f"shares right {right}\n")
+
+
+@pytest.mark.slow
+def test_a_network_of_snntorch_remembers_which_of_two_cues_came(tasks, tmp_path):
+    from two_cues import TwoCues
+
+    shutil.copy(driver.__file__, tmp_path)
+    shutil.copy(EXAMPLES / "spiking_snntorch.py", tmp_path)
+    command = shlex.join([python_of("SNNTORCH_PYTHON"), str(tmp_path / "spiking_snntorch.py")])
+    settings = {"rule__difference": "antithetic", "rule__credit": "to-go", "lr": 5e-3}
+    settings |= {"steps": 1500, "batch": 32, "start": "held", "seed": 1}
+    assert px.run(device=command, task=TwoCues(), **settings).summary["test"]["accuracy"] >= 0.98
