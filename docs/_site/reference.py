@@ -47,7 +47,10 @@ class Documented(SphinxDirective):
 
 
 class PublicNames(Documented):
-    """`.. public-names:: ROOM` documents the public names of a room, with the methods that they define."""
+    """`.. public-names:: ROOM` documents the public names of a room, with the methods that they define.
+
+    Of a room that is public itself, as `px.devices` is, all names in its `__all__`.
+    """
 
     required_arguments = 1
     final_argument_whitespace = True
@@ -56,11 +59,18 @@ class PublicNames(Documented):
         """Return the entries, one after the other."""
         lines: list[str] = []
         for room in self.arguments[0].split():
-            for name in names_of(room):
-                kind = "autoclass" if isinstance(getattr(px, name), type) else "autofunction"
-                lines += [f".. {kind}:: perturbax.{name}"]
+            module = getattr(px, room) if room in px.__all__ and room not in MODULES else None
+            if module is None:
+                found = {f"perturbax.{name}": getattr(px, name) for name in names_of(room)}
+                documented(self.env).update(names_of(room))
+            else:
+                names = sorted(module.__all__, key=str.lower)
+                found = {f"perturbax.{room}.{name}": getattr(module, name) for name in names}
+                documented(self.env).add(room)
+            for place, value in found.items():
+                kind = "autoclass" if isinstance(value, type) else "autofunction"
+                lines += [f".. {kind}:: {place}"]
                 lines += ["   :members:", ""] if kind == "autoclass" else [""]
-                documented(self.env).add(name)
         return self.parse(lines)
 
 
