@@ -9,6 +9,8 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array
 
+from perturbax.cells import CELLS
+from perturbax.exchange.measuring import spikes_of
 from perturbax.experiment.train_step import evaluate_compiled
 from perturbax.network.network import Network
 from perturbax.network.passes import activity
@@ -28,7 +30,8 @@ def solve(net: Network, task: Task, valid: HeldOut, key: Array) -> Network:
     validation loss is kept, where the task makes several readouts of one solution with the best of them.
     Jaeger 2001; Lukosevicius & Jaeger 2009.
 
-    A network that does not end in such a readout, as one of a NIR file may not, is returned as it is.
+    Where a network does not end in such a readout, as one of a NIR file may not, one takes the place of its
+    last layer, with the leak of that where it only filters.
 
     Arguments:
         net: the network, whose recurrent layers stay as they are.
@@ -36,8 +39,7 @@ def solve(net: Network, task: Task, valid: HeldOut, key: Array) -> Network:
         valid: validation data, which choose the ridge.
         key: for the training sequences.
     """
-    if not hasattr(net.layers[-1], "W"):
-        return net
+    net = _ending_in_a_readout(net, task)
     sums = _Sums.of(net, task, key)
     fitted = []
     for ridge in RIDGES:
@@ -48,6 +50,19 @@ def solve(net: Network, task: Task, valid: HeldOut, key: Array) -> Network:
         metrics = evaluate_compiled(task, candidate, valid.xs, valid.ys, valid.warmup)
         losses.append(float(metrics["loss"]))
     return fitted[int(np.argmin(np.nan_to_num(losses, nan=np.inf)))]
+
+
+def _ending_in_a_readout(net: Network, task: Task) -> Network:
+    """Return the network with a linear readout in place of a last layer that is none."""
+    last = net.layers[-1]
+    if hasattr(last, "W"):
+        return net
+    n_in = net.layers[-2].width if len(net.layers) > 1 else task.sizes[0]
+    kappa = None if spikes_of(last) else getattr(last, "leak", None)
+    settings = {} if kappa is None or kappa >= 1 else {"kappa": kappa}
+    cell: Any = CELLS["leaky-readout" if settings else "readout"]
+    readout = cell(n_in, last.width, key=jr.key(0), **settings)
+    return net.like((*net.layers[:-1], readout), net.decor)
 
 
 class _Sums(NamedTuple):

@@ -55,6 +55,12 @@ def test_the_run_keeps_the_file_and_starts_from_its_weights(folder):
     assert (folder / "a" / "network.nir").read_bytes() == (folder / "moved.nir").read_bytes()
 
 
+def test_the_reservoir_has_a_solved_readout_in_place_of_the_last_layer(folder):
+    """The network as it was has a loss far above the one of zeros; with a solved readout it has not."""
+    baselines = px.load(folder / "a").summary["baselines"]
+    assert baselines["reservoir"]["loss"] < 0.9 * baselines["zero"]["loss"]
+
+
 def test_a_run_goes_on_and_its_config_starts_another_without_the_file(folder):
     (folder / "a" / "result.json").rename(folder / "result.json")
     assert main(["run", "--resume", str(folder / "a")]) == 0
