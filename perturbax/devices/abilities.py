@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, prod
 from numbers import Integral, Real
 from typing import Any
 
+from perturbax.devices.driver import LIMIT
 from perturbax.errors import DeviceError
 
 VERSION = 1
@@ -161,6 +162,9 @@ class _Reading:
         weights = {name: self._weight(name, entry) for name, entry in self._named("weights").items()}
         if not weights:
             raise self._wrong("weights", "must name at least one array of weights")
+        values = sum(prod(weight.shape) for weight in weights.values())
+        if 4 * values > LIMIT:  # as float32, before anything of that size is drawn
+            raise self._wrong("weights", f"are {values} numbers, more than a frame of {LIMIT} bytes can take")
         currents = {
             layer: self._shape(f"currents.{layer}", s) for layer, s in self._named("currents").items()
         }
@@ -171,7 +175,7 @@ class _Reading:
         score = self._switch("score")
         outputs = self._count("outputs", self.said.get("outputs", 0), least=0 if score else 1)
         return Abilities(
-            name=str(self.said.get("name", "device"))[:80],
+            name=_printable(str(self.said.get("name", "device"))[:80]),
             inputs=self._count("inputs", self.said.get("inputs")),
             outputs=outputs,
             weights=weights,
@@ -208,6 +212,11 @@ class _Reading:
             return {}
         if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
             raise self._wrong(entry, "must be a dictionary by name")
+        for name in found:
+            if not name.isprintable():
+                raise self._wrong(
+                    entry, f"cannot have the name {name!r}: take characters that can be printed"
+                )
         return found
 
     def _count(self, entry: str, value: Any, least: int = 1) -> int:
@@ -275,3 +284,8 @@ class _Reading:
         if weight.step is not None and not weight.step > 0:
             raise self._wrong(f"{where}.step", f"must be above 0, not {weight.step}")
         return weight
+
+
+def _printable(text: str) -> str:
+    """Return a text with spaces for what cannot be printed, such as line ends and colours of a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -9,6 +9,7 @@ from perturbax.fields import chance, in_range, one_of, whole
 
 BLOCKS = ("array", "layer", "all")
 READBACK = ("held", "asked", "none")
+LARGEST = 1e6  # output of a stuck unit: sums of such outputs stay far from the largest float32
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class Faults:
             in_range(name, getattr(self, name), 0)
         in_range("drift_time", self.drift_time, 0, above=True)
         in_range("stuck", self.stuck, 0, 1)
+        in_range("stuck_at", self.stuck_at, -LARGEST, LARGEST)
         whole("stuck_after", self.stuck_after, 0)
         chance("telegraph_rate", self.telegraph_rate)
         one_of("block", self.block, BLOCKS)

@@ -164,6 +164,8 @@ def test_settings_out_of_range_are_said():
         ("input_bits", -2),
         ("read_noise", -0.1),
         ("stuck", 1.5),
+        ("stuck_at", float("nan")),
+        ("stuck_at", float("inf")),
         ("block", "rows"),
     ):
         with pytest.raises(ArgumentError, match=name if name != "block" else "rows"):

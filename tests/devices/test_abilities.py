@@ -1,0 +1,32 @@
+"""What a device says of itself, where it could do harm here: names at the terminal, and sizes."""
+
+import pytest
+
+from perturbax.devices.abilities import Abilities
+from perturbax.errors import DeviceError
+
+
+def said(**changes):
+    """Abilities of a device of one array of weights, with changes."""
+    whole = {"version": 1, "inputs": 2, "outputs": 1, "weights": {"W": {"shape": [2, 1]}}}
+    return Abilities.of(whole | changes)
+
+
+def test_what_cannot_be_printed_does_not_reach_the_terminal():
+    assert said(name="a\nb\x1b[31mc").name == "a b [31mc"
+    for entry, found in (
+        ("weights", {"W\x1b[2J": {"shape": [2, 1]}}),
+        ("currents", {"out\n": [1]}),
+        ("taps", {"\r": ["z"]}),
+    ):
+        with pytest.raises(DeviceError, match=f"{entry} cannot have the name") as error:
+            said(**{entry: found})
+        assert str(error.value).isprintable()
+
+
+def test_weights_larger_than_a_frame_are_refused_before_they_are_drawn():
+    with pytest.raises(DeviceError, match="more than a frame"):
+        said(weights={"W": {"shape": [10**9, 10**9]}})
+    with pytest.raises(DeviceError, match="more than a frame"):
+        said(weights={name: {"shape": [2**13, 2**12]} for name in "abc"})  # each of them would fit
+    assert said(weights={"a": {"shape": [2**13, 2**12]}}).weights["a"].shape == (2**13, 2**12)
