@@ -29,7 +29,7 @@ def device_table(runs: Mapping[str, list[Run]]) -> str:
         "included. Held off by: root mean square of held minus asked weights, over that of the asked ones."
     )
     return (
-        f'<table class="settings"><caption>{caption}</caption>'
+        f'<table class="settings"><caption><span>{caption}</span></caption>'
         f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
 
