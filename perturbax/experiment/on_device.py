@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from perturbax.devices.network import DeviceNetwork, as_written, of_network
-from perturbax.devices.opening import opened
+from perturbax.devices.opening import check_device, opened
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import AUTO_RULE
 from perturbax.experiment.result import Result
@@ -28,6 +28,7 @@ def train(device: Any, task: Task | str, rule: str = AUTO_RULE, **settings: Any)
 
     Raises ArgumentError for a rule that the device cannot carry out, DeviceError for a device that fails.
     """
+    check_device(device)
     return run(device=device, task=task, rule=rule, **settings)
 
 

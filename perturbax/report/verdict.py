@@ -40,6 +40,8 @@ def verdicts(section: Section) -> list[str]:
     ):
         changed = [v for v in trained if not kept_everywhere(v)]
         said = [line for v in changed if (line := _frozen_verdict(section, v))]
+    elif all(map(_on_device, section.variants)):
+        said = ["Devices have no frozen reservoir, so whether the recurrence was trained is not shown."]
     else:
         said = [
             "No frozen reservoir is in this comparison, so it cannot show whether any rule has trained the "
@@ -58,6 +60,11 @@ def verdicts(section: Section) -> list[str]:
         said.append(kept)
     mishaps = [line for v in section.variants if (line := _mishaps(v))]
     return _outside(section) + _uninformative(section) + said + mishaps
+
+
+def _on_device(variant: VariantRuns) -> bool:
+    """Whether the runs of a variant were made on a device."""
+    return all(as_dict(as_dict(run.result).get("device")) for run in variant.runs)
 
 
 def _outside(section: Section) -> list[str]:

@@ -240,7 +240,14 @@ def test_a_killed_trainer_goes_on_from_its_last_checkpoint(tmp_path):
     page = px.report(tmp_path / "run", tmp_path / "report.html").read_text()
     assert "On the device" in page
     assert "simulated tanh" in page
+    assert "Devices have no frozen reservoir" in page
     assert px.load(tmp_path / "run").net.named().keys() == result.net.named().keys()
+
+
+@pytest.mark.parametrize("device", ["", "  ", 5, None, object()])
+def test_what_is_no_device_is_refused_before_anything_is_made(device):
+    with pytest.raises(DeviceError, match="a device is a command, an address, or an object with the methods"):
+        px.devices.train(device, "copy")
 
 
 def test_a_device_that_dies_ends_the_run_in_a_sentence_and_loses_nothing(tmp_path):
