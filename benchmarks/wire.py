@@ -2,8 +2,9 @@
 
     python benchmarks/wire.py --out benchmarks/results/wire.json
 
-Node perturbation (antithetic, credit to the end), tanh 64, T 50, batch 32: the compiled estimate in process;
-the same rule on a simulated device within the process; and on one behind the pipes of a command.
+Node perturbation (antithetic, credit to the end) and weight perturbation (antithetic), tanh 64, T 50, batch
+32: the compiled estimate in process; the same rule on a simulated device within the process; and on one
+behind the pipes of a command.
 """
 
 import argparse
@@ -31,16 +32,22 @@ def mse(y, target):
     return jnp.mean((y - target) ** 2, -1)
 
 
-def programs(sigma=0.05):
-    """Return the three programs by name, each the estimate of one update."""
-    rule = px.RULES["node"](sigma=sigma, difference="antithetic", credit="to-go")
+RULES = {
+    "node": px.RULES["node"](sigma=0.05, difference="antithetic", credit="to-go"),
+    "weight": px.RULES["weight"](sigma=0.05, difference="antithetic"),
+}
+
+
+def programs(rule):
+    """Return the three programs of a rule by name, each the estimate of one update."""
     key = jr.split(jr.PRNGKey(0), 3)[0]
     net = px.Network(stack(px.CELLS["tanh"], (N_IN, N_OUT), (UNITS,), key))
     xs, ys = jr.normal(jr.key(1), (T, BATCH, N_IN)), jr.normal(jr.key(2), (T, BATCH, N_OUT))
     learner = px.learner(rule, mse)
     state = learner.init(net, xs[0], jr.key(3))
-    update = jax.jit(lambda net: learner.update(state, net, xs, ys, jr.key(4))[1:])
-    found = {"in process": lambda: update(net)}
+    key_update = jr.key(4)
+    update = jax.jit(lambda net, key: learner.update(state, net, xs, ys, key)[1:])
+    found = {"in process": lambda: update(net, key_update)}
     command = f"{shlex.quote(sys.executable)} -m perturbax.devices.simulated --cell tanh --units {UNITS}"
     for name, device in (
         ("device in process", Simulated("tanh", (UNITS,))),
@@ -50,7 +57,7 @@ def programs(sigma=0.05):
         there = device_learner(rule, mse, on)
         own = of_network(on.can, net)
         kept = there.init(own, xs[0], jr.key(3))
-        found[name] = lambda there=there, own=own, kept=kept: there.update(kept, own, xs, ys, jr.key(4))[1:]
+        found[name] = lambda there=there, own=own, kept=kept: there.update(kept, own, xs, ys, key_update)[1:]
     return found
 
 
@@ -68,14 +75,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--repeats", type=int, default=15)
     given = parser.parse_args()
-    found = programs()
-    apart = largest_difference(found)
-    taken = alternate(found, given.repeats, at_least=0.3)
-    against, middle = ratios(taken, "in process"), medians(taken)
-    rows = [[name, f"{1e3 * middle[name]:.1f}", f"{against[name]:.2f}"] for name in taken]
-    print(table(["estimate", "ms", "times in process"], rows))
-    print(f"Largest difference of the estimates: {apart:.1e} of the largest value.")
-    save(given.out, {"seconds": taken, "ratios": against, "apart": apart})
+    results = {}
+    for name, rule in RULES.items():
+        found = programs(rule)
+        apart = largest_difference(found)
+        taken = alternate(found, given.repeats, at_least=0.3)
+        against, middle = ratios(taken, "in process"), medians(taken)
+        rows = [[program, f"{1e3 * middle[program]:.1f}", f"{against[program]:.2f}"] for program in taken]
+        print(table([f"estimate, rule {name}", "ms", "times in process"], rows))
+        print(f"Largest difference of the estimates: {apart:.1e} of the largest value.\n")
+        results[name] = {"seconds": taken, "ratios": against, "apart": apart}
+    save(given.out, results)
 
 
 if __name__ == "__main__":

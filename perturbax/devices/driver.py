@@ -47,6 +47,8 @@ LIMIT = 2**28  # bytes of a frame, and of what it unpacks to; larger ones are re
 MEMBERS = 1000  # most arrays in a frame
 TEXT = 2**20  # most bytes of the JSON object
 PIECE = 2**20  # bytes that are read at once
+SHORT = 2**16  # bytes of a piece that is sent with others
+ACCEPTS = ["scales"]  # what `answer` understands that a device need not
 
 _HEADER = re.compile(
     rb"\{\s*'descr':\s*'([<>|=]?)([fiub])([1248])',\s*'fortran_order':\s*(True|False),"
@@ -83,10 +85,11 @@ def pack(
         members.append((name, _plain(name, array)))
     pieces, directory, at = [], [], 0
     for name, array in members:
-        raw = _npy_header(array), np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        file_name = (name + ".npy").encode()
+        begin = at + _LOCAL.size + len(file_name)
+        raw = _npy_header(array, begin), np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         size = len(raw[0]) + len(raw[1])
         crc = zlib.crc32(raw[1], zlib.crc32(raw[0]))
-        file_name = (name + ".npy").encode()
         entry = (20, 0x800, 0, 0, 0x21, crc, size, size, len(file_name), 0)
         local = _LOCAL.pack(b"PK\3\4", *entry) + file_name
         directory.append(_CENTRAL.pack(b"PK\1\2", 20, *entry, 0, 0, 0, 0, at) + file_name)
@@ -98,11 +101,13 @@ def pack(
     count = len(members)
     pieces += [index, _END.pack(b"PK\5\6", 0, 0, count, count, len(index), at, 0)]
     length = at + len(index) + _END.size
-    return [struct.pack("<Q", length), *pieces]
+    return _fewer([struct.pack("<Q", length), *pieces])
 
 
-def unpack(payload: bytes, limit: int = LIMIT) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return (said, arrays) of the npz file in a frame: a dictionary, and new arrays by name.
+def unpack(payload: bytes | bytearray, limit: int = LIMIT) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return (said, arrays) of the npz file in a frame: a dictionary, and arrays by name.
+
+    Arrays can be written to. Those of a bytearray lie in it where they can, so that nothing is copied.
 
     Nothing is unpickled, and no member is unpacked before the sizes of all are known to be within the limit.
 
@@ -113,7 +118,7 @@ def unpack(payload: bytes, limit: int = LIMIT) -> tuple[dict[str, Any], dict[str
     Raises FrameError, whose one line says what is wrong.
     """
     try:
-        members = zipfile.ZipFile(io.BytesIO(payload)).infolist()
+        members = zipfile.ZipFile(io.BufferedReader(_Bytes(payload))).infolist()
     except Exception as error:  # zipfile raises many kinds for bytes that are no archive
         raise FrameError(f"the frame is no npz file: {_line(error)}") from None
     if len(members) > MEMBERS:
@@ -130,7 +135,7 @@ def unpack(payload: bytes, limit: int = LIMIT) -> tuple[dict[str, Any], dict[str
     return _said(arrays.pop("_", None)), arrays
 
 
-def read_frame(read: Callable[[int], bytes], limit: int = LIMIT) -> bytes | None:
+def read_frame(read: Callable[[int], bytes], limit: int = LIMIT) -> bytearray | None:
     """Return the bytes of the next frame behind its length, or None where there is none any more.
 
     Arguments:
@@ -169,7 +174,8 @@ def answer(
     """
     op = said.get("op")
     if op == "hello":
-        return dict(device.hello({name: value for name, value in said.items() if name != "op"})), {}
+        asked = {name: value for name, value in said.items() if name != "op"}
+        return {"accepts": ACCEPTS, **device.hello(asked)}, {}
     if op == "write":
         held = device.write(arrays)
         return {"held": held is not None}, held or {}
@@ -177,6 +183,7 @@ def answer(
         if "inputs" not in arrays:
             raise FrameError("run needs the array inputs")
         seed, taps = said.get("seed"), said.get("taps") or []
+        arrays = _unscaled(arrays, said.get("scales") or {})
         currents = _parts(arrays, "currents.") or None
         targets = arrays.get("targets", _parts(arrays, "targets.") or None)
         return {}, device.run(arrays["inputs"], seed=seed, currents=currents, targets=targets, taps=taps)
@@ -275,6 +282,18 @@ def _somebody_listens(path: str) -> bool:
         return probe.connect_ex(path) == 0
 
 
+def _fewer(pieces: list[bytes | memoryview]) -> list[bytes | memoryview]:
+    """Return the same bytes with short pieces joined: every write wakes the other side."""
+    found, short = [], []
+    for piece in pieces:
+        if len(piece) < SHORT:
+            short.append(piece)
+            continue
+        found += [b"".join(short), piece]
+        short = []
+    return [*found, b"".join(short)]
+
+
 def _write_all(handle: int, piece: bytes | memoryview) -> None:
     """Write all bytes to a file handle."""
     rest = memoryview(piece)
@@ -282,7 +301,7 @@ def _write_all(handle: int, piece: bytes | memoryview) -> None:
         rest = rest[os.write(handle, rest) :]
 
 
-def _exactly(read: Callable[[int], bytes], count: int) -> bytes:
+def _exactly(read: Callable[[int], bytes], count: int) -> bytearray:
     """Return so many bytes, or fewer at the end; memory grows with what has come."""
     pieces, missing = [], count
     while missing:
@@ -291,12 +310,24 @@ def _exactly(read: Callable[[int], bytes], count: int) -> bytes:
             break
         pieces.append(piece)
         missing -= len(piece)
-    return b"".join(pieces)
+    return bytearray().join(pieces)
 
 
 def _parts(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """Return the arrays whose names start with a prefix, without it."""
     return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _unscaled(arrays: dict[str, np.ndarray], scales: Any) -> dict[str, np.ndarray]:
+    """Return the arrays; those that came as int8 with a scale are that product, as float32."""
+    if not isinstance(scales, dict):
+        raise FrameError("scales must be a JSON object of numbers by the names of arrays")
+    arrays = dict(arrays)
+    for name, scale in scales.items():
+        if name not in arrays or arrays[name].dtype != np.int8 or not isinstance(scale, (int, float)):
+            raise FrameError(f"scales has {name!r:.80}, which is no array of int8 with a number as its scale")
+        arrays[name] = arrays[name].astype(np.float32) * np.float32(scale)
+    return arrays
 
 
 def _line(error: BaseException) -> str:
@@ -315,15 +346,47 @@ def _plain(name: str, array: Any) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("<"), copy=False)
 
 
-def _npy_header(array: np.ndarray) -> bytes:
-    """Return what stands before the numbers of a npy file."""
+def _npy_header(array: np.ndarray, begin: int) -> bytes:
+    """Return what stands before the numbers of a npy file that begins at that byte of the frame.
+
+    The numbers begin at a multiple of 64 of the frame, so that they can be computed with where they are.
+    """
     shape = "".join(f"{size}, " for size in array.shape)
     text = f"{{'descr': '{array.dtype.str}', 'fortran_order': False, 'shape': ({shape}), }}"
-    text += " " * (-(len(text) + 11) % 64) + "\n"
+    text += " " * (-(begin + len(text) + 11) % 64) + "\n"
     return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text.encode()
 
 
-def _content(payload: bytes, member: zipfile.ZipInfo) -> bytes | memoryview:
+class _Bytes(io.RawIOBase):
+    """Bytes as a file that is read where they are; io.BytesIO would copy a bytearray."""
+
+    def __init__(self, payload: bytes | bytearray):
+        self.payload, self.at = memoryview(payload), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        at = offset + (0, self.at, len(self.payload))[whence]
+        if at < 0:
+            raise OSError("before the first byte")
+        self.at = at
+        return at
+
+    def tell(self) -> int:
+        return self.at
+
+    def readinto(self, into: Any) -> int:
+        part = self.payload[self.at : self.at + len(into)]
+        into[: len(part)] = part
+        self.at += len(part)
+        return len(part)
+
+
+def _content(payload: bytes | bytearray, member: zipfile.ZipInfo) -> bytes | memoryview:
     """Return the bytes of a member of a zip archive, unpacked; FrameError where they are not as it says."""
     name, offset = member.filename, member.header_offset
     head = payload[offset : offset + _LOCAL.size]
@@ -346,7 +409,7 @@ def _content(payload: bytes, member: zipfile.ZipInfo) -> bytes | memoryview:
 
 
 def _read_npy(name: str, content: bytes | memoryview) -> np.ndarray:
-    """Return the array in the bytes of a npy file, as a new array; FrameError for all but numbers."""
+    """Return the array in the bytes of a npy file, which can be changed; FrameError for all but numbers."""
     start = bytes(content[:10])
     if len(start) < 10 or start[:6] != b"\x93NUMPY" or start[6] not in (1, 2, 3):
         raise FrameError(f"array {name!r:.80} is no npy file")
@@ -375,7 +438,8 @@ def _read_npy(name: str, content: bytes | memoryview) -> np.ndarray:
         array = flat.reshape(shape[::-1]).T if fortran == b"True" else flat.reshape(shape)
     except ValueError as error:  # of no numbers, but with huge axes
         raise FrameError(f"array {name!r:.80} has the shape {shape!r:.80}: {error}") from None
-    return array.astype(dtype.newbyteorder("="), order="C")
+    in_place = array.flags.writeable and array.flags.aligned and array.flags.c_contiguous
+    return array.astype(dtype.newbyteorder("="), order="C", copy=not in_place)
 
 
 def _said(text: np.ndarray | None) -> dict[str, Any]:

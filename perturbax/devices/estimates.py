@@ -130,10 +130,11 @@ class DeviceLearner(abc.ABC):
         late[-1, :, 0] = T * score
         return late
 
-    def held(self, net: DeviceNetwork) -> DeviceNetwork:
-        """Write the weights, and return those that the device holds."""
-        held = self.device.write(as_written(net))
-        return net if held is None or not self.trust_held else net.with_named(held)
+    def held(self, net: DeviceNetwork) -> dict[str, Any]:
+        """Write the weights, and return those that the device holds, by name."""
+        asked = as_written(net)
+        held = self.device.write(asked)
+        return asked if held is None or not self.trust_held else held
 
 
 class NodeLearner(DeviceLearner):
@@ -145,18 +146,18 @@ class NodeLearner(DeviceLearner):
 
     def passes(self, state: Any, net: DeviceNetwork, xs: Array, ys: Any, key: Array) -> tuple:
         """Send all rows as one batch of trials, each under its currents: -> (weights held, record)."""
+        inject = self._currents(net, state, xs, key)  # computed while the weights are on their way
         held = self.held(net)
-        inject = self._currents(net, state, xs, key)
         currents = {
             layer.label: np.asarray(added) for layer, added in zip(net.device_layers, inject, strict=True)
         }
         taps = taps_of(net, ("a",) if reads_pre_activations(self.rule) else ())
         found = self.run_rows(self.rule.rows, xs, ys, currents, taps, self.seed(key))
-        return held, Record(jnp.asarray(found["outputs"]), sites_of(net, found))
+        return held, Record(found["outputs"], sites_of(net, found))
 
     def judge(self, state: Any, net: DeviceNetwork, xs: Array, ys: Any, key: Array, *record: Any) -> tuple:
         """Let the rule judge the rows, with the weights that were held."""
-        held, recorded = record
+        held, recorded = net.with_named(record[0]), record[1]
         return over_sequence(RecordedNodes(self.rule, recorded), self.loss)(state, held, xs, ys, key)
 
 
@@ -171,11 +172,11 @@ class OwnNoiseLearner(DeviceLearner):
         """Run every example 2 K times: -> (weights held, record)."""
         held = self.held(net)
         found = self.run_rows(self.rule.rows, xs, ys, None, taps_of(net, ("a",)), self.seed(key))
-        return held, Record(jnp.asarray(found["outputs"]), sites_of(net, found))
+        return held, Record(found["outputs"], sites_of(net, found))
 
     def judge(self, state: Any, net: DeviceNetwork, xs: Array, ys: Any, key: Array, *record: Any) -> tuple:
         """Find the noise in the taps, and compare the passes."""
-        held, recorded = record
+        held, recorded = net.with_named(record[0]), record[1]
         found = [
             innovation(layer, site, fit)
             for layer, site, fit in zip(held.device_layers, recorded.sites, state, strict=True)
@@ -206,11 +207,11 @@ class WeightLearner(DeviceLearner):
             held.append(own if found is None or not self.trust_held else found)
             outputs.append(self.run_rows(1, xs, ys, None, [], seed)["outputs"])
         y = np.concatenate(outputs, 1)  # (T, rows, B, n_out)
-        return y, asked, net.with_named({name: np.stack([h[name] for h in held]) for name in arrays})
+        return y, asked, {name: np.stack([h[name] for h in held]) for name in arrays}
 
     def judge(self, state: Any, net: DeviceNetwork, xs: Array, ys: Any, key: Array, *record: Any) -> tuple:
         """Let the rule judge the rows, along the differences that were held."""
-        y, asked, held = record
+        y, asked, held = record[0], record[1], net.with_named(record[2])
         inject = _shifted_rows(self.rule, net, state, xs, key)[0]
         nothing = tuple(Site(None, None, None) for _ in net.layers)
         shift = shift_seen(self.rule, net, inject, asked, held)
@@ -235,9 +236,8 @@ def sites_of(net: DeviceNetwork, found: dict[str, np.ndarray]) -> tuple[Site, ..
     nothing = np.zeros_like(found["outputs"][..., :1])
     sites = []
     for layer in net.device_layers:
-        z, r = (jnp.asarray(found.get(f"{layer.label}.{tap}", nothing)) for tap in "zr")
-        a = found.get(f"{layer.label}.a")
-        sites.append(Site(z, r, None if a is None else jnp.asarray(a)))
+        z, r = (found.get(f"{layer.label}.{tap}", nothing) for tap in "zr")
+        sites.append(Site(z, r, found.get(f"{layer.label}.a")))
     return tuple(sites)
 
 

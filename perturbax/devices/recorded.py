@@ -21,14 +21,14 @@ from perturbax.rules.perturbation.weight_base import WeightRule
 
 
 class Record(NamedTuple):
-    """What a device returned of all passes of an update.
+    """What a device returned of all passes of an update; arrays of numpy until a program takes them.
 
     Attributes:
         y: outputs, `(T, rows, B, n_out)`; where the device returns the score itself, that, `(T, rows, B, 1)`.
         sites: what each layer saw, leaves `(T, rows, B, ...)`; None where it was not asked for.
     """
 
-    y: Array
+    y: Any
     sites: tuple[Site, ...]
 
     def at(self, t: Array) -> tuple[Array, tuple[Site, ...]]:

@@ -46,6 +46,7 @@ class Remote:
     def __init__(self, where: str | Sequence[str], timeout: int | float = 60, limit: int = driver.LIMIT):
         self.timeout, self.limit = timeout, limit
         self.gone = ""
+        self._scales = False  # whether the device takes currents as int8 with a scale
         self._line = _connect(where, timeout)
 
     def hello(self, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,7 +55,10 @@ class Remote:
         Arguments:
             asked: `version`, and the `inputs`, `outputs` and `steps` of the task.
         """
-        return self._ask("hello", asked, {})[0]
+        said = self._ask("hello", asked, {})[0]
+        accepts = said.get("accepts")
+        self._scales = isinstance(accepts, list) and "scales" in accepts
+        return said
 
     def write(self, weights: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
         """Set weights; return those really held, or None where the device cannot tell.
@@ -88,7 +92,10 @@ class Remote:
             arrays |= {f"targets.{name}": target for name, target in targets.items()}
         elif targets is not None:
             arrays["targets"] = targets
-        return self._ask("run", {"seed": seed, "taps": list(taps)}, arrays)[1]
+        said: dict[str, Any] = {"seed": seed, "taps": list(taps)}
+        if self._scales:
+            said["scales"] = _scale_signs(arrays)
+        return self._ask("run", said, arrays)[1]
 
     def bye(self) -> None:
         """Say bye, and end a command that was started; nothing happens where the device is gone already."""
@@ -271,6 +278,23 @@ def _connect(where: str | Sequence[str], timeout: int | float) -> _Line:
     if kind == "tcp":
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return _Socket(connection)
+
+
+def _scale_signs(arrays: dict[str, Any]) -> dict[str, float]:
+    """Make currents of one size and either sign, or 0, int8 in place; return the size of each by its name."""
+    scales = {}
+    for name, array in arrays.items():
+        array = np.asarray(array)
+        if not name.startswith("currents.") or array.dtype != np.float32 or not array.size:
+            continue
+        size = np.abs(array.flat[-1])  # a clean row comes first
+        above, below = array == size, array == -size
+        inside = np.count_nonzero(above) + np.count_nonzero(below)
+        if not 0 < size < np.inf or inside + np.count_nonzero(array == 0) != array.size:
+            continue
+        arrays[name] = above.view(np.int8) - below.view(np.int8)
+        scales[name] = float(size)
+    return scales
 
 
 def _words(command: str) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perturbax.devices import driver
+from perturbax.devices import driver, remote
 from perturbax.devices.remote import Remote
 from perturbax.errors import DeviceError
 
@@ -273,7 +273,7 @@ def test_200_malformed_frames_are_errors_of_one_line_and_the_device_goes_on():
         assert "\n" not in answers[0]["error"], kind
         assert peak < 8 * LIMIT, (kind, peak)
         lost = kind in ("truncated", "oversized")  # nobody knows where the next frame begins
-        assert lost or answers[1:] == [{"name": "nothing"}], kind
+        assert lost or answers[1:] == [{"accepts": ["scales"], "name": "nothing"}], kind
     tracemalloc.stop()
 
 
@@ -315,3 +315,20 @@ def test_random_changes_are_errors_or_frames():
             changed[place] = rng.integers(256)
         with contextlib.suppress(driver.FrameError):
             driver.unpack(bytes(changed), LIMIT)
+
+
+def test_currents_of_one_size_go_over_as_signs_and_arrive_to_the_bit():
+    size = np.float32(0.1)
+    signs = size * np.array([[[0], [1], [-1]]], np.float32)  # (1, 3, 1)
+    arrays = {"inputs": signs, "currents.h": signs, "currents.o": signs + np.float32(1)}
+    sent = dict(arrays)
+    scales = remote._scale_signs(sent)
+    assert list(scales) == ["currents.h"]
+    assert sent["currents.h"].dtype == np.int8
+    came = driver._unscaled(sent, json.loads(json.dumps(scales)))
+    for name, array in arrays.items():
+        assert came[name].dtype == array.dtype
+        np.testing.assert_array_equal(came[name], array)
+    for wrong in ([1], {"inputs": 1.0}, {"currents.h": "1"}, {"none": 1.0}):
+        with pytest.raises(driver.FrameError, match="scales"):
+            driver._unscaled(sent, wrong)
