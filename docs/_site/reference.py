@@ -20,6 +20,7 @@ import perturbax as px
 
 LOG = logging.getLogger(__name__)
 MODULES = {"noise", "report"}  # public names that are modules: pages in docs/api name what is in them
+WHOLE = {"devices"}  # public modules whose own names are documented, as px.devices.train
 
 
 def home_of(name: str) -> str:
@@ -49,7 +50,7 @@ class Documented(SphinxDirective):
 class PublicNames(Documented):
     """`.. public-names:: ROOM` documents the public names of a room, with the methods that they define.
 
-    Of a room that is public itself, as `px.devices` is, all names in its `__all__`.
+    Of a public module in WHOLE, all names in its `__all__`.
     """
 
     required_arguments = 1
@@ -59,7 +60,7 @@ class PublicNames(Documented):
         """Return the entries, one after the other."""
         lines: list[str] = []
         for room in self.arguments[0].split():
-            module = getattr(px, room) if room in px.__all__ and room not in MODULES else None
+            module = getattr(px, room) if room in WHOLE else None
             if module is None:
                 found = {f"perturbax.{name}": getattr(px, name) for name in names_of(room)}
                 documented(self.env).update(names_of(room))

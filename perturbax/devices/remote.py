@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import math
 import os
 import select
 import shlex
@@ -22,6 +23,8 @@ from perturbax.devices import driver
 from perturbax.errors import ArgumentError, DeviceError, first_line
 
 PIPE = 2**20  # bytes that a pipe is asked to hold: fewer turns between the two processes
+WAIT = 60.0  # seconds that a device has for each answer
+WAIT_NAME = "PERTURBAX_DEVICE_TIMEOUT"  # environment variable that says another number
 PATIENCE = 5.0  # seconds that a device has to end after bye
 _SET_PIPE_SIZE = getattr(fcntl, "F_SETPIPE_SZ", None)
 
@@ -37,17 +40,21 @@ class Remote:
     Arguments:
         where: a command to start, such as `python my_device.py`, or as a list of its words (no shell reads
             it); or `unix:PATH`, `tcp:PORT` (this computer) or `tcp:HOST:PORT`, where a device waits.
-        timeout: seconds to wait for each answer; the first has to wait for the device to start.
+        timeout: seconds to wait for each answer; the first has to wait for the device to start. By default
+            those of the environment variable PERTURBAX_DEVICE_TIMEOUT, else 60.
         limit: most bytes of a frame, and of what it unpacks to.
 
-    Raises DeviceError where the command cannot be started or nobody listens.
+    Raises DeviceError where the command cannot be started or nobody listens, ArgumentError for a timeout
+    that is no number of seconds above 0.
     """
 
-    def __init__(self, where: str | Sequence[str], timeout: int | float = 60, limit: int = driver.LIMIT):
-        self.timeout, self.limit = timeout, limit
+    def __init__(
+        self, where: str | Sequence[str], timeout: int | float | None = None, limit: int = driver.LIMIT
+    ):
+        self.timeout, self.limit = _seconds(timeout), limit
         self.gone = ""
         self._scales = False  # whether the device takes currents as int8 with a scale
-        self._line = _connect(where, timeout)
+        self._line = _connect(where, self.timeout)
 
     def hello(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the device says of itself, not checked yet.
@@ -132,7 +139,10 @@ class Remote:
                 raise BrokenPipeError
             answer, found = driver.unpack(payload, self.limit)
         except TimeoutError:
-            self._fail(f"it did not answer {op} within {self.timeout:g} seconds")
+            self._fail(
+                f"it did not answer {op} within {self.timeout:g} seconds "
+                f"(for a slower device set {WAIT_NAME}=SECONDS)"
+            )
         except driver.FrameError as error:
             self._fail(f"it answered {op} with what is no frame of the protocol: {error}")
         except OSError:
@@ -252,6 +262,19 @@ class _Socket(_Line):
         """Close the socket; nothing is known of the end of the device."""
         self.connection.close()
         return ""
+
+
+def _seconds(timeout: int | float | None) -> float:
+    """Return the seconds to wait: as given, else of the environment, else 60; ArgumentError for no number."""
+    said = os.environ.get(WAIT_NAME, WAIT) if timeout is None else timeout
+    try:
+        seconds = float(said)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        name = WAIT_NAME if timeout is None else "timeout"
+        raise ArgumentError(f"{name} must be a number of seconds above 0, not {said!r:.80}")
+    return seconds
 
 
 def _connect(where: str | Sequence[str], timeout: int | float) -> _Line:

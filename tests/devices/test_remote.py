@@ -166,3 +166,19 @@ def test_places_where_no_device_is():
     ):
         with pytest.raises(error, match=words):
             Remote(where, timeout=2)
+
+
+def test_how_long_to_wait(folder, monkeypatch):
+    with unruly(folder, "hangs", None) as device:
+        assert device.timeout == 60
+    monkeypatch.setenv("PERTURBAX_DEVICE_TIMEOUT", "2.5")
+    with unruly(folder, "hangs", None) as device:
+        assert device.timeout == 2.5
+    for wrong in ("soon", "0", "-3", "nan", "inf"):
+        monkeypatch.setenv("PERTURBAX_DEVICE_TIMEOUT", wrong)
+        with pytest.raises(
+            ArgumentError, match=f"PERTURBAX_DEVICE_TIMEOUT must be a number .* not '{wrong}'"
+        ):
+            Remote("cat")
+    with pytest.raises(ArgumentError, match="timeout must be a number of seconds above 0, not -1"):
+        Remote("cat", timeout=-1)
