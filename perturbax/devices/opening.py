@@ -12,13 +12,32 @@ import numpy as np
 from perturbax.devices.checked import Checked
 from perturbax.devices.network import DeviceNetwork, as_written
 from perturbax.devices.remote import Remote
-from perturbax.errors import DeviceError, PerturbaxError
+from perturbax.errors import ArgumentError, DeviceError, PerturbaxError
 from perturbax.network.network import Network
 from perturbax.network.passes import forward
 
 _OPEN: dict[Any, Checked] = {}
-_GIVEN: set[str] = set()  # commands and addresses that this process was given
+_GIVEN: set[str] = set()  # commands and addresses that the user has given this process, or trusts
 _FIRST: "weakref.WeakKeyDictionary[Checked, Any]" = weakref.WeakKeyDictionary()
+
+
+class FolderDevice(str):
+    """The command or address of a device as a run folder names it, which may come from anybody.
+
+    `opened` starts it only where the user trusts the folder, or has given this process the same.
+
+    Arguments:
+        device: the command or address.
+        folder: the run folder, for errors.
+    """
+
+    folder: str
+
+    def __new__(cls, device: str, folder: str) -> "FolderDevice":
+        """Return the text, with the folder beside it."""
+        made = super().__new__(cls, device)
+        made.folder = folder
+        return made
 
 
 def check_device(device: Any) -> None:
@@ -42,15 +61,21 @@ def opened(device: Any, inputs: int, outputs: int, steps: int) -> Checked:
         outputs: values that are to come out of a step.
         steps: steps of a trial.
 
-    Raises DeviceError for a device that cannot be started, or of other sizes.
+    Raises ArgumentError for a command of a run folder that nobody vouches for, DeviceError for a device that
+    cannot be started, or of other sizes.
     """
     check_device(device)
+    if isinstance(device, FolderDevice) and device not in _GIVEN:
+        raise ArgumentError(
+            f"{device.folder} was trained on the device {str(device)!r}: add --trust to start what the "
+            "folder names (or, to go on, name it again with --device; in Python device=...)"
+        )
     key = (device if isinstance(device, str) else id(device), inputs, outputs, steps)
     found = _OPEN.get(key)
     if found is not None and not getattr(found.device, "gone", ""):
         return found
     if isinstance(device, str):
-        _GIVEN.add(device)
+        vouch_for(device)
     forget(lambda other: other[0] == key[0])  # the same device for other data, or one that has died
     _OPEN[key] = Checked(Remote(device) if isinstance(device, str) else device, inputs, outputs, steps)
     return _OPEN[key]
@@ -75,9 +100,9 @@ def outputs_of(net: Network, xs: Any) -> Any:
     raise DeviceError("this network lives on a device that is not open here: run it there (px.devices)")
 
 
-def was_given(device: Any) -> bool:
-    """Whether this process has opened a device by that command or address before."""
-    return device in _GIVEN
+def vouch_for(device: str) -> None:
+    """Let a command or address be opened, named by a run folder or not: the user has given or trusts it."""
+    _GIVEN.add(str(device))
 
 
 def held_at_first(device: Checked) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from perturbax.devices.checked import Checked
 from perturbax.devices.choice import defaults, strongest
 from perturbax.devices.estimates import SCORES
 from perturbax.devices.network import hidden_units, read_by
-from perturbax.devices.opening import opened, was_given
+from perturbax.devices.opening import opened
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import AUTO_RULE, OF_DEVICES, ON_DEVICE, Experiment
 from perturbax.experiment.options import settings_of
@@ -54,33 +54,6 @@ def fitted(typed: Experiment, task_class: Any) -> Experiment:
     own["rounding"] = typed.rounding or "float"
     own["start"] = typed.start or ("held" if _is_coarse(abilities) else "drawn")
     return dataclasses.replace(typed, **own)
-
-
-def allowed_device(folder: Path, config: dict[str, Any], given: Any, trust: bool) -> Any:
-    """Return the device that a run goes on with; None for a run in process.
-
-    Arguments:
-        folder: the run folder.
-        config: its config.json, which may come from anybody: a command in it is started only if that is
-            trusted, was given again, or was given before in this process.
-        given: the device as it is given now, or None.
-        trust: whether what the folder names may be run.
-
-    Raises ArgumentError for a device that the run does not have, and for a command that nobody vouches for.
-    """
-    stored = config["experiment"].get("device")
-    if stored is None:
-        if given is not None:
-            raise ArgumentError(f"{folder} was run in process: it takes no device")
-        return None
-    if given is not None:
-        return given
-    if trust or was_given(stored):
-        return stored
-    raise ArgumentError(
-        f"{folder} was trained on the device {stored!r}: add --trust to start what the folder names "
-        "(or, to go on, name it again with --device; in Python device=...)"
-    )
 
 
 def device_of(typed: Any, task_class: Any) -> Checked:

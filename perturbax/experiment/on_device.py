@@ -28,7 +28,7 @@ def train(device: Any, task: Task | str, rule: str = AUTO_RULE, **settings: Any)
 
     Raises ArgumentError for a rule that the device cannot carry out, DeviceError for a device that fails.
     """
-    check_device(device)
+    check_device(device)  # for `run` None is a run in process
     return run(device=device, task=task, rule=rule, **settings)
 
 

@@ -199,12 +199,12 @@ def typed_fields(fields: dict[str, Any]) -> dict[str, Any]:
             made[name] = value
         elif name not in FIELDS:
             raise unknown("setting", name, FIELDS)
-        elif (name == "optimiser" and is_optimiser(value)) or (
-            name == "device" and callable(getattr(value, "run", None))
-        ):
+        elif name == "optimiser" and is_optimiser(value):
             made[name] = value
         elif value is None and name in ("data", "passes", *OF_DEVICES):
             made[name] = None
+        elif name == "device":  # a command, an address or an object: `check_device` sees to it
+            made[name] = value
         elif FIELDS[name] is str and not (isinstance(value, str) and value):
             raise ArgumentError(f"{name} must be a name, not {value!r}")
         else:

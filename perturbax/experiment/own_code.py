@@ -2,10 +2,10 @@
 folder names is imported only where the user trusts it.
 
 A folder may come from anybody. Its arrays are plain numbers; the names in its config.json are the only way
-by which it could make Python run anything. So whoever is about to use these names does so inside `code_of`:
-names of this package pass, and so do classes that the user has imported, or named, in this process. All
-others need `trust`, which first says on standard error which code is run, and then runs what was kept, not
-what lies in the working folder by now.
+by which it could make Python run anything, and the command of its device that by which it could start another
+program. So whoever is about to use these does so inside `code_of`: names of this package pass, and so do
+classes that the user has imported, or named, in this process. All others need `trust`, which first says on
+standard error which code is run, and then runs what was kept, not what lies in the working folder by now.
 """
 
 import ast
@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
+from perturbax.devices.opening import vouch_for
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.experiment.atomic import write, writing
 from perturbax.experiment.config import KINDS
@@ -153,6 +154,8 @@ def code_of(
 ) -> Iterator[None]:
     """Let the names of a run folder be imported inside; refuse those that are not ours, unless trusted.
 
+    Where the folder is trusted, so is the command of its device, which `opened` refuses to start elsewhere.
+
     Arguments:
         folder: the run folder.
         config: the content of its config.json, or the part of it that is used, as `experiment`.
@@ -164,7 +167,11 @@ def code_of(
     was changed.
     """
     experiment = config.get("experiment")
-    named = names_of(experiment) if isinstance(experiment, Mapping) else {}
+    experiment = experiment if isinstance(experiment, Mapping) else {}
+    device = experiment.get("device")
+    if trust and isinstance(device, str):
+        vouch_for(device)
+    named = names_of(experiment)
     named = {place: name for place, name in named.items() if place.partition(".")[0] in kinds}
     named = {place: name for place, name in named.items() if place not in typed}
     code = config.get("code")

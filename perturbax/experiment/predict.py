@@ -14,7 +14,6 @@ from perturbax.devices.opening import opened
 from perturbax.errors import ArgumentError, DataError, unknown
 from perturbax.experiment import classes, forecasting, measures, own_code
 from perturbax.experiment.classes import OpenedClasses
-from perturbax.experiment.device_settings import allowed_device
 from perturbax.experiment.forecasting import Forecasts, History, Model
 from perturbax.experiment.intervals import coverage, levels
 from perturbax.experiment.layout import layout_of
@@ -167,13 +166,13 @@ def open_for_forecasts(folder: Path, data: Path, *, trust: bool = False) -> Open
     chosen, said = best_run(folder)
     config = read_config(chosen)
     with own_code.code_of(chosen, config, trust, kinds=("task", "cell")):
-        _open_device(chosen, config, trust)
+        _open_device(chosen, config)
         return _opened(chosen, config, data, said)
 
 
-def _open_device(chosen: Path, config: dict[str, Any], trust: bool) -> None:
+def _open_device(chosen: Path, config: dict[str, Any]) -> None:
     """Start the device of a run that has one; raise ArgumentError where nobody vouches for its command."""
-    device = allowed_device(chosen, config, None, trust)
+    device = read_experiment(chosen).device
     if device is not None:
         inputs, outputs = config["facts"]["sizes"]
         opened(device, inputs, outputs, 1)

@@ -15,6 +15,7 @@ import numpy as np
 
 from perturbax.devices.abilities import Abilities
 from perturbax.devices.network import Unknown, drawn
+from perturbax.devices.opening import FolderDevice
 from perturbax.errors import PerturbaxError, StoreError
 from perturbax.exchange.file import kept_options
 from perturbax.experiment import own_code, run_folder
@@ -181,7 +182,10 @@ def read_experiment(folder: Path) -> Experiment:
     saved = _as_it_was(config["experiment"]) if "facts" in config else config["experiment"]
     own = kept_options(path.parent, saved.get("cell"), saved.get("cell_options"))
     saved = {**saved, "cell_options": own} if "cell_options" in saved else saved
-    return Experiment(**typed_fields(saved))
+    fields = typed_fields(saved)
+    if fields.get("device") is not None:
+        fields["device"] = FolderDevice(fields["device"], str(folder))
+    return Experiment(**fields)
 
 
 def code_for_new_run(

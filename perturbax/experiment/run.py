@@ -17,7 +17,6 @@ from perturbax.experiment.build import Parts, build
 from perturbax.experiment.calibration import calibrate
 from perturbax.experiment.chance import ONE_SIDED_5_PERCENT, gain_over_chance
 from perturbax.experiment.config import Experiment, Resolved, optimiser_text
-from perturbax.experiment.device_settings import allowed_device
 from perturbax.experiment.differences import refuse_other
 from perturbax.experiment.layout import Layout, layout_of
 from perturbax.experiment.precision import in_precision_of, precision, require_room
@@ -162,7 +161,7 @@ def resume(
             watcher_of(report),
             on_log,
             optimiser,
-            allowed_device(folder, config, device, trust),
+            device,
         )
 
 
@@ -178,6 +177,8 @@ def _go_on(
     """Go on with a run that has not ended, in the precision of this process."""
     experiment = _with_optimiser(folder, read_experiment(folder), optimiser)
     if device is not None:
+        if experiment.device is None:
+            raise ArgumentError(f"{folder} was run in process: it takes no device")
         experiment = dataclasses.replace(experiment, device=device)
     name = str(config.get("name") or experiment.rule)
     watcher.compiling(name, [experiment.seed])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from perturbax.errors import ArgumentError, PerturbaxError
 from perturbax.experiment import own_code, run_folder
-from perturbax.experiment.config import Experiment, Resolved
+from perturbax.experiment.config import Experiment, Resolved, device_text
 from perturbax.experiment.differences import another_run
 from perturbax.experiment.layout import layout_of
 from perturbax.experiment.options import unmeasured
@@ -63,8 +63,10 @@ def _holds(folder: Path, e: Resolved, data: str) -> bool:
         return False
     if (folder / "config.json").is_file():
         found = read_experiment(folder)
-        if not _same_names(found, e):
+        device = None if e.device is None else device_text(e.device)
+        if not _same_names(found, e) or found.device != device:
             raise another_run(folder, dataclasses.replace(e, seed=found.seed), data)
+        found = dataclasses.replace(found, device=e.device)  # the user's own, not a name in a file
         measured = {
             name: found.rule_options[name]
             for name in unmeasured(e.rule_options)

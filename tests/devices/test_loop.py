@@ -1,5 +1,6 @@
 """Learning on a device: the numbers of a run in process, estimates along what was held, stops and resumes."""
 
+import json
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import perturbax as px
+from perturbax.cli import main
 from perturbax.devices import Checked
 from perturbax.devices.abilities import Abilities
 from perturbax.devices.choice import check_rule, defaults, strongest
@@ -21,6 +23,8 @@ from perturbax.devices.simulated import Simulated
 from perturbax.devices.updates import on_grid
 from perturbax.errors import ArgumentError, DeviceError
 from perturbax.experiment import run_folder
+from perturbax.experiment.build import build
+from perturbax.experiment.result import read_experiment
 
 SMALL = {"task": "copy", "task__length": 2, "task__delay": 1, "steps": 4, "logs": 2, "batch": 4, "seed": 3}
 
@@ -242,6 +246,32 @@ def test_a_killed_trainer_goes_on_from_its_last_checkpoint(tmp_path):
     assert "simulated tanh" in page
     assert "Devices have no frozen reservoir" in page
     assert px.load(tmp_path / "run").net.named().keys() == result.net.named().keys()
+
+
+def test_no_command_of_a_folder_is_started_unless_it_is_trusted_or_given(tmp_path, capsys):
+    run = tmp_path / "run"
+    program = tmp_path / "device"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nexec {COMMAND}\n")
+    program.chmod(0o700)
+    px.run(device=Simulated("tanh", (4,)), out=run, **SMALL)
+    config = json.loads((run / "config.json").read_text())
+    config["experiment"]["device"] = str(program)
+    stranger = tmp_path / "config.json"
+    stranger.write_text(json.dumps({"experiment": config["experiment"]}))
+    ways = (
+        ["run", "--config", str(stranger), "--out", str(tmp_path / "new")],
+        ["run", "--config", str(stranger), "--dry-run"],
+    )
+    for words in ways:
+        assert main(words) == 2
+        assert f"trained on the device '{program}': add --trust" in capsys.readouterr().err
+    with pytest.raises(ArgumentError, match="add --trust"):
+        px.run(read_experiment(stranger))
+    with pytest.raises(ArgumentError, match="add --trust"):
+        build(read_experiment(stranger))  # as `diagnose --run` does
+    assert not (tmp_path / "started").exists()
+    assert main([*ways[1], "--trust"]) == 0  # the control: it is started where it is trusted
+    assert (tmp_path / "started").exists()
 
 
 @pytest.mark.parametrize("device", ["", "  ", 5, None, object()])
