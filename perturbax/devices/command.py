@@ -3,16 +3,15 @@
 import argparse
 import contextlib
 import dataclasses
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from docstring_parser import parse
 
-from perturbax.devices.driver import serve
 from perturbax.devices.faults import Faults
+from perturbax.devices.serving import serve_or_say
 from perturbax.devices.simulated import Simulated
-from perturbax.errors import ArgumentError, PerturbaxError, first_line
+from perturbax.errors import ArgumentError
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -22,21 +21,7 @@ def main(words: Sequence[str] | None = None) -> None:
         words: arguments of the command line; by default those of this process.
     """
     arguments, others = _parser().parse_known_args(words)
-    try:
-        device = _device(arguments, _cell_options(others))
-        serve(device, arguments.at)
-    except PerturbaxError as error:
-        sys.exit(_said(error))
-    except (OSError, ValueError) as error:
-        sys.exit(f"simulated device: cannot listen at {arguments.at}: {first_line(error)}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-def _said(error: PerturbaxError) -> int:
-    """Print an error on standard error; return the exit status."""
-    print(f"simulated device: {first_line(error)}", file=sys.stderr)
-    return error.exit_code
+    serve_or_say("simulated device", lambda: _device(arguments, _cell_options(others)), arguments.at)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,15 +7,14 @@ and nothing of JAX: it can run in an environment of its own.
 """
 
 import argparse
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from perturbax.devices.driver import serve
-from perturbax.errors import DeviceError, PerturbaxError, first_line
+from perturbax.devices.serving import serve_or_say
+from perturbax.errors import DeviceError
 from perturbax.plugins import import_optional
 
 LEVELS = 63  # steps from 0 to the largest input of a row: 7 bits
@@ -172,11 +171,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--noise", type=float, help="noise of a tile's output, as a share (0.06)")
     parser.add_argument("--at", help="unix:PATH, tcp:PORT or tcp:HOST:PORT to wait at; without it, pipes")
     given = parser.parse_args(words)
-    try:
-        serve(Crossbar(given.units, seed=given.seed, noise=given.noise), given.at)
-    except PerturbaxError as error:
-        print(f"crossbar: {first_line(error)}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    serve_or_say("crossbar", lambda: Crossbar(given.units, seed=given.seed, noise=given.noise), given.at)
 
 
 if __name__ == "__main__":

@@ -53,14 +53,7 @@ def device_learner(rule: Any, loss: Loss, device: Checked, score: str = "task") 
 
 
 class DeviceLearner(abc.ABC):
-    """A rule at work on a device; arguments as in `device_learner`.
-
-    Attributes:
-        trust_held: whether weights that the device says it holds are believed; else those asked for are taken
-            for held, which makes estimates wrong on a device that rounds.
-    """
-
-    trust_held: bool = True
+    """A rule at work on a device; arguments as in `device_learner`."""
 
     def __init__(self, rule: Any, loss: Loss, device: Checked, score: str):
         self.rule, self.device, self.by_device = rule, device, score == "device"
@@ -134,7 +127,7 @@ class DeviceLearner(abc.ABC):
         """Write the weights, and return those that the device holds, by name."""
         asked = as_written(net)
         held = self.device.write(asked)
-        return asked if held is None or not self.trust_held else held
+        return asked if held is None else held
 
 
 class NodeLearner(DeviceLearner):
@@ -197,22 +190,25 @@ class WeightLearner(DeviceLearner):
         self._rows = jax.jit(partial(_shifted_rows, rule))
 
     def passes(self, state: Any, net: DeviceNetwork, xs: Array, ys: Any, key: Array) -> tuple:
-        """Write each row of shifted weights, and run the batch on it: -> (outputs, weights of each row)."""
-        asked = self._rows(net, state, xs, key)[1]
+        """Write each row of shifted weights, and run the batch on it.
+
+        -> (outputs, shifts, weights asked for and weights held of each row).
+        """
+        inject, asked = self._rows(net, state, xs, key)
         arrays = {name: np.asarray(rows) for name, rows in asked.named().items()}
         seed, held, outputs = self.seed(key), [], []
         for row in range(self.rule.rows):
             own = {name: rows[row] for name, rows in arrays.items()}
             found = self.device.write(own)
-            held.append(own if found is None or not self.trust_held else found)
+            held.append(own if found is None else found)
             outputs.append(self.run_rows(1, xs, ys, None, [], seed)["outputs"])
         y = np.concatenate(outputs, 1)  # (T, rows, B, n_out)
-        return y, asked, {name: np.stack([h[name] for h in held]) for name in arrays}
+        return y, inject, asked, {name: np.stack([h[name] for h in held]) for name in arrays}
 
     def judge(self, state: Any, net: DeviceNetwork, xs: Array, ys: Any, key: Array, *record: Any) -> tuple:
         """Let the rule judge the rows, along the differences that were held."""
-        y, asked, held = record[0], record[1], net.with_named(record[2])
-        inject = _shifted_rows(self.rule, net, state, xs, key)[0]
+        y, inject, asked = record[:3]
+        held = net.with_named(record[3])
         nothing = tuple(Site(None, None, None) for _ in net.layers)
         shift = shift_seen(self.rule, net, inject, asked, held)
         replayed = RecordedWeights(self.rule, Record(y, nothing), shift)

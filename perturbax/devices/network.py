@@ -96,7 +96,7 @@ class DeviceLayer(Layer):
     @property
     def units(self) -> tuple[int, ...]:
         """Shape of the pre-activations of one trial, as its weights have it."""
-        return _units(self.about[0])
+        return self.about[0].post
 
 
 def _product(z: Array, W: Array, order: str) -> Array:
@@ -104,18 +104,9 @@ def _product(z: Array, W: Array, order: str) -> Array:
     return product(z, W) if order == "pre-post" else jnp.tensordot(W, z, 1)
 
 
-def _units(about: Weight) -> tuple[int, ...]:
-    """Return the shape of the pre-activations that a weight makes."""
-    if about.reads == "1":
-        return about.shape
-    return about.shape[1:] if about.order == "pre-post" else about.shape[:-1]
-
-
 def read_by(about: Weight) -> int:
     """Return how many values a weight reads; 1 for a bias, or where it is not known what it reads."""
-    if about.reads == "1" or len(about.shape) < 2:
-        return 1
-    return about.shape[0] if about.order == "pre-post" else about.shape[-1]
+    return math.prod(about.pre) if len(about.shape) > 1 else 1
 
 
 class DeviceNetwork(Network):
@@ -229,7 +220,7 @@ def _fresh(about: Weight, key: Array) -> Array:
     if about.reads == "1":
         return jnp.zeros(about.shape)
     pre = read_by(about)
-    units = _units(about) if about.reads else about.shape[1:]
+    units = about.post if about.reads else about.shape[1:]
     if about.reads == "r" and len(units) == 1 and units[0] == pre:
         made = orthogonal(key, pre)  # (pre, units)
     elif about.reads == "r" and len(units) == 2 and units[-1] == pre:
@@ -269,7 +260,7 @@ def hidden_units(abilities: Abilities) -> tuple[int, ...]:
     """
     sizes: dict[Any, int] = {}
     for about in abilities.weights.values():
-        sizes.setdefault(about.layer, math.prod(_units(about)) or 1)
+        sizes.setdefault(about.layer, math.prod(about.post) or 1)
     found = tuple(sizes.values())
     return found[:-1] or found
 

@@ -96,8 +96,23 @@ def outputs_of(net: Network, xs: Any) -> Any:
     for device in reversed(_OPEN.values()):
         if {name: about.shape for name, about in device.can.weights.items()} == shapes:
             device.write(as_written(net))
-            return device.run(np.asarray(xs), 0 if device.can.seeded else None)["outputs"]
+            return outputs_now(device, xs)
     raise DeviceError("this network lives on a device that is not open here: run it there (px.devices)")
+
+
+def outputs_now(device: Checked, xs: Any) -> np.ndarray:
+    """Return what a device puts out with the weights that it has, under the seed of judging, `(T, B, n_out)`.
+
+    Arguments:
+        device: the device.
+        xs: inputs, `(T, B, n_in)`.
+    """
+    return device.run(np.asarray(xs), judging_seed(device))["outputs"]
+
+
+def judging_seed(device: Checked) -> int | None:
+    """Return the seed of a device's noise while it is judged, always the same; None where it takes none."""
+    return 0 if device.can.seeded else None
 
 
 def vouch_for(device: str) -> None:

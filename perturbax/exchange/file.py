@@ -101,6 +101,16 @@ def inputs_of(net: Network) -> int:
     return first.inputs if isinstance(first, Population) else first.W.shape[0]
 
 
+def file_to_keep(cell: str, options: dict[str, Any]) -> bytes | None:
+    """Return the file that a cell is read from, which run folders keep as KEPT; None where there is none.
+
+    Arguments:
+        cell: the name of the cell.
+        options: its settings.
+    """
+    return Path(options["file"]).read_bytes() if cell == "nir" else None
+
+
 def kept_options(folder: Path, cell: Any, options: Any) -> Any:
     """Return the settings of a run's cell with the file that the run folder keeps, where it keeps one.
 

@@ -1,6 +1,7 @@
 """What advances a run whose network lives on a device: the device runs all passes, updates are made here."""
 
 import time
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -14,14 +15,15 @@ from perturbax.devices.checked import Checked
 from perturbax.devices.choice import strongest
 from perturbax.devices.estimates import DeviceLearner, device_learner
 from perturbax.devices.network import DeviceNetwork, as_written
+from perturbax.devices.opening import judging_seed, outputs_now
 from perturbax.devices.updates import on_grid, within_range
 from perturbax.errors import ArgumentError
 from perturbax.experiment.build import Parts
-from perturbax.experiment.program import Program
-from perturbax.experiment.train_step import Hyperparameters, Setup, State, Training, start
+from perturbax.experiment.program import Compiled, Program
+from perturbax.experiment.train_step import Hyperparameters, Setup, State, Training, score_compiled, start
 from perturbax.learning.sequence import apply_estimate
 from perturbax.network.network import Network
-from perturbax.tasks.base import HeldOut, measure
+from perturbax.tasks.base import HeldOut
 
 
 class OnDevice(Program):
@@ -34,7 +36,8 @@ class OnDevice(Program):
     Attributes:
         device: the device.
         learner: the rule at work on it.
-        off: root mean square of held minus asked weights, and of those asked, at the last evaluation.
+        judged_with: weights asked for and held at the last evaluation; None before, and where the device
+            cannot tell.
     """
 
     def __init__(self, parts: Parts):
@@ -45,7 +48,7 @@ class OnDevice(Program):
         e, setup = parts.experiment, parts.setup
         self.device: Checked = device
         self.learner = device_learner(setup.rule, setup.task.loss, device, str(e.score))
-        self.off: tuple[float, float] | None = None
+        self.judged_with: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None = None
         self._before = (0, 0, 0.0)  # writes, trials and seconds of the process that was stopped
         self._at_start = _cost(device)
         stochastic = e.rounding == "stochastic"
@@ -61,16 +64,13 @@ class OnDevice(Program):
     def spent(self) -> dict[str, Any]:
         """Return writes, trials and seconds of the device, and how far held weights were off."""
         writes, trials, seconds = self._spent()
-        found: dict[str, Any] = {"writes": writes, "trials": trials, "device_seconds": seconds}
-        if self.off is not None:
-            found["held_off"] = self.off[0] / self.off[1] if self.off[1] else 0.0
-        return found
+        return {"writes": writes, "trials": trials, "device_seconds": seconds, **self._held_off()}
 
     def begin(self, last_line: dict[str, Any] | None) -> None:
         """Count from here on, beside what a run has asked of its device before it was stopped."""
         line = last_line or {}
         self._before = line.get("writes", 0), line.get("trials", 0), line.get("device_seconds", 0.0)
-        self._at_start, self.off = _cost(self.device), None
+        self._at_start, self.judged_with = _cost(self.device), None
 
     def start(self, seed: int, hyperparameters: Hyperparameters | None = None) -> State:
         """Return the state before the first step; hyperparameters None for those of the experiment."""
@@ -113,19 +113,16 @@ class OnDevice(Program):
         if self.learner.by_device:
             return None
         self._write(net)
-        return jnp.asarray(self.device.run(np.asarray(xs), self._seed())["outputs"])
+        return jnp.asarray(outputs_now(self.device, xs))
 
     def judged(self, net: Network, held: HeldOut) -> dict[str, Any]:
         """Return the task's metrics of what the device puts out, or the mean of its own score as `loss`."""
         if self.learner.by_device:
             self._write(net)
             xs, ys = np.asarray(held.xs), np.asarray(held.ys)
-            score = self.device.run(xs, self._seed(), targets=ys)["score"]
-            return {"loss": jnp.asarray(score, self.valid.xs.dtype).mean()}
-        task = self.parts.task
-        y, target = self.outputs(net, held.xs)[held.warmup :], held.ys[held.warmup :]
-        metrics = measure(task, y, target)
-        return metrics if held.base is None else metrics | task.measures(y, target, held.base[held.warmup :])
+            own = self.device.run(xs, judging_seed(self.device), targets=ys)["score"]
+            return {"loss": jnp.asarray(own, self.valid.xs.dtype).mean()}
+        return score_compiled(self.parts.task, self.outputs(net, held.xs), held)
 
     def further(self, first: State, net: Network) -> dict[str, Any]:
         """Return what the device cost; arguments as in `Program.further`."""
@@ -138,10 +135,10 @@ class OnDevice(Program):
         }
         choice = strongest(self.device.can)
         found["rule"] = choice.why if choice.rule == self.parts.experiment.rule else "named by the user"
-        held = self.device.write(as_written(_device_network(net)))
-        if held is not None:
-            found["held"] = _differences(as_written(_device_network(net)), held)
-        return {"device": found}
+        self._write(net)
+        if self.judged_with is not None:
+            found["held"] = _differences(*self.judged_with)
+        return {"device": found | self._held_off()}
 
     def _chunk(self, state: State, length: int) -> tuple[State, list[float], dict[str, Any]]:
         """Advance by `length` steps, validate, and keep the weights if they are the best so far."""
@@ -165,17 +162,18 @@ class OnDevice(Program):
         return state._replace(learner=training, step=state.step + 1), loss
 
     def _write(self, net: Network) -> None:
-        """Write weights that are to be judged, and note how far those held are off."""
+        """Write weights that are to be judged, and note those held."""
         asked = as_written(_device_network(net))
         held = self.device.write(asked)
-        if held is not None:
-            off = sum(float(np.sum((held[name] - asked[name]) ** 2.0)) for name in asked)
-            size = sum(float(np.sum(asked[name] ** 2.0)) for name in asked)
-            self.off = off**0.5, size**0.5
+        self.judged_with = None if held is None else (asked, held)
 
-    def _seed(self) -> int | None:
-        """Return the seed of the device's noise while it is judged; None where it takes none."""
-        return 0 if self.device.can.seeded else None
+    def _held_off(self) -> dict[str, float]:
+        """Return the norm of held minus asked weights over that of the asked ones; empty where unknown."""
+        if self.judged_with is None:
+            return {}
+        asked, held = self.judged_with
+        size = _norm(asked.values())
+        return {"held_off": _norm(held[name] - asked[name] for name in asked) / size if size else 0.0}
 
     def _spent(self) -> tuple[int, int, float]:
         """Return writes, trials and seconds of this run."""
@@ -184,9 +182,22 @@ class OnDevice(Program):
         return int(added[0]), int(added[1]), float(added[2])
 
 
+def program_of(parts: Parts) -> Program:
+    """Return what advances a run: its device where it has one, else a program that is compiled for it.
+
+    parts: the parts of the run.
+    """
+    return Compiled(parts) if parts.device is None else OnDevice(parts)
+
+
 def _cost(device: Checked) -> tuple[int, int, float]:
     """Return writes, trials and seconds of a device in this process."""
     return device.costs.writes, device.costs.trials, device.costs.seconds
+
+
+def _norm(arrays: Iterable[np.ndarray]) -> float:
+    """Return the norm of all values of some arrays."""
+    return sum(float(np.sum(array**2.0)) for array in arrays) ** 0.5
 
 
 def _device_network(net: Network) -> DeviceNetwork:

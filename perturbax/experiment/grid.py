@@ -1,6 +1,7 @@
 """What a search for settings tries: candidates, and the runs that they are candidates of, checked."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -61,10 +62,7 @@ class SearchPlan(NamedTuple):
     @property
     def candidates(self) -> int:
         """The number of candidates."""
-        count = 1
-        for values in self.grid.values():
-            count *= len(values)
-        return count
+        return math.prod(len(values) for values in self.grid.values())
 
 
 def plan_search(

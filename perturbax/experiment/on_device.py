@@ -3,16 +3,16 @@
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from perturbax.devices.network import DeviceNetwork, as_written, of_network
-from perturbax.devices.opening import check_device, opened
+from perturbax.devices.opening import check_device, opened, outputs_now
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import AUTO_RULE
 from perturbax.experiment.result import Result
 from perturbax.experiment.run import run
+from perturbax.experiment.train_step import score_compiled
 from perturbax.network.network import Network
-from perturbax.tasks.base import Task, held_out_number, measure
+from perturbax.tasks.base import Task, held_out_number
 
 
 def train(device: Any, task: Task | str, rule: str = AUTO_RULE, **settings: Any) -> Result:
@@ -51,6 +51,5 @@ def judge(device: Any, net: Network, task: Task, part: str = "test") -> dict[str
     moved = net if isinstance(net, DeviceNetwork) else of_network(on.can, net)
     on.write(as_written(moved))
     held = task.held_out(part)
-    y = jnp.asarray(on.run(np.asarray(held.xs), 0 if on.can.seeded else None)["outputs"])
-    metrics = measure(task, y[held.warmup :], held.ys[held.warmup :])
+    metrics = score_compiled(task, jnp.asarray(outputs_now(on, held.xs)), held)
     return {name: float(value) for name, value in metrics.items()}

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from perturbax.experiment.build import Parts
-from perturbax.experiment.device_program import OnDevice
+from perturbax.experiment.device_program import program_of
 from perturbax.experiment.options import find
 from perturbax.experiment.program import Compiled, Program
 from perturbax.experiment.resolve import KNOWN
@@ -39,11 +39,9 @@ def compiled_for(parts: Parts) -> Program:
 
     parts: the parts of the run.
     """
-    if parts.device is not None:
-        return OnDevice(parts)
-    key = _key(parts)
+    key = _key(parts) if parts.device is None else None
     if key is None:
-        return Compiled(parts)
+        return program_of(parts)
     if key in _KEPT:
         _KEPT.move_to_end(key)
         return _KEPT[key].with_parts(parts)

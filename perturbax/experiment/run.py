@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
-from perturbax.exchange.file import KEPT
+from perturbax.exchange.file import KEPT, file_to_keep
 from perturbax.experiment import own_code, run_folder
 from perturbax.experiment.atomic import write
 from perturbax.experiment.build import Parts, build
@@ -288,8 +288,9 @@ def train(
             described["facts"] |= {"auto": parts.auto} if parts.auto else {}
             run_folder.create(one.folder, described)
             own_code.write_sources(one.folder, own_code.sources_of(described["experiment"]))
-            if one.experiment.cell == "nir":
-                write(one.folder / KEPT, Path(one.experiment.cell_options["file"]).read_bytes())
+            of_cell = file_to_keep(one.experiment.cell, one.experiment.cell_options)
+            if of_cell is not None:
+                write(one.folder / KEPT, of_cell)
             one.layout = layout_of(one.folder / "config.json", run_folder.to_json(described))
     results = []
     for group in groups:

@@ -211,13 +211,30 @@ def evaluate(task: Task, net: Network, held_out: HeldOut) -> dict[str, Array]:
         net: the network.
         held_out: the sequences.
     """
-    y = forward(net, held_out.xs)[held_out.warmup :]  # (T, B, n_out)
+    return score(task, forward(net, held_out.xs), held_out)
+
+
+def score(task: Task, outputs: Array, held_out: HeldOut) -> dict[str, Array]:
+    """Return what `evaluate` returns, of outputs over held-out sequences, whoever made them. Traceable.
+
+    Arguments:
+        task: the task, which says what is measured.
+        outputs: for all steps, `(T, B, n_out)`.
+        held_out: the sequences.
+    """
+    y = outputs[held_out.warmup :]
     target = held_out.ys[held_out.warmup :]
     metrics = task.metrics(y, target)
     check_metrics(task, metrics)
     if held_out.base is None:
         return metrics
     return metrics | task.measures(y, target, held_out.base[held_out.warmup :])
+
+
+@eqx.filter_jit
+def score_compiled(task: Task, outputs: Array, held_out: HeldOut) -> dict[str, Array]:
+    """Return what `score` returns, compiled; arguments as there."""
+    return score(task, outputs, held_out)
 
 
 def evaluate_compiled(

@@ -19,9 +19,9 @@ from typing import Any, TextIO
 from perturbax.errors import PerturbaxError
 from perturbax.experiment.build import build
 from perturbax.experiment.config import Experiment, Resolved
-from perturbax.experiment.device_program import OnDevice
+from perturbax.experiment.device_program import program_of
 from perturbax.experiment.options import typed_fields
-from perturbax.experiment.program import Compiled, Program
+from perturbax.experiment.program import Program
 from perturbax.experiment.resolve import resolve
 from perturbax.experiment.run import resume, train
 from perturbax.experiment.watch import Watcher
@@ -117,8 +117,7 @@ class Worker:
         """Return the compiled program of an experiment; that of the piece before is kept."""
         if self._last is None or self._last[0] != e:
             self._last = None  # its memory goes first
-            parts = build(e)
-            self._last = e, OnDevice(parts) if parts.device else Compiled(parts)
+            self._last = e, program_of(build(e))
         return self._last[1]
 
 

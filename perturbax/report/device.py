@@ -1,11 +1,11 @@
 """What runs on a device cost, and what it made of the weights: a table."""
 
+import math
 from collections.abc import Mapping
 from html import escape
-from typing import Any
 
 from perturbax.report.numbers import count, rounded
-from perturbax.report.read import Run, as_dict, as_number
+from perturbax.report.read import Run, as_number
 
 HEADS = ("run", "device", "seed", "writes", "trials", "seconds on it", "held off by", "rule")
 TEXT = ("run", "device", "rule")
@@ -19,8 +19,7 @@ def device_table(runs: Mapping[str, list[Run]]) -> str:
     runs: the runs of each variant, by its name.
     """
     every = [(name, run) for name, of_variant in runs.items() for run in of_variant]
-    told = [(name, run, as_dict(as_dict(run.result).get("device"))) for name, run in every]
-    rows = [_row(name, run, found) for name, run, found in told if found]
+    rows = [_row(name, run) for name, run in every if run.device]
     if not rows:
         return ""
     heads = "".join(f'<th scope="col"{_aligned(head)}>{head}</th>' for head in HEADS)
@@ -34,12 +33,10 @@ def device_table(runs: Mapping[str, list[Run]]) -> str:
     )
 
 
-def _row(name: str, run: Run, told: Mapping[str, Any]) -> str:
-    """Return the row of one run; told: what its result says of the device."""
-    held = [as_dict(entry) for entry in as_dict(told.get("held")).values()]
-    asked = sum(as_number(entry.get("asked")) ** 2 for entry in held)
-    off = sum(as_number(entry.get("difference")) ** 2 for entry in held)
-    share = rounded((off / asked) ** 0.5) if held and asked else "not told"
+def _row(name: str, run: Run) -> str:
+    """Return the row of one run."""
+    told = run.device
+    off = as_number(told.get("held_off"))
     cells = (
         name,
         str(told.get("name", "")),
@@ -47,7 +44,7 @@ def _row(name: str, run: Run, told: Mapping[str, Any]) -> str:
         count(as_number(told.get("writes"))),
         count(as_number(told.get("trials"))),
         rounded(as_number(told.get("seconds"))),
-        share,
+        "not told" if math.isnan(off) else rounded(off),
         str(told.get("rule", "")),
     )
     aligned = (f"<td{_aligned(head)}>{escape(cell)}</td>" for head, cell in zip(HEADS, cells, strict=True))

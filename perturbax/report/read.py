@@ -55,6 +55,11 @@ class Run:
         return str(given) if given else str(self.experiment["rule"]) + ("+decor" if self.decorrelated else "")
 
     @property
+    def device(self) -> dict[str, Any]:
+        """What the result says of the device that the network lives on; empty in process."""
+        return as_dict(as_dict(self.result).get("device"))
+
+    @property
     def status(self) -> str:
         """finished, diverged, interrupted, or running when no result is stored."""
         return "running" if self.result is None else str(self.result.get("status", "finished"))

@@ -64,7 +64,7 @@ def verdicts(section: Section) -> list[str]:
 
 def _on_device(variant: VariantRuns) -> bool:
     """Whether the runs of a variant were made on a device."""
-    return all(as_dict(as_dict(run.result).get("device")) for run in variant.runs)
+    return all(run.device for run in variant.runs)
 
 
 def _outside(section: Section) -> list[str]:
