@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from perturbax.experiment.atomic import write
+from perturbax.atomic import write
 from perturbax.experiment.machine import machine as this_machine
 from perturbax.study.page import markdown_table as table
 

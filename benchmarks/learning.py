@@ -21,7 +21,7 @@ import jax.random as jr
 from harness import alternate, ratios
 
 import perturbax as px
-from perturbax.experiment.atomic import write
+from perturbax.atomic import write
 from perturbax.experiment.build import build
 from perturbax.experiment.program import Compiled
 

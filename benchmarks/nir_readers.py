@@ -23,8 +23,8 @@ import numpy as np
 from harness import machine, table
 
 import perturbax as px
+from perturbax.atomic import write
 from perturbax.exchange.measuring import _spikes
-from perturbax.experiment.atomic import write
 
 NETS, UNITS, INPUTS, STEPS = 10, 16, 4, 200
 TORCH = "torch==2.13.0"

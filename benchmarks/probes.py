@@ -11,8 +11,8 @@ from statistics import median
 from family import PAGE, with_section
 from harness import machine, table
 
+from perturbax.atomic import write
 from perturbax.cli import main as perturbax
-from perturbax.experiment.atomic import write
 from perturbax.rules import RULES
 from perturbax.tasks import TASKS
 

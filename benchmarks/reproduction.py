@@ -7,7 +7,7 @@ python benchmarks/reproduction.py results/full     # -> docs/reproduction.md, wi
 import argparse
 from pathlib import Path
 
-from perturbax.experiment.atomic import write
+from perturbax.atomic import write
 
 ROOT = Path(__file__).parents[1]
 

@@ -31,8 +31,8 @@ from harness import machine, table
 from learning import mean, remembered
 
 import perturbax as px
+from perturbax.atomic import write
 from perturbax.errors import ArgumentError
-from perturbax.experiment.atomic import write
 from perturbax.experiment.build import build
 from perturbax.experiment.run import run_seeds
 from perturbax.experiment.variants import of_variant, parse_variant, slug

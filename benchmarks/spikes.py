@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from harness import machine, table
 
+from perturbax.atomic import write
 from perturbax.cli import main as perturbax
-from perturbax.experiment.atomic import write
 
 SHARED = "credit=to-go:samples=16:steps=3000"
 FREE = {"lif": f"sigma=0.1:{SHARED}", "alif": f"sigma=0.1:{SHARED}", "binary": f"sigma=0.2:lr=1e-3:{SHARED}"}

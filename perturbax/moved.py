@@ -26,7 +26,7 @@ MODULES = {
     "credit": ("learning.credit", "learning.estimate"),
     "diagnose_command": ("cli.diagnose", "analysis.along_training"),
     "diagnosis": ("analysis.diagnosis",),
-    "files": ("experiment.atomic",),
+    "files": ("atomic",),
     "gradient": (
         "learning.sequence",
         "learning.blocks",

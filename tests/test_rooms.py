@@ -7,7 +7,7 @@ import perturbax as px
 
 ROOT = Path(px.__file__).parent
 FLOORS = (
-    ("errors", "fields", "moved", "papers", "plugins"),
+    ("atomic", "errors", "fields", "moved", "papers", "plugins"),
     ("network",),
     ("learning",),
     ("cells", "rules", "tasks"),

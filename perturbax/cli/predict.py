@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from perturbax.atomic import write
 from perturbax.cli.arguments import ClassSettings, Parser, add_trust
 from perturbax.errors import ArgumentError
-from perturbax.experiment.atomic import write
 
 HELP = "forecast new data with a trained network"
 STDOUT = "-"

@@ -6,6 +6,7 @@ What NIR does say (weights, time constants, thresholds) is read from the node it
 another program has trained on gives what it has become.
 """
 
+import dataclasses
 import json
 from typing import Any
 
@@ -66,13 +67,12 @@ def with_ours(neurons: Neurons, ours: dict[str, Any]) -> Neurons:
     fields = {name: ours[name] for name in OF_NEURONS if name in ours}
     if not fields and "reset" not in ours:
         return neurons
-    kept = {name: getattr(neurons, name) for name in Neurons.__dataclass_fields__}
     if ours.get("reset") == "subtract":
-        kept["reset"] = None
+        fields["reset"] = None
     try:
-        for name, value in fields.items():
-            of_kind(name, value, OF_NEURONS[name])
-        return Neurons(**{**kept, **fields})
+        for name in sorted(fields.keys() & OF_NEURONS.keys()):
+            of_kind(name, fields[name], OF_NEURONS[name])
+        return dataclasses.replace(neurons, **fields)
     except PerturbaxError as error:
         raise DataError(f"metadata of perturbax: {error}") from None
 

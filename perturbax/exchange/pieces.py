@@ -1,5 +1,6 @@
 """Layers of a network as synapses and neurons that NIR can say, and what it cannot say of them."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -151,5 +152,4 @@ def with_r_of_one(i: int, layer: Population) -> Population:
         b = None if weights.b is None else jnp.asarray(weights.b * r)
         scaled.append(Dense(jnp.asarray(weights.W * r[None]), b))
     below, own = scaled
-    fixed = {name: getattr(neurons, name) for name in Neurons.__dataclass_fields__}
-    return Population(below, own, Neurons(**{**fixed, "gain": Fixed(share)}), layer.n)
+    return Population(below, own, dataclasses.replace(neurons, gain=Fixed(share)), layer.n)

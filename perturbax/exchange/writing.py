@@ -1,11 +1,11 @@
 """From a network to a NIR graph or file."""
 
-import os
-import tempfile
+import io
 from pathlib import Path
 from typing import Any
 
-from perturbax.errors import ArgumentError, StoreError, first_line
+from perturbax.atomic import write
+from perturbax.errors import ArgumentError
 from perturbax.exchange.building import graph_of
 from perturbax.exchange.graph import package
 from perturbax.exchange.measuring import differing_spikes
@@ -87,15 +87,6 @@ def check_target(file: Path, overwrite: bool) -> None:
 
 def _write(file: Path, graph: Any) -> None:
     """Write a graph to a file, atomically."""
-    nir = package()
-    try:
-        handle, made = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".tmp", dir=file.parent)
-        os.close(handle)
-        try:
-            nir.write(made, graph)
-            os.replace(made, file)
-        except BaseException:
-            Path(made).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise StoreError(f"{file} cannot be written: {first_line(error)}") from error
+    made = io.BytesIO()
+    package().write(made, graph)
+    write(file, made.getvalue())

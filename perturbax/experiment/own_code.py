@@ -21,9 +21,9 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
+from perturbax.atomic import write, writing
 from perturbax.devices.opening import vouch_for
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
-from perturbax.experiment.atomic import write, writing
 from perturbax.experiment.config import KINDS
 from perturbax.experiment.named import names_of as names_of
 from perturbax.learning.noise import Noise

@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from perturbax.atomic import write
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.exchange.file import KEPT, file_to_keep
 from perturbax.experiment import own_code, run_folder
-from perturbax.experiment.atomic import write
 from perturbax.experiment.build import Parts, build
 from perturbax.experiment.calibration import calibrate
 from perturbax.experiment.chance import ONE_SIDED_5_PERCENT, gain_over_chance

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from perturbax.atomic import write, writing
 from perturbax.errors import ArgumentError, StoreError
-from perturbax.experiment.atomic import write, writing
 from perturbax.experiment.layout import (
     PREFIX,
     Layout,

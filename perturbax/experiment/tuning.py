@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from perturbax.atomic import writing
 from perturbax.errors import PerturbaxError
 from perturbax.experiment import own_code, run_folder
-from perturbax.experiment.atomic import writing
 from perturbax.experiment.build import Parts
 from perturbax.experiment.config import Resolved
 from perturbax.experiment.grid import Combination, SearchPlan, value_of

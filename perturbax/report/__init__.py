@@ -9,8 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from perturbax.atomic import write, writing
 from perturbax.errors import ArgumentError
-from perturbax.experiment.atomic import write, writing
 
 
 def write_report(folders: Sequence[Path], out: Path) -> Path:

@@ -8,8 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from perturbax.atomic import write, writing
 from perturbax.errors import StoreError
-from perturbax.experiment.atomic import write, writing
 from perturbax.experiment.run_folder import write_json
 from perturbax.report.css import CSS
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from perturbax.atomic import write
 from perturbax.errors import StoreError
-from perturbax.experiment.atomic import write
 from perturbax.experiment.run_folder import read_json, to_json
 from perturbax.report.axes import REACH, cut, log_ticks, plain_ticks
 from perturbax.report.document import breakable, document, network_phrase, scrolled

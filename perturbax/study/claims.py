@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from perturbax.experiment.atomic import writing
+from perturbax.atomic import writing
 
 BEAT = 20.0  # seconds between signs of life
 STALE = 900.0  # seconds without one after which a worker counts as gone

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from perturbax.experiment.atomic import writing
+from perturbax.atomic import writing
 from perturbax.report.axes import log_ticks
 from perturbax.report.compare import Section, Stat, VariantRuns
 from perturbax.report.curves import curve, label_lines

@@ -10,8 +10,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from perturbax.atomic import writing
 from perturbax.experiment import run_folder
-from perturbax.experiment.atomic import writing
 from perturbax.experiment.build import build
 from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.options import typed_fields

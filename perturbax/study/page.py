@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from perturbax.atomic import write
 from perturbax.experiment import run_folder
-from perturbax.experiment.atomic import write
 from perturbax.experiment.options import options
 from perturbax.moved import old_names
 from perturbax.report.compare import Section, Stat, VariantRuns

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator
 
-from perturbax.experiment.atomic import write
+from perturbax.atomic import write
 from perturbax.report.axes import log_ticks
 from perturbax.report.compare import Stat
 from perturbax.report.style import INK, Look, canvas

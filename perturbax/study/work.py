@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from perturbax.atomic import writing
 from perturbax.errors import ArgumentError
 from perturbax.experiment import run_folder
-from perturbax.experiment.atomic import writing
 from perturbax.moved import old_names
 from perturbax.study.claims import claim
 from perturbax.study.jobs import Job, Study
