@@ -35,10 +35,11 @@ import socket
 import struct
 import sys
 import traceback
-import zipfile
+import weakref
 import zlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,7 +47,8 @@ VERSION = 1
 LIMIT = 2**28  # bytes of a frame, and of what it unpacks to; larger ones are refused before they are read
 MEMBERS = 1000  # most arrays in a frame
 TEXT = 2**20  # most bytes of the JSON object
-PIECE = 2**20  # bytes that are read at once
+FIRST = 2**22  # most bytes of memory that are asked for before anything of a frame has come
+MOST = 256  # most pieces that are written at once
 SHORT = 2**16  # bytes of a piece that is sent with others
 ACCEPTS = ["scales"]  # what `answer` understands that a device need not
 
@@ -57,6 +59,7 @@ _HEADER = re.compile(
 _LOCAL = struct.Struct("<4s5H3I2H")  # what stands before each member of a zip archive
 _CENTRAL = struct.Struct("<4s6H3I5H2I")  # its entry in the directory at the end
 _END = struct.Struct("<4s4H2IH")  # the end of the directory
+_STORED, _DEFLATED = 0, 8
 
 
 class FrameError(ValueError):
@@ -104,60 +107,68 @@ def pack(
     return _fewer([struct.pack("<Q", length), *pieces])
 
 
-def unpack(payload: bytes | bytearray, limit: int = LIMIT) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def unpack(payload: Any, limit: int = LIMIT) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return (said, arrays) of the npz file in a frame: a dictionary, and arrays by name.
 
-    Arrays can be written to. Those of a bytearray lie in it where they can, so that nothing is copied.
+    Arrays can be written to. They lie in the payload where they can, so that nothing is copied.
 
     Nothing is unpickled, and no member is unpacked before the sizes of all are known to be within the limit.
 
     Arguments:
-        payload: the bytes of the frame behind its length.
+        payload: the bytes of the frame behind its length, as bytes or a view of memory.
         limit: most bytes that all members may have together.
 
     Raises FrameError, whose one line says what is wrong.
     """
-    try:
-        members = zipfile.ZipFile(io.BufferedReader(_Bytes(payload))).infolist()
-    except Exception as error:  # zipfile raises many kinds for bytes that are no archive
-        raise FrameError(f"the frame is no npz file: {_line(error)}") from None
-    if len(members) > MEMBERS:
-        raise FrameError(f"the frame has {len(members)} arrays, more than {MEMBERS}")
-    total = sum(member.file_size for member in members)
+    payload = memoryview(payload)
+    members = _directory(payload)
+    total = sum(member.size for member in members)
     if total > limit:
         raise FrameError(f"the frame unpacks to {total} bytes, more than the limit of {limit}")
     arrays = {}
     for member in members:
-        name = member.filename[:-4] if member.filename.endswith(".npy") else member.filename
+        name = member.name[:-4] if member.name.endswith(".npy") else member.name
         if name in arrays:
             raise FrameError(f"the frame has two arrays of the name {name!r:.80}")
         arrays[name] = _read_npy(name, _content(payload, member))
     return _said(arrays.pop("_", None)), arrays
 
 
-def read_frame(read: Callable[[int], bytes], limit: int = LIMIT) -> bytearray | None:
+def read_frame(
+    read_into: Callable[[memoryview], int], limit: int = LIMIT, memory: Memory | None = None
+) -> memoryview | None:
     """Return the bytes of the next frame behind its length, or None where there is none any more.
 
     Arguments:
-        read: function of a number of bytes, which returns at most so many, and none at the end.
+        read_into: function of a view of memory, which fills its beginning and returns how many bytes it has
+            read, 0 at the end, as `readinto` of a file and `recv_into` of a socket do.
         limit: most bytes of a frame.
+        memory: where the bytes go; new memory by default.
 
     Raises FrameTooLong before anything is read of a frame above the limit, FrameError for half a frame.
     """
-    head = _exactly(read, 8)
-    if not head:
+    head = memoryview(bytearray(8))
+    came = _fill(read_into, head)
+    if not came:
         return None
-    if len(head) < 8:
+    if came < 8:
         raise FrameError("half a frame: it ends within its length")
-    length = struct.unpack("<Q", head)[0]
-    if length > limit and all(32 <= byte < 127 or byte in (9, 10, 13) for byte in head):
-        raise FrameTooLong(f"text where a frame should be, {head.decode()!r}: print it to standard error")
+    length, start = struct.unpack("<Q", head)[0], bytes(head)
+    if length > limit and all(32 <= byte < 127 or byte in (9, 10, 13) for byte in start):
+        raise FrameTooLong(f"text where a frame should be, {start.decode()!r}: print it to standard error")
     if length > limit:
         raise FrameTooLong(f"a frame of {length} bytes is longer than the limit of {limit}")
-    payload = _exactly(read, length)
-    if len(payload) < length:
-        raise FrameError(f"half a frame: {len(payload)} of {length} bytes")
-    return payload
+    memory = memory or Memory()
+    payload, came = memory.take(min(length, FIRST)), 0
+    while True:
+        came += _fill(read_into, payload[came:])
+        if came == length:
+            return payload
+        if came < len(payload):
+            raise FrameError(f"half a frame: {came} of {length} bytes")
+        longer = memory.take(min(length, 4 * came))  # memory grows with what has come
+        longer[:came] = payload
+        payload = longer
 
 
 def answer(
@@ -208,28 +219,32 @@ def serve(device: Any, at: str | None = None, limit: int = LIMIT) -> None:
     Raises OSError where the socket cannot be opened.
     """
     if at is None:
-        frames_in, frames_out = os.dup(0), os.dup(1)
+        frames_in, frames_out = io.FileIO(os.dup(0)), os.dup(1)
         sys.stdout.flush()
         os.dup2(2, 1)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
-        _serve_one(
-            device, lambda n: os.read(frames_in, n), lambda piece: _write_all(frames_out, piece), limit
-        )
+        _serve_one(device, frames_in.readinto, lambda pieces: _write_all(frames_out, pieces), limit)
         return
     with _listening(at) as listener:
         while True:
             trainer = listener.accept()[0]
             with trainer:
-                _serve_one(device, trainer.recv, trainer.sendall, limit)
+                _serve_one(device, trainer.recv_into, partial(_send_all, trainer), limit)
 
 
-def _serve_one(device: Any, read: Callable[[int], bytes], write: Callable[[Any], Any], limit: int) -> None:
+def _serve_one(
+    device: Any,
+    read_into: Callable[[memoryview], Any],
+    write: Callable[[list[bytes | memoryview]], Any],
+    limit: int,
+) -> None:
     """Answer one trainer until it says bye or goes away."""
+    memory = Memory()
     while True:
         going_on = True
         try:
-            payload = read_frame(read, limit)
+            payload = read_frame(read_into, limit, memory)
             if payload is None:
                 return
             said, arrays = unpack(payload, limit)
@@ -243,10 +258,10 @@ def _serve_one(device: Any, read: Callable[[int], bytes], write: Callable[[Any],
             going_on = going_on and not isinstance(error, FrameTooLong)
             pieces = pack({"error": _line(error)})
         try:
-            for piece in pieces:
-                write(piece)
+            write(pieces)
         except OSError:
             return
+        payload = said = arrays = pieces = None  # so that its memory can be used again
         if not going_on:
             return
 
@@ -294,23 +309,62 @@ def _fewer(pieces: list[bytes | memoryview]) -> list[bytes | memoryview]:
     return [*found, b"".join(short)]
 
 
-def _write_all(handle: int, piece: bytes | memoryview) -> None:
-    """Write all bytes to a file handle."""
-    rest = memoryview(piece)
-    while len(rest):
-        rest = rest[os.write(handle, rest) :]
+def _write_all(handle: int, pieces: list[bytes | memoryview]) -> None:
+    """Write all bytes to a file handle, as many at once as it takes."""
+    rest = [memoryview(piece) for piece in pieces]
+    while rest:
+        several = hasattr(os, "writev")
+        rest = left_of(rest, os.writev(handle, rest[:MOST]) if several else os.write(handle, rest[0]))
 
 
-def _exactly(read: Callable[[int], bytes], count: int) -> bytearray:
-    """Return so many bytes, or fewer at the end; memory grows with what has come."""
-    pieces, missing = [], count
-    while missing:
-        piece = read(min(missing, PIECE))
-        if not piece:
+def _send_all(connection: socket.socket, pieces: list[bytes | memoryview]) -> None:
+    """Send all bytes over a socket."""
+    for piece in pieces:
+        connection.sendall(piece)
+
+
+def left_of(pieces: list[memoryview], done: int) -> list[memoryview]:
+    """Return what is left of pieces of bytes once so many of them were written."""
+    for i, piece in enumerate(pieces):
+        if done < len(piece):
+            return [piece[done:], *pieces[i + 1 :]]
+        done -= len(piece)
+    return []
+
+
+def _fill(read_into: Callable[[memoryview], int], view: memoryview) -> int:
+    """Read until a view of memory is full or there is nothing more; return how many bytes have come."""
+    came = 0
+    while came < len(view):
+        more = read_into(view[came:])
+        if not more:
             break
-        pieces.append(piece)
-        missing -= len(piece)
-    return bytearray().join(pieces)
+        came += more
+    return came
+
+
+class Memory:
+    """Memory that frames are read into; it is used again as soon as nobody holds an array in it."""
+
+    def __init__(self) -> None:
+        self._blocks: list[tuple[np.ndarray, Any]] = []  # each with a reference to the view handed out last
+
+    def take(self, size: int) -> memoryview:
+        """Return a view of so many bytes, which begin at a multiple of 64; size: how many."""
+        for i, (block, last) in enumerate(self._blocks):
+            if last() is None and len(block) >= size:
+                return self._handed_out(i, block, size)
+        block = np.empty(max(size, SHORT) + 64, np.uint8)
+        first = -block.ctypes.data % 64
+        self._blocks = self._blocks[-3:]
+        self._blocks.append((block, None))
+        return self._handed_out(len(self._blocks) - 1, block[first : first + max(size, SHORT)], size)
+
+    def _handed_out(self, i: int, block: np.ndarray, size: int) -> memoryview:
+        """Return a view of the beginning of a block, and remember it."""
+        view = block[:size]
+        self._blocks[i] = block, weakref.ref(view)
+        return memoryview(view)  # pyright: ignore[reportArgumentType]
 
 
 def _parts(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
@@ -357,53 +411,63 @@ def _npy_header(array: np.ndarray, begin: int) -> bytes:
     return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text.encode()
 
 
-class _Bytes(io.RawIOBase):
-    """Bytes as a file that is read where they are; io.BytesIO would copy a bytearray."""
+class _Member(NamedTuple):
+    """What the directory of a zip archive says of a member."""
 
-    def __init__(self, payload: bytes | bytearray):
-        self.payload, self.at = memoryview(payload), 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        at = offset + (0, self.at, len(self.payload))[whence]
-        if at < 0:
-            raise OSError("before the first byte")
-        self.at = at
-        return at
-
-    def tell(self) -> int:
-        return self.at
-
-    def readinto(self, into: Any) -> int:
-        part = self.payload[self.at : self.at + len(into)]
-        into[: len(part)] = part
-        self.at += len(part)
-        return len(part)
+    name: str
+    flags: int
+    method: int
+    checksum: int
+    packed: int  # bytes in the archive
+    size: int  # bytes once it is unpacked
+    at: int  # byte of the archive at which it begins
 
 
-def _content(payload: bytes | bytearray, member: zipfile.ZipInfo) -> bytes | memoryview:
+def _directory(payload: memoryview) -> list[_Member]:
+    """Return the members of a zip archive by its directory; FrameError where there is none, or too many."""
+    last = bytes(payload[-(2**16) - _END.size :])
+    at = last.rfind(b"PK\5\6")
+    if at < 0 or len(last) - at < _END.size:
+        raise FrameError("the frame is no npz file: it has no directory at its end")
+    count, size, begin = _END.unpack_from(last, at)[4:7]
+    if count > MEMBERS:
+        raise FrameError(f"the frame has {count} arrays, more than {MEMBERS}")
+    directory = bytes(payload[begin : begin + size])
+    members, at = [], 0
+    try:
+        for _ in range(count):
+            entry = _CENTRAL.unpack_from(directory, at)
+            names, extra, comment = entry[10:13]
+            name = directory[at + _CENTRAL.size : at + _CENTRAL.size + names]
+            if entry[0] != b"PK\1\2" or len(name) != names:
+                raise FrameError("the frame is no npz file: its directory is damaged")
+            text = name.decode("utf-8" if entry[3] & 0x800 else "cp437")
+            checksum, packed, size = entry[7:10]
+            members.append(_Member(text, entry[3], entry[4], checksum, packed, size, entry[16]))
+            at += _CENTRAL.size + names + extra + comment
+    except (struct.error, UnicodeDecodeError):
+        raise FrameError("the frame is no npz file: its directory is damaged") from None
+    return members
+
+
+def _content(payload: memoryview, member: _Member) -> bytes | memoryview:
     """Return the bytes of a member of a zip archive, unpacked; FrameError where they are not as it says."""
-    name, offset = member.filename, member.header_offset
-    head = payload[offset : offset + _LOCAL.size]
+    name = member.name
+    head = payload[member.at : member.at + _LOCAL.size]
     if len(head) < _LOCAL.size or head[:4] != b"PK\3\4":
         raise FrameError(f"array {name!r:.80} does not begin where the frame says")
-    if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    if member.flags & 1 or member.method not in (_STORED, _DEFLATED):
         raise FrameError(f"array {name!r:.80} is neither stored nor deflated")
-    start = offset + _LOCAL.size + sum(_LOCAL.unpack(head)[-2:])
-    content = memoryview(payload)[start : start + member.compress_size]
-    if member.compress_type == zipfile.ZIP_DEFLATED:
+    start = member.at + _LOCAL.size + sum(_LOCAL.unpack(head)[-2:])
+    content: bytes | memoryview = payload[start : start + member.packed]
+    if member.method == _DEFLATED:
         try:
-            content = zlib.decompressobj(-15).decompress(content, member.file_size + 1)
+            content = zlib.decompressobj(-15).decompress(content, member.size + 1)
         except zlib.error as error:
             raise FrameError(f"array {name!r:.80} cannot be unpacked: {error}") from None
-    if len(content) != member.file_size:
-        raise FrameError(f"array {name!r:.80} has not the {member.file_size} bytes that it says")
-    if zlib.crc32(content) != member.CRC:
+    if len(content) != member.size:
+        raise FrameError(f"array {name!r:.80} has not the {member.size} bytes that it says")
+    if zlib.crc32(content) != member.checksum:
         raise FrameError(f"array {name!r:.80} has another checksum than it says")
     return content
 

@@ -54,7 +54,7 @@ class Remote:
         self.timeout, self.limit = _seconds(timeout), limit
         self.gone = ""
         self._scales = False  # whether the device takes currents as int8 with a scale
-        self._line = _connect(where, self.timeout)
+        self._line, self._memory = _connect(where, self.timeout), driver.Memory()
 
     def hello(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the device says of itself, not checked yet.
@@ -132,9 +132,10 @@ class Remote:
             raise ArgumentError(f"cannot send {op} to the device: {error}") from None
         deadline = time.monotonic() + self.timeout
         try:
-            for piece in pieces:
-                self._line.send(piece, deadline)
-            payload = driver.read_frame(lambda n: self._line.receive(n, deadline), self.limit)
+            self._line.send(pieces, deadline)
+            payload = driver.read_frame(
+                lambda view: self._line.receive(view, deadline), self.limit, self._memory
+            )
             if payload is None:
                 raise BrokenPipeError
             answer, found = driver.unpack(payload, self.limit)
@@ -177,20 +178,20 @@ class _Line:
         os.set_blocking(source, False)
         os.set_blocking(sink, False)
 
-    def send(self, piece: bytes | memoryview, deadline: int | float) -> None:
+    def send(self, pieces: Sequence[bytes | memoryview], deadline: int | float) -> None:
         """Send all bytes; TimeoutError after the deadline, OSError where nobody reads them."""
-        rest = memoryview(piece)
-        while len(rest):
+        rest = [memoryview(piece) for piece in pieces]
+        while rest:
             try:
-                rest = rest[os.write(self.sink, rest) :]
+                rest = driver.left_of(rest, os.writev(self.sink, rest[: driver.MOST]))
             except BlockingIOError:
                 _wait(self.sink, select.POLLOUT, deadline)
 
-    def receive(self, count: int, deadline: int | float) -> bytes:
-        """Return at most so many bytes, none at the end; TimeoutError after the deadline."""
+    def receive(self, view: memoryview, deadline: int | float) -> int:
+        """Read into a view of memory: -> bytes that came, 0 at the end; TimeoutError after the deadline."""
         while True:
             try:
-                return os.read(self.source, count)
+                return os.readv(self.source, [view])
             except BlockingIOError:
                 _wait(self.source, select.POLLIN, deadline)
 

@@ -251,10 +251,10 @@ class Nothing:
 def served(frames):
     """What a device answers to bytes, as frames."""
     source, sink = io.BytesIO(frames), io.BytesIO()
-    driver._serve_one(Nothing(), source.read, sink.write, LIMIT)
+    driver._serve_one(Nothing(), source.readinto, sink.writelines, LIMIT)
     sink.seek(0)
     answers = []
-    while (payload := driver.read_frame(sink.read)) is not None:
+    while (payload := driver.read_frame(sink.readinto)) is not None:
         answers.append(driver.unpack(payload)[0])
     return answers
 
@@ -287,7 +287,7 @@ def test_200_malformed_answers_are_errors_of_one_line_for_the_trainer(tmp_path):
         for _, frame in cases:
             trainer = listener.accept()[0]
             with trainer:
-                driver.read_frame(trainer.recv)
+                driver.read_frame(trainer.recv_into)
                 trainer.sendall(frame)
 
     thread = threading.Thread(target=answer, daemon=True)
