@@ -20,6 +20,7 @@ from perturbax.learning.checks import (
     check_sequence,
     check_state,
 )
+from perturbax.learning.products import passes_of
 from perturbax.learning.rule import Rule, SequenceRule, StepRule
 from perturbax.learning.sequence import Estimator, Loss, over_sequence, visible_loss
 from perturbax.network.layer import words_of
@@ -95,7 +96,8 @@ def learner(rule: Rule, loss: Loss) -> Learner:
 def _whole_sequence(
     rule: SequenceRule, loss: Loss, state: PyTree, net: Network, xs: Array, ys: PyTree, key: Array
 ) -> tuple[PyTree, Array, Network]:
-    found = rule.update(state, net, xs, ys, loss, key)
+    with passes_of(rule, net):
+        found = rule.update(state, net, xs, ys, loss, key)
     if not isinstance(found, tuple) or len(found) != 3 or jnp.shape(found[1]) != ():
         what = words_of(found[1]) if isinstance(found, tuple) and len(found) == 3 else words_of(found)
         raise ArgumentError(

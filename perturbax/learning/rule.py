@@ -47,6 +47,15 @@ class Rule(eqx.Module):
         """Return the facts under these very settings, where they say more than `facts`."""
         return self.facts
 
+    def compared_noise(self) -> Any:
+        """Return the standard deviation of the noise under which passes are compared with each other.
+
+        By default it is the setting `sigma`, where a rule has one. Passes are traced in full float32 where
+        products would otherwise be too coarse for it (`learning.products`); of a rule that compares no
+        passes, and returns None, never.
+        """
+        return getattr(self, "sigma", None)
+
     def init_state(self, net: Network, x: Array, key: Array) -> PyTree:
         """Return what the rule knows before its first update, and keeps from one update to the next.
 

@@ -16,6 +16,7 @@ from perturbax.learning.blocks import drawn_at_once, step_keys, steps_per_block,
 from perturbax.learning.checks import check_estimate
 from perturbax.learning.credit import pairing_of, to_go
 from perturbax.learning.estimate import Both, Estimate, Outer, averaged, no_gradient
+from perturbax.learning.products import passes_of
 from perturbax.learning.rule import Rule, StepRule
 from perturbax.learning.trees import tree_add
 from perturbax.network.layer import join, split
@@ -99,7 +100,8 @@ def run_block(
 
     def one_step(carry: PyTree, now: tuple) -> tuple[PyTree, BlockResult]:
         (carry, total), (x, y, noise) = carry, now
-        carry, estimate = rule.step(net, carry, x, lambda out: score(out, y), noise)
+        with passes_of(rule, net):
+            carry, estimate = rule.step(net, carry, x, lambda out: score(out, y), noise)
         check_estimate(rule, estimate, x.shape[0])
         parts, delta = estimate.parts, estimate.delta
         if summed:  # stacked, gradients of every step would take block x weights

@@ -68,6 +68,10 @@ class CleanPass(StepRule):
 
     rule: Node
 
+    def compared_noise(self) -> Any:
+        """Return that of the first pass: both run in the same precision."""
+        return self.rule.compared_noise()
+
     def init_sequence(self, net: Network, state: PyTree, x: Array, key: Array) -> PyTree:
         """Return the state of the clean row, and that of the noise."""
         states, noise_state = self.rule.init_sequence(net, state, x, key)

@@ -86,6 +86,9 @@ class OU(StepRule):
         offline = "ou keeps one deviation per sequence: online, set hold_steps to move it"
         return self.facts.but(target=target, offline="" if self.hold_steps else offline)
 
+    def compared_noise(self) -> None:
+        """Return None: the loss of the one pass meets an average of earlier ones, not another pass."""
+
     def pairing(self) -> Credit:
         """Return same-step credit; a longer block would hold a copy of the deviation for each of its
         steps.

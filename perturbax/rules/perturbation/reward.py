@@ -99,6 +99,9 @@ class Reward(Credited, StepRule):
             )
         )
 
+    def compared_noise(self) -> None:
+        """Return None: the loss of the one pass meets an average of earlier ones, not another pass."""
+
     def init_state(self, net: Network, x: Array, key: Array) -> PyTree:
         """Return the state of the noise, and an average of no losses."""
         shapes = node_noise_shapes(net, x, 1)

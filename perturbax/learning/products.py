@@ -1,0 +1,130 @@
+"""How finely products of matrices are rounded where they really run, and passes whose difference survives
+it.
+
+On a GPU or a TPU float32 matrices are multiplied in less than float32 unless
+`jax_default_matmul_precision` says otherwise. A single pass bears that; the difference of two losses under
+noise of standard deviation sigma does not: it is off by up to eps / sigma, eps the rounding of the products.
+"""
+
+import contextlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from perturbax.learning.rule import Rule
+from perturbax.network.layer import weights
+from perturbax.network.network import Network
+
+# Passes are compared in full float32 unless sigma is at least so many times the eps of products. Measured for
+# products of 11 significant bits (benchmarks/precision.py): delta is off by about 0.1 eps / sigma, so that
+# half of 1e-3 is kept as a margin. Full float32 cost 1.0 to 2.5 times the time on one H200; a sigma large
+# enough costs no time, but curvature.
+LEAST_SIGMA = 200
+FULL = "highest"
+
+FLOAT32_BITS = 24
+# Significant bits of the operands, of float32 matrices as the level says (on a CPU: all of them). TPU: passes
+# over one, two or three pieces of bfloat16. GPU: TF32 below the highest level; cards and backends without it
+# have more bits than is said here, and nothing to lose by the highest level.
+LEVELS = {
+    "gpu": {"default": 11, "high": 11},
+    "tpu": {"default": 8, "high": 16},
+    "cpu": {},
+}
+LEVEL_NAMES = {"bfloat16": "default", "tensorfloat32": "high", "float32": "highest"}
+
+# The same for the algorithms of jax.lax.DotAlgorithmPreset, wherever they run, and for matrices of any float.
+ALGORITHMS = {
+    "ANY_F8_ANY_F8_F32": 3,
+    "ANY_F8_ANY_F8_F32_FAST_ACCUM": 3,
+    "ANY_F8_ANY_F8_ANY": 3,
+    "ANY_F8_ANY_F8_ANY_FAST_ACCUM": 3,
+    "F16_F16_F16": 11,
+    "F16_F16_F32": 11,
+    "BF16_BF16_BF16": 8,
+    "BF16_BF16_F32": 8,
+    "BF16_BF16_F32_X3": 16,
+    "BF16_BF16_F32_X6": FLOAT32_BITS,
+    "BF16_BF16_F32_X9": FLOAT32_BITS,
+    "TF32_TF32_F32": 11,
+    "TF32_TF32_F32_X3": 22,
+    "F32_F32_F32": FLOAT32_BITS,
+    "F64_F64_F64": 53,
+}
+
+
+def product_eps(dtype: Any) -> float:
+    """Return the eps that products of matrices have here and now: that of their dtype, or a coarser one.
+
+    It follows from the backend (or `jax_default_device`) and `jax_default_matmul_precision`, as they are when
+    a program is traced. A precision that a layer names for a product of its own is not seen.
+
+    Arguments:
+        dtype: of the matrices.
+    """
+    own = float(jnp.finfo(dtype).eps)
+    setting = str(getattr(jax.config, "jax_default_matmul_precision", None) or "default")
+    if setting in ALGORITHMS:
+        return max(own, _eps(ALGORITHMS[setting]))
+    level = LEVEL_NAMES.get(setting, setting)
+    levels = LEVELS.get(_platform(), LEVELS["tpu"])  # of one that is not known the worst is assumed
+    return max(own, _eps(levels.get(level, FLOAT32_BITS))) if own == _eps(FLOAT32_BITS) else own
+
+
+def rounds_products(net: Network) -> bool:
+    """Return whether products with the weights of a network are coarser than these weights are.
+
+    Arguments:
+        net: the network.
+    """
+    return any(product_eps(dtype) > float(jnp.finfo(dtype).eps) for dtype in _dtypes(net))
+
+
+def in_full(rule: Rule, net: Network) -> bool:
+    """Return whether a rule's passes run in full float32, whatever the precision of other products.
+
+    They do where products are coarser than the weights and than sigma / 200. A sigma that is not known yet,
+    as it is traced, counts as small.
+
+    Arguments:
+        rule: the rule; `compared_noise` says sigma.
+        net: the network.
+    """
+    sigma = rule.compared_noise()
+    if sigma is None or not rounds_products(net):
+        return False
+    if not isinstance(sigma, int | float):
+        return True
+    return any(sigma < LEAST_SIGMA * product_eps(dtype) for dtype in _dtypes(net))
+
+
+def passes_of(rule: Rule, net: Network) -> contextlib.AbstractContextManager:
+    """Return the context in which the passes of a rule are traced: the one place that decides their
+    precision.
+
+    Both passes of a pair run in it, so that they differ in their noise only.
+
+    Arguments:
+        rule: the rule.
+        net: the network.
+    """
+    return jax.default_matmul_precision(FULL) if in_full(rule, net) else contextlib.nullcontext()
+
+
+def _eps(bits: int) -> float:
+    """Return the distance from 1 to the next number of so many significant bits."""
+    return 2.0 ** (1 - bits)
+
+
+def _platform() -> str:
+    """Return where programs run: the platform of the default device, else of the default backend."""
+    device = getattr(jax.config, "jax_default_device", None)
+    found = device if isinstance(device, str) else getattr(device, "platform", jax.default_backend())
+    return "gpu" if found in ("cuda", "rocm") else found
+
+
+def _dtypes(net: Network) -> set:
+    """Return the dtypes of a network's weights that are rounded at all."""
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves(weights(net))}
+    return {dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.inexact)}
