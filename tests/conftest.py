@@ -5,12 +5,15 @@ import os
 import tempfile
 from pathlib import Path
 
+from compiling import fast_compiling
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Most tests compile much and compute little: cold, the suite takes two thirds of the time.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "perturbax-test-cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")
+os.environ.setdefault("XLA_FLAGS", fast_compiling())
 
 import jax
 import pytest
