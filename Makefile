@@ -5,7 +5,7 @@ DEMO ?= runs/demo
 TESTS ?=
 PYTEST := -m pytest -n 2 --dist worksteal
 
-.PHONY: demo help test test-quick test-newest catalogue lint types bench docs clean
+.PHONY: demo help test test-quick test-newest newest-environment catalogue lint types bench docs clean
 
 demo: $(VENV)/.run  ## train six rules on a forecasting task, then write runs/demo/report.html
 	$(BIN)/perturbax compare --task mackey-glass --rules node,activity,activity+decor,one-step,bptt,frozen \
@@ -47,6 +47,8 @@ test-newest: $(NEWEST)/.test  ## run all tests with the newest versions of every
 	@$(NEWEST)/bin/python -c 'import sys; from importlib.metadata import version; \
 		print("Python", sys.version.split()[0], *(f"{p} {version(p)}" for p in "jax equinox optax numpy jaxtyping".split()))'
 	$(NEWEST)/bin/python $(PYTEST) $(TESTS)
+
+newest-environment: $(NEWEST)/.test
 
 bench: $(VENV)/.run  ## time updates against BPTT (QUICK=1: under one minute, for a look)
 	JAX_PLATFORMS=cpu $(BIN)/python benchmarks/step.py $(if $(QUICK),--quick) --out runs/step.json
