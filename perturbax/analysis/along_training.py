@@ -24,6 +24,7 @@ from perturbax.experiment.watch import StepReport
 from perturbax.learning.autodiff import bptt
 from perturbax.learning.estimator import learner
 from perturbax.learning.facts import USES, Facts
+from perturbax.learning.products import difference_error, in_full
 from perturbax.learning.rule import Rule, SequenceRule, StepRule
 from perturbax.network.network import Network
 
@@ -196,7 +197,10 @@ def diagnose_points(
         groups = measure(point.kept, point.net, xs, ys, jr.fold_in(key, i))
         done = (i + 1) * per_point
         plain = [dataclasses.asdict(group) for group in groups]
-        found.append({"name": point.name, "step": point.step, "loss": loss, "groups": plain})
+        rounding = {"error": difference_error(rule, point.net), "in_full": in_full(rule, point.net)}
+        found.append(
+            {"name": point.name, "step": point.step, "loss": loss, "rounding": rounding, "groups": plain}
+        )
     return run_folder.to_json(
         {
             **describe(plan.parts),

@@ -134,7 +134,7 @@ def _print(data: dict[str, Any]) -> None:
     from rich.text import Text
 
     from perturbax.cli.output import console
-    from perturbax.report.diagnosis import HEADS, MEANING, point_label, subject, table_lines
+    from perturbax.report.diagnosis import HEADS, MEANING, point_label, rounding_text, subject, table_lines
 
     paper = console(100)
     facts = data["facts"]["rule"]
@@ -142,6 +142,8 @@ def _print(data: dict[str, Any]) -> None:
     paper.print(
         f"uses: {', '.join(facts['uses'])}; estimates: {facts['target'] or 'not stated'}", markup=False
     )
+    if said := rounding_text(data):
+        paper.print(said, markup=False, highlight=False)
     for point in data["points"]:
         table = Table(box=None, pad_edge=False, padding=(0, 1))
         table.title, table.title_justify, table.title_style = point_label(point), "left", "bold"

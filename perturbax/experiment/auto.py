@@ -21,6 +21,7 @@ from perturbax.errors import ArgumentError
 from perturbax.experiment.options import unmeasured
 from perturbax.learning.estimate import no_gradient
 from perturbax.learning.estimator import first_estimate
+from perturbax.learning.products import difference_error
 from perturbax.learning.rule import Rule
 from perturbax.learning.sequence import Loss
 from perturbax.network.network import Network
@@ -92,7 +93,8 @@ def best_sigma(
         keys: for noise, one per batch.
         limit: the largest share.
 
-    Returns value, share, bias, limit, and measured: (sigma, share, bias) over the grid. Raises ArgumentError
+    Returns value, rounding (the relative error it leaves in a difference of losses, as products run here),
+    share, bias, limit, and measured: (sigma, share, bias) over the grid. Raises ArgumentError
     where no sigma is within the limit, between rounding at one end and curvature at the other.
     """
     share, bias = curvature_shares(rule, loss, net, xs, ys, keys)
@@ -107,8 +109,10 @@ def best_sigma(
     while chosen + 1 < len(GRID) and share[chosen + 1] <= limit:
         chosen += 1
     measured = [list(map(float, row)) for row in zip(GRID, share, bias, strict=True)]
+    at_chosen = dataclasses.replace(rule, sigma=GRID[chosen])
     return {
         "value": GRID[chosen],
+        "rounding": difference_error(at_chosen, net),
         "share": float(share[chosen]),
         "bias": float(bias[chosen]),
         "limit": limit,

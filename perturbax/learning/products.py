@@ -3,7 +3,12 @@ it.
 
 On a GPU or a TPU float32 matrices are multiplied in less than float32 unless
 `jax_default_matmul_precision` says otherwise. A single pass bears that; the difference of two losses under
-noise of standard deviation sigma does not: it is off by up to eps / sigma, eps the rounding of the products.
+noise of standard deviation sigma does not:
+
+    error of a difference  ~  (1.3 eps_loss + 0.2 eps_products) / sigma      relative, root mean square
+
+eps_loss is that of the dtype losses are computed in, float32 or finer. The two numbers bound what was
+measured (benchmarks/precision.py).
 """
 
 import contextlib
@@ -16,11 +21,10 @@ from perturbax.learning.rule import Rule
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
 
-# Passes are compared in full float32 unless sigma is at least so many times the eps of products. Measured for
-# products of 11 significant bits (benchmarks/precision.py): delta is off by about 0.1 eps / sigma, so that
-# half of 1e-3 is kept as a margin. Full float32 cost 1.0 to 2.5 times the time on one H200; a sigma large
-# enough costs no time, but curvature.
-LEAST_SIGMA = 200
+OF_LOSS, OF_PRODUCTS = 1.3, 0.2  # the numbers above
+# Passes are compared in full float32 where coarser products would leave a larger error. That costs 1.0 to 2.5
+# times the time on one H200; a sigma large enough for TF32 would cost no time, but be 200 times the default.
+TOLERATED = 1e-3
 FULL = "highest"
 
 FLOAT32_BITS = 24
@@ -84,8 +88,8 @@ def rounds_products(net: Network) -> bool:
 def in_full(rule: Rule, net: Network) -> bool:
     """Return whether a rule's passes run in full float32, whatever the precision of other products.
 
-    They do where products are coarser than the weights and than sigma / 200. A sigma that is not known yet,
-    as it is traced, counts as small.
+    They do where products are coarser than the weights, and would leave a difference of losses with an error
+    above 1e-3: with TF32, below sigma 0.2. A sigma that is not known yet, as it is traced, counts as small.
 
     Arguments:
         rule: the rule; `compared_noise` says sigma.
@@ -94,9 +98,7 @@ def in_full(rule: Rule, net: Network) -> bool:
     sigma = rule.compared_noise()
     if sigma is None or not rounds_products(net):
         return False
-    if not isinstance(sigma, int | float):
-        return True
-    return any(sigma < LEAST_SIGMA * product_eps(dtype) for dtype in _dtypes(net))
+    return not isinstance(sigma, int | float) or _error(sigma, net) > TOLERATED
 
 
 def passes_of(rule: Rule, net: Network) -> contextlib.AbstractContextManager:
@@ -109,7 +111,37 @@ def passes_of(rule: Rule, net: Network) -> contextlib.AbstractContextManager:
         rule: the rule.
         net: the network.
     """
-    return jax.default_matmul_precision(FULL) if in_full(rule, net) else contextlib.nullcontext()
+    return full() if in_full(rule, net) else contextlib.nullcontext()
+
+
+def full() -> contextlib.AbstractContextManager:
+    """Return the context in which products of float32 are traced as such, whatever the setting."""
+    return jax.default_matmul_precision(FULL)
+
+
+def difference_error(rule: Rule, net: Network) -> float | None:
+    """Return the relative error that rounding leaves in a rule's differences of losses, about.
+
+    Arguments:
+        rule: the rule.
+        net: the network.
+
+    Returns None for a rule that compares no passes, or whose sigma is not known yet.
+    """
+    sigma = rule.compared_noise()
+    if not isinstance(sigma, int | float):
+        return None
+    with passes_of(rule, net):
+        return _error(sigma, net)
+
+
+def _error(sigma: float, net: Network) -> float:
+    """Return the error of a difference, of the coarsest weights, with products as they are set here."""
+    errors = [0.0]
+    for dtype in _dtypes(net):
+        of_loss = float(jnp.finfo(jnp.promote_types(dtype, jnp.float32)).eps)
+        errors.append((OF_LOSS * of_loss + OF_PRODUCTS * product_eps(dtype)) / sigma)
+    return max(errors)
 
 
 def _eps(bits: int) -> float:

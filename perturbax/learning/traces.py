@@ -11,6 +11,7 @@ from jaxtyping import Array, PyTree
 
 from perturbax.errors import LayerError
 from perturbax.learning.jacobian import per_example
+from perturbax.learning.products import full
 from perturbax.learning.trees import remembered, structure_and_shapes
 from perturbax.network.layer import Layer, advance_batch, layer_label, pull_back, weights
 from perturbax.network.network import Network, Site
@@ -73,7 +74,7 @@ def _feeds_own_units(i: int, structure: Any, leaves: tuple, of_one_example: tupl
         z, r, count = (jnp.ones(*values) for values in of_one_example)
         return [jax.tree.leaves(pull_back(i, ones, z, r, s)) for s in (jnp.asarray(ramp), count)]
 
-    with jax.ensure_compile_time_eval():
+    with jax.ensure_compile_time_eval(), full():
         found, fed = jax.jit(pull_both)()
     unit = ramp.reshape(-1, ramp.shape[-1])[0]
     if any(w.shape[-1] != len(unit) for w in found):

@@ -92,6 +92,19 @@ def point_label(point: dict[str, Any]) -> str:
     return f"{point['name']}, step {count_or_dash(point['step'])}, loss {number_or_dash(point['loss'])}"
 
 
+def rounding_text(data: dict[str, Any]) -> str:
+    """Return what rounding leaves of differences of losses, as a sentence; none for a rule without any.
+
+    Arguments:
+        data: content of diagnosis.json.
+    """
+    found = data["points"][0]["rounding"]
+    if found["error"] is None:
+        return ""
+    full = "; passes run in full float32, which other products here do not" if found["in_full"] else ""
+    return f"Rounding leaves a relative error of about {found['error']:.1e} in differences of losses{full}."
+
+
 def write_diagnosis(data: dict[str, Any], folder: Path) -> Path:
     """Write diagnosis.json and diagnosis.html into a folder and return the page's path.
 
@@ -113,7 +126,7 @@ def page(data: dict[str, Any]) -> str:
     title = f"{experiment['rule']} beside the exact gradient on {experiment['task']}"
     uses = ", ".join(facts["uses"]) or "not stated"
     target = facts["target"] or "not stated"
-    about = f"{subject(data)}; {data['path']}. Told: {uses}. Estimates: {target}."
+    about = f"{subject(data)}; {data['path']}. Told: {uses}. Estimates: {target}. {rounding_text(data)}"
     drawn = "".join(f'<div class="panel">{panel}</div>' for panel in panels(data))
     caption = (
         "Cosine of the estimate with the exact gradient (BPTT) against its cost. Markers: measured, mean of "

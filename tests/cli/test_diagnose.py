@@ -25,6 +25,9 @@ def test_command_prints_and_writes_the_diagnosis(tmp_path, capsys, monkeypatch):
         assert word in said
     data = json.loads((out / "diagnosis.json").read_text())
     assert [p["step"] for p in data["points"]] == [0, 3, 6]
+    rounding = "Rounding leaves a relative error of about 1.8e-04 in differences of losses."  # of float32
+    assert rounding in said
+    assert rounding in (out / "diagnosis.html").read_text()
     assert [a["passes"] for a in data["points"][0]["groups"][-1]["averages"]] == [2, 4]
     assert data["experiment"]["rule_options"]["credit"] == "to-go"
     html = (out / "diagnosis.html").read_text()

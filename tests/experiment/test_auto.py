@@ -59,6 +59,7 @@ def test_a_linear_network_takes_the_largest_sigma():
         RULE, helpers.mse, *case()
     )  # the loss is quadratic: differences of both signs are exact
     assert found["value"] == GRID[-1] == 1.0
+    assert found["rounding"] == pytest.approx(1.5 * np.finfo("float32").eps)
     assert found["share"] < 1e-5
     one_sided = dataclasses.replace(RULE, difference="one-sided")
     # A one-sided difference of a quadratic loss has noise from curvature; it has no bias.

@@ -92,6 +92,10 @@ def test_passes_run_in_full_where_sigma_asks_for_it(on):
         assert not products.in_full(px.RULES[name](), net)
     traced = eqx.tree_at(lambda rule: rule.sigma, Node(), jnp.ones(()))  # as `sigma auto` measures it
     assert products.in_full(traced, net)
+    assert products.difference_error(traced, net) is None
+    assert products.difference_error(Node(), net) == pytest.approx(1.8e-4, rel=0.01)
+    assert products.difference_error(Node(sigma=0.2), net) == pytest.approx(9.8e-4, rel=0.01)
+    assert products.difference_error(Node(sigma=0.1), half) == pytest.approx(1.6e-2, rel=0.03)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from perturbax.learning.credit import Credit
 from perturbax.learning.estimate import Both, Estimate, Outer
 from perturbax.learning.facts import Facts
 from perturbax.learning.jacobian import Flat, linearise, reads_itself
+from perturbax.learning.products import full
 from perturbax.learning.rule import StepRule
 from perturbax.learning.trees import remembered, structure_and_shapes, tree_add
 from perturbax.network.layer import Layer, layer_label, pull_back
@@ -144,7 +145,7 @@ def _is_affine(structure: Any, leaves: tuple, z: tuple[int, ...], r: tuple[int, 
 
         return linear_part(both), linear_part(one) + 2 * linear_part(two)
 
-    with jax.ensure_compile_time_eval():
+    with jax.ensure_compile_time_eval(), full():
         at_once, apart = jax.jit(both_ways)()
     return np.allclose(at_once, apart, rtol=1e-3, atol=1e-3)
 
