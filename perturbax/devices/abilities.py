@@ -76,6 +76,8 @@ class Abilities:
         batch: most trials in one run, or None for any number.
         score: whether a run may return the score itself, given targets.
         drifts: whether weights change after they are written, so that read-back is right at first alone.
+        repeats: taps that are another tap one step before, and 0 in the first step, with the name of that
+            other one: they need not be sent.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Abilities:
     batch: int | None = None
     score: bool = False
     drifts: bool = False
+    repeats: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> "Abilities":
@@ -140,6 +143,7 @@ class Abilities:
             "batch": self.batch,
             "score": self.score,
             "drifts": self.drifts,
+            "repeats": dict(self.repeats),
         }
 
 
@@ -186,6 +190,7 @@ class _Reading:
             batch=None if batch is None else self._count("batch", batch),
             score=score,
             drifts=self._switch("drifts"),
+            repeats=self._repeats(taps),
         )
 
     def _check_layers(self, weights: Mapping[str, Weight], currents: Mapping[str, tuple[int, ...]]) -> None:
@@ -200,6 +205,15 @@ class _Reading:
                     raise self._wrong(
                         f"weights.{name}", f"makes {kind} of layer {weight.layer} {shape}, not {expected}"
                     )
+
+    def _repeats(self, taps: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+        """Return the taps that repeat others; both must be known, and the other one is sent itself."""
+        known = {f"{layer}.{name}" for layer, names in taps.items() for name in names}
+        found = dict(self._named("repeats"))
+        for tap, other in found.items():
+            if tap not in known or not isinstance(other, str) or other not in known or other in found:
+                raise self._wrong(f"repeats.{tap}", f"must name two taps, the latter sent, not {other!r}")
+        return found
 
     def _wrong(self, entry: str, what: str) -> DeviceError:
         """Return the error for an entry."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from perturbax.devices.abilities import VERSION, Abilities
+from perturbax.devices.driver import LIMIT, Signs, in_turn
 from perturbax.errors import DeviceError, PerturbaxError, first_line
 
 
@@ -109,7 +110,7 @@ class Checked:
                 targets=_cut(targets, part),
                 taps=list(taps),
             )
-            found.append(self._checked_run(answer, taps, inputs[:, part].shape[:2]))
+            found.append(self._checked_run(answer, taps, *[inputs[:, part].shape[:2]] * 2))
         self.costs.trials += trials
         if len(found) == 1:
             return found[0]
@@ -118,6 +119,46 @@ class Checked:
             axis = array.ndim - 1 if name == "score" else 1
             joined[name] = np.concatenate([one[name] for one in found], axis)
         return joined
+
+    def write_and_run(
+        self,
+        weights: Mapping[str, Any],
+        inputs: Any,
+        rows: Sequence[Sequence[Any]],
+        middle: str | None = None,
+        seed: int | None = None,
+        currents: Mapping[str, Any] | None = None,
+        targets: Any = None,
+        taps: Sequence[str] = (),
+    ) -> tuple[Mapping[str, Any] | None, dict[str, np.ndarray]]:
+        """Write settings of weights and run rows of trials on each: at once where the device can do that.
+
+        Arguments and what is returned: as in `driver.write_and_run`.
+
+        Raises DeviceError as `write` and `run` do.
+        """
+        inputs = np.asarray(inputs)
+        T, B = inputs.shape[:2]
+        settings = len(next(iter(weights.values()))) if weights else 1
+        trials = len(rows) * B
+        size = sum(np.asarray(array).nbytes for array in weights.values()) + settings * inputs.nbytes
+        few = size * len(rows) <= LIMIT // 4 and trials <= (self.can.batch or trials)
+        if not (few and hasattr(self.device, "write_and_run")):
+            return in_turn(self, weights, inputs, rows, middle, seed, currents, targets, taps)
+        self._check_weights("write", weights, missing=True, settings=settings)
+        self._check_asked(taps, currents, (T, 1 + max(k for k, _ in rows), B))
+        self.costs.writes += settings if weights else 0
+        named = {"seed": seed, "currents": currents, "targets": targets, "taps": list(taps)}
+        answer = self._call("write_and_run", weights, inputs, rows, middle, **named)
+        if not isinstance(answer, tuple) or len(answer) != 2:
+            raise self._wrong("from write_and_run must be a pair: weights held, and arrays")
+        held, found = answer
+        if held is not None and held is not weights:
+            held = {name: self._numbers(held, name) for name in held}
+            self._check_weights("answer to write", held, missing=False, settings=settings)
+        self.costs.trials += settings * trials
+        tap_trials = settings * (B if middle else trials)
+        return held, self._checked_run(found, taps, (T, settings * trials), (T, tap_trials))
 
     def bye(self) -> None:
         """Say bye to the device."""
@@ -136,14 +177,20 @@ class Checked:
         finally:
             self.costs.seconds += time.perf_counter() - began
 
-    def _check_weights(self, what: str, arrays: Mapping[str, Any], missing: bool) -> None:
-        """Refuse names and shapes that are not those of hello; `missing`: whether some may be left out."""
-        known = self.can.weights
+    def _check_weights(
+        self, what: str, arrays: Mapping[str, Any], missing: bool, settings: int | None = None
+    ) -> None:
+        """Refuse names and shapes that are not those of hello.
+
+        `missing`: whether some may be left out; `settings`: of how many settings, None for one without axis.
+        """
+        known, axis = self.can.weights, () if settings is None else (settings,)
         for name, array in arrays.items():
             if name not in known:
                 raise DeviceError(f"{what}: {self.can.name} has no weights {name!r}, but {', '.join(known)}")
-            if np.shape(array) != known[name].shape:
-                raise DeviceError(f"{what}: {name} has the shape {np.shape(array)}, not {known[name].shape}")
+            if np.shape(array) != axis + known[name].shape:
+                wanted = axis + known[name].shape
+                raise DeviceError(f"{what}: {name} has the shape {np.shape(array)}, not {wanted}")
         left_out = [name for name in known if name not in arrays]
         if left_out and not missing:
             raise DeviceError(f"{what}: {left_out[0]} is missing")
@@ -157,16 +204,19 @@ class Checked:
         for layer, current in (currents or {}).items():
             if layer not in self.can.currents:
                 raise DeviceError(f"{self.can.name} takes no current in layer {layer!r}")
-            _check_shape(f"currents.{layer}", current, (*rows, *self.can.currents[layer]))
+            shape = current.shape if isinstance(current, Signs) else np.shape(current)
+            _check_shape(f"currents.{layer}", shape, (*rows, *self.can.currents[layer]))
 
-    def _checked_run(self, answer: Any, taps: Sequence[str], rows: tuple) -> dict[str, np.ndarray]:
+    def _checked_run(
+        self, answer: Any, taps: Sequence[str], rows: tuple, rows_of_taps: tuple
+    ) -> dict[str, np.ndarray]:
         """Return the answer to a run, with arrays of the right shapes and finite numbers alone."""
         if not isinstance(answer, Mapping):
             raise self._wrong(f"must be a dictionary of arrays, not {type(answer).__name__}")
         found = {}
         if self.can.outputs and ("outputs" in answer or not self.can.score):
             found["outputs"] = self._numbers(answer, "outputs")
-            _check_shape(f"{self.can.name}: outputs", found["outputs"], (*rows, self.can.outputs))
+            _check_shape(f"{self.can.name}: outputs", found["outputs"].shape, (*rows, self.can.outputs))
         if self.can.score and "score" in answer:
             found["score"] = self._numbers(answer, "score")
             if found["score"].shape not in (rows, rows[1:]):
@@ -178,8 +228,12 @@ class Checked:
             layer, _, name = tap.rpartition(".")
             expected = self.can.tap_shape(layer, name)
             shape = found[tap].shape
-            if shape[:2] != rows or len(shape) < 3 or (expected is not None and shape[2:] != expected):
-                wanted = (*rows, *(expected or ("units",)))
+            if (
+                shape[:2] != rows_of_taps
+                or len(shape) < 3
+                or (expected is not None and shape[2:] != expected)
+            ):
+                wanted = (*rows_of_taps, *(expected or ("units",)))
                 raise self._wrong(f"{tap} has the shape {shape}, not ({', '.join(map(str, wanted))})")
         return found
 
@@ -190,11 +244,9 @@ class Checked:
         array = np.asarray(answer[name])
         if array.dtype.kind not in "fiub":
             raise self._wrong(f"{name} is of {array.dtype}, not of numbers")
-        if array.dtype.kind == "f" and not np.isfinite(array.sum(dtype=float)):
-            wrong = np.argwhere(~np.isfinite(array))
-            if len(wrong):
-                place = tuple(int(i) for i in wrong[0])
-                raise self._wrong(f"{name} is {array[place]} at {list(place)}, not a finite number")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            raise self._wrong(f"{name} is {array[place]} at {list(place)}, not a finite number")
         return array
 
     def _wrong(self, what: str) -> DeviceError:
@@ -211,7 +263,7 @@ def _cut(arrays: Any, trials: slice) -> Any:
     return np.asarray(arrays)[:, trials]
 
 
-def _check_shape(what: str, array: Any, shape: tuple[int, ...]) -> None:
-    """Raise DeviceError for an array of another shape."""
-    if np.shape(array) != shape:
-        raise DeviceError(f"{what} has the shape {np.shape(array)}, not {shape}")
+def _check_shape(what: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    """Raise DeviceError for another shape than is wanted."""
+    if shape != wanted:
+        raise DeviceError(f"{what} has the shape {shape}, not {wanted}")

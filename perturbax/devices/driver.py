@@ -37,7 +37,7 @@ import sys
 import traceback
 import weakref
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -50,7 +50,7 @@ TEXT = 2**20  # most bytes of the JSON object
 FIRST = 2**22  # most bytes of memory that are asked for before anything of a frame has come
 MOST = 256  # most pieces that are written at once
 SHORT = 2**16  # bytes of a piece that is sent with others
-ACCEPTS = ["scales"]  # what `answer` understands that a device need not
+ACCEPTS = ["weights", "rows", "signs"]  # what `answer` understands of a run that a device need not
 
 _HEADER = re.compile(
     rb"\{\s*'descr':\s*'([<>|=]?)([fiub])([1248])',\s*'fortran_order':\s*(True|False),"
@@ -172,7 +172,7 @@ def read_frame(
 
 
 def answer(
-    device: Any, said: dict[str, Any], arrays: dict[str, np.ndarray]
+    device: Any, said: dict[str, Any], arrays: dict[str, np.ndarray], limit: int = LIMIT
 ) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """Return what a device answers: (a dictionary, arrays by name).
 
@@ -180,6 +180,7 @@ def answer(
         device: an object with the four methods.
         said: the dictionary of the frame, with `op`.
         arrays: the arrays of the frame.
+        limit: most bytes of what the arrays of a run are spread out to.
 
     Raises what the device raises, and FrameError for what is asked wrongly.
     """
@@ -191,17 +192,112 @@ def answer(
         held = device.write(arrays)
         return {"held": held is not None}, held or {}
     if op == "run":
-        if "inputs" not in arrays:
-            raise FrameError("run needs the array inputs")
-        seed, taps = said.get("seed"), said.get("taps") or []
-        arrays = _unscaled(arrays, said.get("scales") or {})
-        currents = _parts(arrays, "currents.") or None
-        targets = arrays.get("targets", _parts(arrays, "targets.") or None)
-        return {}, device.run(arrays["inputs"], seed=seed, currents=currents, targets=targets, taps=taps)
+        return _answer_run(device, said, arrays, limit)
     if op == "bye":
         device.bye()
         return {}, {}
     raise FrameError(f"op must be hello, write, run or bye, not {op!r:.80}")
+
+
+class Signs(NamedTuple):
+    """An array of values that are +size or -size, as one bit each.
+
+    Attributes:
+        bits: 1 for +size, in the order of the array, eight to a byte, the first the highest: uint8.
+        size: the absolute value, of float32.
+        shape: of the array.
+    """
+
+    bits: Any
+    size: float
+    shape: tuple[int, ...]
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        """Return the array, float32."""
+        count = int(np.prod(self.shape, dtype=np.int64))
+        bits = np.unpackbits(np.asarray(self.bits, np.uint8).reshape(-1), count=count)
+        size = np.float32(self.size)
+        array = np.where(bits, size, -size).reshape(self.shape)
+        return array if dtype is None else array.astype(dtype)
+
+
+def write_and_run(
+    device: Any,
+    weights: Mapping[str, Any],
+    inputs: Any,
+    rows: Sequence[Sequence[Any]],
+    middle: str | None = None,
+    seed: int | None = None,
+    currents: Mapping[str, Any] | None = None,
+    targets: Any = None,
+    taps: Sequence[str] = (),
+) -> tuple[Mapping[str, Any] | None, dict[str, Any]]:
+    """Write each of S settings of weights, and run the same inputs on it in R rows of trials.
+
+    -> (weights really held, `(S, ...)`, or None where the device cannot tell; outputs `(T, S R B, n_out)`,
+    score and taps: setting after setting, and within each row after row).
+
+    A device that has a method of this name does all at once, and takes the same arguments; any other is
+    written and run S times.
+
+    Arguments:
+        device: an object with the methods write and run.
+        weights: arrays by name, `(S, ...)`; none at all to run on what is written.
+        inputs: `(T, B, n_in)`.
+        rows: (k, factor) of each row: its currents are `factor` times block k.
+        middle: what is returned of taps, `(T, S B, ...)`: those of the `first` row of each setting, or the
+            `mean` of its rows; None for all rows.
+        seed: of the device's own noise in every run, or None.
+        currents: by layer, blocks `(T, K, B, ...)`; an array or `Signs`.
+        targets: an array or arrays by name, `(T, B, ...)`.
+        taps: what to return beside the outputs.
+    """
+    whole = getattr(device, "write_and_run", None)
+    if whole is not None:
+        return whole(weights, inputs, rows, middle, seed, currents, targets, taps)
+    return in_turn(device, weights, inputs, rows, middle, seed, currents, targets, taps)
+
+
+def in_turn(
+    device: Any,
+    weights: Mapping[str, Any],
+    inputs: Any,
+    rows: Sequence[Sequence[Any]],
+    middle: str | None,
+    seed: int | None,
+    currents: Mapping[str, Any] | None,
+    targets: Any,
+    taps: Sequence[str],
+) -> tuple[Mapping[str, Any] | None, dict[str, Any]]:
+    """Return the same as `write_and_run`, by one write and one run for each setting of the weights."""
+
+    def repeated(array: Any) -> np.ndarray:  # (T, B, ...) -> (T, R B, ...)
+        return np.concatenate([np.asarray(array)] * len(rows), 1)
+
+    inputs, B = repeated(inputs), np.shape(inputs)[1]
+    if isinstance(targets, Mapping):
+        targets = {name: repeated(array) for name, array in targets.items()}
+    elif targets is not None:
+        targets = repeated(targets)
+    spread = {}
+    for layer, blocks in (currents or {}).items():
+        blocks = np.asarray(blocks)  # (T, K, B, ...)
+        parts = [blocks[:, k] * blocks.dtype.type(factor) for k, factor in rows]
+        spread[layer] = np.concatenate(parts, 1)  # (T, R B, ...)
+    settings = len(next(iter(weights.values()))) if weights else 1
+    held, found = [], []
+    for s in range(settings):
+        if weights:
+            held.append(device.write({name: np.array(array[s]) for name, array in weights.items()}))
+        answer = dict(device.run(inputs, seed=seed, currents=spread or None, targets=targets, taps=taps))
+        for tap in taps:
+            if middle and tap in answer:
+                answer[tap] = _middle(np.asarray(answer[tap]), B, middle)
+        found.append(answer)
+    all_held = None
+    if held and all(one is not None for one in held):
+        all_held = {name: np.stack([one[name] for one in held]) for name in held[0]}
+    return all_held, {name: _joined(name, [one[name] for one in found]) for name in found[0]}
 
 
 def serve(device: Any, at: str | None = None, limit: int = LIMIT) -> None:
@@ -249,7 +345,7 @@ def _serve_one(
                 return
             said, arrays = unpack(payload, limit)
             going_on = said.get("op") != "bye"
-            pieces = pack(*answer(device, said, arrays), limit=limit)
+            pieces = pack(*answer(device, said, arrays, limit), limit=limit)
         except OSError:  # the trainer is gone
             return
         except Exception as error:  # whatever a device may raise: the trainer is told, and it goes on
@@ -372,16 +468,103 @@ def _parts(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def _unscaled(arrays: dict[str, np.ndarray], scales: Any) -> dict[str, np.ndarray]:
-    """Return the arrays; those that came as int8 with a scale are that product, as float32."""
-    if not isinstance(scales, dict):
-        raise FrameError("scales must be a JSON object of numbers by the names of arrays")
-    arrays = dict(arrays)
-    for name, scale in scales.items():
-        if name not in arrays or arrays[name].dtype != np.int8 or not isinstance(scale, (int, float)):
-            raise FrameError(f"scales has {name!r:.80}, which is no array of int8 with a number as its scale")
-        arrays[name] = arrays[name].astype(np.float32) * np.float32(scale)
-    return arrays
+def _answer_run(
+    device: Any, said: dict[str, Any], arrays: dict[str, np.ndarray], limit: int
+) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """Return what a device answers to a run."""
+    if "inputs" not in arrays:
+        raise FrameError("run needs the array inputs")
+    seed, taps, rows = said.get("seed"), said.get("taps") or [], said.get("rows")
+    currents: dict[str, Any] = _parts(arrays, "currents.")
+    for layer, about in _named(said, "signs").items():
+        currents[layer] = _signs(layer, currents.get(layer), about, limit)
+    targets = arrays.get("targets", _parts(arrays, "targets.") or None)
+    weights = _parts(arrays, "weights.")
+    if rows is None and not weights:
+        currents = {layer: np.asarray(current) for layer, current in currents.items()}
+        return {}, device.run(
+            arrays["inputs"], seed=seed, currents=currents or None, targets=targets, taps=taps
+        )
+    rows = _rows([[0, 1.0]] if rows is None else rows, currents)
+    if len({len(array) if array.ndim else 0 for array in weights.values()}) > 1:
+        raise FrameError("weights.NAME must be arrays of as many settings each, (S, ...)")
+    if arrays["inputs"].ndim < 2 or not arrays["inputs"].shape[1]:
+        raise FrameError(f"inputs has the shape {arrays['inputs'].shape}, not (T, B, n_in) with B above 0")
+    sizes = [4 * int(np.prod(c.shape)) if isinstance(c, Signs) else c.nbytes for c in currents.values()]
+    if max(sizes + [array.nbytes for array in arrays.values()]) * len(rows) > limit:
+        raise FrameError(f"{len(rows)} rows of the inputs are more than the limit of {limit} bytes")
+    middle = said.get("middle")
+    if middle not in (None, "first", "mean"):
+        raise FrameError(f"middle must be first, mean or null, not {middle!r:.80}")
+    held, found = write_and_run(
+        device, weights, arrays["inputs"], rows, middle, seed, currents or None, targets, taps
+    )
+    if not weights or held is None:
+        return {"held": False}, found
+    if held is weights or all(
+        name in held and np.array_equal(held[name], array) for name, array in weights.items()
+    ):
+        return {"held": "asked"}, found
+    return {"held": True}, {**found, **{f"held.{name}": array for name, array in held.items()}}
+
+
+def _named(said: dict[str, Any], entry: str) -> dict[str, Any]:
+    """Return an entry of the JSON object that is an object itself, empty where there is none."""
+    found = said.get(entry) or {}
+    if not isinstance(found, dict):
+        raise FrameError(f"{entry} must be a JSON object by name")
+    return found
+
+
+def _signs(layer: str, bits: Any, about: Any, limit: int) -> Signs:
+    """Return the currents of a layer that came as bits; FrameError where they are not as they should be."""
+    size, shape = (about.get("size"), about.get("shape")) if isinstance(about, dict) else (None, None)
+    wrong = f"signs of layer {layer!r:.80} must be an array of uint8, with its size and its shape"
+    if bits is None or bits.dtype != np.uint8 or bits.ndim != 1 or not isinstance(size, (int, float)):
+        raise FrameError(wrong)
+    if not isinstance(shape, list) or len(shape) > 8 or not all(type(n) is int and n >= 0 for n in shape):
+        raise FrameError(wrong)
+    count = 1
+    for extent in shape:
+        count *= extent
+    if 4 * count > limit or max(shape, default=0) > 2**31:
+        raise FrameError(f"signs of layer {layer!r:.80} would take more than the limit of {limit} bytes")
+    if len(bits) != -(-count // 8):
+        raise FrameError(f"signs of layer {layer!r:.80} are {len(bits)} bytes, not {-(-count // 8)}")
+    return Signs(bits, float(size), tuple(shape))
+
+
+def _rows(rows: Any, currents: Mapping[str, Any]) -> list[tuple[int, float]]:
+    """Return the rows of a run, [(block, factor), ...]; FrameError where they are not as they should be."""
+    found = []
+    for row in rows if isinstance(rows, list) and 0 < len(rows) <= 2**16 else [None]:
+        pair = row if isinstance(row, list) and len(row) == 2 else [None, None]
+        if type(pair[0]) is not int or pair[0] < 0 or not isinstance(pair[1], (int, float)):
+            raise FrameError("rows must be a list of [block, factor]")
+        found.append((pair[0], float(pair[1])))
+    blocks = max(k for k, _ in found) + 1
+    for layer, current in currents.items():
+        shape = current.shape
+        if len(shape) < 3 or shape[1] < blocks:
+            raise FrameError(
+                f"currents of layer {layer!r:.80} must be (T, K, B, ...) with K at least {blocks}"
+            )
+    return found
+
+
+def _middle(tap: np.ndarray, B: int, middle: str) -> np.ndarray:
+    """Return the first of the rows in `(T, R B, ...)`, or their mean: `(T, B, ...)`."""
+    if tap.ndim < 2 or tap.shape[1] % B:
+        raise ValueError(f"a tap has the shape {tap.shape}, not (T, trials, ...)")
+    rows = tap.reshape(len(tap), -1, B, *tap.shape[2:])
+    return rows[:, 0] if middle == "first" else rows.mean(1).astype(tap.dtype, copy=False)
+
+
+def _joined(name: str, parts: list[Any]) -> np.ndarray:
+    """Return the trials of several runs as one array; a score `(B,)` has them last, all others second."""
+    if len(parts) == 1:
+        return np.asarray(parts[0])
+    return np.concatenate(parts, np.ndim(parts[0]) - 1 if name == "score" else 1)
 
 
 def _line(error: BaseException) -> str:

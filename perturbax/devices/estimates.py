@@ -1,8 +1,9 @@
 """Gradient estimates on a device: it runs the passes, and the rule judges what was recorded of them."""
 
 import abc
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -10,21 +11,27 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from perturbax.devices.abilities import Abilities
 from perturbax.devices.checked import Checked
 from perturbax.devices.choice import check_rule, learns_from_own_noise, reads_pre_activations
+from perturbax.devices.driver import Signs
 from perturbax.devices.held import shift_seen
 from perturbax.devices.innovations import innovation, no_fit
-from perturbax.devices.network import DeviceNetwork, as_written
+from perturbax.devices.network import DeviceLayer, DeviceNetwork
 from perturbax.devices.recorded import OwnNoise, Record, RecordedNodes, RecordedWeights
 from perturbax.errors import DeviceError
 from perturbax.learning.blocks import step_keys
+from perturbax.learning.noise import Orthogonal, Rademacher
 from perturbax.learning.sequence import Loss, over_sequence
 from perturbax.network.layer import weights
 from perturbax.network.network import Site
+from perturbax.rules.perturbation.base import Perturbation
 from perturbax.rules.perturbation.node_base import NodeRule
 from perturbax.rules.perturbation.weight_base import WeightRule
 
 SCORES = ("task", "device")
+Rows: TypeAlias = Sequence[tuple[int, float]]  # (block of currents, factor) of each row of trials
+ALONE: Rows = ((0, 1.0),)
 
 
 def device_learner(rule: Any, loss: Loss, device: Checked, score: str = "task") -> "DeviceLearner":
@@ -59,6 +66,7 @@ class DeviceLearner(abc.ABC):
         self.rule, self.device, self.by_device = rule, device, score == "device"
         self.loss: Loss = (lambda y, target: y[:, 0]) if self.by_device else loss
         self._compiled = jax.jit(self.judge)
+        self._seed = jax.jit(lambda key: jr.bits(jr.fold_in(key, 2), dtype=jnp.uint32))
 
     def init(self, net: DeviceNetwork, x: Array, key: Array) -> PyTree:
         """Return what the rule keeps before its first update; arguments as in `Learner.init`."""
@@ -77,35 +85,48 @@ class DeviceLearner(abc.ABC):
         """Return (state, loss, grads) by what was recorded of the passes. Pure, traceable."""
 
     def seed(self, key: Array) -> int | None:
-        """Return the seed of the device's noise for an update; None where it takes none."""
-        if not self.device.can.seeded:
+        """Return the seed of the device's noise for an update; None where it takes none, or has no noise."""
+        if not self.device.can.seeded or self.device.can.noise == "none":
             return None
-        return int(jr.bits(jr.fold_in(key, 2), dtype=jnp.uint32)) & 0x3FFFFFFF
+        return int(self._seed(key)) & 0x3FFFFFFF
 
     def run_rows(
-        self, rows: int, xs: Any, ys: Any, currents: dict[str, np.ndarray] | None, taps: list[str], seed: Any
-    ) -> dict[str, np.ndarray]:
-        """Run the same inputs in several rows, each with its own currents: -> arrays `(T, rows, B, ...)`.
+        self,
+        weights: Mapping[str, Any],
+        xs: Any,
+        ys: Any,
+        key: Array,
+        rows: Rows,
+        currents: dict[str, Any] | None = None,
+        taps: Sequence[str] = (),
+        middle: str | None = None,
+    ) -> tuple[Mapping[str, Any], dict[str, np.ndarray]]:
+        """Write settings of weights, and run the same inputs on each in several rows.
+
+        -> (weights held, or those asked for where the device cannot tell, leaves `(S, ...)`; outputs
+        `(T, S R, B, n_out)` and taps).
 
         Arguments:
-            rows: how many.
+            weights: by name, leaves `(S, ...)`.
             xs: inputs `(T, B, n_in)`.
             ys: targets `(T, B, ...)`.
-            currents: by layer, `(T, rows, B, ...)`; None for none.
+            key: of the update.
+            rows: (block of currents, factor) of each of the R rows.
+            currents: blocks by layer, `(T, K, B, ...)`; None for none.
             taps: names of what to read.
-            seed: of the device's noise, or None.
+            middle: `first` row or `mean` of the rows of the taps, else all rows.
         """
         T, B = xs.shape[:2]
-        flat = None
-        if currents is not None:
-            flat = {layer: c.reshape(T, rows * B, *c.shape[3:]) for layer, c in currents.items()}
-        targets = np.tile(np.asarray(ys), (1, rows, *[1] * (ys.ndim - 2))) if self.by_device else None
-        found = self.device.run(np.tile(np.asarray(xs), (1, rows, 1)), seed, flat, targets, taps)
+        targets = np.asarray(ys) if self.by_device else None
+        held, found = self.device.write_and_run(
+            weights, np.asarray(xs), rows, middle, self.seed(key), currents, targets, list(taps)
+        )
         if self.by_device:
             if "score" not in found:
                 raise DeviceError(f"{self.device.can.name} was given targets and returned no score")
             found["outputs"] = self.scored(found.pop("score"), T)
-        return {name: array.reshape(T, rows, B, *array.shape[2:]) for name, array in found.items()}
+        by_rows = {name: array.reshape(T, -1, B, *array.shape[2:]) for name, array in found.items()}
+        return weights if held is None else held, by_rows
 
     def scored(self, score: np.ndarray, T: int) -> np.ndarray:
         """Return the device's score as a loss of each step, `(T, trials, 1)`.
@@ -123,35 +144,40 @@ class DeviceLearner(abc.ABC):
         late[-1, :, 0] = T * score
         return late
 
-    def held(self, net: DeviceNetwork) -> dict[str, Any]:
-        """Write the weights, and return those that the device holds, by name."""
-        asked = as_written(net)
-        held = self.device.write(asked)
-        return asked if held is None else held
-
 
 class NodeLearner(DeviceLearner):
     """A rule that injects noise into pre-activations."""
 
     def __init__(self, rule: NodeRule, loss: Loss, device: Checked, score: str):
         super().__init__(rule, loss, device, score)
-        self._currents = jax.jit(partial(_currents, rule))
+        self._draw = jax.jit(partial(_drawn, rule))
+        self._rows = _rows_of(rule)
+        self._middle = None if reads_pre_activations(rule) else "first" if rule.clean else "mean"
 
     def passes(self, state: Any, net: DeviceNetwork, xs: Array, ys: Any, key: Array) -> tuple:
-        """Send all rows as one batch of trials, each under its currents: -> (weights held, record)."""
-        inject = self._currents(net, state, xs, key)  # computed while the weights are on their way
-        held = self.held(net)
-        currents = {
-            layer.label: np.asarray(added) for layer, added in zip(net.device_layers, inject, strict=True)
-        }
-        taps = taps_of(net, ("a",) if reads_pre_activations(self.rule) else ())
-        found = self.run_rows(self.rule.rows, xs, ys, currents, taps, self.seed(key))
-        return held, Record(found["outputs"], sites_of(net, found))
+        """Send all rows as one batch of trials, each under its currents.
+
+        -> (weights held, outputs, taps, (state of the noise, noise)).
+        """
+        drawn, blocks = self._draw(net, state, xs, key)
+        currents: dict[str, Any] = {}
+        for layer, block, xi in zip(net.device_layers, blocks, drawn[1], strict=True):
+            sent = np.asarray(block)
+            signs = sent.dtype == np.uint8
+            currents[layer.label] = (
+                Signs(sent, float(np.float32(self.rule.sigma)), xi.shape) if signs else sent
+            )
+        taps = taps_of(net, self.device.can, ("a",) if reads_pre_activations(self.rule) else ())
+        held, found = self.run_rows(as_setting(net), xs, ys, key, self._rows, currents, taps, self._middle)
+        return held, found.pop("outputs"), found, drawn
 
     def judge(self, state: Any, net: DeviceNetwork, xs: Array, ys: Any, key: Array, *record: Any) -> tuple:
         """Let the rule judge the rows, with the weights that were held."""
-        held, recorded = net.with_named(record[0]), record[1]
-        return over_sequence(RecordedNodes(self.rule, recorded), self.loss)(state, held, xs, ys, key)
+        settings, y, found, (noise_state, noise) = record
+        held = net.with_named({name: array[0] for name, array in settings.items()})
+        recorded = Record(y, sites_of(net, self.device.can, y, found))
+        replayed = RecordedNodes(self.rule, recorded, noise, noise_state)
+        return over_sequence(replayed, self.loss)(state, held, xs, ys, key)
 
 
 class OwnNoiseLearner(DeviceLearner):
@@ -162,28 +188,31 @@ class OwnNoiseLearner(DeviceLearner):
         return no_fit(net.sites_like(x))
 
     def passes(self, state: Any, net: DeviceNetwork, xs: Array, ys: Any, key: Array) -> tuple:
-        """Run every example 2 K times: -> (weights held, record)."""
-        held = self.held(net)
-        found = self.run_rows(self.rule.rows, xs, ys, None, taps_of(net, ("a",)), self.seed(key))
-        return held, Record(found["outputs"], sites_of(net, found))
+        """Run every example 2 K times: -> (weights held, outputs, taps)."""
+        taps = taps_of(net, self.device.can, ("a",))
+        rows = [(0, 1.0)] * self.rule.rows
+        held, found = self.run_rows(as_setting(net), xs, ys, key, rows, None, taps)
+        return held, found.pop("outputs"), found
 
     def judge(self, state: Any, net: DeviceNetwork, xs: Array, ys: Any, key: Array, *record: Any) -> tuple:
         """Find the noise in the taps, and compare the passes."""
-        held, recorded = net.with_named(record[0]), record[1]
-        found = [
+        settings, y, found = record
+        held = net.with_named({name: array[0] for name, array in settings.items()})
+        sites = sites_of(net, self.device.can, y, found)
+        fitted = [
             innovation(layer, site, fit)
-            for layer, site, fit in zip(held.device_layers, recorded.sites, state, strict=True)
+            for layer, site, fit in zip(held.device_layers, sites, state, strict=True)
         ]
-        bare = recorded._replace(sites=tuple(site._replace(a=None) for site in recorded.sites))
-        replayed = OwnNoise(self.rule, bare, tuple(xi for xi, _ in found))
+        bare = Record(y, tuple(site._replace(a=None) for site in sites))
+        replayed = OwnNoise(self.rule, bare, tuple(xi for xi, _ in fitted))
         rows = self.rule.rows
         xs, ys = jax.tree.map(lambda s: jnp.tile(s, (1, rows, *[1] * (s.ndim - 2))), (xs, ys))
         _, loss_now, grads = over_sequence(replayed, self.loss)((), held, xs, ys, key)
-        return [fit for _, fit in found], loss_now, grads
+        return [fit for _, fit in fitted], loss_now, grads
 
 
 class WeightLearner(DeviceLearner):
-    """A rule that perturbs weights: one write and one run of the batch per row."""
+    """A rule that perturbs weights: a setting of them per row, and the batch run on each."""
 
     def __init__(self, rule: WeightRule, loss: Loss, device: Checked, score: str):
         super().__init__(rule, loss, device, score)
@@ -195,15 +224,9 @@ class WeightLearner(DeviceLearner):
         -> (outputs, shifts, weights asked for and weights held of each row).
         """
         inject, asked = self._rows(net, state, xs, key)
-        arrays = {name: np.asarray(rows) for name, rows in asked.named().items()}
-        seed, held, outputs = self.seed(key), [], []
-        for row in range(self.rule.rows):
-            own = {name: rows[row] for name, rows in arrays.items()}
-            found = self.device.write(own)
-            held.append(own if found is None else found)
-            outputs.append(self.run_rows(1, xs, ys, None, [], seed)["outputs"])
-        y = np.concatenate(outputs, 1)  # (T, rows, B, n_out)
-        return y, inject, asked, {name: np.stack([h[name] for h in held]) for name in arrays}
+        settings = {name: np.asarray(rows) for name, rows in asked.named().items()}
+        held, found = self.run_rows(settings, xs, ys, key, ALONE)
+        return found["outputs"], inject, asked, held
 
     def judge(self, state: Any, net: DeviceNetwork, xs: Array, ys: Any, key: Array, *record: Any) -> tuple:
         """Let the rule judge the rows, along the differences that were held."""
@@ -215,33 +238,85 @@ class WeightLearner(DeviceLearner):
         return over_sequence(replayed, self.loss)(state, net, xs, ys, key)
 
 
-def taps_of(net: DeviceNetwork, also: tuple[str, ...] = ()) -> list[str]:
-    """Return the names of the taps of what the synapses of each layer saw, and of further ones."""
+def _rows_of(rule: NodeRule) -> Rows:
+    """Return the block of noise and the factor of each row of a rule.
+
+    Where the rule has its own way with noise, each row has a block of its own.
+    """
+    samples = range(rule.samples)
+    if type(rule).noise_of_rows is not Perturbation.noise_of_rows or rule.difference == "noisy":
+        return [(row, 1.0) for row in range(rule.rows)]
+    if rule.clean:
+        return [(0, 0.0), *((k, 1.0) for k in samples)]
+    return [*((k, 1.0) for k in samples), *((k, -1.0) for k in samples)]
+
+
+def _by_sign(rule: NodeRule, noise: Sequence[Array]) -> bool:
+    """Whether what a rule injects are signs of one size, as they are drawn, of float32."""
+    plain = type(rule).noise_of_rows is Perturbation.noise_of_rows and isinstance(rule.sigma, int | float)
+    return (
+        plain and type(rule.noise) in (Rademacher, Orthogonal) and all(e.dtype == jnp.float32 for e in noise)
+    )
+
+
+def as_setting(net: DeviceNetwork) -> dict[str, np.ndarray]:
+    """Return the weights by name as one setting, leaves `(1, ...)`."""
+    return {name: np.asarray(array)[None] for name, array in net.named().items()}
+
+
+def taps_of(net: DeviceNetwork, can: Abilities, also: tuple[str, ...] = ()) -> list[str]:
+    """Return the names of the taps of what the synapses of each layer saw, and of further ones.
+
+    A tap that repeats another is not among them, but that other one.
+    """
     names = []
     for layer in net.device_layers:
         reads = dict.fromkeys(about.reads for about in layer.about if about.reads in ("z", "r"))
-        names += [f"{layer.label}.{tap}" for tap in (*reads, *also)]
-    return names
+        own = [f"{layer.label}.{tap}" for tap in (*reads, *also)]
+        names += [can.repeats.get(name, name) for name in own]
+    return list(dict.fromkeys(names))
 
 
-def sites_of(net: DeviceNetwork, found: dict[str, np.ndarray]) -> tuple[Site, ...]:
-    """Return what each layer saw, of taps by name, leaves `(T, rows, B, ...)`.
+def sites_of(net: DeviceNetwork, can: Abilities, y: Array, found: Mapping[str, Array]) -> tuple[Site, ...]:
+    """Return what each layer saw, of taps by name, leaves `(T, rows, B, ...)`; rows 1 of their middle.
 
     What no weight reads is one value of 0, `(T, rows, B, 1)`; pre-activations that were not read are None.
+
+    Arguments:
+        net: the network.
+        can: what the device said of itself.
+        y: outputs, `(T, rows, B, n_out)`.
+        found: the taps that were read.
     """
-    nothing = np.zeros_like(found["outputs"][..., :1])
-    sites = []
-    for layer in net.device_layers:
-        z, r = (found.get(f"{layer.label}.{tap}", nothing) for tap in "zr")
-        sites.append(Site(z, r, found.get(f"{layer.label}.a")))
-    return tuple(sites)
+    rows = next(iter(found.values()), y).shape[1]
+    nothing = jnp.zeros((y.shape[0], rows, y.shape[2], 1), y.dtype)
+
+    def read(layer: DeviceLayer, tap: str) -> Array:
+        name = f"{layer.label}.{tap}"
+        if all(about.reads != tap for about in layer.about):
+            return nothing
+        if name not in can.repeats:
+            return found[name]
+        other = jnp.asarray(found[can.repeats[name]])
+        return jnp.concatenate([jnp.zeros_like(other[:1]), other[:-1]])  # one step before
+
+    return tuple(
+        Site(read(layer, "z"), read(layer, "r"), found.get(f"{layer.label}.a")) for layer in net.device_layers
+    )
 
 
-def _currents(rule: NodeRule, net: DeviceNetwork, state: PyTree, xs: Array, key: Array) -> list[Array]:
-    """Return what the rule injects in every step of a sequence, per layer `(T, rows, B, ...)`."""
+def _drawn(rule: NodeRule, net: DeviceNetwork, state: PyTree, xs: Array, key: Array) -> tuple:
+    """Return ((state of the noise, noise), what to send of it) for a sequence.
+
+    To send, per layer: blocks `(T, K, B, ...)` of what is injected, or their signs as bits.
+    """
     _, key_steps = jr.split(key)
     noise_state, noise = rule.draw_noise(net, state, xs, step_keys(key_steps, 0, len(xs)))
-    return jax.vmap(lambda drawn: rule.injected(noise_state, drawn)[1])(noise)
+    if _by_sign(rule, noise):
+        return (noise_state, noise), [jnp.packbits(e.reshape(-1) > 0) for e in noise]
+    inject = jax.vmap(lambda drawn: rule.injected(noise_state, drawn)[1])(noise)  # (T, rows, B, ...)
+    blocks = sorted({k: row for row, (k, factor) in reversed([*enumerate(_rows_of(rule))]) if factor}.items())
+    return (noise_state, noise), [e[:, jnp.array([row for _, row in blocks])] for e in inject]
 
 
 def _shifted_rows(rule: WeightRule, net: DeviceNetwork, state: PyTree, xs: Array, key: Array) -> tuple:

@@ -63,6 +63,20 @@ class Memory:
             self._held |= self.faults.held(arrays, self._rng)
             self._written |= dict.fromkeys(arrays, self.age)
 
+    @property
+    def names(self) -> list[str]:
+        """The names of all arrays, in the order of the network."""
+        return list(self._asked)
+
+    def takes_as_they_are(self, weights: Mapping[str, Any]) -> bool:
+        """Whether these are settings of all arrays, `(S, ...)`, of their dtypes, or none at all."""
+        if not weights:
+            return True
+        return weights.keys() == self._asked.keys() and all(
+            np.shape(array)[1:] == self._asked[name].shape and array.dtype == self._asked[name].dtype
+            for name, array in weights.items()
+        )
+
     def read(self) -> dict[str, np.ndarray] | None:
         """Return what a write answers: all arrays as they were written, or None where it cannot tell."""
         if self.faults.readback == "none":

@@ -59,23 +59,29 @@ class Replayed(StepRule):
 
 
 class RecordedNodes(Replayed):
-    """A rule that injects noise into pre-activations, over what the device did under that noise."""
+    """A rule that injects noise into pre-activations, over what the device did under that noise.
+
+    Attributes:
+        noise: the noise of all steps, as the rule drew it for the device, leaves `(T, ...)`.
+        noise_state: the state of the noise once that was drawn.
+    """
 
     rule: NodeRule
+    noise: PyTree
+    noise_state: PyTree
 
     def init_sequence(self, net: Network, state: PyTree, x: Array, key: Array) -> PyTree:
         """Return the state of the noise, and step 0."""
-        return state, jnp.zeros((), int)
+        return self.noise_state, jnp.zeros((), int)
 
     def final_state(self, carry: PyTree) -> PyTree:
         """Return the state of the noise."""
         return carry[0]
 
     def draw(self, net: Network, carry: PyTree, xs: Array, keys: Array) -> tuple[PyTree, PyTree]:
-        """Draw the noise again that was sent to the device."""
-        noise_state, t = carry
-        noise_state, noise = self.rule.draw_noise(net, noise_state, xs, keys)
-        return (noise_state, t), noise
+        """Return the noise of these steps that was sent to the device."""
+        t = carry[1]
+        return carry, jax.tree.map(lambda e: jax.lax.dynamic_slice_in_dim(e, t, len(xs)), self.noise)
 
     def step(
         self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree

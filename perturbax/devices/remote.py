@@ -53,7 +53,7 @@ class Remote:
     ):
         self.timeout, self.limit = _seconds(timeout), limit
         self.gone = ""
-        self._scales = False  # whether the device takes currents as int8 with a scale
+        self._accepts: frozenset[str] = frozenset()  # what the device takes in a run beside the plain form
         self._line, self._memory = _connect(where, self.timeout), driver.Memory()
 
     def hello(self, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +64,8 @@ class Remote:
         """
         said = self._ask("hello", asked, {})[0]
         accepts = said.get("accepts")
-        self._scales = isinstance(accepts, list) and "scales" in accepts
+        listed = accepts if isinstance(accepts, list) else []
+        self._accepts = frozenset(name for name in listed if isinstance(name, str))
         return said
 
     def write(self, weights: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
@@ -93,16 +94,44 @@ class Remote:
             targets: what a device that returns the score needs: an array, or arrays by name, `(T, B, ...)`.
             taps: names of what to return beside, such as `hidden.z`.
         """
-        arrays = {"inputs": inputs}
+        arrays = {"inputs": inputs, **_named_targets(targets)}
         arrays |= {f"currents.{layer}": current for layer, current in (currents or {}).items()}
-        if isinstance(targets, Mapping):
-            arrays |= {f"targets.{name}": target for name, target in targets.items()}
-        elif targets is not None:
-            arrays["targets"] = targets
-        said: dict[str, Any] = {"seed": seed, "taps": list(taps)}
-        if self._scales:
-            said["scales"] = _scale_signs(arrays)
-        return self._ask("run", said, arrays)[1]
+        return self._ask("run", {"seed": seed, "taps": list(taps)}, arrays)[1]
+
+    def write_and_run(
+        self,
+        weights: Mapping[str, Any],
+        inputs: Any,
+        rows: Sequence[Sequence[Any]],
+        middle: str | None = None,
+        seed: int | None = None,
+        currents: Mapping[str, Any] | None = None,
+        targets: Any = None,
+        taps: Sequence[str] = (),
+    ) -> tuple[Mapping[str, Any] | None, dict[str, np.ndarray]]:
+        """Write settings of weights and run rows of trials on each, in one frame where the device takes that.
+
+        Arguments and what is returned: as in `driver.write_and_run`. The weights held are those given where
+        the device says so.
+        """
+        if not {"weights", "rows"} <= self._accepts:
+            return driver.in_turn(self, weights, inputs, rows, middle, seed, currents, targets, taps)
+        arrays = {"inputs": inputs, **_named_targets(targets)}
+        arrays |= {f"weights.{name}": array for name, array in weights.items()}
+        signs = {}
+        for layer, current in (currents or {}).items():
+            as_bits = isinstance(current, driver.Signs) and "signs" in self._accepts
+            arrays[f"currents.{layer}"] = current.bits if as_bits else current
+            if as_bits:
+                signs[layer] = {"size": current.size, "shape": list(current.shape)}
+        said = {"seed": seed, "taps": list(taps), "rows": list(rows), "middle": middle, "signs": signs}
+        answer, found = self._ask("run", said, arrays)
+        if not weights or not answer.get("held"):
+            return None, found
+        if answer["held"] == "asked":
+            return weights, found
+        names = [name for name in found if name.startswith("held.")]
+        return {name.removeprefix("held."): found.pop(name) for name in names}, found
 
     def bye(self) -> None:
         """Say bye, and end a command that was started; nothing happens where the device is gone already."""
@@ -304,21 +333,11 @@ def _connect(where: str | Sequence[str], timeout: int | float) -> _Line:
     return _Socket(connection)
 
 
-def _scale_signs(arrays: dict[str, Any]) -> dict[str, float]:
-    """Make currents of one size and either sign, or 0, int8 in place; return the size of each by its name."""
-    scales = {}
-    for name, array in arrays.items():
-        array = np.asarray(array)
-        if not name.startswith("currents.") or array.dtype != np.float32 or not array.size:
-            continue
-        size = np.abs(array.flat[-1])  # a clean row comes first
-        above, below = array == size, array == -size
-        inside = np.count_nonzero(above) + np.count_nonzero(below)
-        if not 0 < size < np.inf or inside + np.count_nonzero(array == 0) != array.size:
-            continue
-        arrays[name] = above.view(np.int8) - below.view(np.int8)
-        scales[name] = float(size)
-    return scales
+def _named_targets(targets: Any) -> dict[str, Any]:
+    """Return the targets of a run as arrays of a frame, by their names there."""
+    if isinstance(targets, Mapping):
+        return {f"targets.{name}": target for name, target in targets.items()}
+    return {} if targets is None else {"targets": targets}
 
 
 def _words(command: str) -> list[str]:

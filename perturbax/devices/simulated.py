@@ -17,10 +17,11 @@ from jaxtyping import Array
 from perturbax.cells import CELLS
 from perturbax.cells.stack import stack
 from perturbax.devices.abilities import Abilities
+from perturbax.devices.driver import Signs, in_turn
 from perturbax.devices.faults import Faults
 from perturbax.devices.memory import Memory
 from perturbax.devices.products import weights_of
-from perturbax.devices.simulated_pass import TAPS, run_from_rest
+from perturbax.devices.simulated_pass import TAPS, Rest, run_compiled, run_settings
 from perturbax.errors import ArgumentError, DeviceError
 from perturbax.network.arrays import from_named_arrays, to_named_arrays
 from perturbax.network.layer import join, split, weights
@@ -111,9 +112,7 @@ class Simulated:
         """
         net, memory = self._started()
         names = [layer_name(i) for i in range(len(net.layers))]
-        for layer in currents or {}:
-            if layer not in names:
-                raise DeviceError(f"{self.name} has no layer {layer!r}, but {', '.join(names)}")
+        self._check_layers(names, currents)
         some, rest = split(net)
         in_force = from_named_arrays(some, memory.in_force(), self.name)
         dtype = jnp.result_type(*jax.tree.leaves(some))
@@ -121,7 +120,7 @@ class Simulated:
         added = [None if currents is None else currents.get(name) for name in names]
         added = [None if current is None else np.asarray(current, dtype) for current in added]
         wanted = tuple(_place(self.name, names, tap) for tap in taps)
-        outputs, read = run_from_rest(
+        outputs, read = run_compiled(
             join(in_force, rest), xs, added, self._stuck(memory.age), self._key(seed), self.faults, wanted
         )
         self.runs += 1
@@ -129,12 +128,69 @@ class Simulated:
         found = {tap: np.asarray(array) for tap, array in zip(taps, read, strict=True)}
         return {"outputs": np.asarray(outputs), **found}
 
+    def write_and_run(
+        self,
+        weights: Mapping[str, Any],
+        inputs: Any,
+        rows: Sequence[Sequence[Any]],
+        middle: str | None = None,
+        seed: int | None = None,
+        currents: Mapping[str, Any] | None = None,
+        targets: Any = None,
+        taps: Sequence[str] = (),
+    ) -> tuple[Mapping[str, Any] | None, dict[str, Any]]:
+        """Write settings of weights and run rows of trials on each; without faults in one program.
+
+        Arguments and what is returned: as in `driver.write_and_run`.
+
+        Raises DeviceError as `write` and `run` do.
+        """
+        net, memory = self._started()
+        if not (self._plain_methods and self.faults == Faults() and memory.takes_as_they_are(weights)):
+            return in_turn(self, weights, inputs, rows, middle, seed, currents, targets, taps)
+        names = [layer_name(i) for i in range(len(net.layers))]
+        self._check_layers(names, currents)
+        wanted = tuple(_place(self.name, names, tap) for tap in taps)
+        settings = weights or {name: array[None] for name, array in memory.in_force().items()}
+        some = [settings[name] for name in memory.names]
+        own = [(currents or {}).get(name) for name in names]
+        shapes = tuple(current.shape if isinstance(current, Signs) else None for current in own)
+        outputs, read = run_settings(
+            some,
+            self._fixed,
+            np.asarray(inputs, some[0].dtype),
+            [(c.bits, np.float32(c.size)) if isinstance(c, Signs) else c for c in own],
+            shapes=shapes,
+            rest=self._rest,
+            rows=tuple((int(k), float(factor)) for k, factor in rows),
+            middle=middle,
+            taps=wanted,
+        )
+        if weights:
+            memory.write({name: array[-1] for name, array in weights.items()})
+        self.runs += len(some[0])
+        memory.age += outputs.shape[0] * outputs.shape[1]
+        found = {tap: np.asarray(array) for tap, array in zip(taps, read, strict=True)}
+        return weights, {"outputs": np.asarray(outputs), **found}
+
     def bye(self) -> None:
         """Do nothing: there is nothing to close."""
+
+    @property
+    def _plain_methods(self) -> bool:
+        """Whether write and run are those of this class, so that one program may do what they do."""
+        return (type(self).write, type(self).run) == (Simulated.write, Simulated.run)
+
+    def _check_layers(self, names: Sequence[str], currents: Mapping[str, Any] | None) -> None:
+        """Raise DeviceError for currents of a layer that is not there."""
+        for layer in currents or {}:
+            if layer not in names:
+                raise DeviceError(f"{self.name} has no layer {layer!r}, but {', '.join(names)}")
 
     def _start(self, net: Network) -> None:
         """Take a network as the device's own, and write its weights."""
         self.net = net
+        self._rest, self._fixed = Rest.of(net)
         layers = [layer_name(i) for i in range(len(net.layers))]
         some = to_named_arrays(weights(net))
         of_layers = {name: next(layer for layer in layers if name.startswith(layer + ".")) for name in some}
@@ -181,6 +237,7 @@ class Simulated:
             currents={name: site.a.shape[1:] for name, site in zip(names, sites, strict=True)},
             taps=dict.fromkeys(names, TAPS),
             drifts=bool(self.faults.drift),
+            repeats={} if self.faults.delay or self.faults.input_bits else _repeats(net, names, sites),
         )
 
 
@@ -196,6 +253,15 @@ def _plain(net: Network) -> Network:
             "a simulated device has layers alone: no decorrelation, residual sums or normalisation"
         )
     return net
+
+
+def _repeats(net: Network, names: Sequence[str], sites: Sequence[Any]) -> dict[str, str]:
+    """Return the layers whose recurrent part is what the layer above them saw one step before, 0 at first."""
+    found = {}
+    for i, (_, first) in enumerate(net.start(1)[:-1]):
+        if sites[i].r.shape == sites[i + 1].z.shape and not np.any(np.asarray(first)):
+            found[f"{names[i]}.r"] = f"{names[i + 1]}.z"
+    return found
 
 
 def _place(device: str, names: Sequence[str], tap: str) -> tuple[int, str]:

@@ -1,6 +1,9 @@
 """The forward pass of a simulated device: a compiled program with faults in it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import prod
 from typing import Any
 
 import equinox as eqx
@@ -10,13 +13,12 @@ import jax.random as jr
 from jaxtyping import Array, PyTree
 
 from perturbax.devices.faults import Faults
-from perturbax.network.layer import Layer, advance_batch, drive_batch, layer_label
+from perturbax.network.layer import Layer, advance_batch, drive_batch, join, layer_label, split
 from perturbax.network.network import Network
 
 TAPS = ("z", "r", "a", "y")
 
 
-@eqx.filter_jit
 def run_from_rest(
     net: Network,
     xs: Array,
@@ -25,8 +27,9 @@ def run_from_rest(
     key: Array,
     faults: Faults,
     taps: tuple[tuple[int, str], ...],
+    of_taps: Callable[[Array], Array] = lambda seen: seen,
 ) -> tuple[Array, list[Array]]:
-    """Run a network with faults from rest: -> (outputs `(T, B, n_out)`, the taps asked for).
+    """Run a network with faults from rest: -> (outputs `(T, B, n_out)`, the taps asked for). Traceable.
 
     Arguments:
         net: the network, with the weights that are in force.
@@ -36,6 +39,7 @@ def run_from_rest(
         key: of all noise.
         faults: the faults of the device.
         taps: (number of the layer, z, r, a or y) of each tap.
+        of_taps: what is kept of a tap in a step, a function of `(B, ...)`.
     """
     T, B = xs.shape[:2]
     first = net.start(B)
@@ -70,9 +74,111 @@ def run_from_rest(
             seen.append({"z": z, "r": r, "a": a, "y": y})
             below = layer_label(i, layer)
         before = tuple(y for _, y in after)
-        return (tuple(after), before, tuple(flipped)), (y, [seen[i][tap] for i, tap in taps])
+        return (tuple(after), before, tuple(flipped)), (y, [of_taps(seen[i][tap]) for i, tap in taps])
 
     return jax.lax.scan(one_step, (first, outputs_before, signs), (xs, tuple(currents), keys))[1]
+
+
+run_compiled = eqx.filter_jit(run_from_rest)
+"""`run_from_rest` as one program."""
+
+
+@partial(jax.jit, static_argnames=("shapes", "rest", "rows", "middle", "taps"))
+def run_settings(
+    settings: Sequence[Array],
+    fixed: Sequence[Array],
+    xs: Array,
+    currents: Sequence[Any],
+    *,
+    shapes: tuple[tuple[int, ...] | None, ...],
+    rest: "Rest",
+    rows: tuple[tuple[int, float], ...],
+    middle: str | None,
+    taps: tuple[tuple[int, str], ...],
+) -> tuple[Array, list[Array]]:
+    """Run rows of trials on a network without faults, for each of S settings of its weights, as one program.
+
+    -> (outputs `(T, S R B, n_out)`, the taps asked for), as `driver.write_and_run` describes them.
+
+    Arguments:
+        settings: the weights, leaves `(S, ...)`.
+        fixed: arrays of the network that are no weights.
+        xs: inputs, `(T, B, n_in)`.
+        currents: per layer blocks `(T, K, B, ...)`, or the bits and the size of `driver.Signs`, or None.
+        shapes: per layer the shape of signs that come as bits; None for others.
+        rest: what the network is besides.
+        rows: (block, factor) of each row.
+        middle: `first`, `mean` or None.
+        taps: (number of the layer, z, r, a or y) of each tap.
+    """
+    B = xs.shape[1]
+    xs = jnp.tile(xs, (1, len(rows), 1))  # (T, R B, n_in)
+    added = [
+        None if current is None else _spread(_unpacked(current, shape), rows)
+        for current, shape in zip(currents, shapes, strict=True)
+    ]
+    nothing, key = [None] * len(added), jr.PRNGKey(0)
+
+    def of_taps(seen: Array) -> Array:  # (R B, ...) -> (B, ...)
+        if middle is None:
+            return seen
+        each = seen.reshape(-1, B, *seen.shape[1:])
+        return each[0] if middle == "first" else each.mean(0)
+
+    def on(some: Sequence[Array]) -> tuple[Array, list[Array]]:
+        return run_from_rest(rest.with_arrays(some, fixed), xs, added, nothing, key, Faults(), taps, of_taps)
+
+    def side_by_side(found: Array) -> Array:  # (S, T, trials, ...) -> (T, S trials, ...)
+        return jnp.moveaxis(found, 0, 1).reshape(found.shape[1], -1, *found.shape[3:])
+
+    if len(settings[0]) == 1:
+        return on([array[0] for array in settings])
+    return jax.tree.map(side_by_side, jax.vmap(on)(settings))
+
+
+@dataclass(frozen=True, eq=False)
+class Rest:
+    """What a network is besides its arrays; compared by identity, so that it can choose a compiled program.
+
+    Attributes:
+        weights: structure of its weights.
+        fixed: structure of its other arrays.
+        others: all that is no array.
+    """
+
+    weights: Any
+    fixed: Any
+    others: Any
+
+    @classmethod
+    def of(cls, net: Network) -> "tuple[Rest, list[Array]]":
+        """Return (the rest, the arrays that are no weights) of a network."""
+        some, rest = split(net)
+        arrays, others = eqx.partition(rest, eqx.is_array)
+        leaves, fixed = jax.tree.flatten(arrays)
+        return cls(jax.tree.structure(some), fixed, others), leaves
+
+    def with_arrays(self, some: Sequence[Array], fixed: Sequence[Array]) -> Network:
+        """Return the network of these weights and other arrays."""
+        arrays = jax.tree.unflatten(self.fixed, fixed)
+        return join(jax.tree.unflatten(self.weights, some), eqx.combine(arrays, self.others))
+
+
+def _spread(blocks: Array, rows: tuple[tuple[int, float], ...]) -> Array:
+    """Return the currents of all rows, `(T, R B, ...)`, of blocks `(T, K, B, ...)`."""
+    parts = []
+    for k, factor in rows:
+        block = blocks[:, k]
+        parts.append(jnp.zeros_like(block) if factor == 0 else block * jnp.asarray(factor, block.dtype))
+    return jnp.concatenate(parts, 1)
+
+
+def _unpacked(current: Any, shape: tuple[int, ...] | None) -> Array:
+    """Return an array as it is, or that of the bits and the size of `driver.Signs`."""
+    if shape is None:
+        return current
+    bits, size = current
+    return jnp.where(jnp.unpackbits(bits, count=prod(shape)).reshape(shape) > 0, size, -size)
 
 
 def _as_seen(layer: Layer, z: Array, r: Array, faults: Faults) -> tuple[Array, Array, Array | None]:

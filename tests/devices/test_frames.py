@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perturbax.devices import driver, remote
+from perturbax.devices import driver
 from perturbax.devices.remote import Remote
 from perturbax.errors import DeviceError
 
@@ -273,7 +273,7 @@ def test_200_malformed_frames_are_errors_of_one_line_and_the_device_goes_on():
         assert "\n" not in answers[0]["error"], kind
         assert peak < 8 * LIMIT, (kind, peak)
         lost = kind in ("truncated", "oversized")  # nobody knows where the next frame begins
-        assert lost or answers[1:] == [{"accepts": ["scales"], "name": "nothing"}], kind
+        assert lost or answers[1:] == [{"accepts": driver.ACCEPTS, "name": "nothing"}], kind
     tracemalloc.stop()
 
 
@@ -317,18 +317,55 @@ def test_random_changes_are_errors_or_frames():
             driver.unpack(bytes(changed), LIMIT)
 
 
-def test_currents_of_one_size_go_over_as_signs_and_arrive_to_the_bit():
-    size = np.float32(0.1)
-    signs = size * np.array([[[0], [1], [-1]]], np.float32)  # (1, 3, 1)
-    arrays = {"inputs": signs, "currents.h": signs, "currents.o": signs + np.float32(1)}
-    sent = dict(arrays)
-    scales = remote._scale_signs(sent)
-    assert list(scales) == ["currents.h"]
-    assert sent["currents.h"].dtype == np.int8
-    came = driver._unscaled(sent, json.loads(json.dumps(scales)))
-    for name, array in arrays.items():
-        assert came[name].dtype == array.dtype
-        np.testing.assert_array_equal(came[name], array)
-    for wrong in ([1], {"inputs": 1.0}, {"currents.h": "1"}, {"none": 1.0}):
-        with pytest.raises(driver.FrameError, match="scales"):
-            driver._unscaled(sent, wrong)
+class Sums:
+    """A device that returns what it was sent: outputs are weight + input + current."""
+
+    def __init__(self):
+        self.W, self.asked = np.zeros(1, np.float32), []
+
+    def write(self, weights):
+        self.W = np.minimum(weights["W"], 2)
+        return {"W": self.W}
+
+    def run(self, inputs, seed=None, currents=None, targets=None, taps=()):
+        self.asked.append((inputs.shape, seed, targets))
+        z = inputs + (currents["h"] if currents else 0)
+        return {"outputs": self.W + z, "h.z": z}
+
+
+def test_settings_of_weights_and_rows_of_trials_go_over_in_one_frame():
+    device, inputs = Sums(), np.arange(6, dtype=np.float32).reshape(3, 2, 1)
+    bits = np.packbits(np.array([1, 0, 0, 1, 1, 1]))
+    signs = driver.Signs(bits, 0.5, (3, 1, 2, 1))
+    block = 0.5 * np.array([1, -1, -1, 1, 1, 1]).reshape(3, 2, 1)
+    np.testing.assert_array_equal(np.asarray(signs)[:, 0], block)
+    assert np.asarray(signs).dtype == np.float32
+    said = {"rows": [[0, 1.0], [0, -1.0]], "taps": ["h.z"], "middle": "mean", "seed": 3}
+    said |= {"op": "run", "signs": {"h": {"size": 0.5, "shape": [3, 1, 2, 1]}}}
+    arrays = {"inputs": inputs, "currents.h": bits, "weights.W": np.array([[1], [2]], np.float32)}
+    about, found = driver.answer(device, said, arrays | {"targets": inputs})
+    assert about == {"held": "asked"}
+    rows = np.concatenate([inputs + block, inputs - block], 1)
+    np.testing.assert_array_equal(found["outputs"], np.concatenate([rows + 1, rows + 2], 1))
+    np.testing.assert_array_equal(found["h.z"], np.concatenate([inputs, inputs], 1))
+    assert [(shape, seed, t.shape) for shape, seed, t in device.asked] == [((3, 4, 1), 3, (3, 4, 1))] * 2
+    arrays["weights.W"] += 1
+    about, found = driver.answer(device, said | {"middle": "first"}, arrays)
+    assert about == {"held": True}
+    assert found["held.W"].tolist() == [[2], [2]]
+    np.testing.assert_array_equal(found["h.z"][:, :2], inputs + block)
+    wrong = (
+        ({"rows": []}, {}, "rows must be a list"),
+        ({"rows": [[1, 1.0]]}, {}, "with K at least 2"),
+        ({"rows": [[0, 1.0]] * 2**16}, {}, "more than the limit"),
+        ({"middle": "last"}, {}, "middle must be"),
+        ({"signs": [1]}, {}, "signs must be a JSON object"),
+        ({"signs": {"h": {"size": 0.5, "shape": [3, 1, 2, 9]}}}, {}, "are 1 bytes, not 7"),
+        ({"signs": {"h": {"size": 0.5, "shape": [2**40]}}}, {}, "more than the limit"),
+        ({"signs": {"o": {"size": 0.5, "shape": [1]}}}, {}, "an array of uint8"),
+        ({}, {"weights.V": np.zeros((3, 1))}, "as many settings"),
+        ({}, {"inputs": np.zeros((3, 0))}, "B above 0"),
+    )
+    for change, more, sentence in wrong:
+        with pytest.raises(driver.FrameError, match=sentence):
+            driver.answer(device, said | change, arrays | more, LIMIT)
