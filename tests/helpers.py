@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import struct
+from typing import Any
 
 import equinox as eqx
 import h5py
@@ -14,7 +15,7 @@ import numpy as np
 
 import perturbax as px
 from perturbax.cells.stack import stack as stack_layers
-from perturbax.learning.noise import Recorded
+from perturbax.learning.noise import Rademacher, Recorded
 from perturbax.network.layer import is_fixed
 
 # --- tiny networks, data, and averages over every sign of the noise
@@ -117,6 +118,21 @@ def every_sign(shapes):
     signs = np.array(list(itertools.product((-1.0, 1.0), repeat=sum(sizes))))
     parts = np.split(signs, np.cumsum(sizes)[:-1], axis=1)
     return tree.unflatten([jax.device_put(p.reshape(-1, *s)) for p, s in zip(parts, leaves, strict=True)])
+
+
+class Signs(Rademacher):
+    """Signs as noise in weights that are given, one row for each sample, and not drawn.
+
+    table: per array of weights `(K, ...)`, or `(2 K, ...)` for difference noisy.
+    """
+
+    table: Any
+
+    def draw(self, state, keys, like):
+        """The same rows in every step."""
+        leaves, tree = jax.tree.flatten(like)
+        rows = [jnp.asarray(t, leaf.dtype) for t, leaf in zip(self.table, leaves, strict=True)]
+        return state, tree.unflatten([jnp.stack([own] * len(keys)) for own in rows])
 
 
 def node_patterns(net, steps, samples=1):

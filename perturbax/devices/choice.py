@@ -44,22 +44,24 @@ def strongest(abilities: Abilities) -> Choice:
     return Choice("weight", defaults("weight", abilities), f"weight perturbation: {missing}")
 
 
-def defaults(rule: str, abilities: Abilities) -> dict[str, Any]:
+def defaults(rule: str, abilities: Abilities, exact: bool = True) -> dict[str, Any]:
     """Return the settings of a rule for a device, below those that a user names.
 
-    Passes are compared with passes as noisy as they are, credit is given for all later losses, and weights
-    are shifted by whole steps of their grid.
+    Passes are compared with passes as noisy as they are, and with shifts held as they are; credit is given
+    for all later losses, and weights are shifted by whole steps of their grid.
 
     Arguments:
         rule: its name.
         abilities: what the device said of itself.
+        exact: whether it holds weights as it is asked to, as far as is known.
     """
     cls: Any = RULES.get(rule)
     noisy = abilities.noise != "none"
     found: dict[str, Any] = {}
     if cls is None:
         return found
-    if issubclass(cls, NodeRule | WeightRule) and noisy:
+    uneven = issubclass(cls, WeightRule) and (not exact or bool(_bounded(abilities)))
+    if uneven or (noisy and issubclass(cls, NodeRule | WeightRule)):
         found["difference"] = "antithetic"
     if issubclass(cls, NodeRule):
         found["credit"] = "to-go"
@@ -136,6 +138,20 @@ def _why_not_weights(rule: WeightRule, abilities: Abilities) -> str:
                 f"sigma {rule.sigma:g} is below the grid of {name}, {about.step:g}, which would not hold the "
                 f"shift (take at least {about.step:g})"
             )
+    bounded = _bounded(abilities)
+    if rule.clean and bounded:
+        return (
+            f"difference {rule.difference} takes shifts of both signs to be held alike, which the grid or "
+            f"range of {bounded} does not do (take antithetic)"
+        )
+    return ""
+
+
+def _bounded(abilities: Abilities) -> str:
+    """Return the first array of weights that has a grid or a range; empty where none has."""
+    for name, about in abilities.weights.items():
+        if any(bound is not None for bound in (about.low, about.high, about.step)):
+            return name
     return ""
 
 

@@ -15,7 +15,7 @@ from perturbax.devices.abilities import Abilities
 from perturbax.devices.checked import Checked
 from perturbax.devices.choice import check_rule, learns_from_own_noise, reads_pre_activations
 from perturbax.devices.driver import Signs
-from perturbax.devices.held import shift_seen
+from perturbax.devices.held import check_held, shift_seen
 from perturbax.devices.innovations import innovation, no_fit
 from perturbax.devices.network import DeviceLayer, DeviceNetwork
 from perturbax.devices.recorded import OwnNoise, Record, RecordedNodes, RecordedWeights
@@ -226,6 +226,8 @@ class WeightLearner(DeviceLearner):
         inject, asked = self._rows(net, state, xs, key)
         settings = {name: np.asarray(rows) for name, rows in asked.named().items()}
         held, found = self.run_rows(settings, xs, ys, key, ALONE)
+        held = {name: held[name].astype(rows.dtype) for name, rows in settings.items()}
+        check_held(self.rule, self.device.can.name, settings, held)
         return found["outputs"], inject, asked, held
 
     def judge(self, state: Any, net: DeviceNetwork, xs: Array, ys: Any, key: Array, *record: Any) -> tuple:

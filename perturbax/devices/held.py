@@ -1,15 +1,57 @@
 """Weight perturbation along the difference that a device really held."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from perturbax.devices.network import DeviceNetwork
+from perturbax.errors import DeviceError
 from perturbax.learning.noise import Orthogonal, Rademacher
 from perturbax.network.layer import weights
 from perturbax.rules.perturbation.weight_base import WeightRule
+
+HALF = 0.49  # of a shift: one side of it may be clipped, and differences are rounded
+
+
+def check_held(
+    rule: WeightRule, device: str, asked: Mapping[str, np.ndarray], held: Mapping[str, np.ndarray]
+) -> None:
+    """Raise DeviceError where the estimate along the weights that a device holds would not be the slope.
+
+    One-sided differences d = held - clean of weights that are rounded or clipped have other sizes for the one
+    sign than for the other, so that the other weights add E[d_j] E[1 / d_i] dL/dw_j to the estimate of weight
+    i; between rows of opposite or independent shifts E[d_j] = 0. And a shift that is not held says nothing.
+
+    Arguments:
+        rule: the rule.
+        device: name of the device.
+        asked: the weights asked for in each row, by name, `(rows, ...)`.
+        held: the weights held, likewise.
+    """
+    off = np.concatenate([np.ravel(np.abs(held[name] - asked[name])) for name in asked])
+    if not off.any():
+        return
+    if rule.clean:
+        raise DeviceError(
+            f"{device} holds other weights than it is asked for, off by up to {off.max():.2g}, so that a "
+            f"{rule.difference} difference is not the slope along them: take difference antithetic"
+        )
+    small, all_of_them = 0, 0
+    for name in asked:
+        wanted = np.abs(asked[name][: rule.samples] - asked[name][rule.samples :])  # (K, ...)
+        found = np.abs(held[name][: rule.samples] - held[name][rule.samples :])  # (K, ...)
+        small += int(np.sum(found < HALF * wanted))
+        all_of_them += wanted.size
+    if small > all_of_them / 2:
+        step = 4 * np.median(off)  # weights that are rounded are off by a quarter of a step in the median
+        raise DeviceError(
+            f"{device} holds less than half of the shift that it is asked for in {small} of {all_of_them} "
+            f"weights: sigma {rule.sigma:g} is below its grid (take at least {step:.2g})"
+        )
 
 
 def shift_seen(
@@ -20,12 +62,13 @@ def shift_seen(
     The rule divides them by the variance of the asked differences. So where other weights are held than asked
     for, d is scaled to make delta d / E[d^2] of it:
 
-        signs       E[d^2] of a weight is its own d^2: a rounded or clipped shift has one size and a random
-                    sign (Spall 1992). Differences below half of what was asked for count as that half.
+        signs       E[d^2] of a weight is its own d^2 (half of that between independent signs, half of which
+                    are alike): a rounded or clipped shift has one size and a random sign (Spall 1992).
+                    Differences below half of what was asked for count as that half.
         all others  the mean of d^2 over the array
 
     Where a device holds what was asked for, to the bit, d is the asked difference without the rounding of a
-    subtraction.
+    subtraction. One-sided differences are of such devices alone (`check_held`).
 
     Arguments:
         rule: the rule.
@@ -34,15 +77,18 @@ def shift_seen(
         asked: the weights asked for, leaves `(rows, ...)`.
         held: the weights held, likewise.
     """
+    if rule.clean:
+        return rule.pair(inject)
     by_sign = isinstance(rule.noise, Rademacher | Orthogonal)
+    unlike = rule.variance / (2 * rule.sigma) ** 2  # chance that the signs of a pair are not alike
 
     def one(w: Array, inject: Array, asked: Array, held: Array) -> Array:
         same = held == asked  # (rows, ...)
         rows = jnp.where(same, inject, held - w[None])
-        exact = same[1:] & same[:1] if rule.clean else same[: rule.samples] & same[rule.samples :]  # (K, ...)
+        exact = same[: rule.samples] & same[rule.samples :]  # (K, ...)
         d = rule.pair(rows)  # (K, ...)
-        least = rule.variance / 4
-        square = jnp.maximum(d * d, least) if by_sign else jnp.mean(d * d)  # (K, ...) or ()
+        size = jnp.maximum(d * d, rule.sigma**2)  # (K, ...)
+        square = unlike * size if by_sign else jnp.mean(d * d)  # (K, ...) or ()
         scaled = d * (rule.variance / jnp.where(square > 0, square, jnp.inf))
         return jnp.where(exact if by_sign else jnp.all(exact), d, scaled)
 

@@ -19,6 +19,8 @@ from perturbax.network.passes import forward
 _OPEN: dict[Any, Checked] = {}
 _GIVEN: set[str] = set()  # commands and addresses that the user has given this process, or trusts
 _FIRST: "weakref.WeakKeyDictionary[Checked, Any]" = weakref.WeakKeyDictionary()
+_EXACT: "weakref.WeakKeyDictionary[Checked, bool]" = weakref.WeakKeyDictionary()
+TRIED = 0.01  # standard deviation of what is added to weights to see whether they are held
 
 
 class FolderDevice(str):
@@ -128,6 +130,31 @@ def held_at_first(device: Checked) -> dict[str, Any] | None:
     if device not in _FIRST:
         _FIRST[device] = device.write({})
     return _FIRST[device]
+
+
+def holds_what_is_asked(device: Checked) -> bool:
+    """Return whether a device holds weights as it is asked to, to the bit; true where it cannot tell.
+
+    Found by writing other weights once, and then those that it had.
+
+    Arguments:
+        device: the device.
+    """
+    if device not in _EXACT:
+        first = held_at_first(device)
+        _EXACT[device] = first is None or _holds(device, first)
+    return _EXACT[device]
+
+
+def _holds(device: Checked, first: dict[str, Any]) -> bool:
+    """Write weights near the first ones, and these again: -> whether the former were held to the bit."""
+    rng = np.random.default_rng(0)
+    near = {}
+    for name, array in first.items():
+        near[name] = (array + TRIED * rng.standard_normal(array.shape)).astype(np.float32)
+    held = device.write(near)
+    device.write(first)
+    return held is None or all(np.array_equal(near[name], held[name].astype(np.float32)) for name in near)
 
 
 def forget(which: Callable[[Any], bool] = lambda key: True) -> None:

@@ -9,11 +9,13 @@ from perturbax.devices.checked import Checked
 from perturbax.devices.choice import defaults, strongest
 from perturbax.devices.estimates import SCORES
 from perturbax.devices.network import hidden_units, read_by
-from perturbax.devices.opening import opened
+from perturbax.devices.opening import holds_what_is_asked, opened
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import AUTO_RULE, OF_DEVICES, ON_DEVICE, Experiment
 from perturbax.experiment.options import settings_of
 from perturbax.fields import one_of
+from perturbax.rules import RULES
+from perturbax.rules.perturbation.weight_base import WeightRule
 
 ROUNDINGS = ("float", "stochastic")
 STARTS = ("drawn", "held")
@@ -46,7 +48,8 @@ def fitted(typed: Experiment, task_class: Any) -> Experiment:
     abilities = device.can
     rule, options = typed.rule, dict(typed.rule_options)
     rule = strongest(abilities).rule if rule == AUTO_RULE else rule
-    own: dict[str, Any] = {"rule": rule, "rule_options": defaults(rule, abilities) | options}
+    exact = "difference" in options or not _shifts_weights(rule) or holds_what_is_asked(device)
+    own: dict[str, Any] = {"rule": rule, "rule_options": defaults(rule, abilities, exact) | options}
     if typed.units is None or typed.cell == ON_DEVICE:
         own |= {"cell": ON_DEVICE, "units": hidden_units(abilities), "cell_options": {}}
     own["score"] = typed.score or ("task" if abilities.outputs else "device")
@@ -84,6 +87,12 @@ def _check(typed: Experiment) -> None:
         )
     if typed.residual or typed.normalise:
         raise ArgumentError("how a device is wired is its own matter: leave residual and normalise at false")
+
+
+def _shifts_weights(rule: str) -> bool:
+    """Whether a rule, by its name, writes shifted weights."""
+    cls: Any = RULES.get(rule)
+    return cls is not None and issubclass(cls, WeightRule)
 
 
 def _is_coarse(abilities: Abilities) -> bool:

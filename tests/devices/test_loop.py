@@ -79,7 +79,7 @@ def test_what_a_device_cannot_do_is_refused_in_a_sentence():
     grid = said(weights={"W": {"shape": [2, 3], "step": 0.25}})
     with pytest.raises(ArgumentError, match=r"sigma 0\.1 is below the grid of W, 0\.25"):
         check_rule(px.RULES["weight"](sigma=0.1), grid, "task")
-    check_rule(px.RULES["weight"](sigma=0.5), grid, "task")
+    check_rule(px.RULES["weight"](sigma=0.5, difference="antithetic"), grid, "task")
     with pytest.raises(ArgumentError, match="tap a of layer h cannot be read"):
         check_rule(px.RULES["innovation"](), said(taps={"h": ["z", "r"]}), "task")
     with pytest.raises(ArgumentError, match="returns no score"):
