@@ -25,7 +25,7 @@ MODULES = {
     "compiled": ("experiment.program",),
     "credit": ("learning.credit", "learning.estimate"),
     "diagnose_command": ("cli.diagnose", "analysis.along_training"),
-    "diagnosis": ("analysis.diagnosis",),
+    "diagnosis": ("analysis.group", "analysis.diagnosis"),
     "files": ("atomic",),
     "gradient": (
         "learning.sequence",
@@ -116,7 +116,7 @@ NAMES = {
     "credit.pairing": "learning.credit.pairing_of",
     "diagnose_command.BATCH": "analysis.along_training.DIAGNOSED_STEP",
     "diagnose_command.OWN": "cli.diagnose.BESIDE_RUN",
-    "diagnosis.Average": "analysis.diagnosis.AveragedEstimate",
+    "diagnosis.Average": "analysis.group.AveragedEstimate",
     "diagnosis.meter": "analysis.diagnosis.compile_diagnosis",
     "errors.one_of": "fields.one_of",
     "errors.positive": "fields.positive",

@@ -6,19 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, PyTree
 
-from perturbax.analysis.diagnosis import TARGET, Cost, compile_diagnosis
+from perturbax.analysis.diagnosis import InProcess, Source, compile_diagnosis
+from perturbax.analysis.group import TARGET, Cost
+from perturbax.analysis.on_device import OnDevice
+from perturbax.devices.checked import Checked
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.experiment import run_folder
 from perturbax.experiment.build import Parts, build
 from perturbax.experiment.config import Experiment
+from perturbax.experiment.device_program import program_of
 from perturbax.experiment.layout import layout_of
 from perturbax.experiment.precision import require_same
-from perturbax.experiment.program import Compiled
 from perturbax.experiment.result import describe, read_config, read_experiment
 from perturbax.experiment.watch import StepReport
 from perturbax.learning.autodiff import bptt
@@ -39,7 +41,7 @@ class Point(NamedTuple):
         name: `start`, `middle`, `end` or `kept network`.
         step: training steps so far.
         net: the network.
-        kept: what the rule has learnt by then.
+        kept: what the rule has learnt by then; None for a rule that is new there.
     """
 
     name: str
@@ -97,6 +99,10 @@ def along_training(experiment: Experiment, leading: Experiment | None = None) ->
             rule trains the network itself.
     """
     parts = build(experiment)
+    if leading is not None and parts.device is not None:
+        raise ArgumentError(
+            "a network on a device cannot be trained by the exact gradient: leave --train at rule"
+        )
     if leading is None:
         trained, path = parts, f"training by {parts.experiment.rule}"
     else:
@@ -106,7 +112,7 @@ def along_training(experiment: Experiment, leading: Experiment | None = None) ->
     names = ("start", "middle", "end") if len(stops) == 3 else ("start", "end")
 
     def walk(xs: Array) -> Iterator[Point]:
-        compiled = Compiled(trained)
+        compiled = program_of(trained)
         state, done = compiled.start(trained.experiment.seed), 0
         for name, stop in zip(names, stops, strict=True):
             if stop > done:
@@ -126,8 +132,8 @@ def of_run(folder: Path, asked: Experiment) -> DiagnosisPlan:
 
     Arguments:
         folder: the run folder.
-        asked: the run's experiment, perhaps with another rule or seed. The run's own rule is diagnosed with
-            what it had learnt, any other rule as new.
+        asked: the run's experiment, perhaps with another rule or seed, or its device named again. The run's
+            own rule is diagnosed with what it had learnt, any other rule as new.
 
     What the folder names is imported: the caller asks whether it is trusted (`own_code.code_of`).
 
@@ -137,7 +143,10 @@ def of_run(folder: Path, asked: Experiment) -> DiagnosisPlan:
     config = read_config(folder)
     layout = layout_of(folder / "config.json", config)
     require_same(folder, layout)
-    parts = build(read_experiment(folder))
+    trained = read_experiment(folder)
+    if trained.device is None and asked.device is not None:
+        raise ArgumentError(f"{folder} was run in process: it takes no device")
+    parts = build(dataclasses.replace(trained, device=asked.device))
     own = parts.experiment
     if parts.task.digest() != config["facts"]["data"]:
         raise ArgumentError(f"{own.data} has changed since {folder} was started")
@@ -147,25 +156,27 @@ def of_run(folder: Path, asked: Experiment) -> DiagnosisPlan:
     arrays = run_folder.read_arrays(found[1], layout)
     for name in ("seconds", "compile_seconds"):  # of the run, not of its state
         arrays.pop(name, None)
-    compiled = Compiled(parts)
+    compiled = program_of(parts)
     state = compiled.restored(compiled.start(own.seed), arrays, found[1])
     asked_parts = build(asked)
     e = asked_parts.experiment
     own_rule = (e.rule, e.rule_options) == (own.rule, own.rule_options)
 
     def walk(xs: Array) -> Iterator[Point]:
-        kept = (
-            _kept(parts, state.learner)
-            if own_rule
-            else asked_parts.rule.init_state(state.best, xs[0], jr.key(0))
-        )
+        kept = _kept(parts, state.learner) if own_rule else None
         yield Point("kept network", int(state.best_step), state.best, kept)
 
     return DiagnosisPlan(asked_parts, f"the run {folder.name}, by {own.rule}", 1, walk)
 
 
 def diagnose_points(
-    plan: DiagnosisPlan, samples: Sequence[int], draws: int, report: StepReport
+    plan: DiagnosisPlan,
+    samples: Sequence[int],
+    draws: int,
+    report: StepReport,
+    *,
+    reference: str | None = None,
+    repeats: int | None = None,
 ) -> dict[str, Any]:
     """Diagnose a rule at every point of a plan; all points share one batch, which no training step draws.
 
@@ -174,33 +185,55 @@ def diagnose_points(
         samples: numbers of samples that estimates are averaged over.
         draws: independent draws of every average.
         report: called as report(done, total, NaN) after every draw.
+        reference: on a device, how its gradient is measured there, `differences` or `perturbations`; None for
+            what suits the device.
+        repeats: on a device, independent measurements of it; None for 4.
 
-    Returns the content of diagnosis.json: plain values.
+    Returns the content of diagnosis.json: plain values. Raises ArgumentError for a reference or repeats of a
+    network in this process, whose gradient is exact.
     """
-    rule, task, e = plan.parts.rule, plan.parts.task, plan.parts.experiment
-    per_point = draws + DETECTION_DRAWS
-    total = plan.points * per_point
-    done = 0
+    rule, task, e, device = plan.parts.rule, plan.parts.task, plan.parts.experiment, plan.parts.device
+    done = total = 0
 
     def tick() -> None:
         nonlocal done
         done += 1
         report(min(done, total), total, math.nan)
 
-    measure = compile_diagnosis(rule, task.loss, samples, draws, tick)
-    exact = jax.jit(bptt(task.loss))
+    source: Source
+    if device is None:
+        if reference is not None or repeats is not None:
+            raise ArgumentError("--reference and --repeats are of a gradient that is measured on a --device")
+        source, told, per_point = InProcess(rule, task.loss), {}, draws + DETECTION_DRAWS
+        begin: Any = rule.init_state
+    else:
+        source = OnDevice(rule, task.loss, device, str(e.score), reference, repeats, tick)
+        told, per_point = {"reference": source.told()}, draws + DETECTION_DRAWS + source.repeats
+        begin = source.start
+    total = plan.points * per_point
+    measure = compile_diagnosis(rule, task.loss, samples, draws, tick, source)
     data_key, key = jr.split(jr.fold_in(jr.PRNGKey(e.seed), DIAGNOSED_STEP))
     xs, ys = task.sample(data_key, e.batch)
     found = []
     for i, point in enumerate(plan.walk(xs)):
-        loss = float(exact(point.net, xs, ys)[0])
-        groups = measure(point.kept, point.net, xs, ys, jr.fold_in(key, i))
+        own_key = jr.fold_in(key, i)
+        kept = begin(point.net, xs[0], jr.key(0)) if point.kept is None else point.kept
+        before = _cost(device)
+        compared_with = source.reference(point.net, xs, ys, own_key)
+        between = _cost(device)
+        groups = measure(kept, point.net, xs, ys, own_key, compared_with)
         done = (i + 1) * per_point
         plain = [dataclasses.asdict(group) for group in groups]
-        rounding = {"error": difference_error(rule, point.net), "in_full": in_full(rule, point.net)}
-        found.append(
-            {"name": point.name, "step": point.step, "loss": loss, "rounding": rounding, "groups": plain}
-        )
+        one: dict[str, Any] = {"name": point.name, "step": point.step, "loss": compared_with.loss}
+        error = (
+            difference_error(rule, point.net) if device is None else None
+        )  # a device rounds in its own way
+        one["rounding"] = {"error": error, "in_full": device is None and in_full(rule, point.net)}
+        one["groups"] = plain
+        if device is not None:
+            one["reference"] = _difference(before, between)
+            one["estimates"] = _difference(between, _cost(device))
+        found.append(one)
     return run_folder.to_json(
         {
             **describe(plan.parts),
@@ -209,9 +242,20 @@ def diagnose_points(
             "draws": draws,
             "target": TARGET,
             "cost": Cost.of(rule)._asdict(),
+            **told,
             "points": found,
         }
     )
+
+
+def _cost(device: Checked | None) -> dict[str, Any]:
+    """Return what a device was asked to do so far; empty for none."""
+    return {} if device is None else dataclasses.asdict(device.costs)
+
+
+def _difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """Return what was asked of a device between two moments."""
+    return {name: after[name] - before[name] for name in after}
 
 
 def _kept(parts: Parts, training: Any) -> PyTree:

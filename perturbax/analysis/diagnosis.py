@@ -2,9 +2,8 @@
 costs in forward passes.
 """
 
-import dataclasses
-import math
-from collections.abc import Callable, Sequence
+import abc
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +12,8 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from perturbax.analysis.moments import ROUNDING, SURE, Moments, cosine_at, samples_needed
+from perturbax.analysis.group import TARGET, AveragedEstimate, Cost, Group, group_of, sampled
+from perturbax.analysis.moments import Measured, total
 from perturbax.errors import ArgumentError
 from perturbax.fields import positive
 from perturbax.learning.autodiff import bptt
@@ -24,111 +24,44 @@ from perturbax.network.arrays import to_named_arrays
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
 
-TARGET = 0.5  # the cosine whose cost is predicted
-LEAST = 4  # draws that a standard error takes
+__all__ = ["TARGET", "AveragedEstimate", "Cost", "Group", "check_counts", "compile_diagnosis", "diagnose"]
+LEAST = 4  # draws, and measurements of a gradient, that a standard error takes
 
 
-class Cost(NamedTuple):
-    """Forward passes of an estimate from K samples: first + (K - 1) more.
+class Reference(NamedTuple):
+    """The gradient that estimates are compared with.
 
     Attributes:
-        first: passes of an estimate from one sample.
-        more: passes of each further sample.
+        loss: the loss there.
+        parts: by name of the array, `(M, ...)`: M independent measurements of the gradient; one alone where
+            it is exact.
     """
 
-    first: int
-    more: int
+    loss: float
+    parts: Mapping[str, np.ndarray]
 
-    @classmethod
-    def of(cls, rule: Rule) -> "Cost":
-        """Return the cost of a rule: samples share the clean pass where it has one; a rule without a setting
-        for the number of samples is run K times.
+
+class Source(abc.ABC):
+    """Where the estimates of a rule and their reference come from: a compiled program, or a device."""
+
+    @abc.abstractmethod
+    def average(
+        self, kept: PyTree, net: Any, xs: Array, ys: Any, key: Array, counts: Sequence[int]
+    ) -> dict[str, np.ndarray]:
+        """Return the means of the first counts[0], counts[1], ... estimates of one sample, by name.
 
         Arguments:
-            rule: the rule, whatever its number of samples.
+            kept: what the rule has learnt.
+            net: the network.
+            xs: inputs `(T, B, n_in)`.
+            ys: targets, leaves `(T, B, ...)`.
+            key: random key of the noise.
+            counts: numbers that do not decrease, k of them; arrays have an axis of k in front.
         """
-        one, two = (_sampled(rule, k) for k in (1, 2))
-        if one is rule or two is rule:
-            passes = rule.described().passes
-            return cls(first=passes, more=passes)
-        first = one.described().passes
-        return cls(first=first, more=two.described().passes - first)
 
-    def passes(self, samples: int) -> int:
-        """Return the forward passes of one estimate.
-
-        Arguments:
-            samples: K, at least 1.
-        """
-        return self.first + (samples - 1) * self.more
-
-
-@dataclasses.dataclass(frozen=True)
-class AveragedEstimate:
-    """The mean of K single-sample estimates, measured over independent draws of the noise.
-
-    Attributes:
-        samples: K.
-        passes: forward passes of one such estimate.
-        cosine: mean cosine with the exact gradient g.
-        cosine_error: its standard error.
-        predicted: the cosine that bias and variance predict.
-        variance: trace of the covariance, over |g|^2.
-        norm: mean norm, over |g|.
-        snr: signal-to-noise, |g|^2 over the trace of the covariance.
-    """
-
-    samples: int
-    passes: int
-    cosine: float
-    cosine_error: float
-    predicted: float
-    variance: float
-    norm: float
-    snr: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """What was measured for one array of weights, or for all of them together.
-
-    x is the estimate from one sample, g the exact gradient. Squares are unbiased estimates: their own noise
-    is subtracted, so that they can be negative.
-
-    Attributes:
-        name: path of the array, or `all`.
-        size: number of weights.
-        gradient: |g|, the norm of the exact gradient.
-        bias: |E x - g| / |g|, of an estimate x; 0 where its square comes out negative.
-        bias_squared: its square.
-        bias_squared_error: the standard error of the square.
-        biased: whether the square is above 0 by more than 3 standard errors.
-        bias_bound: what the bias stays below, at 3 standard errors.
-        along: <E x, g> / |g|^2; 1 without bias.
-        expected: |E x|^2 / |g|^2; 1 without bias.
-        variance: trace of the covariance of one sample, over |g|^2.
-        reach: whether averaging reaches a cosine of 0.5: yes, never (bias alone keeps it below), unsettled,
-            or unknown (no gradient).
-        reach_samples: the predicted number of samples; where unsettled, at least so many; None for never.
-        reach_passes: the same in forward passes.
-        averages: the measurements by number of samples.
-    """
-
-    name: str
-    size: int
-    gradient: float
-    bias: float
-    bias_squared: float
-    bias_squared_error: float
-    biased: bool
-    bias_bound: float
-    along: float
-    expected: float
-    variance: float
-    reach: str
-    reach_samples: int | None
-    reach_passes: int | None
-    averages: tuple[AveragedEstimate, ...]
+    @abc.abstractmethod
+    def reference(self, net: Any, xs: Array, ys: Any, key: Array) -> Reference:
+        """Return the gradient to compare them with; arguments as in `average`."""
 
 
 def diagnose(
@@ -185,9 +118,14 @@ def check_counts(samples: Sequence[int], draws: int) -> None:
 
 
 def compile_diagnosis(
-    rule: Rule, loss: Loss, samples: Sequence[int], draws: int, tick: Callable = lambda: None
+    rule: Rule,
+    loss: Loss,
+    samples: Sequence[int],
+    draws: int,
+    tick: Callable = lambda: None,
+    source: Source | None = None,
 ) -> Callable[..., list[Group]]:
-    """Return measure(kept, net, xs, ys, key) -> groups, compiled once for all its calls.
+    """Return measure(kept, net, xs, ys, key, reference=None) -> groups, compiled once for all its calls.
 
     Arguments:
         rule: the rule; where it has a setting for the number of samples, that is set to 1.
@@ -195,48 +133,75 @@ def compile_diagnosis(
         samples: the numbers of estimates that are averaged; bias is measured at the largest.
         draws: independent draws of every average.
         tick: called after every draw.
+        source: where estimates and reference come from; None for a compiled program and the exact gradient.
 
     Raises ArgumentError as `diagnose` does.
     """
     check_counts(samples, draws)
     numbers, cost = sorted(set(samples)), Cost.of(rule)
-    average, exact = _averaging(rule, loss), jax.jit(bptt(loss))
+    at = source or InProcess(rule, loss)
 
-    def measure(kept: PyTree, net: Network, xs: Array, ys: Any, key: Array) -> list[Group]:
+    def measure(
+        kept: PyTree, net: Any, xs: Array, ys: Any, key: Array, reference: Reference | None = None
+    ) -> list[Group]:
         def one_draw(i: int, counts: Sequence[int]) -> dict[str, np.ndarray]:
-            found = average(kept, net, xs, ys, jr.fold_in(key, i), jnp.asarray(counts))
-            arrays = to_named_arrays(found)  # leaves (len(counts), ...)
+            arrays = at.average(kept, net, xs, ys, jr.fold_in(key, i), counts)  # leaves (len(counts), ...)
             tick()
             return arrays
 
-        gradient = to_named_arrays(exact(net, xs, ys)[1])
+        parts = (reference or at.reference(net, xs, ys, key)).parts
         first, second = (one_draw(i, [1] * len(numbers)) for i in (0, 1))
-        if all(np.array_equal(first[name], second[name]) for name in gradient):
+        if all(np.array_equal(first[name], second[name]) for name in parts):
             drawn = [first] * LEAST  # no noise: all draws are the same
         else:
             drawn = [one_draw(i, numbers) for i in range(draws)]
-        moments = _moments(gradient, drawn, len(numbers))
-        sizes = {name: leaf.size for name, leaf in gradient.items()}
+        measured = _measured(parts, drawn, len(numbers))
+        sizes = {name: own[0].size for name, own in parts.items()}
         sizes["all"] = sum(sizes.values())
-        return [_group(name, sizes[name], numbers, cost, own) for name, own in moments.items()]
+        return [group_of(name, sizes[name], numbers, cost, own) for name, own in measured.items()]
 
     return measure
+
+
+class InProcess(Source):
+    """Estimates by a compiled program, and the exact gradient (BPTT).
+
+    Arguments:
+        rule: the rule; where it has a setting for the number of samples, that is set to 1.
+        loss: (output `(B, n_out)`, target) -> loss per example `(B,)`.
+    """
+
+    def __init__(self, rule: Rule, loss: Loss):
+        self._average, self._exact = _averaging(rule, loss), jax.jit(bptt(loss))
+
+    def average(
+        self, kept: PyTree, net: Network, xs: Array, ys: Any, key: Array, counts: Sequence[int]
+    ) -> dict[str, np.ndarray]:
+        """Return the means of estimates; see `Source.average`."""
+        return to_named_arrays(self._average(kept, net, xs, ys, key, jnp.asarray(counts)))
+
+    def reference(self, net: Network, xs: Array, ys: Any, key: Array) -> Reference:
+        """Return the exact gradient; see `Source.reference`."""
+        del key
+        loss, gradient = self._exact(net, xs, ys)
+        parts = {name: array[None] for name, array in to_named_arrays(gradient).items()}
+        return Reference(float(loss), parts)
 
 
 def _averaging(rule: Rule, loss: Loss) -> Callable[..., Network]:
     """Return average(kept, net, xs, ys, key, counts `(k,)`) -> the means of the first counts[0], counts[1],
     ... single-sample estimates: like the weights, with an axis of k in front. Counts must not decrease.
     """
-    learn = learner(_sampled(rule, 1), loss).update
+    learn = learner(sampled(rule, 1), loss).update
 
     @jax.jit
     def average(kept: PyTree, net: Network, xs: Array, ys: Any, key: Array, counts: Array) -> Network:
-        def add_estimate(j: Array, total: Network) -> Network:
-            return jax.tree.map(jnp.add, total, learn(kept, net, xs, ys, jr.fold_in(key, j))[2])
+        def add_estimate(j: Array, so_far: Network) -> Network:
+            return jax.tree.map(jnp.add, so_far, learn(kept, net, xs, ys, jr.fold_in(key, j))[2])
 
-        def up_to(total: Network, ends: tuple) -> tuple[Network, Network]:
-            total = jax.lax.fori_loop(ends[0], ends[1], add_estimate, total)
-            return total, jax.tree.map(lambda s: s / ends[1], total)
+        def up_to(so_far: Network, ends: tuple) -> tuple[Network, Network]:
+            so_far = jax.lax.fori_loop(ends[0], ends[1], add_estimate, so_far)
+            return so_far, jax.tree.map(lambda s: s / ends[1], so_far)
 
         starts = jnp.concatenate([jnp.zeros(1, counts.dtype), counts[:-1]])  # (k,)
         nothing = jax.tree.map(jnp.zeros_like, weights(net))
@@ -245,105 +210,19 @@ def _averaging(rule: Rule, loss: Loss) -> Callable[..., Network]:
     return average
 
 
-def _moments(
-    gradient: dict[str, np.ndarray], drawn: Sequence[dict[str, np.ndarray]], numbers: int
-) -> dict[str, list[Moments]]:
+def _measured(
+    parts: Mapping[str, np.ndarray], drawn: Sequence[dict[str, np.ndarray]], numbers: int
+) -> dict[str, list[Measured]]:
     """Return the moments of every array and of `all`, one for each number of samples.
 
-    gradient: arrays by name; drawn: for every draw arrays by name, with the number of samples in front.
+    parts: measurements of the gradient by name, `(M, ...)`; drawn: for every draw arrays by name, with the
+    number of samples in front.
     """
-    moments: dict[str, list[Moments]] = {}
-    for name, g in gradient.items():
+    found: dict[str, list[Measured]] = {}
+    for name, own_parts in parts.items():
         estimates = np.stack([arrays[name] for arrays in drawn])  # (draws, numbers, ...)
-        flat = estimates.reshape(len(drawn), numbers, -1)
-        moments[name] = [Moments.of(flat[:, k], g.ravel()) for k in range(numbers)]
-    total, *others = moments.values()
-    for own in others:
-        total = [a + b for a, b in zip(total, own, strict=True)]
-    return moments | {"all": total}
-
-
-def _sampled(rule: Rule, samples: int) -> Any:
-    """Return the rule with that many samples; itself if it cannot have them."""
-    if not hasattr(rule, "samples"):
-        return rule
-    try:
-        return dataclasses.replace(rule, samples=samples)  # pyright: ignore[reportCallIssue]
-    except ArgumentError:
-        return rule
-
-
-def _group(name: str, size: int, samples: Sequence[int], cost: Cost, moments: Sequence[Moments]) -> Group:
-    """Return the statistics of one array of weights; bias from the averages over most samples."""
-    best = moments[-1]
-    g = best.g  # |g|^2: all below is in units of |g|
-    if not g > 0:
-        return _without_gradient(name, size, samples, cost)
-    bias_squared, bias_squared_error = (value / g for value in best.bias())
-    along = float(best.along.mean()) / g + 1
-    variance = samples[-1] * best.variance / g  # of one sample
-    expected = max(bias_squared + 2 * along - 1, along**2)
-    margin, margin_error = (value / g for value in best.margin(TARGET))
-    reach, needed = samples_needed(margin, margin_error, variance)
-    averages = tuple(
-        _average(k, cost, own, cosine_at(along, expected, variance, k))
-        for k, own in zip(samples, moments, strict=True)
-    )
-    return Group(
-        name=name,
-        size=size,
-        gradient=math.sqrt(g),
-        bias=math.sqrt(max(0.0, bias_squared)),
-        bias_squared=bias_squared,
-        bias_squared_error=bias_squared_error,
-        biased=bias_squared > SURE * bias_squared_error + ROUNDING,
-        bias_bound=math.sqrt(max(0.0, bias_squared + SURE * bias_squared_error)),
-        along=along,
-        expected=expected,
-        variance=variance,
-        reach=reach,
-        reach_samples=needed,
-        reach_passes=None if needed is None else cost.passes(needed),
-        averages=averages,
-    )
-
-
-def _average(samples: int, cost: Cost, moments: Moments, predicted: float) -> AveragedEstimate:
-    """Return the statistics of the mean of so many estimates, whose moments over N draws are given."""
-    n, g = len(moments.square), moments.g
-    projections = moments.along + g  # <x_i, g>, (N,)
-    norms = np.sqrt(np.maximum(moments.square + 2 * moments.along + g, 0.0))  # |x_i|, (N,)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cosines = np.where(norms > 0, projections / (norms * math.sqrt(g)), np.nan)  # (N,)
-    variance = moments.variance / g
-    return AveragedEstimate(
-        samples=samples,
-        passes=cost.passes(samples),
-        cosine=float(cosines.mean()),
-        cosine_error=float(cosines.std(ddof=1)) / math.sqrt(n),
-        predicted=predicted,
-        variance=variance,
-        norm=float(norms.mean()) / math.sqrt(g),
-        snr=1 / variance if variance else math.inf,
-    )
-
-
-def _without_gradient(name: str, size: int, samples: Sequence[int], cost: Cost) -> Group:
-    """Return the group of weights whose exact gradient is zero: nothing can be said relative to it."""
-    none = dict.fromkeys(("cosine", "cosine_error", "predicted", "variance", "norm", "snr"), math.nan)
-    averages = tuple(AveragedEstimate(samples=k, passes=cost.passes(k), **none) for k in samples)
-    lost = dict.fromkeys(
-        ("bias", "bias_squared", "bias_squared_error", "bias_bound", "along", "expected"), math.nan
-    )
-    return Group(
-        name=name,
-        size=size,
-        gradient=0.0,
-        biased=False,
-        variance=math.nan,
-        reach="unknown",
-        reach_samples=None,
-        reach_passes=None,
-        averages=averages,
-        **lost,
-    )
+        flat = estimates.reshape(len(drawn), numbers, -1)  # (draws, numbers, size)
+        flat_parts = own_parts.reshape(len(own_parts), -1)  # (M, size)
+        found[name] = [Measured.of(flat[:, k], flat_parts) for k in range(numbers)]
+    every = [total([own[k] for own in found.values()]) for k in range(numbers)]
+    return found | {"all": every}

@@ -1,10 +1,11 @@
-"""Statistics of noisy estimates of a known gradient: squared bias, variance, cosine, each free of its own
-noise.
+"""Statistics of noisy estimates of a gradient: squared bias, variance, cosine, each free of its own noise.
 
-Notation: x_1 ... x_N are independent estimates of the exact gradient g, e_i = x_i - g their errors.
+Notation: x_1 ... x_N are independent estimates of the gradient g, e_i = x_i - g their errors. g is known
+exactly, or is the mean of M independent measurements of it, whose noise is then subtracted as well.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,20 +32,24 @@ class Moments(NamedTuple):
     g: float
 
     @classmethod
-    def of(cls, estimates: np.ndarray, gradient: np.ndarray) -> "Moments":
+    def of(cls, estimates: np.ndarray, gradient: np.ndarray, noise: float = 0.0) -> "Moments":
         """Compute them in double precision.
+
+        With a gradient that is measured, g + d with E |d|^2 = noise, |g + d|^2 - noise stands for |g|^2 in
+        each of them: <x_i, x_j> and <x_i, g + d> are free of the noise of d already.
 
         Arguments:
             estimates: `(N, size)`.
             gradient: `(size,)`.
+            noise: mean square of the error of the gradient; 0 where it is exact.
         """
         g = gradient.astype(np.float64)
         errors = estimates.astype(np.float64) - g  # (N, size)
         return cls(
-            square=np.sum(errors * errors, 1),
-            shared=errors @ errors.sum(0),
-            along=errors @ g,
-            g=float(g @ g),
+            square=np.sum(errors * errors, 1) - noise,
+            shared=errors @ errors.sum(0) - len(errors) * noise,
+            along=errors @ g + noise,
+            g=float(g @ g) - noise,
         )
 
     def __add__(self, other: Any) -> "Moments":
@@ -107,6 +112,66 @@ class Moments(NamedTuple):
         )  # (N,)
         margin = unbiased_margin(total, total_of_squares, all_pairs, equal_pairs, n)
         return float(margin), _jackknife_error(np.asarray(without_one))
+
+
+class Measured(NamedTuple):
+    """The moments of estimates beside a gradient that is the mean of M measurements, or exact.
+
+    Attributes:
+        whole: beside the mean of all measurements.
+        without: beside the mean of all but one of them, for each of the M; empty where it is exact.
+        noise: mean square of the error of the mean; 0 where it is exact.
+    """
+
+    whole: Moments
+    without: tuple[Moments, ...]
+    noise: float
+
+    @classmethod
+    def of(cls, estimates: np.ndarray, parts: np.ndarray) -> "Measured":
+        """Compute them.
+
+        Arguments:
+            estimates: `(N, size)`.
+            parts: `(M, size)`: independent measurements of the gradient; one alone is exact.
+        """
+        parts = parts.astype(np.float64)
+        if len(parts) == 1:
+            return cls(Moments.of(estimates, parts[0]), (), 0.0)
+        noise = noise_of_mean(parts)
+        whole = Moments.of(estimates, parts.mean(0), noise)
+        without = []
+        for i in range(len(parts)):
+            others = np.delete(parts, i, 0)  # (M - 1, size)
+            without.append(Moments.of(estimates, others.mean(0), noise_of_mean(others)))
+        return cls(whole, tuple(without), noise)
+
+    def __add__(self, other: Any) -> "Measured":
+        without = tuple(a + b for a, b in zip(self.without, other.without, strict=True))
+        return Measured(self.whole + other.whole, without, self.noise + other.noise)
+
+    def error(self, statistic: Callable[[Moments], float]) -> float:
+        """Return the standard error that a statistic has from the noise of the gradient alone.
+
+        statistic: of moments.
+        """
+        if not self.without:
+            return 0.0
+        return _jackknife_error(np.asarray([statistic(moments) for moments in self.without]))
+
+
+def noise_of_mean(parts: np.ndarray) -> float:
+    """Return the mean square of the error of a mean, unbiased, from what is averaged, `(M, size)`."""
+    apart = parts - parts.mean(0)  # (M, size)
+    return float(np.sum(apart * apart)) / (len(parts) * (len(parts) - 1))
+
+
+def total(measured: Sequence[Measured]) -> Measured:
+    """Return the moments of several arrays of weights together."""
+    first, *others = measured
+    for other in others:
+        first = first + other
+    return first
 
 
 def _jackknife_error(without_one: np.ndarray) -> float:

@@ -100,7 +100,7 @@ def add_dry_run(parser: Parser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="only print the settings and where each comes from",
+        help="print the settings and where each comes from",
     )
 
 

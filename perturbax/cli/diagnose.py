@@ -1,5 +1,5 @@
-"""The command `diagnose`: a rule's estimates against the exact gradient, along a training run or at the
-network of a finished one.
+"""The command `diagnose`: a rule's estimates against the exact gradient, or that of a device as it was
+measured there, along a training run or at the network of a finished one.
 """
 
 import argparse
@@ -24,11 +24,11 @@ from perturbax.experiment.options import coerce
 HELP = "measure a rule's estimates against the exact gradient"
 
 STEPS = 300  # of the training run, unless named
-BESIDE_RUN = ("rule", "seed")  # what may be changed beside --run
+BESIDE_RUN = ("rule", "seed", "device")  # what may be changed beside --run
 
 
 def add_arguments(parser: Parser) -> None:
-    """Declare --samples, --draws, --train, --run, --out, and the experiment."""
+    """Declare --samples, --draws, --train, --reference, --repeats, --run, --out, and the experiment."""
     parser.add_argument(
         "--samples",
         metavar="K,K,...",
@@ -42,8 +42,17 @@ def add_arguments(parser: Parser) -> None:
         "--train",
         metavar="rule|bptt",
         default="rule",
-        help="diagnose along training by the rule itself, or by the exact gradient (default: rule; "
+        help="what trains the network meanwhile: the rule itself, or the exact gradient (default: rule; "
         f"{STEPS} steps unless --steps or --passes is given)",
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="KIND",
+        help="how a device's own gradient is measured: differences (every weight is shifted by itself) or "
+        "perturbations (all are, in random directions) (default: what suits the device)",
+    )
+    parser.add_argument(
+        "--repeats", metavar="N", help="independent measurements of that gradient (default: 4)"
     )
     parser.add_argument("--run", metavar="FOLDER", help="diagnose the kept network of a run instead")
     parser.add_argument("--out", metavar="FOLDER", help="also write diagnosis.json and diagnosis.html")
@@ -59,6 +68,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         args: the arguments that were typed.
         settings: those of task, rule and cell, as typed.
     """
+    from perturbax.devices.gradient import KINDS
     from perturbax.experiment.own_code import code_of
     from perturbax.experiment.result import read_config
     from perturbax.experiment.run_folder import refuse_occupied
@@ -69,6 +79,8 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     samples = numbers("samples", args.samples, int)
     draws = coerce("draws", args.draws, int)
     one_of("--train", args.train, ("rule", "bptt"))
+    if args.reference is not None:
+        one_of("--reference", args.reference, KINDS)
     if args.out is not None:
         refuse_occupied(Path(args.out))
     trusted = contextlib.nullcontext()
@@ -115,7 +127,8 @@ def _diagnosed(
         if args.dry_run:
             print_run(experiment, typed, elsewhere, f"settings of what is diagnosed, {plan.path}:")
             return None
-        return diagnose_points(plan, samples, draws, bar)
+        repeats = None if args.repeats is None else coerce("repeats", args.repeats, int)
+        return diagnose_points(plan, samples, draws, bar, reference=args.reference, repeats=repeats)
 
 
 def _refuse_beside_run(given: dict[str, str], settings: ClassSettings) -> None:
@@ -124,7 +137,7 @@ def _refuse_beside_run(given: dict[str, str], settings: ClassSettings) -> None:
     other += [kind for kind in ("task", "cell") if settings[kind]]
     if other:
         raise ArgumentError(
-            f"--run brings its own task and network: it takes --rule and --seed, not --{other[0]}"
+            f"--run brings its own task and network: it takes --rule, --seed and --device, not --{other[0]}"
         )
 
 
@@ -134,7 +147,15 @@ def _print(data: dict[str, Any]) -> None:
     from rich.text import Text
 
     from perturbax.cli.output import console
-    from perturbax.report.diagnosis import HEADS, MEANING, point_label, rounding_text, subject, table_lines
+    from perturbax.report.diagnosis import (
+        heads,
+        meaning,
+        point_label,
+        reference_phrase,
+        rounding_text,
+        subject,
+        table_lines,
+    )
 
     paper = console(100)
     facts = data["facts"]["rule"]
@@ -144,15 +165,17 @@ def _print(data: dict[str, Any]) -> None:
     )
     if said := rounding_text(data):
         paper.print(said, markup=False, highlight=False)
+    if reference := reference_phrase(data):
+        paper.print(reference, markup=False)
     for point in data["points"]:
         table = Table(box=None, pad_edge=False, padding=(0, 1))
         table.title, table.title_justify, table.title_style = point_label(point), "left", "bold"
-        for head in (*HEADS, f"passes to {data['target']:g}"):
+        for head in heads(data):
             table.add_column(head, justify="left" if head == "weights" else "right", no_wrap=True)
         for group in point["groups"]:
-            for row in table_lines(group):
+            for row in table_lines(group, "reference" in data):
                 table.add_row(*map(Text, row))
         paper.print()
         paper.print(table)
     paper.print()
-    paper.print(Text(MEANING.format(**data), style="dim"))
+    paper.print(Text(meaning(data), style="dim"))

@@ -50,7 +50,7 @@ class Experiment:
         data: data file (or folder of files) of the task, where it needs one.
         units: units of each recurrent layer, comma separated (64 or 128,64); a linear readout follows.
         steps: training steps; a step is one batch of sequences (or as many steps of the stream, online).
-        passes: budget in forward passes over a batch, instead of steps: rules get as many steps as it pays
+        passes: forward passes over a batch, instead of steps: rules get as many steps as it pays
             for.
         batch: sequences per batch, or parallel streams online.
         lr: learning rate.

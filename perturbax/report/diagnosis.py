@@ -24,6 +24,55 @@ MEANING = (
     "|x| / |g|. Last column: forward passes to a cosine of {target:g}, as bias and variance predict."
 )
 """What the columns mean; `draws` and `target` of the data are filled in."""
+WAYS = {
+    "differences": "differences of the loss with each of its {weights} weights shifted by itself",
+    "perturbations": "antithetic weight perturbation, {weights} estimates averaged",
+}
+"""How the gradient of a device is measured."""
+
+
+def heads(data: dict[str, Any]) -> tuple[str, ...]:
+    """Return the heads of the table: where the reference was measured, with its standard error."""
+    columns = (*HEADS, f"passes to {data['target']:g}")
+    return (*columns[:1], "g ±", *columns[1:]) if "reference" in data else columns
+
+
+def meaning(data: dict[str, Any]) -> str:
+    """Return in words what the columns mean; data: content of diagnosis.json."""
+    text = MEANING.format(**data)
+    if "reference" not in data:
+        return text
+    text = text.replace("the exact gradient g", "the gradient g of the device")
+    return (
+        f"{text} G ±: the standard error of the measured g, over |g|. What its noise would add to "
+        "bias, norm and cosine is subtracted; the errors behind ± hold it, and a bias below three standard "
+        "errors of the reference counts as none. A dash: g is not told from zero."
+    )
+
+
+def reference_phrase(data: dict[str, Any]) -> str:
+    """Return in words how the gradient of a device was measured and at what cost; empty for an exact one."""
+    told = data.get("reference")
+    if not told:
+        return ""
+    way = WAYS[told["kind"]].format(weights=count_or_dash(told["weights"]))
+    spent = {"reference": "the reference", "estimates": "the estimates of the rule"}
+    costs = [f"{whose} {_spent(data, which)}" for which, whose in spent.items()]
+    return (
+        f"The reference is the gradient of {told['device']}, measured there by {way}, "
+        f"{told['repeats']} times independently. It cost: {'; '.join(costs)}."
+    )
+
+
+def _spent(data: dict[str, Any], which: str) -> str:
+    """Return writes, trials and seconds on the device at all points, in words."""
+    sums = {
+        name: sum(point[which][name] for point in data["points"]) for name in ("writes", "trials", "seconds")
+    }
+    return (
+        f"{count_or_dash(sums['writes'])} writes, {count_or_dash(sums['trials'])} trials and "
+        f"{rounded(sums['seconds'])} seconds on the device"
+    )
 
 
 def number_or_dash(value: float | None) -> str:
@@ -34,6 +83,13 @@ def number_or_dash(value: float | None) -> str:
 def count_or_dash(value: int | None) -> str:
     """Return a number of things as text, a dash where there is none."""
     return DASH if value is None else count(float(value))
+
+
+def error_text(value: float | None) -> str:
+    """Return a standard error as text, of two digits; those below 0.001 as such."""
+    if value is None:
+        return DASH
+    return "< 0.001" if 0 < value < 1e-3 else rounded(value, 2)
 
 
 def bias_text(group: dict[str, Any]) -> str:
@@ -57,21 +113,31 @@ def cost_text(group: dict[str, Any]) -> str:
     return special.get(group["reach"], passes)
 
 
-def table_lines(group: dict[str, Any]) -> list[list[str]]:
-    """Return the lines of the table for one group, cells as `HEADS` and the cost.
+def table_lines(group: dict[str, Any], measured: bool = False, with_errors: bool = False) -> list[list[str]]:
+    """Return the lines of the table for one group, cells as `heads`.
 
     What does not depend on the number of samples stands in the first line alone.
+
+    Arguments:
+        group: as in diagnosis.json.
+        measured: whether its reference was measured, on a device.
+        with_errors: whether cosines come with their standard errors.
     """
     lines = []
     for i, average in enumerate(group["averages"]):
         snr = "∞" if average["variance"] == 0 else number_or_dash(average["snr"])
         name, bias, cost = (group["name"], bias_text(group), cost_text(group)) if i == 0 else ("", "", "")
+        error = [error_text(group["reference_error"]) if i == 0 else ""] if measured else []
+        cosine = number_or_dash(average["cosine"])
+        if with_errors and average["cosine"] is not None:
+            cosine += f" ± {error_text(average['cosine_error'])}"
         lines.append(
             [
                 name,
+                *error,
                 count_or_dash(average["samples"]),
                 count_or_dash(average["passes"]),
-                number_or_dash(average["cosine"]),
+                cosine,
                 bias,
                 number_or_dash(average["variance"]),
                 number_or_dash(average["norm"]),
@@ -123,13 +189,22 @@ def page(data: dict[str, Any]) -> str:
 
     facts = data["facts"]["rule"]
     experiment = data["experiment"]
-    title = f"{experiment['rule']} beside the exact gradient on {experiment['task']}"
+    measured = "reference" in data
+    gradient = "the gradient of the device" if measured else "the exact gradient"
+    title = f"{experiment['rule']} beside {gradient} on {experiment['task']}"
     uses = ", ".join(facts["uses"]) or "not stated"
     target = facts["target"] or "not stated"
-    about = f"{subject(data)}; {data['path']}. Told: {uses}. Estimates: {target}. {rounding_text(data)}"
+    about = " ".join(
+        [
+            f"{subject(data)}; {data['path']}. Told: {uses}. Estimates: {target}.",
+            reference_phrase(data),
+            rounding_text(data),
+        ]
+    )
     drawn = "".join(f'<div class="panel">{panel}</div>' for panel in panels(data))
     caption = (
-        "Cosine of the estimate with the exact gradient (BPTT) against its cost. Markers: measured, mean of "
+        f"Cosine of the estimate with {gradient}{'' if measured else ' (BPTT)'} against its cost. Markers: "
+        "measured, mean of "
         f"{data['draws']} draws. Lines: predicted from bias and variance. Dotted: a cosine of "
         f"{data['target']:g}."
     )
@@ -139,7 +214,7 @@ def page(data: dict[str, Any]) -> str:
         f'<p class="task">{escape(about)}</p>\n<p class="lead">All weights together:</p>{_findings(data)}\n'
         f'<h2>Cosine and cost</h2><figure class="three">{legend(data)}<div class="panels">{drawn}</div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>\n"
-        f'<h2>Measurements</h2><p class="none">{escape(MEANING.format(**data))}</p>{tables}\n'
+        f'<h2>Measurements</h2><p class="none">{escape(meaning(data))}</p>{tables}\n'
         f"<h2>Settings</h2>{_settings(data)}{references(cited)}"
     )
     return document("diagnosis", title, main)
@@ -151,10 +226,22 @@ def _findings(data: dict[str, Any]) -> str:
     for point in data["points"]:
         every = next(g for g in point["groups"] if g["name"] == "all")
         if every["reach"] == "unknown":
-            lines.append(f"{point['name']}: the exact gradient is zero.")
+            lines.append(f"{point['name']}: {_no_gradient(data)}.")
         else:
-            lines.append(f"{point['name']}: {_bias_phrase(every)}; {_cost_phrase(every, data['target'])}.")
+            phrases = [_bias_phrase(every), _cost_phrase(every, data["target"])]
+            if "reference" in data:
+                phrases.append(
+                    f"the reference has a standard error of {error_text(every['reference_error'])} |g|"
+                )
+            lines.append(f"{point['name']}: {'; '.join(phrases)}.")
     return f'<ul class="plain">{"".join(f"<li>{escape(line)}</li>" for line in lines)}</ul>'
+
+
+def _no_gradient(data: dict[str, Any]) -> str:
+    """Return in words that there is no gradient to compare with."""
+    if "reference" in data:
+        return "the measured gradient cannot be told from zero (more --repeats, or a larger --batch, may do)"
+    return "the exact gradient is zero"
 
 
 def _bias_phrase(group: dict[str, Any]) -> str:
@@ -180,9 +267,9 @@ def _cost_phrase(group: dict[str, Any], target: float) -> str:
 
 def _table(point: dict[str, Any], data: dict[str, Any]) -> str:
     """Return the measurements at one point as an HTML table, a block for every group of weights."""
-    heads = [*HEADS, f"passes to {data['target']:g}"]
-    header = "".join(f'<th scope="col">{escape(h)}</th>' for h in heads)
-    blocks = (map(_row, table_lines(group)) for group in point["groups"])
+    measured = "reference" in data
+    header = "".join(f'<th scope="col">{escape(h)}</th>' for h in heads(data))
+    blocks = (map(_row, table_lines(group, measured, measured)) for group in point["groups"])
     body = "".join(f"<tbody>{''.join(block)}</tbody>" for block in blocks)
     table = f'<table class="results"><thead><tr>{header}</tr></thead>{body}</table>'
     return scrolled(table, f"Measurements, {point_label(point)}")

@@ -24,6 +24,7 @@ from perturbax.devices.updates import on_grid
 from perturbax.errors import ArgumentError, DeviceError
 from perturbax.experiment import run_folder
 from perturbax.experiment.build import build
+from perturbax.experiment.program import Compiled
 from perturbax.experiment.result import read_experiment
 
 SMALL = {"task": "copy", "task__length": 2, "task__delay": 1, "steps": 4, "logs": 2, "batch": 4, "seed": 3}
@@ -305,9 +306,7 @@ def test_a_device_that_dies_ends_the_run_in_a_sentence_and_loses_nothing(tmp_pat
 
 
 def test_commands_that_need_a_network_here_refuse_a_device():
-    from perturbax.analysis.along_training import along_training, diagnose_points
-
     device = Simulated("tanh", (4,))
-    plan = along_training(px.Experiment("copy", "node", task_options={"length": 2}, device=device, steps=2))
+    parts = build(px.Experiment("copy", "node", task_options={"length": 2}, device=device, steps=2))
     with pytest.raises(ArgumentError, match="it takes no device"):
-        diagnose_points(plan, [1], 4, lambda done, total, loss: None)
+        Compiled(parts)
