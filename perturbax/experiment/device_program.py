@@ -37,7 +37,7 @@ class OnDevice(Program):
         device: the device.
         learner: the rule at work on it.
         judged_with: weights asked for and held at the last evaluation; None before, and where the device
-            cannot tell.
+            cannot tell. The last one of a run is that on test data, of the weights that are kept.
     """
 
     def __init__(self, parts: Parts):
@@ -122,7 +122,14 @@ class OnDevice(Program):
             xs, ys = np.asarray(held.xs), np.asarray(held.ys)
             own = self.device.run(xs, judging_seed(self.device), targets=ys)["score"]
             return {"loss": jnp.asarray(own, self.valid.xs.dtype).mean()}
-        return score_compiled(self.parts.task, self.outputs(net, held.xs), held)
+        return self.tested(net, held)[0]
+
+    def tested(self, net: Network, held: HeldOut) -> tuple[dict[str, Any], Any]:
+        """Return (metrics, outputs) of one write and one run, so that both are of the same noise."""
+        outputs = self.outputs(net, held.xs)
+        if outputs is None:
+            return self.judged(net, held), None
+        return score_compiled(self.parts.task, outputs, held), outputs
 
     def further(self, first: State, net: Network) -> dict[str, Any]:
         """Return what the device cost; arguments as in `Program.further`."""
@@ -135,7 +142,6 @@ class OnDevice(Program):
         }
         choice = strongest(self.device.can)
         found["rule"] = choice.why if choice.rule == self.parts.experiment.rule else "named by the user"
-        self._write(net)
         if self.judged_with is not None:
             found["held"] = _differences(*self.judged_with)
         return {"device": found | self._held_off()}

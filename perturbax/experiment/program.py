@@ -149,6 +149,15 @@ class Program(abc.ABC):
     def judged(self, net: Network, held: HeldOut) -> dict[str, Any]:
         """Return the task's metrics of a network on held-out sequences."""
 
+    def tested(self, net: Network, held: HeldOut) -> tuple[dict[str, Any], Any]:
+        """Return (the task's metrics, the outputs or None) of a network on held-out sequences.
+
+        Arguments:
+            net: the network.
+            held: the sequences.
+        """
+        return self.judged(net, held), self.outputs(net, held.xs)
+
     def reservoir(self, first: State) -> dict[str, Any] | None:
         """Return the score of the reservoir; None where the activity of the network cannot be had.
 

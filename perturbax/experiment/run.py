@@ -413,7 +413,7 @@ def _finish_run(compiled: Program, one: _Run) -> Result:
     elif isinstance(task, Forecast) and e.score == "task":
         valid_answers = np.asarray(compiled.outputs(kept.best, compiled.valid.xs))[compiled.valid.warmup :]
     net = kept.best
-    prediction = compiled.outputs(net, test.xs)
+    measured, prediction = compiled.tested(net, test)
     if prediction is not None:  # a device may return scores alone
         prediction = prediction[test.warmup :]
     truth = test.ys[test.warmup :]
@@ -434,7 +434,7 @@ def _finish_run(compiled: Program, one: _Run) -> Result:
         "peak_memory_bytes": compiled.bytes,
         "best_step": int(kept.best_step),
         "valid_loss": kept.best_loss,
-        "test": compiled.judged(net, test),
+        "test": measured,
         "baselines": compiled.baselines | ({} if reservoir is None else {"reservoir": reservoir}),
         **compiled.further(first, net),
         "updates_per_step": setup.updates,
