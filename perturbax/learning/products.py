@@ -32,10 +32,11 @@ FLOAT32_BITS = 24
 # over one, two or three pieces of bfloat16. GPU: TF32 below the highest level; cards and backends without it
 # have more bits than is said here, and nothing to lose by the highest level.
 LEVELS = {
-    "gpu": {"default": 11, "high": 11},
-    "tpu": {"default": 8, "high": 16},
-    "cpu": {},
+    "gpu": {"default": 11, "high": 11, "highest": FLOAT32_BITS},
+    "tpu": {"default": 8, "high": 16, "highest": FLOAT32_BITS},
+    "cpu": {"default": FLOAT32_BITS, "high": FLOAT32_BITS, "highest": FLOAT32_BITS},
 }
+COARSEST = 8  # assumed of a setting that a later version of JAX may have
 LEVEL_NAMES = {"bfloat16": "default", "tensorfloat32": "high", "float32": "highest"}
 
 # The same for the algorithms of jax.lax.DotAlgorithmPreset, wherever they run, and for matrices of any float.
@@ -71,9 +72,10 @@ def product_eps(dtype: Any) -> float:
     setting = str(getattr(jax.config, "jax_default_matmul_precision", None) or "default")
     if setting in ALGORITHMS:
         return max(own, _eps(ALGORITHMS[setting]))
-    level = LEVEL_NAMES.get(setting, setting)
+    if own != _eps(FLOAT32_BITS):  # levels speak of 32 bits alone
+        return own
     levels = LEVELS.get(_platform(), LEVELS["tpu"])  # of one that is not known the worst is assumed
-    return max(own, _eps(levels.get(level, FLOAT32_BITS))) if own == _eps(FLOAT32_BITS) else own
+    return _eps(levels.get(LEVEL_NAMES.get(setting, setting), COARSEST))
 
 
 def rounds_products(net: Network) -> bool:
