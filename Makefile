@@ -50,8 +50,8 @@ test-newest: $(NEWEST)/.test  ## run all tests with the newest versions of every
 
 newest-environment: $(NEWEST)/.test
 
-bench: $(VENV)/.run  ## time updates against BPTT (QUICK=1: under one minute, for a look)
-	JAX_PLATFORMS=cpu $(BIN)/python benchmarks/step.py $(if $(QUICK),--quick) --out runs/step.json
+bench: $(VENV)/.run  ## time updates against BPTT on a GPU if there is one (QUICK=1: under one minute, for a look)
+	$(BIN)/python benchmarks/step.py $(if $(QUICK),--quick) --out runs/step.json
 
 catalogue: $(VENV)/.run  ## write what help, lists and completion say of rules, cells and tasks, from their classes
 	JAX_PLATFORMS=cpu $(BIN)/python -m perturbax.cli.catalogue

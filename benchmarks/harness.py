@@ -17,7 +17,7 @@ from perturbax.atomic import write
 from perturbax.experiment.machine import machine as this_machine
 from perturbax.study.page import markdown_table as table
 
-__all__ = ["alternate", "machine", "medians", "ratios", "save", "table"]
+__all__ = ["alternate", "machine", "medians", "on_what", "place", "ratios", "save", "spread", "table"]
 
 Program = Callable[[], Any]
 """What is timed: it takes nothing, and returns arrays that are waited for."""
@@ -74,13 +74,38 @@ def medians(taken: Mapping[str, list[float]]) -> dict[str, float]:
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
+def spread(taken: Mapping[str, list[float]]) -> float:
+    """Return how far rounds lie apart: half the interquartile range over the median, of the worst program."""
+
+    def of_one(times: list[float]) -> float:
+        low, middle, high = statistics.quantiles(times, n=4, method="inclusive")
+        return (high - low) / 2 / middle
+
+    return max(of_one(times) for times in taken.values())
+
+
 def machine() -> dict[str, str]:
     """What the numbers were measured with."""
     names = ("perturbax", "jax", "jaxlib", "equinox", "numpy")
-    return {**this_machine(), **{n: version(n) for n in names}}
+    return {"backend": jax.default_backend(), **this_machine(), **{n: version(n) for n in names}}
+
+
+def on_what() -> str:
+    """Return in a line what the numbers are measured on."""
+    m = machine()
+    return f"on {m['backend']}: {m['devices']}, {m['cores']} cores of {m['processor']}, JAX {m['jax']}"
+
+
+def place(path: Path) -> Path:
+    """Return where results of this backend go: `step.json` is `step-cpu.json` on a CPU, `step-gpu.json` on a
+    GPU.
+    """
+    end = f"-{jax.default_backend()}"
+    return path if path.stem.endswith(end) else path.with_stem(path.stem + end)
 
 
 def save(path: Path | None, found: Mapping[str, Any]) -> None:
-    """Write what was measured as JSON, beside what it was measured with."""
+    """Write what was measured as JSON, beside what it was measured with, to the place of this backend."""
     if path:
-        write(path, json.dumps({"machine": machine(), **found}, indent=1).encode())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(place(path), json.dumps({"machine": machine(), **found}, indent=1).encode())

@@ -6,7 +6,7 @@ python benchmarks/noise.py
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from harness import alternate, medians, ratios, table
+from harness import alternate, medians, ratios, spread, table
 
 from perturbax.learning.noise import Gaussian, Independent, Rademacher
 
@@ -29,13 +29,13 @@ def measured(size: int, repeats: int = 21) -> dict[str, float]:
     runs = {n: jax.jit(lambda key, n=n: many(n, key, shape)) for n in (Gaussian(), Rademacher())}
     taken = alternate({type(n).__name__: (lambda run=run: run(key)) for n, run in runs.items()}, repeats)
     us = {name: seconds * 1e6 / INSIDE for name, seconds in medians(taken).items()}
-    return {"size": size, **us, "ratio": ratios(taken, "Rademacher")["Gaussian"]}
+    return {"size": size, **us, "ratio": ratios(taken, "Rademacher")["Gaussian"], "spread": spread(taken)}
 
 
 def main() -> None:
     """Print one row per size."""
     rows = [[f"{v:.3g}" for v in measured(size).values()] for size in SIZES]
-    print(table(["draws", "normal (us)", "signs (us)", "normal / signs"], rows))
+    print(table(["draws", "normal (us)", "signs (us)", "normal / signs", "spread"], rows))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 from cases import CELLS, Size, estimating
-from harness import alternate, medians, save, table
+from harness import alternate, medians, on_what, save, spread, table
 
 import perturbax as px
 from perturbax.learning import products
@@ -107,10 +107,11 @@ def times(repeats: int) -> list[Row]:
                     print(f"{raised}: not on this backend ({str(problem).splitlines()[0]})")
                     continue
             programs[raised or "as it comes"] = program
-        found = medians(alternate(programs, repeats, at_least=0.02))
+        taken = alternate(programs, repeats, at_least=0.02)
+        found = medians(taken)
         plain = found.pop("as it comes")
         row: Row = {"size": f"{size}, K {samples}", "as it comes ms": plain * 1e3}
-        rows.append(row | {name: seconds / plain for name, seconds in found.items()})
+        rows.append(row | {name: s / plain for name, s in found.items()} | {"spread": spread(taken)})
     return rows
 
 
@@ -139,6 +140,7 @@ def main() -> None:
         raise SystemExit("set JAX_ENABLE_X64=1: the reference is float64")
     else:
         found = {"errors": errors(SIGMAS[1::4] if args.quick else SIGMAS)}
+    print(f"{on_what()}\n")
     for rows in found.values():
         print(shown(rows))
     save(args.out, found)

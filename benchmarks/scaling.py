@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 from cases import INPUTS, OUTPUTS, Size, network
-from harness import alternate, medians, save
+from harness import alternate, medians, place, save
 from memory import compiled_bytes
 
 import perturbax as px
@@ -125,7 +125,9 @@ def main() -> None:
     )
     args = parser.parse_args()
     if args.redraw:
-        return draw(json.loads((args.out / "scaling.json").read_text())["axes"], args.out / "scaling.svg")
+        return draw(
+            json.loads(place(args.out / "scaling.json").read_text())["axes"], args.out / "scaling.svg"
+        )
     args.out.mkdir(parents=True, exist_ok=True)
     gemm, sweeps, found = gemm_rate(), {}, {}
     print(f"matrix product: {gemm / 1e9:.0f} Gop/s")

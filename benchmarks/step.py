@@ -3,10 +3,13 @@ rounds.
 
     make bench                                            # all of it, about 15 minutes on 2 cores
     make bench QUICK=1                                    # under one minute: small networks, few rounds
-    python benchmarks/step.py --parts update --out step.json
+    JAX_PLATFORMS=cpu make bench                          # on the CPU of a machine that has a GPU
+    python benchmarks/step.py --parts update --out step.json     # step-cpu.json, or step-gpu.json
+    python benchmarks/slower.py old/step-cpu.json step-cpu.json  # what has become slower
 
 float32, compiled; compile time does not count. BPTT and forward pass are those of the same network in the
-faster of two layouts of its weights. How to read the tables: docs/performance.md.
+faster of two layouts of its weights. Spread is that of the rounds: half the interquartile range over the
+median, of the worst program of a row. How to read the tables: docs/performance.md.
 """
 
 import argparse
@@ -20,7 +23,7 @@ import memory
 import noise
 import optax
 from cases import CELLS, Size, of_bptt, of_forward, of_rule
-from harness import alternate, medians, ratios, save, table
+from harness import alternate, medians, on_what, place, ratios, save, spread, table
 
 import perturbax as px
 
@@ -60,6 +63,7 @@ def update(sizes: list[Size], repeats: int, cells: list[str]) -> list[Row]:
                     "BPTT ms": found[bptt] * 1e3,
                     **{f"{r} / BPTT": by_bptt[r] for r in RULES},
                     **{f"{r} / forward": by_forward[r] for r in RULES},
+                    "spread": spread(taken),
                 }
             )
     return rows
@@ -75,7 +79,14 @@ def credit(sizes: list[Size], repeats: int) -> list[Row]:
         }
         taken = alternate(programs, repeats, at_least=0.02)
         against = {name: ratios(taken, rule)[name] for name, (rule, _) in CREDITS.items()}
-        rows.append({"size": str(size), "same-step ms": medians(taken)["node"] * 1e3, **against})
+        rows.append(
+            {
+                "size": str(size),
+                "same-step ms": medians(taken)["node"] * 1e3,
+                **against,
+                "spread": spread(taken),
+            }
+        )
     return rows
 
 
@@ -104,6 +115,7 @@ def abreast(repeats: int, quick: bool) -> list[Row]:
                 "ms": medians(taken)[rule] * 1e3,
                 "inference ms": medians(taken)[forward] * 1e3,
                 "share of its throughput": 1 / ratios(taken, forward)[rule],
+                "spread": spread(taken),
             }
         )
     return rows
@@ -132,6 +144,7 @@ def decorrelation(repeats: int, quick: bool) -> list[Row]:
                 "an update every": every,
                 "us per step": medians(taken)["off"] * 1e4,
                 "with decorrelation": ratios(taken, "off")["hidden"],
+                "spread": spread(taken),
             }
         )
     return rows
@@ -149,7 +162,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--parts", default="update,credit,decorrelation,abreast,memory,noise")
-    parser.add_argument("--out", type=Path, help="JSON file with all numbers")
+    parser.add_argument(
+        "--out", type=Path, help="JSON file with all numbers; -cpu or -gpu is added to its name"
+    )
     parser.add_argument("--quick", action="store_true", help="under one minute: the numbers mean little")
     args = parser.parse_args()
     repeats = 3 if args.quick else 15
@@ -166,10 +181,13 @@ def main() -> None:
     if unknown := set(names) - set(parts):
         parser.error(f"unknown part {', '.join(sorted(unknown))}: choose from {', '.join(parts)}")
     found = {}
+    print(f"{on_what()}\n")
     for name in names:
         found[name] = parts[name]()
         print(f"{name}: {(parts_doc(name))}\n\n{shown(found[name])}\n", flush=True)
-        save(args.out, found)
+        save(args.out, {"quick": args.quick, **found})
+    if args.out:
+        print(f"written: {place(args.out)}")
 
 
 def parts_doc(name: str) -> str:

@@ -1,6 +1,6 @@
 """What the wire costs: the estimate of one update in process, and on the same network as a device.
 
-    python benchmarks/wire.py --out benchmarks/results/wire.json
+    python benchmarks/wire.py --out benchmarks/results/wire-cpu.json
 
 Node perturbation (antithetic, credit to the end) and weight perturbation (antithetic), tanh 64, T 50, batch
 32: the compiled estimate in process; the same rule on a simulated device within the process; and on one

@@ -1,5 +1,7 @@
 """What the benchmarks rest on: fair works, right ratios, and memory that a compiler can be held to."""
 
+import json
+
 import cases
 import harness
 import jax
@@ -9,6 +11,7 @@ import memory
 import numpy as np
 import pytest
 import scaling
+import slower
 
 import perturbax as px
 
@@ -61,6 +64,51 @@ def test_memory_does_not_grow_with_the_sequence(monkeypatch):
 
 
 def test_results_name_what_they_were_measured_with(tmp_path):
-    harness.save(tmp_path / "found.json", {"part": [1]})
-    text = (tmp_path / "found.json").read_text()
-    assert f'"jax": "{jax.__version__}"' in text
+    harness.save(tmp_path / "new" / "found.json", {"part": [1]})
+    at = tmp_path / "new" / f"found-{jax.default_backend()}.json"
+    assert list(at.parent.iterdir()) == [at] == [harness.place(at)]  # a CPU and a GPU are kept apart
+    assert f'"jax": "{jax.__version__}"' in at.read_text()
+    assert harness.on_what().startswith(f"on {jax.default_backend()}: {jax.device_count()} x ")
+
+
+def test_the_spread_is_that_of_the_worst_program():
+    steady, wild = [1.0, 1.0, 1.0, 9.0, 1.0], [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert harness.spread({"steady": steady}) == 0
+    assert harness.spread({"steady": steady, "wild": wild}) == pytest.approx((4 - 2) / 2 / 3)
+
+
+def test_what_became_slower_by_more_than_noise_is_said(tmp_path, capsys):
+    """Times and ratios that rise, shares that fall; not what rounds scatter by, nor other machines."""
+    row = {"size": "n 8", "ms": 10.0, "node / BPTT": 0.5, "share": 0.8, "spread": 0.01}
+    calm, wild = [row], [row | {"size": "n 9", "spread": 0.2}]
+
+    def files(**changed):
+        for name, change in (("old", {}), ("new", changed)):
+            rows = [one | change for one in calm + wild]
+            content = {"machine": {"backend": "cpu", "jax": name}, "update": rows, "half": {"us": 3.0}}
+            (tmp_path / name).write_text(json.dumps(content))
+        return [str(tmp_path / "old"), str(tmp_path / "new")]
+
+    assert slower.main(files(ms=10.9)) == 0
+    assert capsys.readouterr().out == "jax old -> new\nslower: 0 of 7 numbers\nfaster: 0 of 7 numbers\n"
+    assert slower.main(files(**{"ms": 8.0, "node / BPTT": 0.6, "share": 0.7})) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[1:4] == [
+        "slower: 2 of 7 numbers",
+        "  update | n 8 | node / BPTT: 0.5 -> 0.6, 20% worse (noise 10%)",
+        "  update | n 8 | share: 0.8 -> 0.7, 14% worse (noise 10%)",
+    ]
+    assert said[4:] == ["faster: 1 of 7 numbers", "  update | n 8 | ms: 10 -> 8, 20% better (noise 10%)"]
+    assert slower.main([*files(ms=10.9), "--least", "0.05"]) == 1
+    old, _ = files()
+    (tmp_path / "gpu").write_text((tmp_path / "new").read_text().replace('"cpu"', '"gpu"'))
+    (tmp_path / "toy").write_text((tmp_path / "new").read_text().replace('{"mach', '{"quick": true, "mach'))
+    for other, words in (
+        ("gpu", "backend cpu and gpu"),
+        ("toy", "toy sizes"),
+        (__file__, "not two"),
+        ("no", "No"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            slower.main([old, str(tmp_path / other)])
+        assert words in capsys.readouterr().err
