@@ -48,7 +48,7 @@ def deltas(rule: Node, net: px.Network, xs: jax.Array, ys: jax.Array) -> jax.Arr
     carry = rule.init_sequence(net, state, xs[0], jr.key(0))
     carry, noise = rule.draw(net, carry, xs, step_keys(jr.key(1), 0, len(xs)))
     score = visible_loss(rule, cases.mse)
-    delta = run_block(rule, score, net, carry, (xs, ys, noise))[1].delta
+    delta: Any = run_block(rule, score, net, carry, (xs, ys, noise))[1].delta
     return delta[:, 0].astype("float64")
 
 

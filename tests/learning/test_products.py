@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import perturbax as px
+from perturbax.devices.faults import Faults
+from perturbax.devices.simulated_pass import run_compiled
 from perturbax.learning import products
 from perturbax.rules.perturbation.node import Node
 
@@ -121,6 +123,18 @@ def test_programs_for_a_gpu(on, name, options):
     assert products_at_highest() == 0
     on("gpu")
     assert bool(products_at_highest()) == (name != "reward")
+
+
+def test_simulated_devices_are_exact_on_coarse_hardware():
+    """Who compares their trials cannot know in what they are computed."""
+    net, (xs, _) = helpers.network(px.cells.Tanh, n=4), helpers.data()
+    found = []
+    for setting in ("default", COARSE):
+        with jax.default_matmul_precision(setting):
+            found.append(run_compiled(net, xs, [None, None], [None, None], jr.key(0), Faults(), ())[0])
+            plain = jax.jit(px.forward)(net, xs)
+    np.testing.assert_array_equal(*found)
+    assert np.abs(plain - found[1]).max() > 1e-5
 
 
 def test_coarse_products_leave_a_difference_of_losses_alone(x64):
