@@ -75,7 +75,7 @@ class Abilities:
             current and noise included; `y`, its activity.
         batch: most trials in one run, or None for any number.
         score: whether a run may return the score itself, given targets.
-        drifts: whether weights change after they are written, so that read-back is right at first alone.
+        drifts: whether weights change after they are written, so that those read back are not those of a run.
         repeats: taps that are another tap one step before, and 0 in the first step, with the name of that
             other one: they need not be sent.
     """

@@ -124,6 +124,11 @@ def _why_not(rule: Rule, abilities: Abilities, score: str) -> str:
         return "a linearised difference needs outputs, and the device returns its score"
     if learns_from_own_noise(rule, abilities):
         return _missing_for_own_noise(abilities)
+    if type(rule) is RULES["innovation"] and abilities.drifts:
+        return (
+            "its weights drift, so that what is left of a pre-activation is not the injected noise alone "
+            "(take node, which knows what it injects)"
+        )
     missing = _missing_for_currents(abilities)
     return missing or (_missing_taps(abilities, "a") if reads_pre_activations(rule) else "")
 

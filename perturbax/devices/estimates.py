@@ -16,8 +16,9 @@ from perturbax.devices.checked import Checked
 from perturbax.devices.choice import check_rule, learns_from_own_noise, reads_pre_activations
 from perturbax.devices.driver import Signs
 from perturbax.devices.held import check_held, shift_seen
-from perturbax.devices.innovations import innovation, no_fit
+from perturbax.devices.innovations import innovation, is_fitted, no_fit
 from perturbax.devices.network import DeviceLayer, DeviceNetwork
+from perturbax.devices.opening import held_at_first
 from perturbax.devices.recorded import OwnNoise, Record, RecordedNodes, RecordedWeights
 from perturbax.errors import DeviceError
 from perturbax.learning.blocks import step_keys
@@ -181,7 +182,18 @@ class NodeLearner(DeviceLearner):
 
 
 class OwnNoiseLearner(DeviceLearner):
-    """A rule that learns from the noise that the device has of its own."""
+    """A rule that learns from the noise that the device has of its own.
+
+    Where weights drift, or cannot be read back, nothing is learnt from the first update, whose taps tell what
+    the weights are.
+
+    Attributes:
+        knows: whether the device tells the weights that are in force during a run.
+    """
+
+    def __init__(self, rule: NodeRule, loss: Loss, device: Checked, score: str):
+        super().__init__(rule, loss, device, score)
+        self.knows = not device.can.drifts and held_at_first(device) is not None
 
     def init(self, net: DeviceNetwork, x: Array, key: Array) -> PyTree:
         """Return the sums of the fit of each layer's weights, before there is anything to fit."""
@@ -208,6 +220,8 @@ class OwnNoiseLearner(DeviceLearner):
         rows = self.rule.rows
         xs, ys = jax.tree.map(lambda s: jnp.tile(s, (1, rows, *[1] * (s.ndim - 2))), (xs, ys))
         _, loss_now, grads = over_sequence(replayed, self.loss)((), held, xs, ys, key)
+        if not self.knows:
+            grads = jax.tree.map(lambda g: jnp.where(is_fitted(state), g, 0), grads)
         return [fit for _, fit in fitted], loss_now, grads
 
 

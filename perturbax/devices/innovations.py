@@ -12,7 +12,6 @@ from perturbax.devices.network import DeviceLayer
 from perturbax.network.network import Site
 
 FORGET = 0.9  # share of the sums of a fit that is left after an update
-GAIN = 0.95  # a fit counts where it leaves less than this share of the variance
 LEAST = 0.05  # smallest variance that is divided by, of the mean of its layer
 
 
@@ -39,12 +38,17 @@ def no_fit(sites: Sequence[Site]) -> list[Fit]:
     return fits
 
 
+def is_fitted(fits: Sequence[Fit]) -> Array:
+    """Return whether there was an update before this one to fit, `()` bool; fits: the sums so far."""
+    return fits[0].square[-1, -1] > 0
+
+
 def innovation(layer: DeviceLayer, site: Site, fit: Fit) -> tuple[Array, Fit]:
     """Return (xi / var(xi), the sums after this update), xi = a - drive(z, r) of one layer.
 
     Where weights drift, or cannot be read back, e = a - drive(z, r) still holds a linear part of what the
     synapses saw. It is fitted on the updates before this one, which know nothing of this one's noise, and
-    taken away where that leaves clearly less.
+    taken away where that leaves less: a fit of noise alone leaves more.
 
     Noise has the variance c0 + c1 m^2, m the largest absolute value that the layer reads in this step, with
     c0 and c1 of at least 0 by least squares: for noise of one size, and for noise in proportion to the
@@ -63,7 +67,7 @@ def innovation(layer: DeviceLayer, site: Site, fit: Fit) -> tuple[Array, Fit]:
     ridge = 1e-6 * jnp.trace(fit.square) / len(fit.square) + 1e-30
     linear = jnp.linalg.solve(fit.square + ridge * jnp.eye(len(fit.square), dtype=e.dtype), fit.product)
     left = e - f @ linear  # (N, n)
-    xi = jnp.where(jnp.sum(left * left) < GAIN * jnp.sum(e * e), left, e)
+    xi = jnp.where(jnp.sum(left * left) < jnp.sum(e * e), left, e)
     fit = Fit(FORGET * fit.square + f.T @ f, FORGET * fit.product + f.T @ e)
     variance = _variance(jnp.mean(xi * xi, 1), jnp.max(jnp.abs(f[:, :-1]), 1))  # (N,)
     scaled = xi / jnp.where(variance > 0, variance, jnp.inf)[:, None]
@@ -77,13 +81,30 @@ def _driven(layer: DeviceLayer, site: Site) -> Array:
 
 
 def _variance(square: Array, largest: Array) -> Array:
-    """Return the variance of the noise in each row, `(N,)`; square: its mean over units, largest: m."""
+    """Return the variance of the noise in each row, `(N,)`: c0 + c1 m^2 by least squares, twice.
+
+    The second time rows count by the inverse square of the variance that the first one found, as squares of
+    Gaussian noise scatter with that; so c0 is right where m is small.
+
+    Arguments:
+        square: mean square of the noise over units, `(N,)`.
+        largest: m, `(N,)`.
+    """
     m2 = largest * largest
-    mean_m2, mean_s = jnp.mean(m2), jnp.mean(square)
-    spread = jnp.mean((m2 - mean_m2) ** 2)
-    slope = jnp.mean((m2 - mean_m2) * (square - mean_s)) / jnp.where(spread > 0, spread, jnp.inf)
-    alone = jnp.mean(square * m2) / jnp.where(mean_m2 > 0, jnp.mean(m2 * m2), jnp.inf)  # with c0 = 0
+    first = _linear_in(m2, square, jnp.ones_like(m2))
+    return _linear_in(m2, square, 1 / jnp.where(first > 0, first, 1) ** 2)
+
+
+def _linear_in(m2: Array, square: Array, count: Array) -> Array:
+    """Return c0 + c1 m^2, c0 and c1 of at least 0, by least squares over rows that count so much, `(N,)`."""
+    total = jnp.sum(count)
+    mean_m2, mean_s = jnp.sum(count * m2) / total, jnp.sum(count * square) / total
+    off = m2 - mean_m2  # (N,)
+    spread = jnp.sum(count * off * off)
+    slope = jnp.sum(count * off * (square - mean_s)) / jnp.where(spread > 0, spread, jnp.inf)
+    fourth = jnp.sum(count * m2 * m2)
+    alone = jnp.sum(count * square * m2) / jnp.where(fourth > 0, fourth, jnp.inf)  # with c0 = 0
     c1 = jnp.maximum(slope, 0)
     c0 = mean_s - c1 * mean_m2
     c0, c1 = jnp.where(c0 < 0, 0, c0), jnp.where(c0 < 0, alone, c1)
-    return jnp.maximum(c0 + c1 * m2, LEAST * mean_s)
+    return jnp.maximum(c0 + c1 * m2, LEAST * jnp.mean(square))

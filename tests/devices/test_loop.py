@@ -151,6 +151,10 @@ def test_learning_from_own_noise_is_unbiased_with_the_weights_held():
     class Noisy(Linear):
         rng = np.random.default_rng(0)
 
+        def __init__(self):
+            super().__init__()
+            self.W = np.zeros((3, 2), np.float32)
+
         def hello(self, asked):
             weights = {"W": {"shape": [3, 2], "layer": "h", "reads": "z"}}
             return said(weights=weights, outputs=2, inputs=3, noise="own", currents={}).hello()
