@@ -15,6 +15,7 @@ from jaxtyping import PyTree
 
 from perturbax.errors import FAULTS, ArgumentError, LayerError, first_line
 from perturbax.learning.estimate import Outer
+from perturbax.learning.products import check_own_rounding, full
 from perturbax.learning.rule import Rule
 from perturbax.network.layer import check_linear, layer_label, weights, words_of
 from perturbax.network.network import Network, Site
@@ -123,7 +124,7 @@ def check_sequence(net: Any, xs: Any, ys: PyTree) -> None:
             )
 
 
-def check_step(net: Network, x: Any, differentiated: bool) -> Any:
+def check_step(net: Network, x: Any, differentiated: bool, noise: Any = None) -> Any:
     """Return the shape and dtype of the output of one step, `(B, n_out)`, of a network that fits its inputs.
 
     Arguments:
@@ -131,15 +132,18 @@ def check_step(net: Network, x: Any, differentiated: bool) -> Any:
         x: inputs of one step, `(B, n_in)`.
         differentiated: whether a derivative by weights will be taken, so that a drive that is not linear in
             them, of which other rules hear from `pull_back`, must be refused here.
+        noise: standard deviation of the noise under which passes are compared, None without.
 
     Raises LayerError for layers that do not fit what they read or whose state changes its kind, and for
-    complex states and outputs.
+    complex states and outputs; ArgumentError for noise that is lost in what the network rounds itself.
     """
 
     def one_step(x: Any) -> tuple[Any, Any, tuple[Site, ...]]:
         return net.step(net.start(x.shape[0]), x)
 
-    state, y, sites = jax.eval_shape(one_step, x)
+    with full():
+        traced, (state, y, sites) = jax.make_jaxpr(one_step, return_shape=True)(x)
+    check_own_rounding(traced, net, noise)
     for i, (layer, kept, site) in enumerate(zip(net.layers, state, sites, strict=True)):
         if any(jnp.issubdtype(s.dtype, jnp.complexfloating) for s in jax.tree.leaves((kept, site.a))):
             raise LayerError(
@@ -151,7 +155,9 @@ def check_step(net: Network, x: Any, differentiated: bool) -> Any:
     return y
 
 
-def check_loss(loss: Callable, net: Network, x: Any, target: PyTree, differentiated: bool = False) -> None:
+def check_loss(
+    loss: Callable, net: Network, x: Any, target: PyTree, differentiated: bool = False, noise: Any = None
+) -> None:
     """Refuse a network that does not fit its inputs (see `check_step`), a loss that is not one floating-point
     number per example, and targets that do not fit the outputs.
 
@@ -165,10 +171,11 @@ def check_loss(loss: Callable, net: Network, x: Any, target: PyTree, differentia
         x: inputs of one step, `(B, n_in)`.
         target: targets of that step, leaves `(B, ...)`.
         differentiated: whether a derivative by weights will be taken, as for `check_step`.
+        noise: as for `check_step`.
 
     Raises ArgumentError for losses and targets, LayerError for layers.
     """
-    y = check_step(net, x, differentiated)
+    y = check_step(net, x, differentiated, noise)
     if hasattr(target, "dtype") and jnp.issubdtype(target.dtype, jnp.inexact):
         if target.shape != y.shape and _stretches(target.shape, y.shape):
             raise ArgumentError(

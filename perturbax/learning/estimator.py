@@ -81,7 +81,7 @@ def learner(rule: Rule, loss: Loss) -> Learner:
         check_sequence(net, xs, ys)
         check_key(key)
         x, y = jax.tree.map(lambda s: s[0], (xs, ys))
-        check_loss(loss, net, x, y, differentiated)
+        check_loss(loss, net, x, y, differentiated, rule.compared_noise())
         try:
             return learn(state, net, xs, ys, key)
         except PerturbaxError:

@@ -98,7 +98,7 @@ def online(
     def init(net: Network, x: Float[Array, "B n_in"], y: Any, key: Array) -> Stream:
         check_inputs(net, x)
         check_key(key)
-        check_loss(loss, net, x, y, differentiated)
+        check_loss(loss, net, x, y, differentiated, rule.compared_noise())
         key_start, key_steps = jr.split(key)
         state = rule.init_state(net, x, key_start)
         carry = rule.init_sequence(net, state, x, key_start)

@@ -12,11 +12,15 @@ measured (benchmarks/precision.py).
 """
 
 import contextlib
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Jaxpr
 
+from perturbax.errors import ArgumentError
 from perturbax.learning.rule import Rule
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
@@ -25,6 +29,7 @@ OF_LOSS, OF_PRODUCTS = 1.3, 0.2  # the numbers above
 # Passes are compared in full float32 where coarser products would leave a larger error. That costs 1.0 to 2.5
 # times the time on one H200; a sigma large enough for TF32 would cost no time, but be 200 times the default.
 TOLERATED = 1e-3
+LOST = 10  # a sigma below so many eps of what bears it is refused: rounding would leave less than nine tenths
 FULL = "highest"
 
 FLOAT32_BITS = 24
@@ -63,19 +68,24 @@ def product_eps(dtype: Any) -> float:
     """Return the eps that products of matrices have here and now: that of their dtype, or a coarser one.
 
     It follows from the backend (or `jax_default_device`) and `jax_default_matmul_precision`, as they are when
-    a program is traced. A precision that a layer names for a product of its own is not seen.
+    a program is traced. For what a network names itself see `check_own_rounding`.
 
     Arguments:
         dtype: of the matrices.
     """
+    return _product_eps(dtype, str(getattr(jax.config, "jax_default_matmul_precision", None) or "default"))
+
+
+def _product_eps(dtype: Any, setting: str) -> float:
+    """Return the eps of products of a dtype, with the name of a level or an algorithm."""
     own = float(jnp.finfo(dtype).eps)
-    setting = str(getattr(jax.config, "jax_default_matmul_precision", None) or "default")
     if setting in ALGORITHMS:
         return max(own, _eps(ALGORITHMS[setting]))
     if own != _eps(FLOAT32_BITS):  # levels speak of 32 bits alone
         return own
     levels = LEVELS.get(_platform(), LEVELS["tpu"])  # of one that is not known the worst is assumed
-    return _eps(levels.get(LEVEL_NAMES.get(setting, setting), COARSEST))
+    level = setting.lower()
+    return _eps(levels.get(LEVEL_NAMES.get(level, level), COARSEST))
 
 
 def rounds_products(net: Network) -> bool:
@@ -135,6 +145,58 @@ def difference_error(rule: Rule, net: Network) -> float | None:
         return None
     with passes_of(rule, net):
         return _error(sigma, net)
+
+
+def check_own_rounding(traced: ClosedJaxpr, net: Network, sigma: Any) -> None:
+    """Raise ArgumentError where a network itself rounds so coarsely that noise is lost in it.
+
+    That is in products whose precision it names, and in numbers of fewer bits than its weights have.
+
+    Arguments:
+        traced: a step of the network, traced with products in full, so that what is coarser was asked for.
+        net: the network.
+        sigma: standard deviation of the noise under which passes are compared; None, or one that is not known
+            yet, passes.
+    """
+    if not isinstance(sigma, int | float):
+        return
+    coarsest = max(_roundings(traced.jaxpr), default=0.0)
+    if coarsest > max((float(jnp.finfo(dtype).eps) for dtype in _dtypes(net)), default=1.0):
+        least = LOST * coarsest
+        if sigma < least:
+            raise ArgumentError(
+                f"sigma {sigma:g} is lost where the network itself rounds to {1 - math.log2(coarsest):.0f} "
+                f"significant bits, fewer than its weights have: take at least {least:.2g}"
+            )
+
+
+def _roundings(jaxpr: Jaxpr) -> Iterator[float]:
+    """Yield the eps of every number that a program makes, and of every product whose precision is coarser."""
+    for eqn in jaxpr.eqns:
+        for made in eqn.outvars:
+            dtype: Any = getattr(made.aval, "dtype", None)
+            if jnp.issubdtype(dtype, jnp.inexact):
+                yield float(jnp.finfo(dtype).eps)
+        if eqn.primitive.name == "reduce_precision":
+            yield 2.0 ** -eqn.params["mantissa_bits"]
+        if eqn.primitive.name in ("dot_general", "conv_general_dilated"):
+            yield _eps_of_product(eqn)
+        for value in eqn.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                if isinstance(inner, Jaxpr | ClosedJaxpr):
+                    yield from _roundings(inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner)
+
+
+def _eps_of_product(eqn: Any) -> float:
+    """Return the eps of a product whose precision is named: by one level, by one per operand, or an
+    algorithm.
+    """
+    named = eqn.params["precision"]
+    dtype: Any = eqn.invars[0].aval.dtype
+    if named is None or not jnp.issubdtype(dtype, jnp.inexact):
+        return 0.0
+    several = named if type(named) is tuple else (named,)
+    return max(_product_eps(dtype, getattr(one, "name", str(one))) for one in several)
 
 
 def _error(sigma: float, net: Network) -> float:

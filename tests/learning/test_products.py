@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import optax
 import pytest
 
 import perturbax as px
 from perturbax.devices.faults import Faults
 from perturbax.devices.simulated_pass import run_compiled
+from perturbax.errors import ArgumentError
 from perturbax.learning import products
 from perturbax.rules.perturbation.node import Node
 
@@ -123,6 +125,53 @@ def test_programs_for_a_gpu(on, name, options):
     assert products_at_highest() == 0
     on("gpu")
     assert bool(products_at_highest()) == (name != "reward")
+
+
+def in_half(z, W):
+    return (z.astype("bfloat16") @ W.astype("bfloat16")).astype(W.dtype)
+
+
+def rounded(z, W):
+    return jax.lax.reduce_precision(z @ W, exponent_bits=8, mantissa_bits=10)
+
+
+def named(z, W):
+    return jnp.dot(z, W, precision="F16_F16_F16")
+
+
+@pytest.mark.parametrize(
+    ("product", "bits", "least"), [(in_half, 8, 0.078), (rounded, 11, 0.0098), (named, 11, 0.0098)]
+)
+def test_noise_that_a_network_rounds_away_itself_is_refused(product, bits, least):
+    class Own(px.cells.Tanh):
+        def drive(self, z, r):
+            return product(z, self.W) + r @ self.U + self.b
+
+    net, data = helpers.network(Own, n=4), helpers.data()
+    words = (
+        f"sigma 0.001 is lost where the network itself rounds to {bits} significant bits, .* at least {least}"
+    )
+    learn = lambda rule: jax.eval_shape(px.value_and_estimate(rule, helpers.mse), net, *data, jr.key(0))
+    for name in ("node", "evolution"):
+        with pytest.raises(ArgumentError, match=words):
+            learn(px.RULES[name](sigma=1e-3))
+    learn(Node(sigma=0.08))
+    init, _ = px.online(Node(), helpers.mse, optax.sgd(0.1))
+    with pytest.raises(ArgumentError, match=words):
+        init(net, data[0][0], data[1][0], jr.key(0))
+
+
+def test_levels_that_a_network_names_are_those_of_the_backend(on):
+    class Own(px.cells.Tanh):
+        def drive(self, z, r):
+            return jnp.dot(z, self.W, precision="default") + r @ self.U + self.b
+
+    net, data = helpers.network(Own, n=4), helpers.data()
+    learn = lambda: jax.eval_shape(px.value_and_estimate(Node(), helpers.mse), net, *data, jr.key(0))
+    learn()
+    on("gpu")
+    with pytest.raises(ArgumentError, match="rounds to 11 significant bits"):
+        learn()
 
 
 def test_simulated_devices_are_exact_on_coarse_hardware():

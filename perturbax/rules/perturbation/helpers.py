@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PyTree
 from perturbax.errors import ArgumentError
 from perturbax.learning.blocks import steps_per_turn
 from perturbax.learning.noise import Noise
+from perturbax.learning.products import LOST
 from perturbax.learning.sequence import Loss
 from perturbax.network.layer import join, split, weights
 from perturbax.network.network import Network
@@ -96,7 +97,7 @@ def check_resolution(sigma: Any, like: PyTree) -> None:
         like: what the noise is added to.
     """
     for dtype in {leaf.dtype for leaf in jax.tree.leaves(like) if jnp.issubdtype(leaf.dtype, jnp.inexact)}:
-        least = 10 * float(jnp.finfo(dtype).eps)
+        least = LOST * float(jnp.finfo(dtype).eps)
         if isinstance(sigma, int | float) and sigma < least:
             raise ArgumentError(
                 f"sigma {sigma:g} is lost in the rounding of {dtype}: take at least {least:.2g}"
