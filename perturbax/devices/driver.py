@@ -38,7 +38,7 @@ import traceback
 import weakref
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,6 +60,7 @@ _LOCAL = struct.Struct("<4s5H3I2H")  # what stands before each member of a zip a
 _CENTRAL = struct.Struct("<4s6H3I5H2I")  # its entry in the directory at the end
 _END = struct.Struct("<4s4H2IH")  # the end of the directory
 _STORED, _DEFLATED = 0, 8
+_NARROW, _WIDE = struct.Struct("<H"), struct.Struct("<I")  # the length of the header of a npy file
 
 
 class FrameError(ValueError):
@@ -90,13 +91,14 @@ def pack(
     for name, array in members:
         file_name = (name + ".npy").encode()
         begin = at + _LOCAL.size + len(file_name)
-        raw = _npy_header(array, begin), np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-        size = len(raw[0]) + len(raw[1])
-        crc = zlib.crc32(raw[1], zlib.crc32(raw[0]))
+        head = _npy_header(array.dtype.str, array.shape, begin % 64)
+        numbers = array.reshape(-1).view(np.uint8).data
+        size = len(head) + len(numbers)
+        crc = zlib.crc32(numbers, zlib.crc32(head))
         entry = (20, 0x800, 0, 0, 0x21, crc, size, size, len(file_name), 0)
         local = _LOCAL.pack(b"PK\3\4", *entry) + file_name
         directory.append(_CENTRAL.pack(b"PK\1\2", 20, *entry, 0, 0, 0, 0, at) + file_name)
-        pieces += [local, *raw]
+        pieces += [local, head, numbers]
         at += len(local) + size
         if at > limit:
             raise FrameError(f"the frame would be longer than the limit of {limit} bytes")
@@ -578,18 +580,22 @@ def _line(error: BaseException) -> str:
 def _plain(name: str, array: Any) -> np.ndarray:
     """Return an array of little-endian numbers; FrameError for others."""
     array = np.asarray(array)
-    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
-        raise FrameError(f"array {name!r:.80} is of {array.dtype}, not of numbers")
-    return array.astype(array.dtype.newbyteorder("<"), copy=False)
+    dtype = array.dtype
+    if dtype.kind not in "fiub" or dtype.itemsize > 8:
+        raise FrameError(f"array {name!r:.80} is of {dtype}, not of numbers")
+    if dtype.str[0] == ">":
+        array = array.astype(dtype.newbyteorder("<"))
+    return array if array.flags.c_contiguous else array.copy("C")
 
 
-def _npy_header(array: np.ndarray, begin: int) -> bytes:
-    """Return what stands before the numbers of a npy file that begins at that byte of the frame.
+@lru_cache(1000)
+def _npy_header(dtype: str, shape: tuple[int, ...], begin: int) -> bytes:
+    """Return what stands before the numbers of a npy file that begins so far behind a multiple of 64.
 
     The numbers begin at a multiple of 64 of the frame, so that they can be computed with where they are.
     """
-    shape = "".join(f"{size}, " for size in array.shape)
-    text = f"{{'descr': '{array.dtype.str}', 'fortran_order': False, 'shape': ({shape}), }}"
+    sizes = "".join(f"{size}, " for size in shape)
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': ({sizes}), }}"
     text += " " * (-(begin + len(text) + 11) % 64) + "\n"
     return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text.encode()
 
@@ -636,12 +642,12 @@ def _directory(payload: memoryview) -> list[_Member]:
 def _content(payload: memoryview, member: _Member) -> bytes | memoryview:
     """Return the bytes of a member of a zip archive, unpacked; FrameError where they are not as it says."""
     name = member.name
-    head = payload[member.at : member.at + _LOCAL.size]
-    if len(head) < _LOCAL.size or head[:4] != b"PK\3\4":
+    if member.at + _LOCAL.size > len(payload) or payload[member.at : member.at + 4] != b"PK\3\4":
         raise FrameError(f"array {name!r:.80} does not begin where the frame says")
     if member.flags & 1 or member.method not in (_STORED, _DEFLATED):
         raise FrameError(f"array {name!r:.80} is neither stored nor deflated")
-    start = member.at + _LOCAL.size + sum(_LOCAL.unpack(head)[-2:])
+    names, extra = _LOCAL.unpack_from(payload, member.at)[-2:]
+    start = member.at + _LOCAL.size + names + extra
     content: bytes | memoryview = payload[start : start + member.packed]
     if member.method == _DEFLATED:
         try:
@@ -657,36 +663,51 @@ def _content(payload: memoryview, member: _Member) -> bytes | memoryview:
 
 def _read_npy(name: str, content: bytes | memoryview) -> np.ndarray:
     """Return the array in the bytes of a npy file, which can be changed; FrameError for all but numbers."""
-    start = bytes(content[:10])
-    if len(start) < 10 or start[:6] != b"\x93NUMPY" or start[6] not in (1, 2, 3):
+    start = bytes(content[:12])
+    if len(start) < 12 or start[:6] != b"\x93NUMPY" or start[6] not in (1, 2, 3):
         raise FrameError(f"array {name!r:.80} is no npy file")
     wide = start[6] > 1
     first = 12 if wide else 10
-    length = struct.unpack("<I" if wide else "<H", bytes(content[8:first]).ljust(first - 8, b"\0"))[0]
-    match = _HEADER.fullmatch(bytes(content[first : first + min(length, 10000)]))
+    length = _WIDE.unpack_from(start, 8)[0] if wide else _NARROW.unpack_from(start, 8)[0]
+    dtype, native, shape, fortran, size = _about(name, bytes(content[first : first + min(length, 10000)]))
+    numbers = content[first + length :]
+    if size != len(numbers):
+        raise FrameError(f"array {name!r:.80} has not as many numbers as its shape {shape!r:.80}")
+    try:
+        flat = np.frombuffer(numbers, dtype)  # holds on to its memory, which np.ndarray would not
+        array = flat.reshape(shape, order="F" if fortran else "C")
+    except ValueError as error:  # of no numbers, but with huge axes
+        raise FrameError(f"array {name!r:.80} has the shape {shape!r:.80}: {error}") from None
+    flags = array.flags
+    if dtype is native and flags.writeable and flags.aligned and flags.c_contiguous:
+        return array
+    return array.astype(native, order="C")
+
+
+@lru_cache(1000)
+def _about(name: str, header: bytes) -> tuple[np.dtype, np.dtype, tuple[int, ...], bool, int]:
+    """Return what the header of a npy file says; FrameError where it is none of numbers.
+
+    -> (dtype, the same in the order of this computer, shape, whether the first axis runs fastest, bytes).
+    """
+    match = _HEADER.fullmatch(header)
     if match is None:
         raise FrameError(f"array {name!r:.80} is not of plain numbers (float, int or bool)")
     order, kind, size, fortran, sizes = match.groups()
     if kind + size in (b"f1", b"b2", b"b4", b"b8"):
         raise FrameError(f"array {name!r:.80} is of no known type of numbers")
-    dtype = np.dtype((order.decode() or "=") + (kind + size).decode())
     try:
         shape = tuple(int(text) for text in sizes.split(b",") if text.strip())
     except ValueError:
         raise FrameError(f"array {name!r:.80} has no shape that can be read") from None
-    numbers = content[first + length :]
-    count = 1
+    dtype = np.dtype((order.decode() or "=") + (kind + size).decode())
+    native = dtype if dtype.isnative else dtype.newbyteorder("=")
+    total = dtype.itemsize
     for extent in shape:
-        count *= extent
-    if len(shape) > 8 or max(shape, default=0) > 2**31 or count * dtype.itemsize != len(numbers):
+        total *= extent
+    if len(shape) > 8 or max(shape, default=0) > 2**31:
         raise FrameError(f"array {name!r:.80} has not as many numbers as its shape {shape!r:.80}")
-    flat = np.frombuffer(numbers, dtype, count)
-    try:
-        array = flat.reshape(shape[::-1]).T if fortran == b"True" else flat.reshape(shape)
-    except ValueError as error:  # of no numbers, but with huge axes
-        raise FrameError(f"array {name!r:.80} has the shape {shape!r:.80}: {error}") from None
-    in_place = array.flags.writeable and array.flags.aligned and array.flags.c_contiguous
-    return array.astype(dtype.newbyteorder("="), order="C", copy=not in_place)
+    return dtype, native, shape, fortran == b"True", total
 
 
 def _said(text: np.ndarray | None) -> dict[str, Any]:

@@ -153,6 +153,7 @@ class NodeLearner(DeviceLearner):
         super().__init__(rule, loss, device, score)
         self._draw = jax.jit(partial(_drawn, rule))
         self._rows = _rows_of(rule)
+        self._taps = taps_of(device.can, ("a",) if reads_pre_activations(rule) else ())
         self._middle = None if reads_pre_activations(rule) else "first" if rule.clean else "mean"
 
     def passes(self, state: Any, net: DeviceNetwork, xs: Array, ys: Any, key: Array) -> tuple:
@@ -168,8 +169,9 @@ class NodeLearner(DeviceLearner):
             currents[layer.label] = (
                 Signs(sent, float(np.float32(self.rule.sigma)), xi.shape) if signs else sent
             )
-        taps = taps_of(net, self.device.can, ("a",) if reads_pre_activations(self.rule) else ())
-        held, found = self.run_rows(as_setting(net), xs, ys, key, self._rows, currents, taps, self._middle)
+        held, found = self.run_rows(
+            as_setting(net), xs, ys, key, self._rows, currents, self._taps, self._middle
+        )
         return held, found.pop("outputs"), found, drawn
 
     def judge(self, state: Any, net: DeviceNetwork, xs: Array, ys: Any, key: Array, *record: Any) -> tuple:
@@ -201,7 +203,7 @@ class OwnNoiseLearner(DeviceLearner):
 
     def passes(self, state: Any, net: DeviceNetwork, xs: Array, ys: Any, key: Array) -> tuple:
         """Run every example 2 K times: -> (weights held, outputs, taps)."""
-        taps = taps_of(net, self.device.can, ("a",))
+        taps = taps_of(self.device.can, ("a",))
         rows = [(0, 1.0)] * self.rule.rows
         held, found = self.run_rows(as_setting(net), xs, ys, key, rows, None, taps)
         return held, found.pop("outputs"), found
@@ -280,17 +282,16 @@ def as_setting(net: DeviceNetwork) -> dict[str, np.ndarray]:
     return {name: np.asarray(array)[None] for name, array in net.named().items()}
 
 
-def taps_of(net: DeviceNetwork, can: Abilities, also: tuple[str, ...] = ()) -> list[str]:
+def taps_of(can: Abilities, also: tuple[str, ...] = ()) -> list[str]:
     """Return the names of the taps of what the synapses of each layer saw, and of further ones.
 
     A tap that repeats another is not among them, but that other one.
     """
     names = []
-    for layer in net.device_layers:
-        reads = dict.fromkeys(about.reads for about in layer.about if about.reads in ("z", "r"))
-        own = [f"{layer.label}.{tap}" for tap in (*reads, *also)]
-        names += [can.repeats.get(name, name) for name in own]
-    return list(dict.fromkeys(names))
+    for about in can.weights.values():
+        reads = (about.reads,) if about.reads in ("z", "r") else ()
+        names += [f"{about.layer}.{tap}" for tap in (*reads, *also)]
+    return list(dict.fromkeys(can.repeats.get(name, name) for name in names))
 
 
 def sites_of(net: DeviceNetwork, can: Abilities, y: Array, found: Mapping[str, Array]) -> tuple[Site, ...]:
