@@ -33,6 +33,7 @@ COMMANDS = {
         "report",
         "tune",
         "diagnose",
+        "judge",
         "taxonomy",
         "reproduce",
         "predict",

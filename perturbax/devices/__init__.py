@@ -17,6 +17,7 @@ _LAZY = {
     "Faults": "perturbax.devices.faults",
     "Simulated": "perturbax.devices.simulated",
     "judge": "perturbax.experiment.on_device",
+    "judge_run": "perturbax.experiment.on_device",
     "train": "perturbax.experiment.on_device",
 }
 """Names that need JAX, or a room above this one, and are imported when they are first asked for."""

@@ -239,8 +239,15 @@ def of_network(abilities: Abilities, net: Network) -> DeviceNetwork:
         abilities: what the device said of itself.
         net: the network; its arrays of weights are taken in their order.
 
-    Raises DeviceError where the device has other arrays, or of other shapes.
+    Raises DeviceError where the device has other arrays, or of other shapes, and for a network with more
+    between its layers than wires.
     """
+    if net.residual or net.normalise or any(D is not None for D in net.decor):
+        raise DeviceError(
+            "a network with decorrelation, residual sums or normalisation between its layers cannot be moved "
+            "to a device, which has layers alone: train it with --decorrelate off, --residual false and "
+            "--normalise false"
+        )
     own = jax.tree.leaves(weights(net))
     asked = {name: about.shape for name, about in abilities.weights.items()}
     if [w.shape for w in own] != list(asked.values()):

@@ -1,7 +1,7 @@
 """What advances a run whose network lives on a device: the device runs all passes, updates are made here."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -177,9 +177,7 @@ class OnDevice(Program):
         """Return the norm of held minus asked weights over that of the asked ones; empty where unknown."""
         if self.judged_with is None:
             return {}
-        asked, held = self.judged_with
-        size = _norm(asked.values())
-        return {"held_off": _norm(held[name] - asked[name] for name in asked) / size if size else 0.0}
+        return {"held_off": held_off(*self.judged_with)}
 
     def _spent(self) -> tuple[int, int, float]:
         """Return writes, trials and seconds of this run."""
@@ -194,6 +192,17 @@ def program_of(parts: Parts) -> Program:
     parts: the parts of the run.
     """
     return Compiled(parts) if parts.device is None else OnDevice(parts)
+
+
+def held_off(asked: Mapping[str, np.ndarray], held: Mapping[str, np.ndarray]) -> float:
+    """Return the norm of held minus asked weights over that of the asked ones.
+
+    Arguments:
+        asked: weights by name.
+        held: those that the device holds instead.
+    """
+    size = _norm(asked.values())
+    return _norm(held[name] - asked[name] for name in asked) / size if size else 0.0
 
 
 def _cost(device: Checked) -> tuple[int, int, float]:

@@ -1,15 +1,23 @@
 """Training and judging networks on a device, from Python."""
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 
 from perturbax.devices.network import DeviceNetwork, as_written, of_network
 from perturbax.devices.opening import check_device, opened, outputs_now
-from perturbax.errors import ArgumentError
-from perturbax.experiment.config import AUTO_RULE
-from perturbax.experiment.result import Result
+from perturbax.errors import ArgumentError, StoreError
+from perturbax.experiment.build import open_task
+from perturbax.experiment.config import AUTO_RULE, device_text
+from perturbax.experiment.device_program import held_off
+from perturbax.experiment.layout import layout_of
+from perturbax.experiment.own_code import code_of
+from perturbax.experiment.precision import in_precision_of
+from perturbax.experiment.result import Result, load, read_config
 from perturbax.experiment.run import run
+from perturbax.experiment.run_folder import JUDGEMENTS, as_path, read_json, write_json
 from perturbax.experiment.train_step import score_compiled
 from perturbax.network.network import Network
 from perturbax.tasks.base import Task, held_out_number
@@ -43,13 +51,63 @@ def judge(device: Any, net: Network, task: Task, part: str = "test") -> dict[str
 
     Raises DeviceError for a network whose weights the device does not have.
     """
+    return _judged(device, net, task, part)["test"]
+
+
+def judge_run(device: Any, folder: Path | str, *, trust: bool = False) -> dict[str, Any]:
+    """Judge the network that a run has kept on a device, to which it is moved untrained, and note it there.
+
+    Its folder gets a file on_device.json, which has a judgement for every device; `px.report` shows them
+    beside runs that were trained on a device.
+
+    Arguments:
+        device: as for `train`.
+        folder: a run folder; its run was trained in process, or on another device.
+        trust: as for `px.load`.
+
+    Returns the judgement: `device`, its name; `command`; `test`, the task's metrics there; `writes`, `trials`
+    and `seconds`; `held_off`, the norm of held minus asked weights over that of the asked ones, None where
+    the device cannot tell. Raises ArgumentError for a run that has not ended, or whose data have changed;
+    DeviceError for a network whose weights the device does not have.
+    """
+    folder = as_path("folder", folder)
+    config = read_config(folder)
+    layout = layout_of(folder / "config.json", config)
+    if not (folder / "result.json").exists():
+        raise ArgumentError(f"{folder} has not ended yet: go on with it by perturbax run --resume")
+    with code_of(folder, config, trust, kinds=("task", "cell")), in_precision_of(folder, layout):
+        result = load(folder, trust=trust)
+        task = open_task(result.experiment)
+        if task.digest() != config["facts"]["data"]:
+            raise ArgumentError(f"{result.experiment.data} has changed since {folder} was started")
+        judgement = _judged(device, result.net, task, "test")
+    path = folder / JUDGEMENTS
+    before = read_json(path) if path.exists() else []
+    if not isinstance(before, list) or not all(isinstance(one, dict) for one in before):
+        raise StoreError(f"{path} is no list of judgements: remove it, and judge again")
+    others = [one for one in before if one.get("command") != judgement["command"]]
+    write_json(path, [*others, judgement])
+    return judgement
+
+
+def _judged(device: Any, net: Network, task: Task, part: str) -> dict[str, Any]:
+    """Write a network to a device and run it on held-out data: what `judge_run` returns."""
     held_out_number(part)
     inputs, outputs = task.sizes
     on = opened(device, inputs, outputs, task.steps)
     if not on.can.outputs:
         raise ArgumentError(f"{on.can.name} returns a score alone: its outputs cannot be judged")
-    moved = net if isinstance(net, DeviceNetwork) else of_network(on.can, net)
-    on.write(as_written(moved))
+    asked = as_written(net if isinstance(net, DeviceNetwork) else of_network(on.can, net))
+    before = dataclasses.replace(on.costs)
+    weights = on.write(asked)
     held = task.held_out(part)
     metrics = score_compiled(task, jnp.asarray(outputs_now(on, held.xs)), held)
-    return {name: float(value) for name, value in metrics.items()}
+    return {
+        "device": on.can.name,
+        "command": device_text(device),
+        "test": {name: float(value) for name, value in metrics.items()},
+        "writes": on.costs.writes - before.writes,
+        "trials": on.costs.trials - before.trials,
+        "seconds": on.costs.seconds - before.seconds,
+        "held_off": None if weights is None else held_off(asked, weights),
+    }

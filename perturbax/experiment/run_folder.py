@@ -27,6 +27,8 @@ from perturbax.experiment.layout import (
 from perturbax.experiment.named import resume_words
 
 CHECKPOINT = re.compile(r"step-(\d+)\.npz")
+JUDGEMENTS = "on_device.json"
+"""The file that says how the network of a run does on devices that it was moved to."""
 
 
 def as_path(name: str, value: Any) -> Path:

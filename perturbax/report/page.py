@@ -15,6 +15,7 @@ from perturbax.report.device import device_table
 from perturbax.report.document import breakable, document, references, scrolled
 from perturbax.report.forecasts import forecast_table, outputs_table
 from perturbax.report.lead import summary
+from perturbax.report.moved_there import moved_there
 from perturbax.report.read import Run, as_dict, as_strings
 from perturbax.report.settings import flatten_settings, setting_text
 from perturbax.report.style import TRUTH, Look, looks, swatch
@@ -109,6 +110,7 @@ def _section(section: Section, name: str, level: int) -> str:
         f"<{h}>Confusion of classes</{h}>{confused}" if confused else "",
         f"<{h}>Correlation of hidden activity</{h}>{_correlation(section, styles, name)}",
         f"<{h}>Final test values</{h}>{_final(section, styles, name)}",
+        f"<{h}>Trained on the device, or moved there</{h}>{moved}" if (moved := moved_there(section)) else "",
         f"<{h}>On the device</{h}>{scrolled(on_device, 'Devices')}" if on_device else "",
         f"<{h}>Settings and rules</{h}>{_details(section)}",
     ]

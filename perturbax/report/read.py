@@ -12,7 +12,7 @@ import numpy as np
 
 from perturbax.errors import ArgumentError, StoreError
 from perturbax.experiment.layout import Layout, layout_of, opened_result
-from perturbax.experiment.run_folder import read_arrays
+from perturbax.experiment.run_folder import JUDGEMENTS, read_arrays
 from perturbax.moved import old_names
 
 if not TYPE_CHECKING:  # checkers know the names of today alone
@@ -31,6 +31,7 @@ class Run:
     metrics: list[dict[str, Any]]
     result: dict[str, Any] | None
     predictions: tuple[np.ndarray, np.ndarray] | None  # truth and prediction, both (T, n_out)
+    judgements: tuple[dict[str, Any], ...] = ()  # of its network on devices that it was moved to
 
     @property
     def experiment(self) -> dict[str, Any]:
@@ -177,6 +178,7 @@ def _read_run(folder: Path) -> Run:
         _read_lines(folder / "metrics.jsonl"),
         _read_result(result, layout) if result.exists() else None,
         _read_predictions(folder / "predictions.npz", layout),
+        _read_judgements(folder / JUDGEMENTS),
     )
 
 
@@ -191,16 +193,16 @@ def _read_text(path: Path) -> str:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _parse(path: Path, text: str, line: int = 1) -> dict[str, Any]:
-    """Return a JSON object; line: where it begins in the file, for the error."""
+def _parse(path: Path, text: str, line: int = 1, kind: type = dict) -> Any:
+    """Return a JSON object, or a list as `kind` says; line: where it begins in the file, for the error."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         raise StoreError(f"{path}:{line + error.lineno - 1}: not valid JSON: {error.msg}") from error
     except (ValueError, RecursionError) as error:  # a number or a nesting beyond Python's limits
         raise StoreError(f"{path}:{line}: not usable JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise StoreError(f"{path}:{line}: not a JSON object")
+    if not isinstance(value, kind):
+        raise StoreError(f"{path}:{line}: not a JSON {'object' if kind is dict else 'list'}")
     return value
 
 
@@ -216,6 +218,13 @@ def _printable(value: Any) -> Any:
 def _read_result(path: Path, layout: Layout) -> dict[str, Any]:
     """Read what a run has measured."""
     return _printable(opened_result(path, _parse(path, _read_text(path)), layout))
+
+
+def _read_judgements(path: Path) -> tuple[dict[str, Any], ...]:
+    """Read how the network of a run does on devices that it was moved to; nothing where it was not."""
+    if not path.exists():
+        return ()
+    return tuple(as_dict(_printable(one)) for one in _parse(path, _read_text(path), kind=list))
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
