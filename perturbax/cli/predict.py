@@ -31,6 +31,11 @@ def add_arguments(parser: Parser) -> None:
         "--out", metavar="FILE", default=STDOUT, help="CSV file to write (default: -, the terminal)"
     )
     add_trust(parser)
+    parser.add_argument(
+        "--device",
+        metavar="COMMAND",
+        help="command or address of the device that the network of the run lives on, named again",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
     parser.add_argument(
         "--interval",
@@ -69,7 +74,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
 
     from perturbax.experiment.predict import backtest, every_row, future, held_on_test, open_for_forecasts
 
-    opened = open_for_forecasts(Path(args.run), Path(args.data), trust=args.trust)
+    opened = open_for_forecasts(Path(args.run), Path(args.data), trust=args.trust, device=args.device)
     found: Columns = []
     if count:
         found, columns = backtest(opened, count, asked)

@@ -70,11 +70,12 @@ def opened(device: Any, inputs: int, outputs: int, steps: int) -> Checked:
     if isinstance(device, FolderDevice) and device not in _GIVEN:
         raise ArgumentError(
             f"{device.folder} was trained on the device {str(device)!r}: add --trust to start what the "
-            "folder names (or, to go on, name it again with --device; in Python device=...)"
+            "folder names (or name it again with --device; in Python device=...)"
         )
     key = (device if isinstance(device, str) else id(device), inputs, outputs, steps)
     found = _OPEN.get(key)
     if found is not None and not getattr(found.device, "gone", ""):
+        _OPEN[key] = _OPEN.pop(key)  # the one that was asked for last comes last
         return found
     if isinstance(device, str):
         vouch_for(device)

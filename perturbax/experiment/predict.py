@@ -83,6 +83,7 @@ def predict(
     every: bool = False,
     backtest: int = 0,
     trust: bool = False,
+    device: Any = None,
 ) -> ForecastTable:
     """Forecast what comes after the last row of a file, by a trained network, in the data's own units.
 
@@ -96,8 +97,11 @@ def predict(
         every: one forecast per row of the file instead.
         backtest: forecast from so many last rows whose truth is in the file instead, and measure the errors.
         trust: as for `px.load`.
+        device: the device that the network lives on, named again: a command or address, or an object; None
+            for that of a result, or what a trusted folder names.
 
-    Raises ArgumentError for arguments and runs that cannot be used, DataError for such data.
+    Raises ArgumentError for arguments and runs that cannot be used, DataError for such data, DeviceError for
+    a device that fails.
     """
     if every and (backtest or interval):
         raise ArgumentError("every is one forecast per row: it takes neither backtest nor interval")
@@ -106,9 +110,11 @@ def predict(
     folder = run.folder if isinstance(run, Result) else as_path("run", run)
     if folder is None:
         raise ArgumentError("a run without a folder cannot be predicted from: px.run(..., out=FOLDER)")
+    if isinstance(run, Result) and device is None:
+        device = run.experiment.device
     shares = [interval] if isinstance(interval, int | float) else interval
     asked = levels(",".join(map(str, shares))) if shares else ()
-    opened = open_for_forecasts(folder, as_path("data", data), trust=trust)
+    opened = open_for_forecasts(folder, as_path("data", data), trust=trust, device=device)
     found: Columns = []
     if backtest:
         found, columns = _backtest(opened, backtest, asked)
@@ -150,7 +156,9 @@ class Opened(NamedTuple):
     measured: dict[str, Any]
 
 
-def open_for_forecasts(folder: Path, data: Path, *, trust: bool = False) -> Opened | OpenedClasses:
+def open_for_forecasts(
+    folder: Path, data: Path, *, trust: bool = False, device: Any = None
+) -> Opened | OpenedClasses:
     """Return the network of a run, which forecasts numbers or classes, and the columns of a file it reads.
 
     Arguments:
@@ -159,6 +167,7 @@ def open_for_forecasts(folder: Path, data: Path, *, trust: bool = False) -> Open
         data: CSV file with the input columns of the run.
         trust: whether a task or cell of somebody's own, which the folder names, may run its code; which code
             that is is said on standard error first.
+        device: the device of the run, named again; None for what a trusted folder names.
 
     Raises ArgumentError for a run on another kind of task or whose code is not trusted, DataError for a file
     that cannot be used.
@@ -166,16 +175,18 @@ def open_for_forecasts(folder: Path, data: Path, *, trust: bool = False) -> Open
     chosen, said = best_run(folder)
     config = read_config(chosen)
     with own_code.code_of(chosen, config, trust, kinds=("task", "cell")):
-        _open_device(chosen, config)
+        _open_device(chosen, config, device)
         return _opened(chosen, config, data, said)
 
 
-def _open_device(chosen: Path, config: dict[str, Any]) -> None:
-    """Start the device of a run that has one; raise ArgumentError where nobody vouches for its command."""
-    device = read_experiment(chosen).device
-    if device is not None:
+def _open_device(chosen: Path, config: dict[str, Any], given: Any) -> None:
+    """Start the device of a run that has one: that given, else what the folder names if somebody vouches."""
+    own = read_experiment(chosen).device
+    if own is None and given is not None:
+        raise ArgumentError(f"{chosen} was trained in process: it takes no device")
+    if own is not None:
         inputs, outputs = config["facts"]["sizes"]
-        opened(device, inputs, outputs, 1)
+        opened(own if given is None else given, inputs, outputs, 1)
 
 
 def _opened(

@@ -300,7 +300,8 @@ def test_a_device_that_dies_ends_the_run_in_a_sentence_and_loses_nothing(tmp_pat
     def settings():
         return {**SMALL, "rule": "weight", "steps": 6, "logs": 3}
 
-    whole = px.run(device=Simulated("tanh", (4,), faults=Faults(bits=6, top=2.0)), **settings())
+    whole = px.devices.train(Simulated("tanh", (4,), faults=Faults(bits=6, top=2.0)), **settings())
+    assert whole.experiment.rule_options["difference"] == "antithetic"
     device = Dying("tanh", (4,), faults=Faults(bits=6, top=2.0))
     with pytest.raises(DeviceError, match="power lost"):
         px.run(device=device, out=tmp_path / "run", **settings())
