@@ -18,6 +18,17 @@ def precision() -> str:
     return "float64" if jax.config.read("jax_enable_x64") else "float32"
 
 
+def environment() -> dict[str, str]:
+    """Return the environment variables with which another process computes as finely as this one: numbers,
+    and products of matrices.
+    """
+    found = {"JAX_ENABLE_X64": str(int(precision() == "float64"))}
+    products = getattr(jax.config, "jax_default_matmul_precision", None)
+    if products:
+        found["JAX_DEFAULT_MATMUL_PRECISION"] = str(products)
+    return found
+
+
 def precision_of(folder: Path, layout: Layout) -> str:
     """Return the precision of a run, float32 or float64.
 

@@ -22,7 +22,7 @@ from perturbax.errors import ArgumentError, PerturbaxError
 from perturbax.experiment import own_code
 from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.options import typed_fields
-from perturbax.experiment.precision import precision
+from perturbax.experiment.precision import environment
 from perturbax.experiment.resolve import resolve
 from perturbax.experiment.result import load
 from perturbax.experiment.watch import Watcher
@@ -222,7 +222,7 @@ class _Crew:
         """Start a process."""
         settings = {
             "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
-            "JAX_ENABLE_X64": str(int(precision() == "float64")),
+            **environment(),
         }
         pipe = subprocess.PIPE
         with self._lock:

@@ -2,9 +2,12 @@
 
 import dataclasses
 import json
+import os
+import subprocess
 import sys
 from types import SimpleNamespace
 
+import jax
 import pytest
 from helpers import QUICK
 
@@ -12,6 +15,7 @@ import perturbax as px
 from perturbax.cli import main
 from perturbax.errors import ArgumentError
 from perturbax.experiment import workers
+from perturbax.experiment.precision import environment
 from perturbax.experiment.resolve import resolve
 from perturbax.experiment.watch import Watcher
 from perturbax.experiment.workers import Piece, default_workers, portable, work_off
@@ -139,3 +143,20 @@ def test_compare_has_the_same_numbers_side_by_side(tmp_path, capfd):
         assert alone.summary["test"] == beside.summary["test"]
         same = [[{**line, "seconds": 0} for line in run.metrics] for run in (alone, beside)]
         assert same[0] == same[1]
+
+
+def test_processes_compute_as_finely_as_this_one():
+    """As JAX is set here, in this process alone: numbers, and products of matrices."""
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        variables = environment()
+    assert variables == {"JAX_ENABLE_X64": "1", "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
+    show = "import jax; print(jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision)"
+    shown = subprocess.run(
+        [sys.executable, "-c", show],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.split() == ["True", "highest"]
+    assert "JAX_DEFAULT_MATMUL_PRECISION" not in environment()
