@@ -48,7 +48,7 @@ test-newest: $(NEWEST)/.test  ## run all tests with the newest versions of every
 		print("Python", sys.version.split()[0], *(f"{p} {version(p)}" for p in "jax equinox optax numpy jaxtyping".split()))'
 	$(NEWEST)/bin/python $(PYTEST) $(TESTS)
 
-newest-environment: $(NEWEST)/.test
+newest-environment: $(NEWEST)/.test  ## make the environment of test-newest
 
 bench: $(VENV)/.run  ## time updates against BPTT on a GPU if there is one (QUICK=1: under one minute, for a look)
 	$(BIN)/python benchmarks/step.py $(if $(QUICK),--quick) --out runs/step.json

@@ -19,12 +19,10 @@ class Choice(NamedTuple):
 
     Attributes:
         rule: its name.
-        options: settings that a user's own are laid over.
         why: a sentence that says why it was taken.
     """
 
     rule: str
-    options: dict[str, Any]
     why: str
 
 
@@ -37,11 +35,11 @@ def strongest(abilities: Abilities) -> Choice:
     missing = _missing_for_currents(abilities)
     if not missing:
         why = "every layer takes a current and shows what its synapses saw"
-        return Choice("node", defaults("node", abilities), f"node perturbation: {why}")
+        return Choice("node", f"node perturbation: {why}")
     if not _missing_for_own_noise(abilities):
         why = f"the device's own noise is the perturbation, since {missing}"
-        return Choice("innovation", defaults("innovation", abilities), f"innovation: {why}")
-    return Choice("weight", defaults("weight", abilities), f"weight perturbation: {missing}")
+        return Choice("innovation", f"innovation: {why}")
+    return Choice("weight", f"weight perturbation: {missing}")
 
 
 def defaults(rule: str, abilities: Abilities, exact: bool = True) -> dict[str, Any]:
