@@ -55,7 +55,7 @@ class Checked:
                 raise DeviceError(f"{self.can.name} has {own} {what}, and the task {of_task}")
 
     def write(self, weights: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
-        """Set weights; return all that are really held, or None where the device cannot tell.
+        """Set weights; return a copy of all that are really held, or None where the device cannot tell.
 
         Arguments:
             weights: arrays by name; none at all to read back only.
@@ -67,7 +67,7 @@ class Checked:
         answer = self._call("write", dict(weights))
         if answer is None:
             return None
-        held = {name: self._numbers(answer, name) for name in answer}
+        held = {name: np.array(self._numbers(answer, name)) for name in answer}
         self._check_weights("answer to write", held, missing=False)
         return held
 
@@ -110,7 +110,10 @@ class Checked:
                 targets=_cut(targets, part),
                 taps=list(taps),
             )
-            found.append(self._checked_run(answer, taps, *[inputs[:, part].shape[:2]] * 2))
+            checked = self._checked_run(answer, taps, *[inputs[:, part].shape[:2]] * 2)
+            if trials > most:  # the next run may write into the same arrays
+                checked = {name: np.array(array) for name, array in checked.items()}
+            found.append(checked)
         self.costs.trials += trials
         if len(found) == 1:
             return found[0]

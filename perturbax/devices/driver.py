@@ -271,7 +271,10 @@ def in_turn(
     targets: Any,
     taps: Sequence[str],
 ) -> tuple[Mapping[str, Any] | None, dict[str, Any]]:
-    """Return the same as `write_and_run`, by one write and one run for each setting of the weights."""
+    """Return the same as `write_and_run`, by one write and one run for each setting of the weights.
+
+    Answers are copied: a device may write into its own arrays in the next turn.
+    """
 
     def repeated(array: Any) -> np.ndarray:  # (T, B, ...) -> (T, R B, ...)
         return np.concatenate([np.asarray(array)] * len(rows), 1)
@@ -290,12 +293,13 @@ def in_turn(
     held, found = [], []
     for s in range(settings):
         if weights:
-            held.append(device.write({name: np.array(array[s]) for name, array in weights.items()}))
+            one_held = device.write({name: np.array(array[s]) for name, array in weights.items()})
+            held.append(one_held and {name: np.array(array) for name, array in one_held.items()})
         answer = dict(device.run(inputs, seed=seed, currents=spread or None, targets=targets, taps=taps))
         for tap in taps:
             if middle and tap in answer:
                 answer[tap] = _middle(np.asarray(answer[tap]), B, middle)
-        found.append(answer)
+        found.append({name: np.array(array) for name, array in answer.items()})
     all_held = None
     if held and all(one is not None for one in held):
         all_held = {name: np.stack([one[name] for one in held]) for name in held[0]}

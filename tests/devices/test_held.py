@@ -31,7 +31,10 @@ EVERY_PAIR = np.concatenate(np.moveaxis(np.asarray(every_sign((2, 1, 3))), 1, 0)
 
 
 class Holding:
-    """A device that puts out its n weights, as `hold` makes them of those that it is asked for."""
+    """A device that puts out its n weights, as `hold` makes them of those that it is asked for.
+
+    Its answers are its own arrays, which it writes into.
+    """
 
     def __init__(self, hold, n=6, **said):
         self.hold, self.n, self.said, self.W = hold, n, said, np.zeros((1, n), np.float32)
@@ -44,7 +47,7 @@ class Holding:
 
     def write(self, weights):
         if weights:
-            self.W = np.asarray(self.hold(np.asarray(weights["W"])), np.float32)
+            self.W[...] = self.hold(np.asarray(weights["W"]))
         return {"W": self.W} if self.tells else None
 
     def run(self, inputs, seed=None, currents=None, targets=None, taps=()):
@@ -139,3 +142,18 @@ def test_shifts_that_are_not_held_are_said():
         DeviceError, match=r"holding holds less than half of the shift .* in 384 of 384 weights"
     ):
         estimated(learner, net)
+
+
+def test_a_device_may_answer_every_run_of_a_batch_that_is_cut_from_the_same_array():
+    class Doubling(Holding):
+        def hello(self, asked):
+            return super().hello(asked) | {"batch": 2}
+
+        def run(self, inputs, seed=None, currents=None, targets=None, taps=()):
+            self.out = self.__dict__.get("out", np.zeros((1, 2, 6)))
+            self.out[...] = 2 * inputs
+            return {"outputs": self.out}
+
+    inputs = np.arange(4.0).reshape(1, 4, 1)
+    found = Checked(Doubling(HOLD["exact"]), 1, 6, 1).run(inputs)
+    assert np.array_equal(found["outputs"], np.tile(2 * inputs, 6))
