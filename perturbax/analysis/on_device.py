@@ -65,7 +65,7 @@ class OnDevice(Source):
         """Return the means of estimates that the device ran one after the other; see `Source.average`."""
         sums: dict[str, Any] = dict.fromkeys(net.named(), 0.0)
         means: dict[str, list[np.ndarray]] = {name: [] for name in sums}
-        done = 0
+        kept, done = self._learner.ready(kept, net, xs, ys, key), 0
         for count in counts:
             for j in range(done, count):
                 grads = self._learner.update(kept, net, xs, ys, jr.fold_in(key, j))[2]

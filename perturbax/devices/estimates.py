@@ -77,6 +77,11 @@ class DeviceLearner(abc.ABC):
         """Return (state, loss, grads) after the passes of one update; arguments as in `Learner.update`."""
         return self._compiled(state, net, xs, ys, key, *self.passes(state, net, xs, ys, key))
 
+    def ready(self, state: PyTree, net: DeviceNetwork, xs: Array, ys: Any, key: Array) -> PyTree:
+        """Return what the rule keeps when its next update can be an estimate; arguments as in `update`."""
+        del net, xs, ys, key
+        return state
+
     @abc.abstractmethod
     def passes(self, state: Any, net: DeviceNetwork, xs: Array, ys: Any, key: Array) -> tuple:
         """Let the device run the passes of one update; return what `judge` takes besides."""
@@ -200,6 +205,12 @@ class OwnNoiseLearner(DeviceLearner):
     def init(self, net: DeviceNetwork, x: Array, key: Array) -> PyTree:
         """Return the sums of the fit of each layer's weights, before there is anything to fit."""
         return no_fit(net.sites_like(x))
+
+    def ready(self, state: PyTree, net: DeviceNetwork, xs: Array, ys: Any, key: Array) -> PyTree:
+        """Return the sums after one update where there are none yet, and weights must be fitted."""
+        if self.knows or is_fitted(state):
+            return state
+        return self.update(state, net, xs, ys, key)[0]
 
     def passes(self, state: Any, net: DeviceNetwork, xs: Array, ys: Any, key: Array) -> tuple:
         """Run every example 2 K times: -> (weights held, outputs, taps)."""

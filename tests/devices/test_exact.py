@@ -238,13 +238,16 @@ def test_the_first_update_of_a_device_that_drifts_fits_and_changes_nothing(net, 
     device = Checked(SameNoise(net=net, faults=Faults(ambient=0.2, drift=0.3)), 1, 1, T)
     rule = px.RULES["innovation"](difference="noisy", credit="to-go")
     learner, network = device_learner(rule, loss_of, device), shifted[1]
-    state = learner.init(network, jnp.asarray(XS[0]), KEY)
-    sizes = []
+    xs, ys = jnp.asarray(XS), jnp.asarray(YS)
+    state, sizes = learner.init(network, xs[0], KEY), []
     for _ in range(2):
-        state, loss, grads = learner.update(state, network, jnp.asarray(XS), jnp.asarray(YS), KEY)
+        state, loss, grads = learner.update(state, network, xs, ys, KEY)
         sizes.append(np.abs(flat(grads.named())).max())
         assert loss > 0
     assert sizes[0] == 0 < sizes[1]
+    fitted = learner.ready(learner.init(network, xs[0], KEY), network, xs, ys, KEY)
+    assert learner.ready(fitted, network, xs, ys, KEY) is fitted
+    assert np.abs(flat(learner.update(fitted, network, xs, ys, KEY)[2].named())).max() > 0
 
 
 def test_telegraph_noise_is_no_noise_to_learn_from_and_drift_none_to_inject_into():
