@@ -92,7 +92,8 @@ def _variance(square: Array, largest: Array) -> Array:
     """
     m2 = largest * largest
     first = _linear_in(m2, square, jnp.ones_like(m2))
-    return _linear_in(m2, square, 1 / jnp.where(first > 0, first, 1) ** 2)
+    relative = jnp.where(first > 0, first / jnp.mean(first), 1)  # at least LEAST
+    return _linear_in(m2, square, relative**-2)
 
 
 def _linear_in(m2: Array, square: Array, count: Array) -> Array:

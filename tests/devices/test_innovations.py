@@ -47,6 +47,14 @@ def test_the_variance_is_that_of_noise_of_one_size_and_in_proportion_to_the_larg
         assert np.abs(np.mean(xi**2) / variance - 1)[counts].max() > 1
 
 
+@pytest.mark.parametrize("ambient", [0.0, 1e-18, 1e12])
+def test_noise_of_any_size_gives_finite_numbers(found, ambient):
+    site, _, _ = seen(np.random.default_rng(2), 0 * W, ambient)
+    scaled = np.asarray(found(0 * W, site, no_fit([LIKE])[0])[0])
+    assert np.isfinite(scaled).all()
+    assert scaled.any() == (ambient > 0)
+
+
 def test_weights_that_drift_are_fitted_from_the_updates_before(found):
     rng, fit = np.random.default_rng(1), no_fit([LIKE])[0]
     off, in_force = [], W
