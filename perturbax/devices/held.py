@@ -14,7 +14,8 @@ from perturbax.learning.noise import Orthogonal, Rademacher
 from perturbax.network.layer import weights
 from perturbax.rules.perturbation.weight_base import WeightRule
 
-HALF = 0.49  # of a shift: one side of it may be clipped, and differences are rounded
+LEAST = 0.49  # of a shift that is held: one side of it may be clipped, and differences are rounded
+MOST = 1.51  # of a shift that is rounded to a grid not coarser than sigma
 
 
 def check_held(
@@ -40,17 +41,21 @@ def check_held(
             f"{device} holds other weights than it is asked for, off by up to {off.max():.2g}, so that a "
             f"{rule.difference} difference is not the slope along them: take difference antithetic"
         )
-    small, all_of_them = 0, 0
+    share = []  # of the shift asked for, of every weight and pair
     for name in asked:
         wanted = np.abs(asked[name][: rule.samples] - asked[name][rule.samples :])  # (K, ...)
         found = np.abs(held[name][: rule.samples] - held[name][rule.samples :])  # (K, ...)
-        small += int(np.sum(found < HALF * wanted))
-        all_of_them += wanted.size
-    if small > all_of_them / 2:
+        share.append(found[wanted > 0] / wanted[wanted > 0])
+    share = np.concatenate(share)
+    lost, right = share < LEAST, (share >= LEAST) & (share <= MOST)
+    wrong = len(share) - np.sum(lost) - np.sum(right)
+    if (
+        np.sum(lost) > len(share) / 2 and np.sum(right) <= wrong
+    ):  # else synapses are missing, and all others move
         step = 4 * np.median(off)  # weights that are rounded are off by a quarter of a step in the median
         raise DeviceError(
-            f"{device} holds less than half of the shift that it is asked for in {small} of {all_of_them} "
-            f"weights: sigma {rule.sigma:g} is below its grid (take at least {step:.2g})"
+            f"{device} holds less than half of the shift that it is asked for in {np.sum(lost)} of "
+            f"{len(share)} weights: sigma {rule.sigma:g} is below its grid (take at least {step:.2g})"
         )
 
 

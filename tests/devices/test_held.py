@@ -144,6 +144,16 @@ def test_shifts_that_are_not_held_are_said():
         estimated(learner, net)
 
 
+def test_synapses_that_are_missing_do_not_end_a_run():
+    there = np.asarray([0, 0, 1, 0, 1, 0])
+    for hold in (lambda w: w * there, lambda w: np.round(w / 0.3) * 0.3 * there):
+        learner, net = learner_of(Holding(hold), difference="antithetic")
+        assert np.allclose(estimated(learner, net), SLOPE * there, atol=1e-4)
+    learner.device.device.hold = lambda w: 0 * w
+    with pytest.raises(DeviceError, match="holds less than half of the shift"):
+        estimated(learner, net)
+
+
 def test_a_device_may_answer_every_run_of_a_batch_that_is_cut_from_the_same_array():
     class Doubling(Holding):
         def hello(self, asked):
