@@ -95,12 +95,29 @@ def outputs_of(net: Network, xs: Any) -> Any:
     """
     if not isinstance(net, DeviceNetwork):
         return jax.jit(forward)(net, xs)
-    shapes = {name: array.shape for name, array in net.named().items()}
     for device in reversed(_OPEN.values()):
-        if {name: about.shape for name, about in device.can.weights.items()} == shapes:
+        if _has_weights_of(device, net):
             device.write(as_written(net))
             return outputs_now(device, xs)
     raise DeviceError("this network lives on a device that is not open here: run it there (px.devices)")
+
+
+def check_has_weights_of(device: Checked, net: Network) -> None:
+    """Raise DeviceError for a device that has other arrays of weights than a network.
+
+    Arguments:
+        device: the device.
+        net: the network, of a device.
+    """
+    if isinstance(net, DeviceNetwork) and not _has_weights_of(device, net):
+        own = ", ".join(f"{name} {array.shape}" for name, array in net.named().items())
+        raise DeviceError(f"{device.can.name} has other weights than this network, which has {own}")
+
+
+def _has_weights_of(device: Checked, net: DeviceNetwork) -> bool:
+    """Return whether a device has arrays of the names and shapes of a network."""
+    shapes = {name: array.shape for name, array in net.named().items()}
+    return {name: about.shape for name, about in device.can.weights.items()} == shapes
 
 
 def outputs_now(device: Checked, xs: Any) -> np.ndarray:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from perturbax.devices.opening import opened
+from perturbax.devices.checked import Checked
+from perturbax.devices.opening import check_has_weights_of, opened
 from perturbax.errors import ArgumentError, DataError, unknown
 from perturbax.experiment import classes, forecasting, measures, own_code
 from perturbax.experiment.classes import OpenedClasses
@@ -175,26 +176,35 @@ def open_for_forecasts(
     chosen, said = best_run(folder)
     config = read_config(chosen)
     with own_code.code_of(chosen, config, trust, kinds=("task", "cell")):
-        _open_device(chosen, config, device)
-        return _opened(chosen, config, data, said)
+        on = _open_device(chosen, config, device)
+        return _opened(chosen, config, data, said, on)
 
 
-def _open_device(chosen: Path, config: dict[str, Any], given: Any) -> None:
-    """Start the device of a run that has one: that given, else what the folder names if somebody vouches."""
+def _open_device(chosen: Path, config: dict[str, Any], given: Any) -> Checked | None:
+    """Start the device of a run that has one: that given, else what the folder names if somebody vouches.
+
+    -> the device; None for a run in process.
+    """
     own = read_experiment(chosen).device
     if own is None and given is not None:
         raise ArgumentError(f"{chosen} was trained in process: it takes no device")
-    if own is not None:
-        inputs, outputs = config["facts"]["sizes"]
-        opened(own if given is None else given, inputs, outputs, 1)
+    if own is None:
+        return None
+    inputs, outputs = config["facts"]["sizes"]
+    return opened(own if given is None else given, inputs, outputs, 1)
 
 
 def _opened(
-    chosen: Path, config: dict[str, Any], data: Path, said: tuple[str, ...]
+    chosen: Path, config: dict[str, Any], data: Path, said: tuple[str, ...], on: Checked | None
 ) -> Opened | OpenedClasses:
-    """Return the network of a run, whose code may be imported, and the columns of a file it reads."""
+    """Return the network of a run, whose code may be imported, and the columns of a file it reads.
+
+    on: the device that it runs on; None in process.
+    """
     with in_precision_of(chosen, layout_of(chosen / "config.json", config)):
         result = load(chosen)
+    if on is not None:
+        check_has_weights_of(on, result.net)
     if not result.scaling:
         raise ArgumentError(f"{chosen} was trained on {result.experiment.task}: predict is for series")
     settings: Any = result.experiment.task_options

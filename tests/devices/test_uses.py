@@ -85,6 +85,8 @@ def test_forecasts_come_from_the_device(compared, data, device, capsys):
     assert px.predict(result, data)["made_at"] == table["made_at"]
     with pytest.raises(ArgumentError, match=r"was trained on the device .* name it again with --device"):
         px.predict(out, data)
+    with pytest.raises(DeviceError, match=r"has other weights than this network, which has layers\[0\].W"):
+        px.predict(out, data, device=Simulated("tanh", (5,)))
     status, said = error_of(capsys, ["predict", out, "--data", data, "--device", "/no/such/device"])
     assert status == 1
     assert "cannot start the device" in said
