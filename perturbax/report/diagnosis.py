@@ -44,7 +44,7 @@ def meaning(data: dict[str, Any]) -> str:
         return text
     text = text.replace("the exact gradient g", "the gradient g of the device")
     return (
-        f"{text} G ±: the standard error of the measured g, over |g|. What its noise would add to "
+        f"{text} Column g ±: the standard error of the measured g, over |g|. What its noise would add to "
         "bias, norm and cosine is subtracted; the errors behind ± hold it, and a bias below three standard "
         "errors of the reference counts as none. A dash: g is not told from zero."
     )
