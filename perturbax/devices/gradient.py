@@ -25,7 +25,8 @@ from jaxtyping import Array
 from perturbax.devices.abilities import Abilities
 from perturbax.devices.checked import Checked
 from perturbax.devices.choice import defaults
-from perturbax.devices.estimates import ALONE, DeviceLearner, device_learner
+from perturbax.devices.estimates import device_learner
+from perturbax.devices.learner import ALONE, DeviceLearner
 from perturbax.devices.network import DeviceNetwork, as_written
 from perturbax.errors import DeviceError
 from perturbax.learning.sequence import Loss
@@ -196,10 +197,10 @@ class _Differences:
         """Run the batch with each of several settings: -> (weights held `(S, N)`, losses `(S, T, B)`)."""
         each = [as_written(net.with_named(weights)) for weights in settings]
         asked = {name: np.stack([own[name] for own in each]) for name in each[0]}
-        held, found = self.learner.run_rows(asked, xs, ys, key, ALONE)
-        outputs = np.swapaxes(found["outputs"], 0, 1)  # (S, T, B, n_out)
+        passed = self.learner.run_rows(asked, xs, ys, self.learner.seed(key), ALONE)
+        outputs = np.swapaxes(passed.y, 0, 1)  # (S, T, B, n_out)
         losses = np.stack([np.asarray(self._losses(y, ys), np.float64) for y in outputs])
-        flat = [np.asarray(held[name], np.float64).reshape(len(each), -1) for name in asked]
+        flat = [np.asarray(passed.held[name], np.float64).reshape(len(each), -1) for name in asked]
         return np.concatenate(flat, 1), losses
 
 

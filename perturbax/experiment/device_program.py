@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,8 @@ from jaxtyping import Array
 
 from perturbax.devices.checked import Checked
 from perturbax.devices.choice import strongest
-from perturbax.devices.estimates import DeviceLearner, device_learner
+from perturbax.devices.estimates import device_learner
+from perturbax.devices.learner import DeviceLearner, Drawn, Passed
 from perturbax.devices.network import DeviceNetwork, as_written
 from perturbax.devices.opening import judging_seed, outputs_now
 from perturbax.devices.updates import on_grid, within_range
@@ -53,7 +54,8 @@ class OnDevice(Program):
         self._at_start = _cost(device)
         stochastic = e.rounding == "stochastic"
         self._start = jax.jit(partial(start, setup))  # as in process: compiled, last digits are the same
-        self._data = jax.jit(partial(_data, setup.batch))
+        self._ahead = jax.jit(partial(_ahead, setup.batch, self.learner))
+        self._settings = jax.jit(self.learner.settings)
         self._learn = jax.jit(partial(_learn, setup, self.learner, stochastic))
 
     @property
@@ -148,24 +150,34 @@ class OnDevice(Program):
 
     def _chunk(self, state: State, length: int) -> tuple[State, list[float], dict[str, Any]]:
         """Advance by `length` steps, validate, and keep the weights if they are the best so far."""
-        losses = []
-        for _ in range(length):
-            state, loss = self._step(state)
-            losses.append(float(loss))
+        training, first, losses = state.learner, int(state.step), []
+
+        def ahead(done: int) -> Ahead:
+            step = np.asarray(first + done, state.step.dtype)
+            return self._ahead(self.parts.setup.task, state.key, step, training.kept, training.net)
+
+        now = ahead(0)
+        settings = self._settings(training.net, now.drawn)
+        for done in range(1, length + 1):
+            known = done < length and self.learner.draws_ahead(training.kept)
+            following = ahead(done) if known else now  # computed while the device works
+            passed = self.learner.passes(now.drawn, settings, now.xs, now.ys)
+            training, loss, settings = self._learn(
+                training, state.hyperparameters, now, settings, passed, following.drawn
+            )
+            losses.append(loss)
+            if done < length and not known:
+                following = ahead(done)
+                settings = self._settings(training.net, following.drawn)
+            now = following
+        state = state._replace(learner=training, step=state.step + length)
+        losses = [float(loss) for loss in losses]
         net = state.learner.net
         metrics = self.judged(net, self.valid)
         loss = jnp.asarray(metrics["loss"], state.best_loss.dtype)
         if loss < state.best_loss:
             state = state._replace(best=net, best_loss=loss, best_step=state.step)
         return state, losses, metrics
-
-    def _step(self, state: State) -> tuple[State, Array]:
-        """Make one training step: -> (state, mean loss)."""
-        xs, ys, key = self._data(self.parts.setup.task, state.key, state.step)
-        training = state.learner
-        record = self.learner.passes(training.kept, training.net, xs, ys, key)
-        training, loss = self._learn(training, state.hyperparameters, xs, ys, key, *record)
-        return state._replace(learner=training, step=state.step + 1), loss
 
     def _write(self, net: Network) -> None:
         """Write weights that are to be judged, and note those held."""
@@ -233,10 +245,29 @@ def _differences(asked: dict[str, np.ndarray], held: dict[str, np.ndarray]) -> d
     }
 
 
-def _data(batch: int, task: Any, key: Array, step: Array) -> tuple[Array, Any, Array]:
-    """Return (xs, ys, key of the noise) of a training step, as in a run in process."""
+class Ahead(NamedTuple):
+    """What a training step needs that can be had before the step before it is over.
+
+    Attributes:
+        xs: inputs, `(T, B, n_in)`.
+        ys: targets, `(T, B, ...)`.
+        key: of the noise.
+        drawn: the noise.
+    """
+
+    xs: Array
+    ys: Any
+    key: Array
+    drawn: Drawn
+
+
+def _ahead(
+    batch: int, learner: DeviceLearner, task: Any, key: Array, step: Array, kept: Any, net: DeviceNetwork
+) -> Ahead:
+    """Return the data and the noise of a training step, as in a run in process."""
     data_key, noise_key = jr.split(jr.fold_in(key, step))
-    return (*task.sample(data_key, batch), noise_key)
+    xs, ys = task.sample(data_key, batch)
+    return Ahead(xs, ys, noise_key, learner.draw(kept, net, xs, noise_key))
 
 
 def _learn(
@@ -245,14 +276,20 @@ def _learn(
     stochastic: bool,
     training: Training,
     given: Hyperparameters,
-    xs: Array,
-    ys: Any,
-    key: Array,
-    *record: Any,
-) -> tuple[Training, Array]:
-    """Judge what was recorded and update the weights, within what the device holds: -> (training, loss)."""
+    now: Ahead,
+    settings: Mapping[str, Array],
+    passed: Passed,
+    drawn: Drawn,
+) -> tuple[Training, Array, dict[str, Array]]:
+    """Judge the passes and update the weights, within what the device holds.
+
+    -> (training, loss, the weights to write for the next step, of which `drawn` is the noise).
+    """
     setup, can, before = setup.at(given), learner.device.can, _device_network(training.net)
-    kept, loss, grads = learner.judge(training.kept, before, xs, ys, key, *record)
+    xs, ys, key = now.xs, now.ys, now.key
+    kept, loss, grads = learner.judge(training.kept, before, xs, ys, key, now.drawn, settings, passed)
     after, opt = apply_estimate(before, setup.optimiser, training.opt, grads, setup.rule)
     net = within_range(_device_network(after), can)
-    return Training(on_grid(net, can, jr.fold_in(key, 3)) if stochastic else net, opt, kept), loss
+    if stochastic:
+        net = on_grid(net, can, jr.fold_in(key, 3))
+    return Training(net, opt, kept), loss, learner.settings(net, drawn)
