@@ -205,11 +205,9 @@ def diagnose_points(
         if reference is not None or repeats is not None:
             raise ArgumentError("--reference and --repeats are of a gradient that is measured on a --device")
         source, told, per_point = InProcess(rule, task.loss), {}, draws + DETECTION_DRAWS
-        begin: Any = rule.init_state
     else:
         source = OnDevice(rule, task.loss, device, str(e.score), reference, repeats, tick)
         told, per_point = {"reference": source.told()}, draws + DETECTION_DRAWS + source.repeats
-        begin = source.start
     total = plan.points * per_point
     measure = compile_diagnosis(rule, task.loss, samples, draws, tick, source)
     data_key, key = jr.split(jr.fold_in(jr.PRNGKey(e.seed), DIAGNOSED_STEP))
@@ -217,7 +215,11 @@ def diagnose_points(
     found = []
     for i, point in enumerate(plan.walk(xs)):
         own_key = jr.fold_in(key, i)
-        kept = begin(point.net, xs[0], jr.key(0)) if point.kept is None else point.kept
+        kept = point.kept
+        if isinstance(source, OnDevice):
+            kept = source.known(kept, point.net, xs, ys, own_key)
+        elif kept is None:
+            kept = rule.init_state(point.net, xs[0], jr.key(0))
         before = _cost(device)
         compared_with = source.reference(point.net, xs, ys, own_key)
         between = _cost(device)

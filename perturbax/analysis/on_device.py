@@ -10,9 +10,8 @@ from jaxtyping import Array, PyTree
 from perturbax.analysis.diagnosis import LEAST, Reference, Source
 from perturbax.analysis.group import sampled
 from perturbax.devices.checked import Checked
-from perturbax.devices.estimates import device_learner
+from perturbax.devices.estimates import OwnNoiseLearner, device_learner
 from perturbax.devices.gradient import KINDS, GradientMeter, kind_for, weight_count
-from perturbax.devices.network import DeviceNetwork
 from perturbax.errors import ArgumentError
 from perturbax.fields import one_of
 from perturbax.learning.rule import Rule
@@ -81,9 +80,24 @@ class OnDevice(Source):
         measured = self._meter(net, xs, ys, jr.fold_in(key, 1))
         return Reference(measured.loss, measured.parts)
 
-    def start(self, net: DeviceNetwork, x: Array, key: Array) -> PyTree:
-        """Return what the rule knows before its first update; arguments as in `Learner.init`."""
-        return self._learner.init(net, x, key)
+    def known(self, kept: PyTree, net: Any, xs: Array, ys: Any, key: Array) -> PyTree:
+        """Return what the rule knows of a network as it makes its estimates.
+
+        Learning from the device's own noise makes none before it has seen an update from which it fits the
+        weights, where the device does not tell these: it is given one.
+
+        Arguments:
+            kept: what it has learnt; None for a rule that is new there.
+            net: the weights.
+            xs: inputs `(T, B, n_in)`.
+            ys: targets, leaves `(T, B, ...)`.
+            key: random key.
+        """
+        learner = self._learner
+        state = learner.init(net, xs[0], key) if kept is None else kept
+        if isinstance(learner, OwnNoiseLearner) and not learner.knows:
+            state = learner.update(state, net, xs, ys, jr.fold_in(key, 2))[0]
+        return state
 
     def told(self) -> dict[str, Any]:
         """Return what a diagnosis says of its reference."""

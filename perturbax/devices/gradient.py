@@ -106,8 +106,7 @@ class GradientMeter:
             ys: targets, leaves `(T, B, ...)`.
             key: random key of steps, directions and seeds.
 
-        Raises DeviceError for weights that do not move, or only move together, where they are shifted one by
-        one.
+        Raises DeviceError where no weight moves, or some only move together, as they are shifted one by one.
         """
         losses, found = [], []
         for i in range(self._repeats):
@@ -159,22 +158,27 @@ class _Differences:
             D[some.start : some.stop] = held[0::2] - held[1::2]
             delta[some.start : some.stop] = np.mean(losses[0::2] - losses[1::2], (1, 2))
             total += float(np.sum(np.mean(losses, (1, 2)))) / 2
-        still = np.flatnonzero(~D.any(0))
-        if len(still):
-            raise DeviceError(
-                f"{len(still)} of the {n} weights of {self.learner.device.can.name} stay as they are when "
-                "they are written, so that no gradient can be measured by differences"
-            )
         return total / n, _named(self._solved(D, delta), asked)
 
     def _solved(self, D: np.ndarray, delta: np.ndarray) -> np.ndarray:
-        """Return g of D g = delta, `(N,)`; DeviceError where the differences held leave it open."""
-        if np.count_nonzero(D) == len(D):
-            return delta / np.diag(D)
-        g, _, rank, _ = np.linalg.lstsq(D, delta, rcond=None)
-        if rank < len(D):
+        """Return g of D g = delta, `(N,)`; DeviceError where the differences held leave it open.
+
+        g is 0 where a weight stays as it is whatever is written, as a synapse that is not there.
+        """
+        name, moves = self.learner.device.can.name, D.any(0)
+        if not moves.any():
             raise DeviceError(
-                f"{self.learner.device.can.name} holds weights that move together when one is written: "
+                f"the weights of {name} stay as they are, whatever is written: it has no gradient"
+            )
+        g = np.zeros(len(D))
+        if np.count_nonzero(D) == np.count_nonzero(np.diag(D)):  # none moves another
+            np.divide(delta, np.diag(D), out=g, where=moves)
+            return g
+        D = D[:, moves]
+        g[moves], _, rank, _ = np.linalg.lstsq(D, delta, rcond=None)
+        if rank < D.shape[1]:
+            raise DeviceError(
+                f"{name} holds weights that move together when one is written: "
                 "no gradient can be measured by differences (take --reference perturbations)"
             )
         return g

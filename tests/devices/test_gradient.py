@@ -61,7 +61,7 @@ def test_differences_are_exact_along_what_is_held(leak):
     parts, costs = measured(Linear(leak=leak), "differences")
     np.testing.assert_allclose(parts, np.tile(SLOPE, (4, 1)), rtol=1e-5)
     assert (costs.writes, costs.trials) == (4 * 2 * 4, 4 * 2 * 4 * 2)
-    with pytest.raises(DeviceError, match="4 of the 4 weights of linear stay as they are"):
+    with pytest.raises(DeviceError, match="the weights of linear stay as they are"):
         measured(Linear(still=True), "differences")
 
 
