@@ -100,7 +100,7 @@ def _trained(run: Run) -> str:
 
 
 def moved_there(section: Section) -> str:
-    """Return the ways to a network on a device, in a sentence and as a table (HTML); empty for none.
+    """Return the ways to a network on a device as a table (HTML); empty for none.
 
     Arguments:
         section: the runs that are compared.
@@ -123,8 +123,17 @@ def moved_there(section: Section) -> str:
         f'<table class="settings"><caption><span>{caption}</span></caption>'
         f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
     )
-    said = escape(_said(rows, best, section))
-    return f"<p>{said}</p>{scrolled(table, 'Trained on the device, or moved there')}"
+    return scrolled(table, "Trained on the device, or moved there")
+
+
+def best_there(section: Section) -> str:
+    """Return in a sentence (HTML) which way to a network on the device does best; empty for none.
+
+    Arguments:
+        section: the runs that are compared.
+    """
+    rows = ways(section)
+    return escape(_said(rows, _best(rows, section.metric), section)) if rows else ""
 
 
 def _aligned(head: str) -> str:

@@ -15,7 +15,7 @@ from perturbax.report.device import device_table
 from perturbax.report.document import breakable, document, references, scrolled
 from perturbax.report.forecasts import forecast_table, outputs_table
 from perturbax.report.lead import summary
-from perturbax.report.moved_there import moved_there
+from perturbax.report.moved_there import best_there, moved_there
 from perturbax.report.read import Run, as_dict, as_strings
 from perturbax.report.settings import flatten_settings, setting_text
 from perturbax.report.style import TRUTH, Look, looks, swatch
@@ -99,7 +99,7 @@ def _section(section: Section, name: str, level: int) -> str:
     on_device = device_table({variant.label: list(variant.runs) for variant in section.variants})
     parts = [
         f'<p class="task">{about}</p>' if about else "",
-        f'<p class="lead">{summary(section)}</p>',
+        f'<p class="lead">{" ".join(filter(None, [summary(section), best_there(section)]))}</p>',
         f'<div class="verdicts"><{h}>Verdicts</{h}><ul>{said}</ul></div>' if said else "",
         f"<{h}>Results</{h}>{tables.results_table(section, styles)}",
         f"<{h}>Forecasts</{h}>{measured}{outputs_table(section)}"
