@@ -12,7 +12,7 @@ import pytest
 
 import perturbax as px
 from perturbax.cli import main
-from perturbax.devices import driver
+from perturbax.devices import driver, opening
 from perturbax.experiment import run_folder
 
 DEVICE = '''
@@ -67,7 +67,7 @@ TYPED = [word for name, value in SETTINGS.items() for word in (f"--{name}", str(
 def whole(tmp_path_factory):
     """A run that nobody kills, and the number of calls of its device."""
     folder = tmp_path_factory.mktemp("whole")
-    result = px.run(device=chip(folder), **SETTINGS)
+    result = px.run(device=chip(folder), out=folder / "run", **SETTINGS)
     return result, int((folder / "count").read_text())
 
 
@@ -125,3 +125,19 @@ def test_a_trainer_is_killed_at_several_moments(whole, tmp_path):
         words = ["run", "--resume", str(run), "--device", command]
     assert main(words) == 0
     same(px.load(run), reference)
+
+
+def test_the_kept_network_is_diagnosed_on_its_device_where_that_is_vouched_for(whole, capsys, tmp_path):
+    run = whole[0].folder
+    command = chip(tmp_path)
+    words = ["diagnose", "--run", str(run), "--samples", "1", "--draws", "4"]
+    opening._GIVEN.clear()  # as in a process of its own
+    assert main(words) == 2
+    assert "add --trust to start what the folder names" in capsys.readouterr().err
+    assert main([*words, "--device", command, "--out", str(tmp_path / "found")]) == 0
+    data = json.loads((tmp_path / "found" / "diagnosis.json").read_text())
+    assert data["reference"]["device"] == "chip"
+    assert data["points"][0]["reference"]["writes"] == 2 * data["reference"]["weights"] * 4
+    assert "measured there by differences" in " ".join(capsys.readouterr().out.split())
+    assert main([*words, "--trust", "--device", f"{command} x", "--rule", "bptt"]) == 2
+    assert "it takes rules that perturb weights or pre-activations" in capsys.readouterr().err
