@@ -174,8 +174,13 @@ def _best(rows: Sequence[Way], metric: str) -> Way | None:
 def _said(rows: Sequence[Way], best: Way | None, section: Section) -> str:
     """Return in words which way does best on the device."""
     if best is None:
-        return "On the device all of them are alike."
-    others = [way for way in rows if way is not best and way.there]
+        first, measure = rows[0], metric_name(section.metric)
+        who = "the networks are alike, with" if len(rows) > 1 else "the network has"
+        return f"On the device {who} a test {measure} of {interval(first.there)}." if first.there else ""
+    others = []  # the best of every other place of training
+    for trained in dict.fromkeys(way.trained for way in rows if way.trained != best.trained):
+        alike = [way for way in rows if way.trained == trained and way.there]
+        others += [_best(alike, section.metric) or alike[0]] if alike else []
     named = ", ".join(f"trained {way.trained} {interval(way.there)}" for way in others)
     if len(best.there.values) < 2:
         sure = " One seed each: differences may be chance."
@@ -185,5 +190,5 @@ def _said(rows: Sequence[Way], best: Way | None, section: Section) -> str:
         sure = ""
     return (
         f"On the device the network that was trained {best.trained} does best, with a test "
-        f"{metric_name(section.metric)} of {interval(best.there)}; {named}.{sure}"
+        f"{metric_name(section.metric)} of {interval(best.there)}{'; ' if named else ''}{named}.{sure}"
     )

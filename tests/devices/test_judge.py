@@ -82,3 +82,6 @@ def test_the_report_shows_the_ways_side_by_side(tmp_path):
     assert "the network that was trained in the loop does best, with a test mean squared error of" in html
     assert "<code>python chip.py --old</code>" in html  # the loop had another device of that name
     assert "<td>not told</td>" in html
+    alone = [folder for folder in folders if (folder / "on_device.json").exists()][:1]
+    html = write_report(alone, tmp_path / "page.html").read_text()
+    assert "On the device the network has a test mean squared error of 0.500." in html
