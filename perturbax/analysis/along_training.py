@@ -12,8 +12,8 @@ from jaxtyping import Array, PyTree
 
 from perturbax.analysis.diagnosis import InProcess, Source, compile_diagnosis
 from perturbax.analysis.group import TARGET, Cost
-from perturbax.analysis.on_device import OnDevice
-from perturbax.devices.checked import Checked
+from perturbax.analysis.on_device import REPEATS, OnDevice
+from perturbax.devices.gradient import weight_count
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.experiment import run_folder
 from perturbax.experiment.build import Parts, build
@@ -192,7 +192,7 @@ def diagnose_points(
     Returns the content of diagnosis.json: plain values. Raises ArgumentError for a reference or repeats of a
     network in this process, whose gradient is exact.
     """
-    rule, task, e, device = plan.parts.rule, plan.parts.task, plan.parts.experiment, plan.parts.device
+    rule, task, e = plan.parts.rule, plan.parts.task, plan.parts.experiment
     done = total = 0
 
     def tick() -> None:
@@ -200,42 +200,17 @@ def diagnose_points(
         done += 1
         report(min(done, total), total, math.nan)
 
-    source: Source
-    if device is None:
-        if reference is not None or repeats is not None:
-            raise ArgumentError("--reference and --repeats are of a gradient that is measured on a --device")
-        source, told, per_point = InProcess(rule, task.loss), {}, draws + DETECTION_DRAWS
-    else:
-        source = OnDevice(rule, task.loss, device, str(e.score), reference, repeats, tick)
-        told, per_point = {"reference": source.told()}, draws + DETECTION_DRAWS + source.repeats
+    source = _source(plan.parts, reference, repeats, tick)
+    told = source.told()
+    per_point = draws + DETECTION_DRAWS + told.get("repeats", 0)
     total = plan.points * per_point
     measure = compile_diagnosis(rule, task.loss, samples, draws, tick, source)
     data_key, key = jr.split(jr.fold_in(jr.PRNGKey(e.seed), DIAGNOSED_STEP))
-    xs, ys = task.sample(data_key, e.batch)
+    batch = task.sample(data_key, e.batch)
     found = []
-    for i, point in enumerate(plan.walk(xs)):
-        own_key = jr.fold_in(key, i)
-        kept = point.kept
-        if isinstance(source, OnDevice):
-            kept = source.known(kept, point.net, xs, ys, own_key)
-        elif kept is None:
-            kept = rule.init_state(point.net, xs[0], jr.key(0))
-        before = _cost(device)
-        compared_with = source.reference(point.net, xs, ys, own_key)
-        between = _cost(device)
-        groups = measure(kept, point.net, xs, ys, own_key, compared_with)
+    for i, point in enumerate(plan.walk(batch[0])):
+        found.append(_at_point(source, measure, point, rule, batch, jr.fold_in(key, i)))
         done = (i + 1) * per_point
-        plain = [dataclasses.asdict(group) for group in groups]
-        one: dict[str, Any] = {"name": point.name, "step": point.step, "loss": compared_with.loss}
-        error = (
-            difference_error(rule, point.net) if device is None else None
-        )  # a device rounds in its own way
-        one["rounding"] = {"error": error, "in_full": device is None and in_full(rule, point.net)}
-        one["groups"] = plain
-        if device is not None:
-            one["reference"] = _difference(before, between)
-            one["estimates"] = _difference(between, _cost(device))
-        found.append(one)
     return run_folder.to_json(
         {
             **describe(plan.parts),
@@ -244,15 +219,61 @@ def diagnose_points(
             "draws": draws,
             "target": TARGET,
             "cost": Cost.of(rule)._asdict(),
-            **told,
+            **({"reference": told} if told else {}),
             "points": found,
         }
     )
 
 
-def _cost(device: Checked | None) -> dict[str, Any]:
-    """Return what a device was asked to do so far; empty for none."""
-    return {} if device is None else dataclasses.asdict(device.costs)
+def trials_on_device(
+    plan: DiagnosisPlan, samples: Sequence[int], draws: int, repeats: int | None = None
+) -> int:
+    """Return how many trials a diagnosis asks of a device, beside those of training; 0 in process.
+
+    Arguments:
+        plan: the rule and the points.
+        samples: as for `diagnose_points`.
+        draws: likewise.
+        repeats: likewise.
+    """
+    device, e = plan.parts.device, plan.parts.experiment
+    if device is None:
+        return 0
+    of_reference = (REPEATS if repeats is None else repeats) * 2 * weight_count(device.can)
+    estimates = DETECTION_DRAWS + draws * max(samples)
+    return plan.points * e.batch * (of_reference + estimates * Cost.of(plan.parts.rule).first)
+
+
+def _source(parts: Parts, reference: str | None, repeats: int | None, tick: Callable[[], None]) -> Source:
+    """Return where estimates and reference come from; arguments as in `diagnose_points`."""
+    device, loss = parts.device, parts.task.loss
+    if device is not None:
+        return OnDevice(parts.rule, loss, device, str(parts.experiment.score), reference, repeats, tick)
+    if reference is not None or repeats is not None:
+        raise ArgumentError("--reference and --repeats are of a gradient that is measured on a --device")
+    return InProcess(parts.rule, loss)
+
+
+def _at_point(
+    source: Source, measure: Callable, point: Point, rule: Rule, batch: tuple[Array, Any], key: Array
+) -> dict[str, Any]:
+    """Return what is found at one point; measure: of `compile_diagnosis`, batch: (xs, ys)."""
+    before = source.spent()
+    compared_with = source.reference(point.net, *batch, key)
+    between = source.spent()
+    kept = source.known(point.kept, point.net, *batch, key)
+    groups = measure(kept, point.net, *batch, key, compared_with)
+    costs = {"reference": _difference(before, between), "estimates": _difference(between, source.spent())}
+    here = not before  # a device rounds in its own way
+    error = difference_error(rule, point.net) if here else None
+    return {
+        "name": point.name,
+        "step": point.step,
+        "loss": compared_with.loss,
+        "rounding": {"error": error, "in_full": here and in_full(rule, point.net)},
+        "groups": [dataclasses.asdict(group) for group in groups],
+        **({} if here else costs),
+    }
 
 
 def _difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:

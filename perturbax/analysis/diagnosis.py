@@ -63,6 +63,18 @@ class Source(abc.ABC):
     def reference(self, net: Any, xs: Array, ys: Any, key: Array) -> Reference:
         """Return the gradient to compare them with; arguments as in `average`."""
 
+    @abc.abstractmethod
+    def known(self, kept: PyTree, net: Any, xs: Array, ys: Any, key: Array) -> PyTree:
+        """Return what the rule knows as it makes its estimates; kept: None for a rule that is new there."""
+
+    def told(self) -> dict[str, Any]:
+        """Return what a diagnosis says of its reference; nothing of one that is exact."""
+        return {}
+
+    def spent(self) -> dict[str, Any]:
+        """Return what a device was asked to do so far; nothing in process."""
+        return {}
+
 
 def diagnose(
     rule: Rule,
@@ -172,7 +184,7 @@ class InProcess(Source):
     """
 
     def __init__(self, rule: Rule, loss: Loss):
-        self._average, self._exact = _averaging(rule, loss), jax.jit(bptt(loss))
+        self._rule, self._average, self._exact = rule, _averaging(rule, loss), jax.jit(bptt(loss))
 
     def average(
         self, kept: PyTree, net: Network, xs: Array, ys: Any, key: Array, counts: Sequence[int]
@@ -186,6 +198,10 @@ class InProcess(Source):
         loss, gradient = self._exact(net, xs, ys)
         parts = {name: array[None] for name, array in to_named_arrays(gradient).items()}
         return Reference(float(loss), parts)
+
+    def known(self, kept: PyTree, net: Network, xs: Array, ys: Any, key: Array) -> PyTree:
+        """Return what the rule has learnt, or its first state; see `Source.known`."""
+        return self._rule.init_state(net, xs[0], jr.key(0)) if kept is None else kept
 
 
 def _averaging(rule: Rule, loss: Loss) -> Callable[..., Network]:

@@ -1,5 +1,6 @@
 """Estimates of a rule on a device beside the gradient that is measured there, for a diagnosis."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -107,3 +108,7 @@ class OnDevice(Source):
             "weights": weight_count(self.device.can),
             "device": self.device.can.name,
         }
+
+    def spent(self) -> dict[str, Any]:
+        """Return writes, trials and seconds of the device so far."""
+        return dataclasses.asdict(self.device.costs)

@@ -4,6 +4,7 @@ measured there, along a training run or at the network of a finished one.
 
 import argparse
 import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def _diagnosed(
     args: argparse.Namespace, given: dict[str, str], settings: ClassSettings, samples: list[int], draws: int
 ) -> dict[str, Any] | None:
     """Return the diagnosis along a training run, or of a finished run's network; None after a dry run."""
-    from perturbax.analysis.along_training import along_training, diagnose_points, of_run
+    from perturbax.analysis.along_training import along_training, diagnose_points, of_run, trials_on_device
     from perturbax.analysis.diagnosis import check_counts
     from perturbax.cli.dry_run import print_run
     from perturbax.cli.progress import progress
@@ -124,10 +125,12 @@ def _diagnosed(
             if args.train == "bptt":
                 leading = experiment_from(Experiment(), given | {"rule": "bptt"}, settings | {"rule": {}})
             plan, elsewhere = along_training(experiment, leading), "command diagnose"
+        repeats = None if args.repeats is None else coerce("repeats", args.repeats, int)
+        if trials := trials_on_device(plan, samples, draws, repeats):
+            print(f"perturbax: the device is asked for {trials:,} trials, beside training", file=sys.stderr)
         if args.dry_run:
             print_run(experiment, typed, elsewhere, f"settings of what is diagnosed, {plan.path}:")
             return None
-        repeats = None if args.repeats is None else coerce("repeats", args.repeats, int)
         return diagnose_points(plan, samples, draws, bar, reference=args.reference, repeats=repeats)
 
 

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 import perturbax as px
-from perturbax.analysis.along_training import DIAGNOSED_STEP, along_training, diagnose_points
+from perturbax.analysis.along_training import (
+    DIAGNOSED_STEP,
+    along_training,
+    diagnose_points,
+    trials_on_device,
+)
 from perturbax.cli import main
 from perturbax.devices import Checked
 from perturbax.devices.gradient import GradientMeter, kind_for
@@ -88,15 +93,16 @@ def experiment(device):
 def test_a_rule_is_diagnosed_on_a_device_beside_the_gradient_that_is_measured_there():
     device = Simulated("tanh", (3,), seed=3)
     said = []
-    data = diagnose_points(
-        along_training(experiment(device)), [1, 16], 8, lambda done, total, loss: said.append((done, total))
-    )
+    plan = along_training(experiment(device))
+    data = diagnose_points(plan, [1, 16], 8, lambda done, total, loss: said.append((done, total)))
     assert [point["name"] for point in data["points"]] == ["start", "end"]
     start = data["points"][0]
     n = data["reference"]["weights"]
     assert start["reference"]["writes"] == 2 * n * 4
     assert start["reference"]["trials"] == 2 * n * 4 * 4
     assert start["estimates"]["writes"] == 2 + 8 * 16
+    spent = sum(point[part]["trials"] for point in data["points"] for part in ("reference", "estimates"))
+    assert spent == trials_on_device(plan, [1, 16], 8)
     assert said[-1][0] == said[-1][1] == 2 * (8 + 2 + 4)
     groups = {group["name"]: group for group in start["groups"]}
     assert groups["layers[1].W"]["reference_error"] < 1e-3
