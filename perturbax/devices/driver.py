@@ -47,7 +47,7 @@ VERSION = 1
 LIMIT = 2**28  # bytes of a frame, and of what it unpacks to; larger ones are refused before they are read
 MEMBERS = 1000  # most arrays in a frame
 TEXT = 2**20  # most bytes of the JSON object
-FIRST = 2**22  # most bytes of memory that are asked for before anything of a frame has come
+FIRST = 2**24  # most bytes of memory that are asked for before anything of a frame has come
 MOST = 256  # most pieces that are written at once
 SHORT = 2**16  # bytes of a piece that is sent with others
 ACCEPTS = ["weights", "rows", "signs"]  # what `answer` understands of a run that a device need not
@@ -216,8 +216,7 @@ class Signs(NamedTuple):
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         """Return the array, float32."""
-        count = int(np.prod(self.shape, dtype=np.int64))
-        bits = np.unpackbits(np.asarray(self.bits, np.uint8).reshape(-1), count=count)
+        bits = np.unpackbits(np.asarray(self.bits, np.uint8).reshape(-1), count=_count(self.shape))
         size = np.float32(self.size)
         array = np.where(bits, size, -size).reshape(self.shape)
         return array if dtype is None else array.astype(dtype)
@@ -496,7 +495,7 @@ def _answer_run(
         raise FrameError("weights.NAME must be arrays of as many settings each, (S, ...)")
     if arrays["inputs"].ndim < 2 or not arrays["inputs"].shape[1]:
         raise FrameError(f"inputs has the shape {arrays['inputs'].shape}, not (T, B, n_in) with B above 0")
-    sizes = [4 * int(np.prod(c.shape)) if isinstance(c, Signs) else c.nbytes for c in currents.values()]
+    sizes = [4 * _count(c.shape) if isinstance(c, Signs) else c.nbytes for c in currents.values()]
     if max(sizes + [array.nbytes for array in arrays.values()]) * len(rows) > limit:
         raise FrameError(f"{len(rows)} rows of the inputs are more than the limit of {limit} bytes")
     middle = said.get("middle")
@@ -530,9 +529,7 @@ def _signs(layer: str, bits: Any, about: Any, limit: int) -> Signs:
         raise FrameError(wrong)
     if not isinstance(shape, list) or len(shape) > 8 or not all(type(n) is int and n >= 0 for n in shape):
         raise FrameError(wrong)
-    count = 1
-    for extent in shape:
-        count *= extent
+    count = _count(shape)
     if 4 * count > limit or max(shape, default=0) > 2**31:
         raise FrameError(f"signs of layer {layer!r:.80} would take more than the limit of {limit} bytes")
     if len(bits) != -(-count // 8):
@@ -556,6 +553,14 @@ def _rows(rows: Any, currents: Mapping[str, Any]) -> list[tuple[int, float]]:
                 f"currents of layer {layer!r:.80} must be (T, K, B, ...) with K at least {blocks}"
             )
     return found
+
+
+def _count(shape: Sequence[int]) -> int:
+    """Return how many values an array of a shape has, however large that is."""
+    count = 1
+    for extent in shape:
+        count *= extent
+    return count
 
 
 def _middle(tap: np.ndarray, B: int, middle: str) -> np.ndarray:
@@ -706,12 +711,9 @@ def _about(name: str, header: bytes) -> tuple[np.dtype, np.dtype, tuple[int, ...
         raise FrameError(f"array {name!r:.80} has no shape that can be read") from None
     dtype = np.dtype((order.decode() or "=") + (kind + size).decode())
     native = dtype if dtype.isnative else dtype.newbyteorder("=")
-    total = dtype.itemsize
-    for extent in shape:
-        total *= extent
     if len(shape) > 8 or max(shape, default=0) > 2**31:
         raise FrameError(f"array {name!r:.80} has not as many numbers as its shape {shape!r:.80}")
-    return dtype, native, shape, fortran == b"True", total
+    return dtype, native, shape, fortran == b"True", dtype.itemsize * _count(shape)
 
 
 def _said(text: np.ndarray | None) -> dict[str, Any]:

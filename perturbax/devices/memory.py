@@ -21,6 +21,7 @@ class Memory:
 
     Attributes:
         age: steps, of all trials together, that the device has run.
+        exact: whether it holds, for ever, what was written.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class Memory:
     ):
         self.faults, self.device = faults, device
         self.age = 0
-        self._exact = faults == Faults()
+        self.exact = faults == Faults()
         self._rng = np.random.default_rng((seed, 0))
         self._asked = dict(start)
         self._blocks = {name: faults.block_of(layers[name], name) for name in start}
@@ -58,7 +59,7 @@ class Memory:
             if np.shape(array) != own.shape:
                 raise DeviceError(f"{name} has the shape {own.shape}, not {np.shape(array)}")
             new[name] = np.asarray(array, own.dtype)
-        if self._exact:
+        if self.exact:
             new = {name: array.copy() for name, array in new.items()}
             self._asked |= new
             self._held |= new

@@ -146,7 +146,7 @@ class Simulated:
         Raises DeviceError as `write` and `run` do.
         """
         net, memory = self._started()
-        if not (self._plain_methods and self.faults == Faults() and memory.takes_as_they_are(weights)):
+        if not (self._plain_methods and memory.exact and memory.takes_as_they_are(weights)):
             return in_turn(self, weights, inputs, rows, middle, seed, currents, targets, taps)
         names = [layer_name(i) for i in range(len(net.layers))]
         self._check_layers(names, currents)
