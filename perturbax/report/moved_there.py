@@ -188,7 +188,8 @@ def _said(rows: Sequence[Way], best: Way | None, section: Section) -> str:
         sure = " Intervals overlap: differences may be chance."
     else:
         sure = ""
+    several = len({way.command for way in rows}) > 1
     return (
-        f"On the device the network that was trained {best.trained} does best, with a test "
+        f"On the {'devices of the table below' if several else 'device'} the network that was trained {best.trained} does best, with a test "
         f"{metric_name(section.metric)} of {interval(best.there)}{'; ' if named else ''}{named}.{sure}"
     )
