@@ -189,7 +189,8 @@ def _said(rows: Sequence[Way], best: Way | None, section: Section) -> str:
     else:
         sure = ""
     several = len({way.command for way in rows}) > 1
+    where = "devices of the table below" if several else "device"
     return (
-        f"On the {'devices of the table below' if several else 'device'} the network that was trained {best.trained} does best, with a test "
+        f"On the {where} the network that was trained {best.trained} does best, with a test "
         f"{metric_name(section.metric)} of {interval(best.there)}{'; ' if named else ''}{named}.{sure}"
     )
