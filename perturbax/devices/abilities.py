@@ -114,7 +114,17 @@ class Abilities:
         own = [weight for weight in self.weights.values() if weight.layer == layer and weight.reads]
         if tap == "a":
             return self.currents.get(layer) or next((weight.post for weight in own), None)
-        return next((weight.pre for weight in own if weight.reads == tap), None)
+        read = next((weight.pre for weight in own if weight.reads == tap), None)
+        if read is not None:
+            return read
+        repeating = [one for one, other in self.repeats.items() if other == f"{layer}.{tap}"]
+        return next((self._read(one) for one in repeating if self._read(one) is not None), None)
+
+    def _read(self, tap: str) -> tuple[int, ...] | None:
+        """Return the shape of LAYER.TAP where weights read it, else None."""
+        layer, _, name = tap.rpartition(".")
+        own = [weight for weight in self.weights.values() if (weight.layer, weight.reads) == (layer, name)]
+        return own[0].pre if own else None
 
     def hello(self) -> dict[str, Any]:
         """Return the answer to `hello` that says the same: dictionaries, lists and numbers alone."""
@@ -178,7 +188,7 @@ class _Reading:
         batch = self.said.get("batch")
         score = self._switch("score")
         outputs = self._count("outputs", self.said.get("outputs", 0), least=0 if score else 1)
-        return Abilities(
+        can = Abilities(
             name=_printable(str(self.said.get("name", "device"))[:80]),
             inputs=self._count("inputs", self.said.get("inputs")),
             outputs=outputs,
@@ -192,6 +202,13 @@ class _Reading:
             drifts=self._switch("drifts"),
             repeats=self._repeats(taps),
         )
+        for tap, other in can.repeats.items():
+            shapes = [can.tap_shape(*name.rsplit(".", 1)) for name in (tap, other)]
+            if None not in shapes and shapes[0] != shapes[1]:
+                raise self._wrong(
+                    f"repeats.{tap}", f"names {other} {shapes[1]}, of another shape than {shapes[0]}"
+                )
+        return can
 
     def _check_layers(self, weights: Mapping[str, Weight], currents: Mapping[str, tuple[int, ...]]) -> None:
         """Refuse weights of one layer that do not fit each other, or its current."""
@@ -211,8 +228,12 @@ class _Reading:
         known = {f"{layer}.{name}" for layer, names in taps.items() for name in names}
         found = dict(self._named("repeats"))
         for tap, other in found.items():
-            if tap not in known or not isinstance(other, str) or other not in known or other in found:
-                raise self._wrong(f"repeats.{tap}", f"must name two taps, the latter sent, not {other!r}")
+            named = isinstance(other, str) and {tap, other} <= known
+            if not named or other in found or not tap.endswith((".z", ".r")):
+                raise self._wrong(
+                    f"repeats.{tap}",
+                    f"must be z or r of a layer, and name a tap that is sent, not {other!r:.80}",
+                )
         return found
 
     def _wrong(self, entry: str, what: str) -> DeviceError:

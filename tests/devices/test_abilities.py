@@ -30,3 +30,26 @@ def test_weights_larger_than_a_frame_are_refused_before_they_are_drawn():
     with pytest.raises(DeviceError, match="more than a frame"):
         said(weights={name: {"shape": [2**13, 2**12]} for name in "abc"})  # each of them would fit
     assert said(weights={"a": {"shape": [2**13, 2**12]}}).weights["a"].shape == (2**13, 2**12)
+
+
+def test_taps_that_repeat_others_are_taps_of_their_shape():
+    layers = {
+        "weights": {
+            "U": {"shape": [3, 3], "layer": "h", "reads": "r"},
+            "V": {"shape": [3, 1], "layer": "out", "reads": "z"},
+            "W": {"shape": [2, 3], "layer": "h", "reads": "z"},
+        },
+        "taps": {"h": ["z", "r", "y"], "out": ["z"]},
+    }
+    assert said(**layers, repeats={"h.r": "out.z"}).repeats == {"h.r": "out.z"}
+    assert said(**layers, repeats={"h.r": "h.y"}).tap_shape("h", "y") == (3,)
+    for wrong, sentence in (
+        ({"h.r": "h.z"}, r"repeats.h.r names h.z \(2,\), of another shape than \(3,\)"),
+        ({"h.r": "out.a"}, "must be z or r of a layer"),
+        ({"h.r": ["out.z"]}, "must be z or r of a layer"),
+        ({"h.r": "h.r"}, "must be z or r of a layer"),
+        ({"out.r": "h.z"}, "must be z or r of a layer"),
+        ({"h.y": "out.z"}, "must be z or r of a layer"),
+    ):
+        with pytest.raises(DeviceError, match=sentence):
+            said(**layers, repeats=wrong)

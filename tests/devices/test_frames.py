@@ -369,3 +369,21 @@ def test_settings_of_weights_and_rows_of_trials_go_over_in_one_frame():
     for change, more, sentence in wrong:
         with pytest.raises(driver.FrameError, match=sentence):
             driver.answer(device, said | change, arrays | more, LIMIT)
+
+
+def test_memory_is_used_again_once_no_array_lies_in_it():
+    memory = driver.Memory()
+
+    def read(value):
+        frame = io.BytesIO(joined({}, {"x": np.full(10**5, value)}))
+        return driver.unpack(driver.read_frame(frame.readinto, memory=memory))[1]["x"]
+
+    first = read(1.0)
+    part, place = first[5:9].reshape(2, 2), first.ctypes.data
+    assert place % 64 == 0
+    assert read(2.0).ctypes.data != place  # first is still there
+    del first
+    assert read(3.0).ctypes.data != place  # a part of it is
+    assert part.tolist() == [[1, 1], [1, 1]]
+    del part
+    assert read(4.0).ctypes.data == place

@@ -8,6 +8,7 @@ import pytest
 from helpers import strong
 
 import perturbax as px
+from perturbax.devices import driver
 from perturbax.devices.abilities import Abilities
 from perturbax.devices.simulated import Simulated
 from perturbax.errors import DeviceError
@@ -93,3 +94,35 @@ def test_what_it_does_not_have_is_said(inputs):
         device.run(inputs, taps=["layers[0].x"])
     with pytest.raises(DeviceError, match="no layer 'hidden'"):
         device.run(inputs, currents={"hidden": np.zeros((T, B, 4))})
+
+
+def test_settings_and_rows_in_one_program_are_those_in_turn():
+    device = Simulated("tanh", (3,))
+    said = device.hello({"inputs": 2, "outputs": 1})
+    assert said["repeats"] == {"layers[0].r": "layers[1].z"}
+    rng = np.random.default_rng(0)
+    weights = {
+        name: rng.standard_normal((2, *about["shape"])).astype(np.float32)
+        for name, about in said["weights"].items()
+    }
+    inputs = rng.standard_normal((4, 5, 2)).astype(np.float32)
+    bits = rng.integers(0, 256, 15, np.uint8)
+    currents = {
+        "layers[0]": driver.Signs(bits, 0.5, (4, 2, 5, 3)),
+        "layers[1]": rng.standard_normal((4, 2, 5, 1)).astype(np.float32),
+    }
+    taps = ["layers[0].r", "layers[1].z", "layers[0].a"]
+    for rows, middle in (([(0, 1.0), (1, -1.0)], "mean"), ([(0, 0.0), (1, 1.0), (0, 2.0)], "first")):
+        asked = weights, inputs, rows, middle, None, currents, None, taps
+        held, found = device.write_and_run(*asked)
+        assert held is weights
+        assert np.array_equal(device.write({})["layers[0].U"], weights["layers[0].U"][1])
+        in_turn = driver.in_turn(device, *asked)
+        for name, array in in_turn[0].items():
+            assert np.array_equal(array, weights[name])
+        assert found.keys() == in_turn[1].keys()
+        for name, array in in_turn[1].items():
+            np.testing.assert_allclose(found[name], array, atol=1e-6)
+        r, z = (found[tap].reshape(4, 2, 5, 3) for tap in taps[:2])
+        np.testing.assert_array_equal(r[1:], z[:-1])
+        assert not r[0].any()
