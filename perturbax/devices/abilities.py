@@ -1,12 +1,24 @@
 """What a device says of itself in its `hello`, checked once, as frozen classes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from math import isfinite, prod
-from numbers import Integral, Real
+from dataclasses import dataclass, field, fields
+from math import prod
+from numbers import Integral
 from typing import Any
 
 from perturbax.devices.driver import LIMIT
+from perturbax.devices.hello import (
+    choice,
+    count,
+    known_layer,
+    named,
+    number,
+    only_known,
+    shape,
+    switch,
+    words,
+    wrong,
+)
 from perturbax.errors import DeviceError
 
 VERSION = 1
@@ -102,7 +114,7 @@ class Abilities:
 
         Raises DeviceError, which names the entry, for an answer that is not as described.
         """
-        return _Reading(said).abilities()
+        return _checked(said)
 
     def tap_shape(self, layer: str, tap: str) -> tuple[int, ...] | None:
         """Return the shape of a tap for one trial and step, or None where hello does not imply it.
@@ -157,168 +169,124 @@ class Abilities:
         }
 
 
-class _Reading:
-    """An answer to `hello` while it is checked."""
+ENTRIES = ("version", "accepts", *(entry.name for entry in fields(Abilities)))
+"""What hello may say of a device."""
+OF_WEIGHTS = tuple(entry.name for entry in fields(Weight))
+"""What it may say of an array of weights."""
 
-    def __init__(self, said: Any):
-        if not isinstance(said, Mapping):
-            raise DeviceError(f"hello of the device must be a dictionary, not {type(said).__name__}")
-        self.said = said
-        version = said.get("version")
-        if version != VERSION:
-            raise DeviceError(
-                f"the device speaks version {version!r} of the protocol, and this library version {VERSION}: "
-                f"its hello must say version {VERSION}"
+
+def _checked(said: Any) -> Abilities:
+    """Return the answer to `hello`, each entry checked."""
+    if not isinstance(said, Mapping):
+        raise DeviceError(f"hello of the device must be a dictionary, not {type(said).__name__}")
+    version = said.get("version")
+    if not isinstance(version, Integral) or isinstance(version, bool) or version != VERSION:
+        raise DeviceError(
+            f"the device speaks version {version!r:.80} of the protocol, and this library version {VERSION}: "
+            f"its hello must say version {VERSION}, which is what it was asked for"
+        )
+    only_known("hello", said, ENTRIES)
+    weights = {name: _weight(name, entry) for name, entry in named("weights", said.get("weights")).items()}
+    if not weights:
+        raise wrong("weights", "must name at least one array of weights")
+    values = sum(prod(weight.shape) for weight in weights.values())
+    if 4 * values > LIMIT:  # as float32, before anything of that size is drawn
+        raise wrong("weights", f"are {values} numbers, more than a frame of {LIMIT} bytes can take")
+    currents = {
+        layer: shape(f"currents.{layer}", units)
+        for layer, units in named("currents", said.get("currents")).items()
+    }
+    taps = {layer: _tap_names(layer, names) for layer, names in named("taps", said.get("taps")).items()}
+    _check_layers(weights, currents, taps)
+    words("accepts", said.get("accepts"))  # words of later versions are left to whoever knows them
+    batch = said.get("batch")
+    score = switch("score", said.get("score", False))
+    can = Abilities(
+        name=_printable(str(said.get("name", "device"))[:80]),
+        inputs=count("inputs", said.get("inputs")),
+        outputs=count("outputs", said.get("outputs", 0), least=0 if score else 1),
+        weights=weights,
+        noise=choice("noise", said.get("noise", "unknown"), NOISES),
+        seeded=switch("seeded", said.get("seeded", False)),
+        currents=currents,
+        taps=taps,
+        batch=None if batch is None else count("batch", batch),
+        score=score,
+        drifts=switch("drifts", said.get("drifts", False)),
+        repeats=_repeats(said.get("repeats"), taps),
+    )
+    for tap, other in can.repeats.items():
+        shapes = [can.tap_shape(*name.rsplit(".", 1)) for name in (tap, other)]
+        if None not in shapes and shapes[0] != shapes[1]:
+            raise wrong(f"repeats.{tap}", f"names {other} {shapes[1]}, of another shape than {shapes[0]}")
+    return can
+
+
+def _weight(name: str, entry: Any) -> Weight:
+    """Return what is said of one array of weights."""
+    where = f"weights.{name}"
+    if not name or name == "_":
+        raise wrong("weights", f"cannot have the name {name!r}")
+    if not isinstance(entry, Mapping) or "shape" not in entry:
+        raise wrong(where, "must be a dictionary with a shape")
+    only_known(where, entry, OF_WEIGHTS)
+    layer, reads = entry.get("layer"), entry.get("reads")
+    if layer is not None and not (isinstance(layer, str) and layer and layer.isprintable()):
+        raise wrong(f"{where}.layer", f"must be the name of a layer or null, not {layer!r:.80}")
+    weight = Weight(
+        shape=shape(f"{where}.shape", entry["shape"]),
+        layer=layer,
+        reads=None if reads is None else choice(f"{where}.reads", reads, READS),
+        order=choice(f"{where}.order", entry.get("order", "pre-post"), ORDERS),
+        low=number(f"{where}.low", entry.get("low")),
+        high=number(f"{where}.high", entry.get("high")),
+        step=number(f"{where}.step", entry.get("step")),
+    )
+    if weight.low is not None and weight.high is not None and not weight.low < weight.high:
+        raise wrong(where, f"must have low below high, not {weight.low} and {weight.high}")
+    if weight.step is not None and not weight.step > 0:
+        raise wrong(f"{where}.step", f"must be above 0, not {weight.step}")
+    return weight
+
+
+def _tap_names(layer: str, names: Any) -> tuple[str, ...]:
+    """Return the taps of a layer."""
+    if not isinstance(names, Sequence) or isinstance(names, str):
+        raise wrong(f"taps.{layer}", f"must be a list of {', '.join(TAPS)}, not {names!r:.80}")
+    return tuple(choice(f"taps.{layer}", name, TAPS) for name in names)
+
+
+def _repeats(said: Any, taps: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Return the taps that repeat others; both must be known, and the other one is sent itself."""
+    known = {f"{layer}.{name}" for layer, names in taps.items() for name in names}
+    found = dict(named("repeats", said))
+    for tap, other in found.items():
+        both_known = isinstance(other, str) and {tap, other} <= known
+        if not both_known or other in found or not tap.endswith((".z", ".r")):
+            raise wrong(
+                f"repeats.{tap}", f"must be z or r of a layer, and name a tap that is sent, not {other!r:.80}"
             )
+    return found
 
-    def abilities(self) -> Abilities:
-        """Return all entries, checked."""
-        weights = {name: self._weight(name, entry) for name, entry in self._named("weights").items()}
-        if not weights:
-            raise self._wrong("weights", "must name at least one array of weights")
-        values = sum(prod(weight.shape) for weight in weights.values())
-        if 4 * values > LIMIT:  # as float32, before anything of that size is drawn
-            raise self._wrong("weights", f"are {values} numbers, more than a frame of {LIMIT} bytes can take")
-        currents = {
-            layer: self._shape(f"currents.{layer}", s) for layer, s in self._named("currents").items()
-        }
-        taps = {layer: self._tap_names(layer, names) for layer, names in self._named("taps").items()}
-        self._check_layers(weights, currents)
-        noise = self._choice("noise", self.said.get("noise", "unknown"), NOISES)
-        batch = self.said.get("batch")
-        score = self._switch("score")
-        outputs = self._count("outputs", self.said.get("outputs", 0), least=0 if score else 1)
-        can = Abilities(
-            name=_printable(str(self.said.get("name", "device"))[:80]),
-            inputs=self._count("inputs", self.said.get("inputs")),
-            outputs=outputs,
-            weights=weights,
-            noise=noise,
-            seeded=self._switch("seeded"),
-            currents=currents,
-            taps=taps,
-            batch=None if batch is None else self._count("batch", batch),
-            score=score,
-            drifts=self._switch("drifts"),
-            repeats=self._repeats(taps),
-        )
-        for tap, other in can.repeats.items():
-            shapes = [can.tap_shape(*name.rsplit(".", 1)) for name in (tap, other)]
-            if None not in shapes and shapes[0] != shapes[1]:
-                raise self._wrong(
-                    f"repeats.{tap}", f"names {other} {shapes[1]}, of another shape than {shapes[0]}"
+
+def _check_layers(
+    weights: Mapping[str, Weight], currents: Mapping[str, tuple[int, ...]], taps: Mapping[str, Any]
+) -> None:
+    """Refuse layers that no weights name, and arrays of one layer that do not fit together."""
+    layers = list(dict.fromkeys(weight.layer for weight in weights.values() if weight.layer is not None))
+    for entry, of_layers in (("currents", currents), ("taps", taps)):
+        for layer in of_layers:
+            known_layer(entry, layer, layers)
+    kinds: dict[tuple[str, str], tuple[int, ...]] = {(layer, "a"): s for layer, s in currents.items()}
+    for name, weight in weights.items():
+        if weight.layer is None or weight.reads is None:
+            continue
+        for kind, found in (("a", weight.post), (weight.reads, weight.pre)):
+            expected = kinds.setdefault((weight.layer, kind), found)
+            if found != expected:
+                raise wrong(
+                    f"weights.{name}", f"makes {kind} of layer {weight.layer} {found}, not {expected}"
                 )
-        return can
-
-    def _check_layers(self, weights: Mapping[str, Weight], currents: Mapping[str, tuple[int, ...]]) -> None:
-        """Refuse weights of one layer that do not fit each other, or its current."""
-        kinds: dict[tuple[str, str], tuple[int, ...]] = {(layer, "a"): s for layer, s in currents.items()}
-        for name, weight in weights.items():
-            if weight.layer is None or weight.reads is None:
-                continue
-            for kind, shape in (("a", weight.post), (weight.reads, weight.pre)):
-                expected = kinds.setdefault((weight.layer, kind), shape)
-                if shape != expected:
-                    raise self._wrong(
-                        f"weights.{name}", f"makes {kind} of layer {weight.layer} {shape}, not {expected}"
-                    )
-
-    def _repeats(self, taps: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-        """Return the taps that repeat others; both must be known, and the other one is sent itself."""
-        known = {f"{layer}.{name}" for layer, names in taps.items() for name in names}
-        found = dict(self._named("repeats"))
-        for tap, other in found.items():
-            named = isinstance(other, str) and {tap, other} <= known
-            if not named or other in found or not tap.endswith((".z", ".r")):
-                raise self._wrong(
-                    f"repeats.{tap}",
-                    f"must be z or r of a layer, and name a tap that is sent, not {other!r:.80}",
-                )
-        return found
-
-    def _wrong(self, entry: str, what: str) -> DeviceError:
-        """Return the error for an entry."""
-        return DeviceError(f"hello of the device: {entry} {what}")
-
-    def _named(self, entry: str) -> Mapping[str, Any]:
-        """Return an entry that is a dictionary, empty where there is none."""
-        found = self.said.get(entry)
-        if found is None:
-            return {}
-        if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
-            raise self._wrong(entry, "must be a dictionary by name")
-        for name in found:
-            if not name.isprintable():
-                raise self._wrong(
-                    entry, f"cannot have the name {name!r}: take characters that can be printed"
-                )
-        return found
-
-    def _count(self, entry: str, value: Any, least: int = 1) -> int:
-        """Return a whole number of at least `least`."""
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-            raise self._wrong(entry, f"must be a whole number of at least {least}, not {value!r}")
-        return int(value)
-
-    def _switch(self, entry: str) -> bool:
-        """Return true or false; false where nothing is said."""
-        value = self.said.get(entry, False)
-        if not isinstance(value, bool):
-            raise self._wrong(entry, f"must be true or false, not {value!r}")
-        return value
-
-    def _choice(self, entry: str, value: Any, choices: Sequence[str]) -> str:
-        """Return a value that is one of the choices."""
-        if value not in choices:
-            raise self._wrong(entry, f"must be {' or '.join(choices)}, not {value!r}")
-        return value
-
-    def _shape(self, entry: str, value: Any) -> tuple[int, ...]:
-        """Return a shape, each size at least 1."""
-        if not isinstance(value, Sequence) or isinstance(value, str) or not 1 <= len(value) <= 8:
-            raise self._wrong(entry, f"must be a shape, such as [3, 16], not {value!r}")
-        return tuple(self._count(entry, size) for size in value)
-
-    def _tap_names(self, layer: str, names: Any) -> tuple[str, ...]:
-        """Return the taps of a layer."""
-        if not isinstance(names, Sequence) or isinstance(names, str):
-            raise self._wrong(f"taps.{layer}", f"must be a list of {', '.join(TAPS)}, not {names!r}")
-        return tuple(self._choice(f"taps.{layer}", name, TAPS) for name in names)
-
-    def _number(self, entry: str, value: Any) -> float | None:
-        """Return a finite number, or None."""
-        if value is None:
-            return None
-        if not isinstance(value, Real) or isinstance(value, bool) or not isfinite(value):
-            raise self._wrong(entry, f"must be a finite number or null, not {value!r}")
-        return float(value)
-
-    def _weight(self, name: str, entry: Any) -> Weight:
-        """Return one array of weights."""
-        where = f"weights.{name}"
-        if not name or name == "_":
-            raise self._wrong("weights", f"cannot have the name {name!r}")
-        if not isinstance(entry, Mapping) or "shape" not in entry:
-            raise self._wrong(where, "must be a dictionary with a shape")
-        layer, reads = entry.get("layer"), entry.get("reads")
-        if layer is not None and not isinstance(layer, str):
-            raise self._wrong(f"{where}.layer", f"must be the name of a layer or null, not {layer!r}")
-        if reads is not None:
-            self._choice(f"{where}.reads", reads, READS)
-        weight = Weight(
-            shape=self._shape(f"{where}.shape", entry["shape"]),
-            layer=layer,
-            reads=reads,
-            order=self._choice(f"{where}.order", entry.get("order", "pre-post"), ORDERS),
-            low=self._number(f"{where}.low", entry.get("low")),
-            high=self._number(f"{where}.high", entry.get("high")),
-            step=self._number(f"{where}.step", entry.get("step")),
-        )
-        if weight.low is not None and weight.high is not None and not weight.low < weight.high:
-            raise self._wrong(where, f"must have low below high, not {weight.low} and {weight.high}")
-        if weight.step is not None and not weight.step > 0:
-            raise self._wrong(f"{where}.step", f"must be above 0, not {weight.step}")
-        return weight
 
 
 def _printable(text: str) -> str:

@@ -11,7 +11,7 @@ from docstring_parser import parse
 from perturbax.devices.faults import Faults
 from perturbax.devices.serving import serve_or_say
 from perturbax.devices.simulated import Simulated
-from perturbax.errors import ArgumentError
+from perturbax.errors import ArgumentError, unknown
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -20,8 +20,10 @@ def main(words: Sequence[str] | None = None) -> None:
     Arguments:
         words: arguments of the command line; by default those of this process.
     """
-    arguments, others = _parser().parse_known_args(words)
-    serve_or_say("simulated device", lambda: _device(arguments, _cell_options(others)), arguments.at)
+    parser = _parser()
+    arguments, others = parser.parse_known_args(words)
+    flags = [flag for flag in parser._option_string_actions if flag.startswith("--")]
+    serve_or_say("simulated device", lambda: _device(arguments, _cell_options(others, flags)), arguments.at)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,14 +59,19 @@ def _device(arguments: argparse.Namespace, options: dict[str, Any]) -> Simulated
     return Simulated(arguments.cell, units, seed=arguments.seed, options=options, faults=faults)
 
 
-def _cell_options(words: Sequence[str]) -> dict[str, Any]:
-    """Return the settings of the cell in arguments like --cell.alpha 0.3 or --cell.alpha=0.3."""
+def _cell_options(words: Sequence[str], flags: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of the cell in arguments like --cell.alpha 0.3 or --cell.alpha=0.3.
+
+    Raises ArgumentError for any other, with the nearest of the flags that there are.
+    """
     options: dict[str, Any] = {}
     rest = list(words)
     while rest:
         flag, sign, value = rest.pop(0).partition("=")
-        if not flag.startswith("--cell.") or not (sign or rest):
-            raise ArgumentError(f"unknown argument {flag!r}; --help has all")
+        if not flag.startswith("--cell."):
+            raise unknown("argument", flag, flags)
+        if not (sign or rest):
+            raise ArgumentError(f"{flag} needs a value")
         options[flag.removeprefix("--cell.")] = _value(value if sign else rest.pop(0))
     return options
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from perturbax.devices.serving import serve_or_say
-from perturbax.errors import DeviceError
+from perturbax.errors import ArgumentError, DeviceError
 from perturbax.plugins import import_optional
 
 LEVELS = 63  # steps from 0 to the largest input of a row: 7 bits
@@ -36,10 +36,15 @@ class Crossbar:
         noise: standard deviation of the noise of a tile's output, as a share of the row's largest input; None
             for what the package takes, 0.06.
 
-    Raises ArgumentError, which says what to install, where a package is missing.
+    Raises ArgumentError for settings that cannot be used, and where a package is missing: it says what to
+    install.
     """
 
     def __init__(self, units: int = 24, *, seed: int = 0, noise: float | None = None):
+        if units < 1 or seed < 0 or not 0 <= (noise or 0) < float("inf"):
+            raise ArgumentError(
+                f"units must be 1 or more, seed and noise 0 or more: not {units}, {seed} and {noise}"
+            )
         self.torch = import_optional("device crossbar", "torch", "torch")
         self.layers = import_optional("device crossbar", "aihwkit.nn", "aihwkit")
         self.configs = import_optional("device crossbar", "aihwkit.simulator.configs", "aihwkit")

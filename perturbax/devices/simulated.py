@@ -5,9 +5,11 @@
 serves one over its pipes; `--help` has all settings.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -17,15 +19,18 @@ from jaxtyping import Array
 from perturbax.cells import CELLS
 from perturbax.cells.stack import stack
 from perturbax.devices.abilities import Abilities
-from perturbax.devices.driver import Signs, in_turn
+from perturbax.devices.driver import LIMIT, Signs, in_turn
 from perturbax.devices.faults import Faults
 from perturbax.devices.memory import Memory
 from perturbax.devices.products import weights_of
 from perturbax.devices.simulated_pass import TAPS, Rest, run_compiled, run_settings
 from perturbax.errors import ArgumentError, DeviceError
+from perturbax.fields import whole
 from perturbax.network.arrays import from_named_arrays, to_named_arrays
 from perturbax.network.layer import join, split, weights
 from perturbax.network.network import Network
+
+SEEDS = 2**31  # seeds lie below, as those of runs do
 
 
 class Simulated:
@@ -60,6 +65,13 @@ class Simulated:
     ):
         self.cell, self.units, self.seed, self.options = CELLS[cell], tuple(units), seed, dict(options or {})
         self.faults = faults or Faults()
+        whole("seed", seed, 0)
+        if seed >= SEEDS:
+            raise ArgumentError(f"seed must be below {SEEDS}, not {seed}")
+        for n in self.units:
+            whole("units", n)
+        if net is None:
+            self._check_size((1, 1))
         self.name = f"simulated {cell}" if net is None else "simulated"
         self.net: Network | None = None
         self.memory: Memory | None = None
@@ -75,8 +87,9 @@ class Simulated:
         """
         sizes = int(asked["inputs"]), int(asked["outputs"])
         if self.net is None:
+            self._check_size(sizes)
             key = jr.split(jr.PRNGKey(self.seed), 3)[0]  # as a run of this seed starts
-            self._start(Network(stack(self.cell, sizes, self.units, key, **self.options)))
+            self._start(self._made(sizes, key))
         return self._abilities(sizes[0]).hello()
 
     def write(self, weights: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
@@ -186,6 +199,21 @@ class Simulated:
         for layer in currents or {}:
             if layer not in names:
                 raise DeviceError(f"{self.name} has no layer {layer!r}, but {', '.join(names)}")
+
+    def _made(self, sizes: tuple[int, int], key: Array) -> Network:
+        """Return the device's own network for so many inputs and outputs."""
+        return Network(stack(self.cell, sizes, self.units, key, **self.options))
+
+    def _check_size(self, sizes: tuple[int, int]) -> None:
+        """Refuse settings of which no network can be made, and more weights than a frame takes."""
+        key = jax.ShapeDtypeStruct((2,), jnp.uint32)
+        made = eqx.filter_eval_shape(lambda key: weights(self._made(sizes, key)), key)
+        values = sum(math.prod(w.shape) for w in jax.tree.leaves(made))
+        if 4 * values > LIMIT:
+            units = ",".join(map(str, self.units))
+            raise ArgumentError(
+                f"units {units} make {values} weights, more than a frame of {LIMIT} bytes takes"
+            )
 
     def _start(self, net: Network) -> None:
         """Take a network as the device's own, and write its weights."""

@@ -55,6 +55,11 @@ def fitted(typed: Experiment, task_class: Any) -> Experiment:
     own["score"] = typed.score or ("task" if abilities.outputs else "device")
     own |= {"mode": "sequence", "decorrelate": "off", "residual": False, "normalise": False}
     own["rounding"] = typed.rounding or "float"
+    if own["rounding"] == "stochastic" and all(about.step is None for about in abilities.weights.values()):
+        raise ArgumentError(
+            f"rounding stochastic rounds to the grid of a device, and {abilities.name} names no step of any "
+            "weights: take rounding float, or let its hello say the step"
+        )
     own["start"] = typed.start or ("held" if _is_coarse(abilities) else "drawn")
     return dataclasses.replace(typed, **own)
 

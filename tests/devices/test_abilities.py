@@ -25,6 +25,9 @@ def test_what_cannot_be_printed_does_not_reach_the_terminal():
 
 
 def test_weights_larger_than_a_frame_are_refused_before_they_are_drawn():
+    for name in ("out\n", "", 3):
+        with pytest.raises(DeviceError, match="must be the name of a layer or null"):
+            said(weights={"W": {"shape": [2, 1], "layer": name}})
     with pytest.raises(DeviceError, match="more than a frame"):
         said(weights={"W": {"shape": [10**9, 10**9]}})
     with pytest.raises(DeviceError, match="more than a frame"):
@@ -53,3 +56,40 @@ def test_taps_that_repeat_others_are_taps_of_their_shape():
     ):
         with pytest.raises(DeviceError, match=sentence):
             said(**layers, repeats=wrong)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"wieghts": {}}, "hello has the unknown entry 'wieghts'; did you mean 'weights'"),
+        ({"seedd": True}, "did you mean 'seeded'"),
+        ({"zzz": 1}, "unknown entry 'zzz'; choose from version"),
+        ({"weights": {"W": {"shape": [2, 1], "ordr": "post-pre"}}}, "weights.W has the .* mean 'order'"),
+        ({"weights": {"W": {"shape": [2, 1], "stpe": 0.1}}}, "did you mean 'step'"),
+        ({"currents": {"ou": [1]}}, "currents names a layer that no weights name: .* did you mean 'out'"),
+        ({"taps": {"hidden": ["z"]}}, "taps names a layer .* unknown layer 'hidden'; choose from out"),
+        ({"weights": {"W": {"shape": [2, 1]}}, "taps": {"out": ["z"]}}, "say layer of each array"),
+        ({"taps": {"out": [["z"]]}}, "must be z or r or a or y, not"),
+        ({"noise": ["own"]}, "noise must be none or own or unknown"),
+        ({"accepts": "scales"}, "accepts must be a list of words"),
+        ({"accepts": [1]}, "accepts must be a list of words"),
+        ({"version": True}, "speaks version True of the protocol"),
+        ({"version": 1.0}, "speaks version 1.0 of the protocol"),
+        ({"version": "1"}, "speaks version '1' of the protocol"),
+        ({"version": 2}, "must say version 1, which is what it was asked for"),
+    ],
+)
+def test_what_hello_says_wrongly_is_named(changes, words):
+    one = {"weights": {"W": {"shape": [2, 1], "layer": "out", "reads": "z"}}}
+    with pytest.raises(DeviceError, match=words) as error:
+        said(**(one | changes))
+    assert "\n" not in str(error.value)
+
+
+def test_a_device_may_say_more_of_itself_under_names_of_its_own():
+    weights = {"W": {"shape": [2, 1], "x-tile": 3}}
+    plain = said(weights={"W": {"shape": [2, 1]}})
+    assert (
+        said(weights=weights, accepts=["scales", "a word of later versions"], **{"x-serial": "7f"}) == plain
+    )
+    assert Abilities.of(plain.hello()) == plain

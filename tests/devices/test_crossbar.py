@@ -18,6 +18,12 @@ def test_without_the_package_it_says_what_to_install():
         Crossbar(4)
 
 
+@pytest.mark.parametrize("wrong", [{"units": 0}, {"seed": -1}, {"noise": float("nan")}, {"noise": -0.1}])
+def test_settings_that_no_crossbar_has(wrong):
+    with pytest.raises(ArgumentError, match="units must be 1 or more, seed and noise 0 or more"):
+        Crossbar(**wrong)
+
+
 @pytest.mark.skipif(not INSTALLED, reason="aihwkit is not installed: pip install 'perturbax[crossbar]'")
 def test_its_noise_is_white_and_follows_the_largest_input():
     device = Crossbar(24)

@@ -79,7 +79,7 @@ def test_the_strongest_rule_that_abilities_allow():
 
 
 def test_what_a_device_cannot_do_is_refused_in_a_sentence():
-    grid = said(weights={"W": {"shape": [2, 3], "step": 0.25}})
+    grid = said(weights={"W": {"shape": [2, 3], "layer": "h", "step": 0.25}})
     with pytest.raises(ArgumentError, match=r"sigma 0\.1 is below the grid of W, 0\.25"):
         check_rule(px.RULES["weight"](sigma=0.1), grid, "task")
     check_rule(px.RULES["weight"](sigma=0.5, difference="antithetic"), grid, "task")
@@ -91,6 +91,8 @@ def test_what_a_device_cannot_do_is_refused_in_a_sentence():
         check_rule(px.RULES["weight"](hold_steps=1), said(), "task")
     with pytest.raises(ArgumentError, match="name one with --device"):
         px.run(task="copy", rounding="float")
+    with pytest.raises(ArgumentError, match="simulated tanh names no step of any weights"):
+        px.run(device=Simulated("tanh", (3,)), rounding="stochastic", **SMALL)
     with pytest.raises(ArgumentError, match="cannot learn online"):
         px.run(device=Simulated("tanh", (3,)), mode="online", **SMALL)
 
@@ -183,7 +185,7 @@ def test_learning_from_own_noise_is_unbiased_with_the_weights_held():
 
 
 def test_rounding_at_random_keeps_the_mean_on_the_grid():
-    can = said(weights={"W": {"shape": [200, 5], "step": 0.5, "low": -1.0, "high": 1.0}})
+    can = said(weights={"W": {"layer": "h", "shape": [200, 5], "step": 0.5, "low": -1.0, "high": 1.0}})
     net = network_of(can, {"W": np.full((200, 5), 0.1, np.float32)})
     rounded = np.asarray(on_grid(net, can, jr.PRNGKey(0)).named()["W"])
     assert set(np.unique(rounded)) == {0.0, 0.5}

@@ -10,6 +10,7 @@ from helpers import strong
 import perturbax as px
 from perturbax.devices import driver
 from perturbax.devices.abilities import Abilities
+from perturbax.devices.command import main
 from perturbax.devices.simulated import Simulated
 from perturbax.errors import DeviceError
 
@@ -126,3 +127,32 @@ def test_settings_and_rows_in_one_program_are_those_in_turn():
         r, z = (found[tap].reshape(4, 2, 5, 3) for tap in taps[:2])
         np.testing.assert_array_equal(r[1:], z[:-1])
         assert not r[0].any()
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("--units 0", "units must be a whole number of at least 1, not 0"),
+        ("--units 8,-2", "units must be a whole number of at least 1, not -2"),
+        ("--units 40000,40000", "weights, more than a frame of"),
+        ("--seed -1", "seed must be a whole number of at least 0, not -1"),
+        ("--seed 99999999999", "seed must be below 2147483648"),
+        ("--cell.nonsense 1", "unknown setting of Tanh 'nonsense'"),
+        ("--cell lif --cell.lek 0.5", "did you mean 'leak'"),
+        ("--cell lif --cell.leak 7.5", "leak must be 0 or more and below 1, not 7.5"),
+        ("--cell lif --cell.reset=zeo", "unknown reset 'zeo'; did you mean 'zero'"),
+        ("--cell tahn", "did you mean 'tanh'"),
+        ("--bist 3", "unknown argument '--bist'; did you mean '--bits'"),
+        ("--cell.bias", "--cell.bias needs a value"),
+        ("--bits 1", "bits must be a whole number of at least 2"),
+        ("--ambient nan", "ambient must be 0 or more, not nan"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_said_before_it_serves(typed, words, capfd):
+    with pytest.raises(SystemExit) as ended:
+        main(typed.split())
+    said = capfd.readouterr()
+    assert ended.value.code == 2
+    assert words in said.err
+    assert said.err.startswith("simulated device: ")
+    assert len(said.err.splitlines()) == 1
