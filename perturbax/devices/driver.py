@@ -32,6 +32,7 @@ import json
 import os
 import re
 import socket
+import stat
 import struct
 import sys
 import traceback
@@ -317,7 +318,7 @@ def serve(device: Any, at: str | None = None, limit: int = LIMIT) -> None:
         at: None for pipes; `unix:PATH`, or `tcp:PORT` for this computer alone, or `tcp:HOST:PORT`.
         limit: most bytes of a frame, and of what it unpacks to.
 
-    Raises OSError where the socket cannot be opened.
+    Raises OSError where the socket cannot be opened, ValueError where something else stands at its path.
     """
     if at is None:
         frames_in, frames_out = io.FileIO(os.dup(0)), os.dup(1)
@@ -371,11 +372,13 @@ def _listening(at: str) -> socket.socket:
     """Return a socket that listens at `unix:PATH`, `tcp:PORT` or `tcp:HOST:PORT`; where is said on stderr."""
     kind, _, where = at.partition(":")
     if kind == "unix":
-        if os.path.exists(where) and not _somebody_listens(where):
-            os.unlink(where)
+        _make_room(where)
         listener = socket.socket(socket.AF_UNIX)
-        listener.bind(where)
-        os.chmod(where, 0o600)
+        mask = os.umask(0o177)  # for the user alone, from the start
+        try:
+            listener.bind(where)
+        finally:
+            os.umask(mask)
     elif kind == "tcp":
         host, _, port = where.rpartition(":")
         if not port.isdecimal():
@@ -390,6 +393,17 @@ def _listening(at: str) -> socket.socket:
     sys.stderr.write(f"device at {at}\n")
     sys.stderr.flush()
     return listener
+
+
+def _make_room(path: str) -> None:
+    """Remove the socket of a device that has ended; refuse a path at which anything else stands."""
+    if not os.path.lexists(path):
+        return
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        raise ValueError("what stands there is no socket, and stays: name another path")
+    if _somebody_listens(path):
+        raise ValueError("another device listens there: name another path, or end that one")
+    os.unlink(path)
 
 
 def _somebody_listens(path: str) -> bool:

@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -153,6 +155,24 @@ def test_a_device_that_waits_at_a_socket_serves_one_trainer_after_the_other(fold
         finally:
             process.kill()
             process.communicate()
+
+
+def test_a_device_takes_no_path_at_which_something_else_stands(tmp_path):
+    file, link, listening = tmp_path / "notes.txt", tmp_path / "link", tmp_path / "device"
+    file.write_text("kept")
+    link.symlink_to(file)
+    for path in (file, link, tmp_path):
+        with pytest.raises(ValueError, match="no socket, and stays"):
+            driver.serve(None, f"unix:{path}")
+    assert file.read_text() == "kept"
+    assert link.is_symlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(listening))
+        other.listen(1)
+        with pytest.raises(ValueError, match="another device listens there"):
+            driver.serve(None, f"unix:{listening}")
+    with driver._listening(f"unix:{listening}"):  # that of a device that has ended goes
+        assert stat.S_IMODE(listening.stat().st_mode) == 0o600
 
 
 def test_places_where_no_device_is():
