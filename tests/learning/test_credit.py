@@ -97,10 +97,10 @@ def test_replay_is_paid_for(rule, passes):
 LONG = 2**17  # steps: one number for each is more than all that a block of steps takes
 
 
-def memory(credit, **options):
-    """Bytes that the compiler plans for the estimate from a long sequence, without inputs and outputs."""
-    net = px.Network((px.cells.Tanh(2, 64, key=jr.key(0)), px.cells.Readout(64, 1, key=jr.key(1))))
-    xs, ys = (jax.ShapeDtypeStruct((LONG, 8, w), net.layers[0].W.dtype) for w in (2, 1))
+def memory(credit, units=64, steps=LONG, **options):
+    """Bytes that the compiler plans for the estimate from a sequence, without inputs and outputs."""
+    net = px.Network((px.cells.Tanh(2, units, key=jr.key(0)), px.cells.Readout(units, 1, key=jr.key(1))))
+    xs, ys = (jax.ShapeDtypeStruct((steps, 8, w), net.layers[0].W.dtype) for w in (2, 1))
     run = helpers.fresh(px.RULES["node"](credit=credit, **options), helpers.mse)
     made = jax.jit(lambda net, xs, ys, key: run(net, xs, ys, key)).lower(net, xs, ys, jr.key(0)).compile()
     return made.memory_analysis().temp_size_in_bytes
@@ -115,6 +115,19 @@ def test_replay_and_trace_save_memory():
     assert taken["replay"] < 6 * scalars
     assert taken["trace"] < scalars
     assert taken["to-go"] > 64 * scalars
+
+
+def test_memory_grows_with_samples_by_the_states_of_their_rows_alone():
+    """Same-step signals meet their delta as they are made; stored credit keeps the noise of all steps."""
+
+    def more(credit):
+        """What 256 samples take more than 64, as a multiple of the states of their rows."""
+        taken = [memory(credit, units=256, steps=50, samples=samples) for samples in (64, 256)]
+        states = (256 - 64) * 8 * 256 * 8  # samples, examples, units, bytes of a float64
+        return (taken[1] - taken[0]) / states
+
+    assert more("same-step") < 1.5
+    assert more("to-go") > 50
 
 
 @pytest.mark.parametrize("every", [1, 5])
