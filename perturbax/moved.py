@@ -297,6 +297,20 @@ class _OldModule(Loader):
             return
         module.__doc__ = f"Old names of what lies in {', '.join('perturbax.' + new for new in MODULES[old])}."
         module.__dict__["__getattr__"] = old_names(module.__name__)
+        if old in importlib.import_module("perturbax").__all__:
+            module.__class__ = _FunctionToo
+
+
+class _FunctionToo(ModuleType):
+    """An old module whose name a public function has now, `px.tune`: calling it calls that function.
+
+    Python makes a module an attribute of its package, which hides the function from whoever imported both.
+    """
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        """Call the public function."""
+        package, _, name = self.__name__.rpartition(".")
+        return importlib.import_module(package).__getattr__(name)(*args, **settings)
 
 
 def _moved(module: str, name: str) -> Any:

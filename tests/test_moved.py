@@ -237,3 +237,11 @@ def test_the_changelog_lists_what_moved():
         assert any(re.match(rf"\| `{module}`: .*\b{said}.* \| `{home}` \|", row) for row in rows), old
     for old, instead in moved.GONE.items():
         assert f"| `{old}` | `{instead}` |" in rows
+
+
+def test_a_public_function_is_called_though_an_old_module_has_its_name(monkeypatch):
+    monkeypatch.setattr("perturbax.report.calls.tune", lambda *args, **settings: (args, settings))
+    importlib.import_module("perturbax.tune")
+    assert px.tune("digits", over=1) == (("digits",), {"over": 1})
+    shared = {name for name in moved.MODULES if name in px.__all__}
+    assert shared == {"noise", "tune"}  # noise is the public module itself
