@@ -35,6 +35,10 @@ CITATIONS: dict[str, str] = {
         "solution to the learning dilemma for recurrent networks of spiking neurons. Nature "
         "Communications 11:3625."
     ),
+    "bird2021": (
+        "Bird G., Polivoda M. E. (2021). Backpropagation through time for networks with long-term "
+        "dependencies. arXiv:2103.15589."
+    ),
     "caillon2025": (
         "Caillon P., Fagnou E., Allauzen A. (2025). Fast training of recurrent neural networks with "
         "stationary state feedbacks. arXiv:2503.23104."

@@ -133,6 +133,44 @@ def test_spiking_cells_are_their_equations(x64, cell, refractory, reset):
     assert 0.05 < ys.mean() < 0.95
 
 
+@pytest.mark.parametrize("reset", ["subtract", "zero"])
+@pytest.mark.parametrize("detach", [True, False])
+def test_a_reset_has_its_part_in_time(x64, reset, detach):
+    """Temporal surrogate backpropagation (Yang 2020), by hand: what a spike does to later membranes."""
+    leak, threshold, dampening = 0.8, 0.7, 0.9
+    neuron = {"leak": leak, "threshold": threshold, "dampening": dampening, "reset": reset}
+    layer = px.cells.LIF(2, 5, key=jr.key(0), detach_reset=detach, **neuron)
+    layer = eqx.tree_at(lambda cell: cell.U, layer, jnp.zeros((5, 5)))
+    weight = np.asarray(jr.normal(jr.key(1), (len(ZS), 5)))  # of each spike in the loss
+
+    def loss(W):
+        cell = eqx.tree_at(lambda cell: cell.W, layer, W)
+
+        def step(carry, z):
+            h, y = cell.advance(carry[0], cell.drive(z, carry[1]))
+            return (h, y), y
+
+        _, ys = jax.lax.scan(step, cell.start(), ZS)
+        return jnp.sum(weight * ys)
+
+    ys, pre = over(layer, ZS)
+    v, u, psi = np.zeros(5), [], []
+    for y, a in zip(ys, pre, strict=True):
+        u.append(leak * v + a)
+        v = u[-1] * (1 - y) if reset == "zero" else u[-1] - threshold * y
+        slope = np.maximum(0, 1 - np.abs(u[-1] / threshold - 1))  # triangle, of (u - threshold) / threshold
+        psi.append(dampening * slope / threshold)
+    by_u, grad = np.zeros(5), np.zeros((2, 5))
+    for t in reversed(range(len(ZS))):
+        stays = 1 - ys[t] if reset == "zero" else np.ones(5)
+        lost = (u[t] if reset == "zero" else threshold) * psi[t] * (not detach)
+        by_u = weight[t] * psi[t] + by_u * leak * (stays - lost)
+        grad += np.outer(ZS[t], by_u)
+    np.testing.assert_allclose(jax.grad(loss)(layer.W), grad, rtol=1e-12, atol=1e-14)
+    assert 0.05 < ys.mean() < 0.95
+    assert any(np.any(slope > 0) for slope in psi)
+
+
 @pytest.mark.parametrize("pattern", ["random", "ring"])
 def test_sparse_weights_are_a_dense_matrix_with_zeros(x64, pattern):
     sparse = px.cells.SparseTanh(2, 6, key=jr.key(0), sparsity=0.5, pattern=pattern)

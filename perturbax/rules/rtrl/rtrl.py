@@ -75,7 +75,10 @@ class ForwardSensitivity(RTRL):
 
         dS/dt = (df/ds) S + df/dw,   dL/dw = (dL/ds) S
 
-    In discrete time, with ds/dt = f(s, w) stepped, this is RTRL line by line. Dickinson and Gelinas 1976.
+    In discrete time, with ds/dt = f(s, w) stepped, this is RTRL line by line, for any number of recurrent
+    layers, each of which may read what is below it in the same step. Where weights change from step to step,
+    S is the influence of an offset that the weights of all steps share. Dickinson and Gelinas 1976, Bird
+    and Polivoda 2021.
     """
 
-    facts: ClassVar[Facts] = RTRL.facts.but(papers=("dickinson1976", "williams1989"))
+    facts: ClassVar[Facts] = RTRL.facts.but(papers=("dickinson1976", "williams1989", "bird2021"))

@@ -16,7 +16,7 @@ from helpers import stack, strong
 
 import perturbax as px
 from perturbax.errors import LayerError
-from perturbax.learning.sequence import apply_estimate
+from perturbax.learning.sequence import apply_estimate, run_block
 from perturbax.rules import RULES
 from perturbax.rules.rtrl.kf_rtrl import KFRTRL
 from perturbax.rules.rtrl.uoro import UORO
@@ -334,6 +334,41 @@ def test_lra_against_targets_by_hand():
     assert helpers.distance(got, full(net, xs, ys)) > 1e-3
 
 
+@pytest.mark.parametrize("rule", ["forward-sensitivity", "rtrl"])
+def test_sensitivity_while_weights_change_at_every_step(rule):
+    """Two recurrent layers, other weights in every step: the gradient by an offset that all of them share.
+
+    Bird, Polivoda 2021. With the weights of the first step throughout it is another one.
+    """
+    net, (xs, ys) = strong("tanh", n=2, depth=2, scale=1.2), helpers.data(2, 2, steps=4, batch=2)
+    shift = lambda by, offset: jax.tree.map(
+        lambda w, d: w + by * jnp.sin(w + by) + d, px.weights(net), offset
+    )
+    of_step = lambda t, offset: px.join(shift(0.3 * t, offset), px.split(net)[1])
+    score = lambda y, target: jnp.mean((y - target) ** 2, -1)
+    zero = jax.tree.map(jnp.zeros_like, px.weights(net))
+
+    def total(offset, changing):
+        state, loss = net.start(2), 0.0
+        for t in range(4):
+            state, y, _ = of_step(changing * t, offset).step(state, xs[t])
+            loss += score(y, ys[t]).sum()
+        return loss
+
+    def forward(learner):
+        carry, found = helpers.first_carry(learner, net, xs[0], jr.key(0)), zero
+        for t in range(4):
+            block = jax.tree.map(lambda v: v[None], (xs[t], ys[t], jr.key(0)))
+            carry, result = run_block(learner, score, of_step(t, zero), carry, block)
+            found = jax.tree.map(jnp.add, found, px.weights(result.parts.settle(net, None)))
+        return found
+
+    got = jax.jit(lambda: forward(RULES[rule]()))()
+    exact = jax.jit(jax.grad(total), static_argnums=1)
+    assert helpers.distance(got, exact(zero, 1)) < 1e-12
+    assert helpers.distance(got, exact(zero, 0)) > 1e-2
+
+
 def test_sltt_in_a_share_of_the_steps():
     net, (xs, ys) = strong("lif", scale=1.6), helpers.data(2, 2, steps=6, batch=1)
     run = jax.jit(jax.vmap(lambda k: helpers.fresh(RULES["sltt"](share=0.5), helpers.mse)(net, xs, ys, k)[1]))
@@ -343,6 +378,39 @@ def test_sltt_in_a_share_of_the_steps():
     z = (flat(every).mean(0) - want) / np.maximum(flat(every).std(0) / 4000**0.5, 1e-15)
     assert np.abs(z[np.abs(want) > 1e-9]).max() < 4.5
     assert len(np.unique(flat(every)[:, -1])) > 10
+
+
+def test_sltt_in_distinct_steps():
+    """All choices of 2 of 4 steps come equally often, and their gradients average to that of all steps."""
+    net, (xs, ys) = strong("lif", scale=1.6), helpers.data(2, 2, steps=8, batch=1)
+    rule, keys = RULES["sltt"](steps=2, of=4), jr.split(jr.key(0), 3000)
+    carry = rule.init_sequence(net, (), xs[0], jr.key(0))
+    draws = jax.jit(jax.vmap(lambda key: rule.draw(net, carry, xs, jr.split(key, 8))[1]))(keys)
+    patterns, counts = np.unique(np.asarray(draws), axis=0, return_counts=True)
+    assert set(np.unique(patterns)) == {0.0, 2.0}
+    assert (patterns.reshape(-1, 2, 4).sum(-1) == 2 * 2).all()  # K of every stretch, each weighing T / K
+    assert len(patterns) == 6**2
+    assert abs(counts - 3000 / 36).max() < 4.5 * (3000 / 36) ** 0.5
+
+    first = jr.split(jr.key(1), 200)
+    run = jax.jit(
+        jax.vmap(lambda k: helpers.fresh(RULES["sltt"](steps=2, of=4), helpers.mse)(net, xs, ys, k)[1])
+    )
+    flat = np.concatenate([np.asarray(v).reshape(200, -1) for v in jax.tree.leaves(run(first))], 1)
+    different = np.unique(flat.round(10), axis=0)  # one gradient per choice of steps
+    assert len(different) == 36
+    whole = estimate(RULES["sltt"](), net, xs, ys)
+    want = np.concatenate([np.asarray(v).ravel() for v in jax.tree.leaves(whole)])
+    assert np.abs(different.mean(0) - want).max() < 1e-9 * np.abs(want).max() + 1e-9
+    assert np.abs(different - want).max() > 1e-2 * np.abs(want).max()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 3}, {"of": 3}, {"steps": 5, "of": 4}, {"steps": 1, "of": 2, "share": 0.5}]
+)
+def test_sltt_refuses_steps_that_say_nothing(wrong):
+    with pytest.raises(px.PerturbaxError, match="sltt"):
+        RULES["sltt"](**wrong)
 
 
 def test_layers_that_no_trace_fits_are_refused():
