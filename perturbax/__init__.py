@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from perturbax.network.network import Network as Network
     from perturbax.network.network import Site as Site
     from perturbax.network.passes import forward as forward
+    from perturbax.network.sources import Source as Source
     from perturbax.report.calls import compare as compare
     from perturbax.report.calls import report as report
     from perturbax.report.calls import tune as tune
@@ -89,6 +90,7 @@ _HOME = {
     "network.decorrelation": ("add_decorrelation", "decorrelate"),
     "network.layer": ("Fixed", "Layer", "apply_updates", "join", "split", "weights"),
     "network.network": ("Network", "Site"),
+    "network.sources": ("Source",),
     "network.passes": ("forward",),
     "report.calls": ("compare", "tune"),
     "rules": ("RULES",),

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from perturbax.network.layer import Layer, pull_back
+from perturbax.errors import LayerError
+from perturbax.network.layer import Layer, layer_label, pull_back, weights
 from perturbax.network.network import Network, Site
 
 
@@ -31,9 +32,34 @@ def wiring_of(net: Network, i: int) -> np.ndarray | None:
     return None if mixed and reads_itself(net.layers[i]) else net.layers[i].wiring()
 
 
-def carries(layer: Layer) -> bool:
-    """Whether anything that a layer's weights act on is read again in the next step."""
-    return bool(jax.tree.leaves(layer.start()[0])) or reads_itself(layer)
+def read_late(net: Network, i: int) -> bool:
+    """Whether the output of layer i is read one step later, by itself or by another layer."""
+    by_others = any(s.late and s.layer == i for j in range(len(net.layers)) for s in net.sources(j))
+    return by_others or reads_itself(net.layers[i])
+
+
+def check_acts_within_step(net: Network) -> None:
+    """Raise LayerError for a layer with weights that acts on the output of later steps alone.
+
+    Rules that follow errors within a step give its weights no gradient. It never happens in a stack.
+
+    Arguments:
+        net: the network.
+    """
+    acts = {len(net.layers) - 1}
+    for i in reversed(range(len(net.layers))):
+        if i in acts:
+            acts |= {source.layer for source in net.sources(i) if not source.late}
+        elif jax.tree.leaves(weights(net.layers[i])):
+            raise LayerError(
+                f"{layer_label(i, net.layers[i])} acts on the output one step later alone, and this rule "
+                "follows errors within a step: take node, bptt, rtrl or m-order"
+            )
+
+
+def carries(net: Network, i: int) -> bool:
+    """Whether anything that the weights of layer i act on is read again in the next step."""
+    return bool(jax.tree.leaves(net.layers[i].start()[0])) or read_late(net, i)
 
 
 class Flat(NamedTuple):
@@ -60,9 +86,9 @@ class Flat(NamedTuple):
             state: its state, ((h, r), ...) per layer, leaves `(B, ...)`.
         """
         kinds: list[tuple[bool, bool]] = []
-        for layer, (h, _) in zip(net.layers, state, strict=True):
+        for i, (h, _) in enumerate(state):
             kinds += [(jnp.issubdtype(s.dtype, jnp.inexact), False) for s in jax.tree.leaves(h)]
-            kinds.append((reads_itself(layer), True))
+            kinds.append((read_late(net, i), True))
         leaves = [s for s, (kept, _) in zip(jax.tree.leaves(state), kinds, strict=True) if kept]
         sizes = [
             (s.size // len(s), explicit)

@@ -28,7 +28,7 @@ def add_decorrelation(net: Network, which: str, n_in: int) -> Network:
         which: which layers get one: `hidden` (all above the first), `hidden+input` (all) or `off` (none).
         n_in: number of inputs of the network.
 
-    Raises ArgumentError for another `which`, and for networks that are residual or normalised.
+    Raises ArgumentError for another `which`, and for networks that are residual, normalised or graphs.
     """
     one_of("decorrelate", which, ("off", "hidden", "hidden+input"))
     if which == "off":

@@ -23,6 +23,7 @@ from perturbax.network.layer import (
     weights,
     words_of,
 )
+from perturbax.network.sources import Source, checked_reads
 
 
 class Site(NamedTuple):
@@ -49,6 +50,9 @@ class Network(eqx.Module):
     perturbax.network.decorrelation); it is stored like weights, presynaptic first, value = D^T, so that D y
     is y value: few rows times a matrix are faster that way round.
 
+    Where layers are no stack but a graph, `reads` names what each of them reads, and z_i is all of it side by
+    side: outputs of this step of layers below, those of the last step of any layer.
+
     Arguments:
         layers: from the input to the readout.
         decor: for each layer the D it reads from below through, a `Fixed` `(n_below, n_below)`, or None.
@@ -56,15 +60,18 @@ class Network(eqx.Module):
         normalise: whether what a layer reads from the layer below is shifted and scaled to mean 0 and
             variance 1 over its units, example by example (Ba, Kiros, Hinton 2016, without weights); sums of
             `residual` are normalised when they are read.
+        reads: for each layer the `Source`s it reads, one or more; None for a stack, in which each layer reads
+            the one below it.
 
-    Raises ArgumentError without layers, for what is no layer, for a `decor` of another length, and for
-    matrices D in a network that is residual or normalised.
+    Raises ArgumentError without layers, for what is no layer, for a `decor` of another length, for sources
+    that there are not in that step, and for matrices D in a network that is residual, normalised or a graph.
     """
 
     layers: tuple[Layer, ...]
     decor: tuple[Fixed | None, ...]
     residual: bool = setting(False)
     normalise: bool = setting(False)
+    reads: tuple[tuple[Source, ...], ...] | None = setting(None)
 
     def __init__(
         self,
@@ -73,6 +80,7 @@ class Network(eqx.Module):
         *,
         residual: bool = False,
         normalise: bool = False,
+        reads: Sequence[Sequence[Source]] | None = None,
     ):
         if isinstance(layers, Layer) or not isinstance(layers, Iterable):
             raise ArgumentError(
@@ -90,9 +98,13 @@ class Network(eqx.Module):
             raise ArgumentError(
                 f"decor needs one entry per layer: {len(self.decor)} for {len(self.layers)} layers"
             )
-        if (residual or normalise) and any(D is not None for D in self.decor):
+        self.reads = None if reads is None else checked_reads(reads, len(self.layers))
+        if self.reads is not None and (residual or normalise):
+            raise ArgumentError("layers that name what they read are neither residual nor normalised")
+        if (residual or normalise or reads is not None) and any(D is not None for D in self.decor):
             raise ArgumentError(
-                "D must see what layers read: a network that is residual or normalised takes no decor"
+                "D must see what layers read: a network that is residual, normalised or a graph takes no "
+                "decor"
             )
 
     def start(self, batch: int) -> tuple:
@@ -131,9 +143,10 @@ class Network(eqx.Module):
         y = z = self._through_decor(0, x)  # (B, n_in)
         after, sites = [], []
         for i, (layer, (h, r)) in enumerate(zip(self.layers, state, strict=True)):
+            if self.reads is not None:
+                z = self._read(i, x, state, after)  # (B, n_below)
             read = _normalised(z) if self.normalise and i > 0 else z  # (B, n_below)
-            below = layer_label(i - 1, self.layers[i - 1]) if i else "the inputs"
-            a = drive_batch(i, layer, read, r, below)  # (B, n) or (B, gates, n)
+            a = drive_batch(i, layer, read, r, self._below(i))  # (B, n) or (B, gates, n)
             if noise is not None:
                 a = a + noise[i]
             sites.append(Site(read, r, a))
@@ -148,6 +161,34 @@ class Network(eqx.Module):
             adds = self.residual and hidden_above_first and z.shape == y.shape
             z = z + y if adds else y
         return tuple(after), y, tuple(sites)
+
+    def sources(self, i: int) -> tuple[Source, ...]:
+        """Return what a layer reads from outside itself: in a stack the layer below it.
+
+        Arguments:
+            i: number of the layer.
+        """
+        return (Source(i - 1),) if self.reads is None else self.reads[i]
+
+    def _read(self, i: int, x: Array, state: tuple, after: list) -> Array:
+        """Return what layer i of a graph reads, side by side: `(B, n_below)`.
+
+        Arguments:
+            i: number of the layer.
+            x: inputs of the step, `(B, n_in)`.
+            state: of all layers, of the last step.
+            after: of the layers that have made this step.
+        """
+        parts = []
+        for source in self.sources(i):
+            made = state if source.late else after
+            parts.append(x if source.layer < 0 else made[source.layer][1])
+        return parts[0] if len(parts) == 1 else jnp.concatenate(parts, -1)
+
+    def _below(self, i: int) -> str:
+        """Return how errors call what layer i reads."""
+        names = [layer_label(s.layer, self.layers[s.layer]) for s in self.sources(i) if s.layer >= 0]
+        return " and ".join(names) if names else "the inputs"
 
     def credit(self, sites: Sequence[Site], signal: Sequence[Array]) -> "Network":
         """Return the sum over rows of signal (x) presynaptic activity, a tree like `weights(net)`.
@@ -180,13 +221,13 @@ class Network(eqx.Module):
         return jax.eval_shape(sites_of_one_step, x)
 
     def like(self, layers: Sequence[Layer], decor: Sequence[Fixed | None] | None = None) -> "Network":
-        """Return a network of other layers and matrices D, residual and normalised where this one is.
+        """Return a network of other layers and matrices D, wired as this one is.
 
         Arguments:
             layers: from the input to the readout.
             decor: for each layer a D or None; by default there is none.
         """
-        return Network(layers, decor, residual=self.residual, normalise=self.normalise)
+        return Network(layers, decor, residual=self.residual, normalise=self.normalise, reads=self.reads)
 
     def _through_decor(self, i: int, y: Array) -> Array:
         """Return y as layer i reads it: through its D, which no derivative ever reaches."""

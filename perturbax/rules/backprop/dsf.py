@@ -9,7 +9,7 @@ from jaxtyping import Array, PyTree
 from perturbax.fields import in_range
 from perturbax.learning.estimate import Outer, averaged
 from perturbax.learning.facts import Facts
-from perturbax.learning.jacobian import Errors, errors
+from perturbax.learning.jacobian import Errors, check_acts_within_step, errors
 from perturbax.learning.rule import SequenceRule
 from perturbax.network.layer import advance_batch
 from perturbax.network.network import Network
@@ -47,6 +47,7 @@ class DSF(SequenceRule):
         self, state: PyTree, net: Network, xs: Array, ys: PyTree, loss: Any, key: Array
     ) -> tuple[PyTree, Array, Network]:
         """Run forward for errors within steps, then send them back through all of time at once."""
+        check_acts_within_step(net)
 
         def one_step(state: PyTree, now: tuple) -> tuple[PyTree, tuple[PyTree, Errors]]:
             x, y = now

@@ -6,6 +6,7 @@ from jaxtyping import Array, PyTree
 
 from perturbax.learning.estimate import Estimate, Outer
 from perturbax.learning.facts import Facts
+from perturbax.learning.jacobian import check_acts_within_step
 from perturbax.learning.rule import StepRule
 from perturbax.network.network import Network
 from perturbax.rules.backprop.base import differentiate_step
@@ -33,6 +34,7 @@ class OneStep(StepRule):
         self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree
     ) -> tuple[PyTree, Estimate]:
         """Return the derivatives themselves as signals."""
+        check_acts_within_step(net)
         now = differentiate_step(net, carry, x, score)
         parts = Outer.of(now.sites, [slope[None] for slope in now.slopes])
         return now.after, Estimate(now.loss, now.y, now.sites, None, parts)

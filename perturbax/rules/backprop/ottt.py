@@ -8,6 +8,7 @@ from jaxtyping import Array, PyTree
 from perturbax.learning.credit import Credit
 from perturbax.learning.estimate import Both, Estimate, Outer
 from perturbax.learning.facts import Facts
+from perturbax.learning.jacobian import check_acts_within_step
 from perturbax.learning.rule import StepRule
 from perturbax.network.layer import pull_back
 from perturbax.network.network import Network
@@ -54,6 +55,7 @@ class OTTT(StepRule):
     ) -> tuple[PyTree, Estimate]:
         """Filter what was read, and multiply the traces with the derivatives of this step."""
         state, before = carry
+        check_acts_within_step(net)
         now = differentiate_step(net, state, x, score)
         traces, seen, biases = [], [], []
         layers = zip(net.layers, membrane_leaks(net), before, now.sites, now.slopes, strict=True)

@@ -11,6 +11,7 @@ from perturbax.errors import ArgumentError
 from perturbax.fields import chance, whole
 from perturbax.learning.estimate import Estimate, Outer
 from perturbax.learning.facts import Facts
+from perturbax.learning.jacobian import check_acts_within_step
 from perturbax.learning.rule import StepRule
 from perturbax.network.network import Network
 from perturbax.rules.backprop.base import differentiate_step, membrane_leaks
@@ -103,6 +104,7 @@ class SLTT(StepRule):
     ) -> tuple[PyTree, Estimate]:
         """Return the derivatives of this step, times the weight that was drawn for it."""
         state, drawn = carry if self.steps else (carry, None)
+        check_acts_within_step(net)
         now = differentiate_step(net, state, x, score)
         signal = [(noise.astype(slope.dtype) * slope)[None] for slope in now.slopes]
         after = (now.after, drawn) if self.steps else now.after

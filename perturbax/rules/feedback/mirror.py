@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from perturbax.errors import ArgumentError
+from perturbax.errors import ArgumentError, LayerError
 from perturbax.fields import in_range, positive, setting
 from perturbax.learning.facts import Facts
 from perturbax.network.network import Network
@@ -66,6 +66,8 @@ class Mirror(LearntFeedback):
         """Return feedback weights of zero: a matrix per layer, from its inputs' units to its
         pre-activations.
         """
+        if net.reads is not None:
+            raise LayerError("mirror learns the way back through a stack of layers: this network is a graph")
         known = []
         below = 0
         for layer, site in zip(net.layers, net.sites_like(x), strict=True):

@@ -11,11 +11,12 @@ from perturbax.errors import LayerError
 from perturbax.learning.credit import Credit
 from perturbax.learning.estimate import Both, Estimate, Outer
 from perturbax.learning.facts import Facts
-from perturbax.learning.jacobian import Errors, errors, reads_itself
+from perturbax.learning.jacobian import Errors, check_acts_within_step, errors, reads_itself
 from perturbax.learning.rule import StepRule
 from perturbax.learning.traces import Plan, Traces, block, owned
 from perturbax.network.layer import Layer, weights
 from perturbax.network.network import Network
+from perturbax.network.sources import Source
 
 
 class EligibilityRule(StepRule):
@@ -49,6 +50,7 @@ class EligibilityRule(StepRule):
             feedback: what the rule carries for it, as the step before returned it.
             e: the step, with the error of its loss.
         """
+        check_acts_within_step(net)
         return feedback, e.q
 
     def pairing(self) -> Credit:
@@ -112,7 +114,9 @@ class EligibilityRule(StepRule):
 
     def _kappa(self, net: Network, i: int) -> float:
         """Return the leak of the readout that stands on layer i; 0 where there is none."""
-        leak = net.layers[-1].filters() if i == len(net.layers) - 2 else 0.0
+        last = len(net.layers) - 1
+        readers = [j for j in range(len(net.layers)) if Source(i) in net.sources(j)]
+        leak = net.layers[last].filters() if readers == [last] else 0.0
         if leak and net.normalise:
             raise LayerError("traces cannot follow a leaky readout through normalise: take a kappa of 0")
         return leak

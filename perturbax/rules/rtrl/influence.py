@@ -113,12 +113,14 @@ def only_carrier(net: Network) -> bool:
     Arguments:
         net: the network.
     """
-    return [i for i, layer in enumerate(net.layers) if carries(layer)] == [0] and net.layers[0].unitwise
+    carriers = [i for i in range(len(net.layers)) if carries(net, i)]
+    alone = not any(source.late for i in range(len(net.layers)) for source in net.sources(i))
+    return carriers == [0] and alone and net.layers[0].unitwise
 
 
 def _weights_with_influence(net: Network) -> tuple:
     """Return the weights of the layers up to the last that carries anything."""
-    carriers = [i + 1 for i, layer in enumerate(net.layers) if carries(layer)]
+    carriers = [i + 1 for i in range(len(net.layers)) if carries(net, i)]
     return weights(net).layers[: max(carriers, default=0)]
 
 

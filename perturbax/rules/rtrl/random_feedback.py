@@ -96,8 +96,12 @@ class RandomFeedback(EligibilityRule):
     def learning_signal(self, net: Network, feedback: PyTree, e: Errors) -> tuple[PyTree, list[Array]]:
         """Return the error sent down through the weights, or through B."""
         if self.feedback == "symmetric":
-            return feedback, e.q
+            return super().learning_signal(net, feedback, e)
         W, B = _readout_weights(net), list(feedback.B)
+        if self.feedback == "adaptive" and net.reads is not None:
+            raise LayerError(
+                "adaptive feedback follows the readout of a stack: this network is a graph, take random"
+            )
         if self.feedback == "adaptive" and B:
             # An update came between: what it did to W beside the decay, and B's own.
             moved = jnp.any(W != feedback.W)
