@@ -13,6 +13,7 @@ FLOORS = (
     ("cells", "rules", "tasks"),
     ("exchange",),
     ("devices",),
+    ("jobs",),
     ("experiment",),
     ("analysis",),
     ("report",),

@@ -108,6 +108,9 @@ class Board(Watcher):
             seeds: their seeds.
         """
         with self._lock:
+            for key in self._overlapping(name, seeds):
+                if key[1] != tuple(seeds):  # their process has died: they go on one by one, say
+                    self.begun -= self.going.pop(key).count
             self._of(name, seeds)
 
     def advanced(
@@ -171,8 +174,9 @@ class Board(Watcher):
             seeds: their seeds.
         """
         with self._lock:
-            one = self.going.pop((name, tuple(seeds)), None)
-            self.finished += one.count if one else len(seeds)
+            for key in self._overlapping(name, seeds):
+                del self.going[key]
+            self.finished += len(seeds)
 
     def seconds_left(self) -> float:
         """Return the seconds until all runs are finished, as it looks now; NaN while nothing is known.
@@ -226,6 +230,10 @@ class Board(Watcher):
             return _fitted(head, None, ["judging on test data", time_left], width)
         loss = f"{self.word} {short(one.loss)}" if not math.isnan(one.loss) else ""
         return _fitted(head, one.share, [loss, time_left], width)
+
+    def _overlapping(self, name: str, seeds: Sequence[int]) -> list[tuple[str, tuple[int, ...]]]:
+        """Return the keys of what goes on that has one of these seeds."""
+        return [key for key in self.going if key[0] == name and set(key[1]) & set(seeds)]
 
     def _of(self, name: str, seeds: Sequence[int]) -> Going:
         """Return what is known of these runs, which begin now if nothing is."""

@@ -24,7 +24,6 @@ from perturbax.experiment.options import coerce
 
 if TYPE_CHECKING:
     from perturbax.experiment.variants import Variant
-    from perturbax.experiment.workers import Lost
 
 HELP = "train several rules over several seeds, then write the report"
 
@@ -78,8 +77,10 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     with shown(board), contextlib.ExitStack() as stack:
         from perturbax.experiment import run_folder
         from perturbax.experiment.comparison import plan_comparison
+        from perturbax.experiment.pieces import workers_for
+        from perturbax.experiment.precision import computing
         from perturbax.experiment.variants import experiment_from
-        from perturbax.experiment.workers import workers_for
+        from perturbax.jobs.choice import engine_for
         from perturbax.report import write_report
 
         base = experiment_from(Experiment(), experiment_fields(args), {**settings, "rule": {}})
@@ -98,20 +99,16 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         workers = workers_for(comparison.pieces, asked)
         stack.enter_context(watching(args.watch, args.out))
         board.expect(len(every), finished, workers)
-        lost = comparison.train_all(workers, board)
+        engine = engine_for(workers, computing()) if workers > 1 else None
+        lost = comparison.train_all(engine, board)
     begun = [folder for folder in every if (folder / "config.json").exists()]
     if begun:
         print_table(begun)
         print(f"report: {write_report(begun, out / 'report.html')}")
-    for runs in lost:
-        print(f"perturbax: {runs}; the same command goes on with it", file=sys.stderr)
-    statuses = [run_folder.read_json(f / "result.json")["status"] for f in every if f not in _of(lost)]
-    return int(bool(lost) or "diverged" in statuses)
-
-
-def _of(lost: "Sequence[Lost]") -> set[Path]:
-    """Return the folders of runs that were lost."""
-    return {folder for runs in lost for folder in runs.piece.folders.values()}
+    for job, reason in lost:
+        print(f"perturbax: {job.name}: {reason}; the same command goes on with it", file=sys.stderr)
+    ended = [folder / "result.json" for folder in every if (folder / "result.json").exists()]
+    return int(bool(lost) or "diverged" in [run_folder.read_json(path)["status"] for path in ended])
 
 
 def _explain(

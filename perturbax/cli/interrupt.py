@@ -74,4 +74,13 @@ def _end(message: Callable[[], str]) -> None:
         said = f"{SHOW_CURSOR}\r\n{said}"
     with contextlib.suppress(OSError):
         os.write(2, said.encode())
+    _forget_semaphores()
     os._exit(STATUS)
+
+
+def _forget_semaphores() -> None:
+    """Give back the semaphores of processes that were started: Python would complain of them."""
+    util = sys.modules.get("multiprocessing.util")
+    with contextlib.suppress(Exception):
+        if util is not None:
+            util._run_finalizers(0)  # what Python does itself where a program ends by its last line

@@ -8,6 +8,7 @@ from perturbax.errors import ArgumentError, unknown
 from perturbax.experiment.build import build
 from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.options import find, options
+from perturbax.experiment.pieces import Piece, work_off
 from perturbax.experiment.program import in_one_program
 from perturbax.experiment.resolve import KNOWN, check_seed
 from perturbax.experiment.result import Result, load
@@ -15,7 +16,7 @@ from perturbax.experiment.run import run_seeds
 from perturbax.experiment.seeds import complete, missing
 from perturbax.experiment.variants import Variant, of_variant, slug
 from perturbax.experiment.watch import Report, Watcher
-from perturbax.experiment.workers import Lost, Piece, work_off
+from perturbax.jobs.job import Engine, Lost
 from perturbax.tasks.base import Task
 
 
@@ -72,25 +73,25 @@ class Comparison(NamedTuple):
             e, fresh = self.experiments[label], self.fresh[label]
             stopped = [seed for seed in folders if seed not in fresh]
             going_on = [seed for seed in stopped if not (folders[seed] / "result.json").exists()]
-            pieces += [Piece(label, e, {seed: folders[seed]}, fresh=False) for seed in going_on]
+            pieces += [Piece(label, e, {seed: folders[seed]}) for seed in going_on]
             # Seeds that advance in one program stay together: alone their last digits differ.
             groups = [fresh] if in_one_program(e) and fresh else [[seed] for seed in fresh]
             together = [{seed: folders[seed] for seed in group} for group in groups]
-            pieces += [Piece(label, e, of_seed, fresh=True) for of_seed in together]
+            pieces += [Piece(label, e, of_seed) for of_seed in together]
         return pieces
 
-    def train_all(self, workers: int = 1, watcher: Watcher | None = None) -> list[Lost]:
-        """Train or go on with all runs, side by side; their results are in their folders.
+    def train_all(self, engine: Engine | None = None, watcher: Watcher | None = None) -> list[Lost]:
+        """Train or go on with all runs; their results are in their folders.
 
         Arguments:
-            workers: how many processes share the work; 1 for this process alone, one run after the other.
+            engine: the processes that share the work; None for this process alone, one run after the other.
             watcher: is told how the runs go on.
 
         Returns the runs that were lost because their process died. Raises what `run` raises.
         """
         watcher = watcher or Watcher()
-        if workers > 1 and self.folders is not None:
-            return work_off(self.pieces, workers, watcher)
+        if engine is not None and self.folders is not None:
+            return work_off(self.pieces, engine, watcher)
         for label in self.experiments:
             self.train(label, watcher)
         return []

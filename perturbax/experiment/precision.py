@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,15 +19,15 @@ def precision() -> str:
     return "float64" if jax.config.read("jax_enable_x64") else "float32"
 
 
-def environment() -> dict[str, str]:
-    """Return the environment variables with which another process computes as finely as this one: numbers,
-    and products of matrices.
+def computing() -> dict[str, Any]:
+    """Return the settings of JAX with which another process computes as finely as this one: numbers, and
+    products of matrices, by the names that `jax.config.update` takes.
     """
-    found = {"JAX_ENABLE_X64": str(int(precision() == "float64"))}
     products = getattr(jax.config, "jax_default_matmul_precision", None)
-    if products:
-        found["JAX_DEFAULT_MATMUL_PRECISION"] = str(products)
-    return found
+    return {
+        "jax_enable_x64": precision() == "float64",
+        "jax_default_matmul_precision": None if products is None else str(products),
+    }
 
 
 def precision_of(folder: Path, layout: Layout) -> str:

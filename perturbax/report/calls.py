@@ -12,14 +12,16 @@ from perturbax.errors import ArgumentError, PerturbaxError
 from perturbax.experiment.comparison import Comparison, plan_comparison
 from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.grid import plan_search
+from perturbax.experiment.pieces import workers_for
+from perturbax.experiment.precision import computing
 from perturbax.experiment.result import Result
 from perturbax.experiment.run_folder import as_path, refuse_occupied
 from perturbax.experiment.shown import aligned, html_table
 from perturbax.experiment.tuning import Tuned, search
 from perturbax.experiment.variants import parse_variant, with_settings
 from perturbax.experiment.watch import Report, watcher_of
-from perturbax.experiment.workers import workers_for
 from perturbax.fields import whole
+from perturbax.jobs.choice import engine_for
 from perturbax.report import write_report
 from perturbax.report.read import run_folders
 from perturbax.report.tuning import write_tuning
@@ -118,9 +120,10 @@ def compare(
     if folder is None or processes == 1:
         results = {label: comparison.train(label, report) for label in comparison.experiments}
         return Compared(results, None if folder is None else _page(comparison, folder))
-    lost = comparison.train_all(processes, watcher_of(report))
+    lost = comparison.train_all(engine_for(processes, computing()), watcher_of(report))
     if lost:
-        raise PerturbaxError(f"{'; '.join(map(str, lost))}: the same call goes on with what is missing")
+        said = [f"{job.name}: {reason}" for job, reason in lost]
+        raise PerturbaxError(f"{'; '.join(said)}: the same call goes on with what is missing")
     return Compared(comparison.results(), _page(comparison, folder))
 
 

@@ -123,3 +123,17 @@ def test_lines_fit_any_width():
 
 def test_times_of_a_clock():
     assert [clock_time(s) for s in (0.0, 7.4, 754.0, 3723.0)] == ["0:00", "0:07", "12:34", "1:02:03"]
+
+
+def test_runs_whose_process_died_go_on_one_by_one():
+    board = Board(clock=lambda: 0.0)
+    board.expect(3, 0, workers=2)
+    board.compiling("node", [0, 1])
+    board.advanced("node", [0, 1], 5, 10, 1.0, 1.0)
+    board.compiling("node", [0])
+    board.compiling("node", [1])
+    assert list(board.going) == [("node", (0,)), ("node", (1,))]
+    assert board.begun == 2
+    board.lost("node", [0, 1])
+    assert not board.going
+    assert board.finished == 2

@@ -1,0 +1,175 @@
+"""How a process does a job that another one has handed to it, as a line of JSON."""
+
+import contextlib
+import functools
+import io
+import json
+import os
+import sys
+import sysconfig
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from perturbax import __version__
+from perturbax.errors import ArgumentError, PerturbaxError, first_line
+from perturbax.jobs.job import BEGUN, PRINTED, Job
+from perturbax.plugins import import_attribute
+
+Send = Callable[[str], None]
+"""A function that takes what a job tells, as JSON."""
+Tell = Callable[..., None]
+"""A function of (event, name=value, ...) by which a job tells how it goes on."""
+THREADS = "NPROC"  # the variable from which JAX takes the number of its threads on a CPU
+PACKAGES = ("jax", "jaxlib", "numpy")
+_LAST: dict[str, Any] = {}  # threads of this process, and the command whose job it did last
+
+
+class Stopped(BaseException):
+    """Nobody waits for this job any more."""
+
+
+class Surroundings:
+    """What all jobs that are handed out together find, wherever they are done.
+
+    Arguments:
+        threads: of each process; the last digits of a sum may depend on it.
+        computing: settings of JAX, by the names that `jax.config.update` knows.
+    """
+
+    def __init__(self, threads: int, computing: Mapping[str, Any] | None = None):
+        self._given = {
+            "command": uuid.uuid4().hex,
+            "threads": threads,
+            "computing": dict(computing or {}),
+            "folder": os.getcwd(),
+            "path": [os.path.abspath(entry) for entry in sys.path],
+            "versions": _versions(),
+        }
+
+    def text(self, job: Job) -> str:
+        """Return a job and its surroundings as JSON."""
+        return json.dumps({**self._given, "function": job.function, "settings": job.settings})
+
+
+def own_threads() -> int:
+    """Return how many threads JAX has for sums and products in this process, on a CPU."""
+    named = os.environ.get(THREADS, "")
+    if named.isdecimal() and int(named) > 0:
+        return int(named)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def command() -> str:
+    """Return a name of the command that has handed out the job of this process; "" where none has.
+
+    What is kept in memory for the next job belongs to one command: files may have changed before the next.
+    """
+    return _LAST.get("command", "")
+
+
+def perform(text: str, send: Send) -> str:
+    """Do a job.
+
+    Arguments:
+        text: what `Surroundings.text` returns.
+        send: takes what the job tells: JSON of the event and its values.
+
+    Returns how it ended, as JSON: `event` is `done`, `failed` or `broke`, as in `Heard`.
+    """
+    given = json.loads(text)
+
+    def tell(event: str, **values: Any) -> None:
+        send(json.dumps({"event": event, **values}))
+
+    lines = _Lines(tell)
+    tell(BEGUN)
+    try:
+        with contextlib.redirect_stdout(lines), contextlib.redirect_stderr(lines):
+            _settle(given)
+            with _inside(given["folder"]):
+                import_attribute("work", given["function"])(given["settings"], tell)
+    except PerturbaxError as error:
+        return json.dumps({"event": "failed", "kind": type(error).__name__, "message": str(error)})
+    except Stopped:
+        return json.dumps({"event": "done"})
+    except Exception as error:
+        tell(PRINTED, line=traceback.format_exc())
+        return json.dumps({"event": "broke", "message": f"{type(error).__name__}: {first_line(error)}"})
+    return json.dumps({"event": "done"})
+
+
+class _Lines(io.TextIOBase):
+    """A file that tells every line which is written into it."""
+
+    def __init__(self, tell: Tell):
+        self._tell, self._begun = tell, ""
+
+    def write(self, text: str) -> int:
+        """Tell the lines that are whole now."""
+        *whole, self._begun = (self._begun + text).split("\n")
+        for line in whole:
+            self._tell(PRINTED, line=line)
+        return len(text)
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    """Return the versions of what the numbers of a run depend on."""
+    return {"perturbax": __version__, **{name: version(name) for name in PACKAGES}}
+
+
+def _settle(given: dict[str, Any]) -> None:
+    """Make this process one that computes as the one that has handed out the job; raise what hinders that."""
+    other = [
+        f"{name} {own} instead of {given['versions'][name]}"
+        for name, own in _versions().items()
+        if own != given["versions"][name]
+    ]
+    if other:
+        raise PerturbaxError(f"a worker has {', '.join(other)}: install the same versions on every machine")
+    threads = _LAST.setdefault("threads", given["threads"])
+    if threads != given["threads"]:
+        raise ArgumentError(
+            f"the workers compute with {threads} threads since an earlier command, not {given['threads']}: "
+            "restart them"
+        )
+    os.environ[THREADS] = str(threads)  # JAX reads it when it computes for the first time
+    sys.path += [entry for entry in given["path"] if entry not in sys.path]
+    if given["computing"]:
+        import jax
+
+        for name, value in given["computing"].items():
+            jax.config.update(name, value)
+    if _LAST.setdefault("command", given["command"]) != given["command"]:
+        _forget(Path(given["folder"]))
+        _LAST["command"] = given["command"]
+
+
+@contextlib.contextmanager
+def _inside(folder: str) -> Iterator[None]:
+    """Work in a folder, that of the process which has handed out the job: paths may be relative to it."""
+    before = os.getcwd()
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise PerturbaxError(
+            f"a worker cannot reach {folder} ({error.strerror}): the folder must be the same on every machine"
+        ) from error
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _forget(folder: Path) -> None:
+    """Forget the user's own modules in a folder: they may have been written anew since an earlier command."""
+    kept = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
+    kept.append(Path(__file__).parents[1])
+    for name, module in list(sys.modules.items()):
+        file = Path(getattr(module, "__file__", None) or "/")
+        if file.is_relative_to(folder) and not any(file.is_relative_to(place) for place in kept):
+            del sys.modules[name]
