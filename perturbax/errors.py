@@ -73,5 +73,10 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UnknownName:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or its class where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Return the first line of an error's message, or its class where it has none; see `printable`."""
+    return printable((str(error).strip() or type(error).__name__).splitlines()[0])
+
+
+def printable(text: str) -> str:
+    """Return a text with spaces for what cannot be printed, such as line ends and colours of a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)

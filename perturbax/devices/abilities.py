@@ -19,7 +19,7 @@ from perturbax.devices.hello import (
     words,
     wrong,
 )
-from perturbax.errors import DeviceError
+from perturbax.errors import DeviceError, printable
 
 VERSION = 1
 """The version of the protocol that this library speaks."""
@@ -202,7 +202,7 @@ def _checked(said: Any) -> Abilities:
     batch = said.get("batch")
     score = switch("score", said.get("score", False))
     can = Abilities(
-        name=_printable(str(said.get("name", "device"))[:80]),
+        name=printable(str(said.get("name", "device"))[:80]),
         inputs=count("inputs", said.get("inputs")),
         outputs=count("outputs", said.get("outputs", 0), least=0 if score else 1),
         weights=weights,
@@ -242,10 +242,14 @@ def _weight(name: str, entry: Any) -> Weight:
         high=number(f"{where}.high", entry.get("high")),
         step=number(f"{where}.step", entry.get("step")),
     )
-    if weight.low is not None and weight.high is not None and not weight.low < weight.high:
-        raise wrong(where, f"must have low below high, not {weight.low} and {weight.high}")
     if weight.step is not None and not weight.step > 0:
         raise wrong(f"{where}.step", f"must be above 0, not {weight.step}")
+    if weight.low is None or weight.high is None:
+        return weight
+    if not weight.low < weight.high:
+        raise wrong(where, f"must have low below high, not {weight.low} and {weight.high}")
+    if weight.step is not None and weight.step > weight.high - weight.low:
+        raise wrong(f"{where}.step", f"must fit into the range, {weight.low} to {weight.high}")
     return weight
 
 
@@ -287,8 +291,3 @@ def _check_layers(
                 raise wrong(
                     f"weights.{name}", f"makes {kind} of layer {weight.layer} {found}, not {expected}"
                 )
-
-
-def _printable(text: str) -> str:
-    """Return a text with spaces for what cannot be printed, such as line ends and colours of a terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)

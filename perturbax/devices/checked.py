@@ -67,6 +67,8 @@ class Checked:
         answer = self._call("write", dict(weights))
         if answer is None:
             return None
+        if not isinstance(answer, Mapping):
+            raise self._wrong(f"from write must be a dictionary of arrays, not {type(answer).__name__}")
         held = {name: np.array(self._numbers(answer, name)) for name in answer}
         self._check_weights("answer to write", held, missing=False)
         return held
@@ -157,6 +159,8 @@ class Checked:
             raise self._wrong("from write_and_run must be a pair: weights held, and arrays")
         held, found = answer
         if held is not None and held is not weights:
+            if not isinstance(held, Mapping):
+                raise self._wrong(f"as weights held must be a dictionary, not {type(held).__name__}")
             held = {name: self._numbers(held, name) for name in held}
             self._check_weights("answer to write", held, missing=False, settings=settings)
         self.costs.trials += settings * trials
@@ -246,7 +250,9 @@ class Checked:
             raise self._wrong(f"leaves out {name}")
         array = np.asarray(answer[name])
         if array.dtype.kind not in "fiub":
-            raise self._wrong(f"{name} is of {array.dtype}, not of numbers")
+            raise self._wrong(f"{name} is of {array.dtype}, not of real numbers")
+        if not array.dtype.isnative or array.dtype.itemsize > 8:  # which nothing behind this computes with
+            array = array.astype(np.float64 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("="))
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
             raise self._wrong(f"{name} is {array[place]} at {list(place)}, not a finite number")

@@ -27,19 +27,25 @@ as an array of uint8; all other members are arrays of numbers. docs/devices.md h
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import json
+import math
 import os
 import re
+import select
 import socket
 import stat
 import struct
 import sys
+import time
 import traceback
 import weakref
 import zlib
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +57,7 @@ TEXT = 2**20  # most bytes of the JSON object
 FIRST = 2**24  # most bytes of memory that are asked for before anything of a frame has come
 MOST = 256  # most pieces that are written at once
 SHORT = 2**16  # bytes of a piece that is sent with others
+PATIENCE = 60.0  # seconds that a trainer at a socket has for a frame that it has begun
 ACCEPTS = ["weights", "rows", "signs"]  # what `answer` understands of a run that a device need not
 
 _HEADER = re.compile(
@@ -84,7 +91,7 @@ def pack(
 
     Raises FrameError for an array that is not of numbers, and for a frame above the limit.
     """
-    text = np.frombuffer(json.dumps(said).encode(), np.uint8)
+    text = np.frombuffer(json.dumps(said, default=_as_json).encode(), np.uint8)
     members = [("_", text)]
     for name, array in (arrays or {}).items():
         members.append((name, _plain(name, array)))
@@ -190,10 +197,10 @@ def answer(
     op = said.get("op")
     if op == "hello":
         asked = {name: value for name, value in said.items() if name != "op"}
-        return {"accepts": ACCEPTS, **device.hello(asked)}, {}
+        return {"accepts": ACCEPTS, **_by_name("hello", device.hello(asked))}, {}
     if op == "write":
         held = device.write(arrays)
-        return {"held": held is not None}, held or {}
+        return {"held": held is not None}, {} if held is None else _by_name("write", held)
     if op == "run":
         return _answer_run(device, said, arrays, limit)
     if op == "bye":
@@ -294,8 +301,11 @@ def in_turn(
     for s in range(settings):
         if weights:
             one_held = device.write({name: np.array(array[s]) for name, array in weights.items()})
-            held.append(one_held and {name: np.array(array) for name, array in one_held.items()})
-        answer = dict(device.run(inputs, seed=seed, currents=spread or None, targets=targets, taps=taps))
+            if one_held is not None:
+                one_held = {name: np.array(array) for name, array in _by_name("write", one_held).items()}
+            held.append(one_held)
+        given = device.run(inputs, seed=seed, currents=spread or None, targets=targets, taps=taps)
+        answer = dict(_by_name("run", given))
         for tap in taps:
             if middle and tap in answer:
                 answer[tap] = _middle(np.asarray(answer[tap]), B, middle)
@@ -306,17 +316,19 @@ def in_turn(
     return all_held, {name: _joined(name, [one[name] for one in found]) for name in found[0]}
 
 
-def serve(device: Any, at: str | None = None, limit: int = LIMIT) -> None:
+def serve(device: Any, at: str | None = None, limit: int = LIMIT, patience: float = PATIENCE) -> None:
     """Answer a trainer until it says bye or goes away.
 
     Over pipes, frames come in on standard input and go out on the standard output that this process was
     started with; what is printed afterwards goes to standard error. At a socket, one trainer after the other
-    is served, for ever.
+    is served, for ever; one that comes meanwhile is told who has the device.
 
     Arguments:
         device: an object with the methods hello, write, run and bye.
         at: None for pipes; `unix:PATH`, or `tcp:PORT` for this computer alone, or `tcp:HOST:PORT`.
         limit: most bytes of a frame, and of what it unpacks to.
+        patience: seconds that a trainer at a socket has for a frame that it has begun, for its first one, and
+            to read an answer; one that takes longer is let go.
 
     Raises OSError where the socket cannot be opened, ValueError where something else stands at its path.
     """
@@ -329,10 +341,14 @@ def serve(device: Any, at: str | None = None, limit: int = LIMIT) -> None:
         _serve_one(device, frames_in.readinto, lambda pieces: _write_all(frames_out, pieces), limit)
         return
     with _listening(at) as listener:
+        refused: deque[socket.socket] = deque(maxlen=16)  # kept open, so that they can read why
         while True:
-            trainer = listener.accept()[0]
-            with trainer:
-                _serve_one(device, trainer.recv_into, partial(_send_all, trainer), limit)
+            select.select([listener], [], [])
+            connection = _accepted(listener)
+            if connection is not None:
+                with connection:
+                    trainer = _Trainer(connection, listener, refused, patience)
+                    _serve_one(device, trainer.read_into, trainer.write, limit)
 
 
 def _serve_one(
@@ -342,30 +358,132 @@ def _serve_one(
     limit: int,
 ) -> None:
     """Answer one trainer until it says bye or goes away."""
-    memory = Memory()
-    while True:
-        going_on = True
+    memory, going_on = Memory(), True
+    while going_on:
         try:
             payload = read_frame(read_into, limit, memory)
             if payload is None:
                 return
-            said, arrays = unpack(payload, limit)
-            going_on = said.get("op") != "bye"
-            pieces = pack(*answer(device, said, arrays, limit), limit=limit)
-        except OSError:  # the trainer is gone
+            going_on, pieces = _answered(device, payload, limit)
+            payload = None  # so that its memory can be used again
+        except FrameError as error:
+            going_on, pieces = not isinstance(error, FrameTooLong), pack({"error": _line(error)})
+        except OSError as error:  # the trainer is gone
+            _say_why(error)
             return
-        except Exception as error:  # whatever a device may raise: the trainer is told, and it goes on
-            if not isinstance(error, FrameError):
-                traceback.print_exc()
-            going_on = going_on and not isinstance(error, FrameTooLong)
-            pieces = pack({"error": _line(error)})
         try:
             write(pieces)
-        except OSError:
+        except OSError as error:
+            _say_why(error)
             return
-        payload = said = arrays = pieces = None  # so that its memory can be used again
-        if not going_on:
+        pieces = None
+
+
+def _answered(device: Any, payload: memoryview, limit: int) -> tuple[bool, list[bytes | memoryview]]:
+    """Return (whether the trainer goes on after this frame, the answer to it, perhaps an error)."""
+    going_on = True
+    try:
+        said, arrays = unpack(payload, limit)
+        going_on = said.get("op") != "bye"
+        return going_on, pack(*answer(device, said, arrays, limit), limit=limit)
+    except Exception as error:  # whatever a device may raise: the trainer is told, and it goes on
+        if not isinstance(error, FrameError):
+            traceback.print_exc()
+        return going_on, pack({"error": _line(error)})
+
+
+def _say_why(error: OSError) -> None:
+    """Say on standard error why a trainer was let go; nothing where it has gone by itself."""
+    if isinstance(error, TimeoutError):
+        sys.stderr.write(f"{error}\n")
+        sys.stderr.flush()
+
+
+class _Trainer:
+    """A trainer at a socket, which has the device for itself: others that come are told so.
+
+    Arguments:
+        connection: the socket of the trainer.
+        listener: the socket at which others come.
+        refused: where the sockets of those others are kept.
+        patience: as for `serve`.
+    """
+
+    def __init__(
+        self, connection: socket.socket, listener: socket.socket, refused: deque[Any], patience: float
+    ):
+        self.connection, self.listener, self.refused = connection, listener, refused
+        self.patience, self.began = patience, time.monotonic()
+        self.deadline = self.began + patience  # of the frame that is coming; infinite between two frames
+        if connection.family != getattr(socket, "AF_UNIX", None):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # its computer may be gone
+        self.name = _who(connection)
+
+    def read_into(self, view: memoryview) -> int:
+        """Read into a view of memory: -> bytes that came, 0 at the end; TimeoutError after the deadline."""
+        while True:
+            self.connection.settimeout(0)
+            try:
+                came = self.connection.recv_into(view)
+            except BlockingIOError:
+                self._wait()
+                continue
+            if self.deadline == math.inf:
+                self.deadline = time.monotonic() + self.patience
+            return came
+
+    def write(self, pieces: list[bytes | memoryview]) -> None:
+        """Send all bytes; TimeoutError where the trainer does not read them."""
+        self.connection.settimeout(self.patience)
+        try:
+            for piece in pieces:
+                self.connection.sendall(piece)
+        except socket.timeout:  # noqa: UP041 another class in Python 3.8
+            raise self._slow("read no answer") from None
+        self.deadline = math.inf
+
+    def _wait(self) -> None:
+        """Wait until the trainer has sent something, and tell others meanwhile that it has the device."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise self._slow("sent no whole frame")
+        both = [self.connection, self.listener]
+        ready = select.select(both, [], [], None if left == math.inf else left)[0]
+        if self.connection in ready or self.listener not in ready:
             return
+        other = _accepted(self.listener)
+        if other is None:
+            return
+        seconds = time.monotonic() - self.began
+        with contextlib.suppress(OSError):
+            said = {"error": f"another trainer has the device: {self.name}, for {seconds:.0f} seconds"}
+            other.settimeout(1)
+            other.sendall(b"".join(pack(said)))
+            other.shutdown(socket.SHUT_WR)
+        self.refused.append(other)
+
+    def _slow(self, what: str) -> TimeoutError:
+        """Return the error for a trainer that takes too long; what: what it has not done."""
+        return TimeoutError(f"let go of {self.name}, which {what} within {self.patience:g} seconds")
+
+
+def _accepted(listener: socket.socket) -> socket.socket | None:
+    """Return the socket of a trainer that waits at a listener; None where it is gone again."""
+    try:
+        return listener.accept()[0]
+    except OSError:
+        return None
+
+
+def _who(connection: socket.socket) -> str:
+    """Return what a trainer is called: its process where that is known, else its address."""
+    if connection.family != getattr(socket, "AF_UNIX", None):
+        return "{}:{}".format(*connection.getpeername()[:2])
+    if not hasattr(socket, "SO_PEERCRED"):
+        return "a process of this computer"
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return f"process {struct.unpack('3i', credentials)[0]}"
 
 
 def _listening(at: str) -> socket.socket:
@@ -389,7 +507,8 @@ def _listening(at: str) -> socket.socket:
         at = "tcp:{}:{}".format(*listener.getsockname())
     else:
         raise ValueError(f"a device listens at unix:PATH, tcp:PORT or tcp:HOST:PORT, not at {at!r}")
-    listener.listen(1)
+    listener.listen(8)
+    listener.setblocking(False)
     sys.stderr.write(f"device at {at}\n")
     sys.stderr.flush()
     return listener
@@ -409,7 +528,8 @@ def _make_room(path: str) -> None:
 def _somebody_listens(path: str) -> bool:
     """Whether a server answers at a Unix socket."""
     with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(path) == 0
+        probe.settimeout(1)  # one that is busy lets others wait
+        return probe.connect_ex(path) not in (errno.ECONNREFUSED, errno.ENOENT)
 
 
 def _fewer(pieces: list[bytes | memoryview]) -> list[bytes | memoryview]:
@@ -430,12 +550,6 @@ def _write_all(handle: int, pieces: list[bytes | memoryview]) -> None:
     while rest:
         several = hasattr(os, "writev")
         rest = left_of(rest, os.writev(handle, rest[:MOST]) if several else os.write(handle, rest[0]))
-
-
-def _send_all(connection: socket.socket, pieces: list[bytes | memoryview]) -> None:
-    """Send all bytes over a socket."""
-    for piece in pieces:
-        connection.sendall(piece)
 
 
 def left_of(pieces: list[memoryview], done: int) -> list[memoryview]:
@@ -501,9 +615,8 @@ def _answer_run(
     weights = _parts(arrays, "weights.")
     if rows is None and not weights:
         currents = {layer: np.asarray(current) for layer, current in currents.items()}
-        return {}, device.run(
-            arrays["inputs"], seed=seed, currents=currents or None, targets=targets, taps=taps
-        )
+        found = device.run(arrays["inputs"], seed=seed, currents=currents or None, targets=targets, taps=taps)
+        return {}, _by_name("run", found)
     rows = _rows([[0, 1.0]] if rows is None else rows, currents)
     if len({len(array) if array.ndim else 0 for array in weights.values()}) > 1:
         raise FrameError("weights.NAME must be arrays of as many settings each, (S, ...)")
@@ -525,6 +638,22 @@ def _answer_run(
     ):
         return {"held": "asked"}, found
     return {"held": True}, {**found, **{f"held.{name}": array for name, array in held.items()}}
+
+
+def _by_name(op: str, found: Any) -> Mapping[str, Any]:
+    """Return what a method of a device has returned; FrameError for all but a dictionary by name."""
+    if isinstance(found, Mapping) and all(isinstance(name, str) for name in found):
+        return found
+    wanted = {"hello": "a dictionary", "write": "a dictionary of arrays by name, or None"}
+    what = "other names than texts" if isinstance(found, Mapping) else type(found).__name__
+    raise FrameError(f"{op} must return {wanted.get(op, 'a dictionary of arrays by name')}, not {what}")
+
+
+def _as_json(value: Any) -> Any:
+    """Return a number or array of numpy as what JSON can hold; FrameError for anything else."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise FrameError(f"a device says numbers, texts, lists and dictionaries of itself, not {value!r:.80}")
 
 
 def _named(said: dict[str, Any], entry: str) -> dict[str, Any]:
@@ -605,7 +734,7 @@ def _plain(name: str, array: Any) -> np.ndarray:
     array = np.asarray(array)
     dtype = array.dtype
     if dtype.kind not in "fiub" or dtype.itemsize > 8:
-        raise FrameError(f"array {name!r:.80} is of {dtype}, not of numbers")
+        raise FrameError(f"array {name!r:.80} is of {dtype}, not of real numbers")
     if dtype.str[0] == ">":
         array = array.astype(dtype.newbyteorder("<"))
     return array if array.flags.c_contiguous else array.copy("C")

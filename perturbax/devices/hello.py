@@ -8,6 +8,8 @@ from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 from perturbax.errors import DeviceError, unknown
 
 PRIVATE = "x-"
@@ -84,9 +86,9 @@ def count(entry: str, value: Any, least: int = 1) -> int:
 
 def switch(entry: str, value: Any) -> bool:
     """Return true or false."""
-    if not isinstance(value, bool):
+    if not isinstance(value, bool | np.bool_):
         raise wrong(entry, f"must be true or false, not {value!r:.80}")
-    return value
+    return bool(value)
 
 
 def choice(entry: str, value: Any, choices: Sequence[str]) -> str:
@@ -98,6 +100,7 @@ def choice(entry: str, value: Any, choices: Sequence[str]) -> str:
 
 def shape(entry: str, value: Any) -> tuple[int, ...]:
     """Return a shape, each size at least 1."""
+    value = value.tolist() if isinstance(value, np.ndarray) else value
     if not isinstance(value, Sequence) or isinstance(value, str) or not 1 <= len(value) <= 8:
         raise wrong(entry, f"must be a shape, such as [3, 16], not {value!r:.80}")
     return tuple(count(entry, size) for size in value)

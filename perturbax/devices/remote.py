@@ -20,7 +20,7 @@ from typing import IO, Any, NoReturn, cast
 import numpy as np
 
 from perturbax.devices import driver
-from perturbax.errors import ArgumentError, DeviceError, first_line
+from perturbax.errors import ArgumentError, DeviceError, first_line, printable
 
 PIPE = 2**20  # bytes that a pipe is asked to hold: fewer turns between the two processes
 WAIT = 60.0  # seconds that a device has for each answer
@@ -161,6 +161,7 @@ class Remote:
             raise ArgumentError(f"cannot send {op} to the device: {error}") from None
         deadline = time.monotonic() + self.timeout
         try:
+            self._refuse_stray(op, deadline)
             self._line.send(pieces, deadline)
             payload = driver.read_frame(
                 lambda view: self._line.receive(view, deadline), self.limit, self._memory
@@ -183,6 +184,18 @@ class Remote:
         if "error" in answer:
             raise DeviceError(f"the device cannot {op}: {_one_line(answer['error'])}")
         return answer, found
+
+    def _refuse_stray(self, op: str, deadline: int | float) -> None:
+        """Close the connection where something has come unasked: the answers behind it would be to others."""
+        if not self._line.has_come():
+            return
+        payload = driver.read_frame(lambda view: self._line.receive(view, deadline), self.limit)
+        if payload is None:
+            raise BrokenPipeError
+        said = driver.unpack(payload, self.limit)[0]
+        if "error" in said:
+            self._fail(f"it says: {_one_line(said['error'])}")
+        self._fail(f"it sent more than it was asked for before {op}")
 
     def _fail(self, reason: str) -> NoReturn:
         """Close the connection, and raise DeviceError with the reason and the last words of the device."""
@@ -223,6 +236,12 @@ class _Line:
                 return os.readv(self.source, [view])
             except BlockingIOError:
                 _wait(self.source, select.POLLIN, deadline)
+
+    def has_come(self) -> bool:
+        """Whether something can be read, or the end was reached."""
+        poll = select.poll()
+        poll.register(self.source, select.POLLIN)
+        return bool(poll.poll(0))
 
     def close(self, patience: int | float) -> str:
         """Close; return what is known of the end of the device, nothing here."""
@@ -273,8 +292,9 @@ class _Command(_Line):
             pass
         self.end()
         self.listener.join(1.0)
-        last = next((line for line in reversed(self.words) if line.strip()), "")
-        return "; ".join(filter(None, (ended, last and f"it printed: {last.strip()}")))
+        printed = "".join(self.words).strip().splitlines()
+        last = printable(printed[-1])[:500] if printed else ""
+        return "; ".join(filter(None, (ended, last and f"it printed: {last}")))
 
 
 class _Socket(_Line):
@@ -287,6 +307,7 @@ class _Socket(_Line):
     def __init__(self, connection: socket.socket):
         self.connection = connection
         super().__init__(connection.fileno(), connection.fileno())
+        weakref.finalize(self, connection.close)
 
     def close(self, patience: int | float) -> str:
         """Close the socket; nothing is known of the end of the device."""
@@ -380,4 +401,4 @@ def _end(process: subprocess.Popen, *pipes: IO[bytes]) -> None:
 
 def _one_line(text: Any) -> str:
     """Return the first line of a text, shortened."""
-    return (str(text).strip().splitlines() or ["no reason given"])[0][:500]
+    return printable((str(text).strip().splitlines() or ["no reason given"])[0])[:500]

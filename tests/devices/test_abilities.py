@@ -1,5 +1,6 @@
 """What a device says of itself, where it could do harm here: names at the terminal, and sizes."""
 
+import numpy as np
 import pytest
 
 from perturbax.devices.abilities import Abilities
@@ -66,6 +67,10 @@ def test_taps_that_repeat_others_are_taps_of_their_shape():
         ({"zzz": 1}, "unknown entry 'zzz'; choose from version"),
         ({"weights": {"W": {"shape": [2, 1], "ordr": "post-pre"}}}, "weights.W has the .* mean 'order'"),
         ({"weights": {"W": {"shape": [2, 1], "stpe": 0.1}}}, "did you mean 'step'"),
+        (
+            {"weights": {"W": {"shape": [2, 1], "low": -1, "high": 1, "step": 3}}},
+            "weights.W.step must fit into the range, -1.0 to 1.0",
+        ),
         ({"currents": {"ou": [1]}}, "currents names a layer that no weights name: .* did you mean 'out'"),
         ({"taps": {"hidden": ["z"]}}, "taps names a layer .* unknown layer 'hidden'; choose from out"),
         ({"weights": {"W": {"shape": [2, 1]}}, "taps": {"out": ["z"]}}, "say layer of each array"),
@@ -93,3 +98,11 @@ def test_a_device_may_say_more_of_itself_under_names_of_its_own():
         said(weights=weights, accepts=["scales", "a word of later versions"], **{"x-serial": "7f"}) == plain
     )
     assert Abilities.of(plain.hello()) == plain
+
+
+def test_numbers_and_arrays_of_numpy_are_read_like_others():
+    weights = {"W": {"shape": np.array([2, 1]), "step": np.float32(0.5)}}
+    can = said(weights=weights, seeded=np.bool_(True), batch=np.int64(4))
+    assert can.weights["W"].shape == (2, 1)
+    assert can.seeded is True
+    assert (type(can.batch), can.batch) == (int, 4)
