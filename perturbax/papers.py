@@ -179,6 +179,10 @@ CITATIONS: dict[str, str] = {
         "Miconi T. (2017). Biologically plausible learning in recurrent neural networks reproduces neural "
         "dynamics observed during cognitive tasks. eLife 6:e20899."
     ),
+    "millidge2022": (
+        "Millidge B., Tschantz A., Buckley C. L. (2022). Predictive coding approximates backprop along "
+        "arbitrary computation graphs. Neural Computation 34(6), 1329-1368. arXiv:2006.04182."
+    ),
     "molano2022": (
         "Molano-Mazón M., Barbosa J., Pastor-Ciurana J., et al. (2022). NeuroGym: an open resource for "
         "developing and sharing neuroscience tasks. PsyArXiv. doi:10.31234/osf.io/aqc9n."
@@ -218,6 +222,10 @@ CITATIONS: dict[str, str] = {
         "Ren M., Kornblith S., Liao R., Hinton G. (2023). Scaling forward gradient with local losses. "
         "International Conference on Learning Representations (ICLR). arXiv:2210.03310."
     ),
+    "rosenbaum2022": (
+        "Rosenbaum R. (2022). On the relationship between predictive coding and backpropagation. PLoS ONE "
+        "17(3), e0266102. arXiv:2106.13082."
+    ),
     "salimans2017": (
         "Salimans T., Ho J., Chen X., Sidor S., Sutskever I. (2017). Evolution strategies as a scalable "
         "alternative to reinforcement learning. arXiv:1703.03864."
@@ -253,6 +261,11 @@ CITATIONS: dict[str, str] = {
     "werbos1990": (
         "Werbos P. J. (1990). Backpropagation through time: what it does and how to do it. Proceedings of "
         "the IEEE 78(10), 1550-1560."
+    ),
+    "whittington2017": (
+        "Whittington J. C. R., Bogacz R. (2017). An approximation of the error backpropagation algorithm in "
+        "a predictive coding network with local Hebbian synaptic plasticity. Neural Computation 29(5), "
+        "1229-1262."
     ),
     "williams1989": (
         "Williams R. J., Zipser D. (1989). A learning algorithm for continually running fully recurrent "

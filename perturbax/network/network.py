@@ -129,6 +129,7 @@ class Network(eqx.Module):
         x: Float[Array, "B n_in"],
         noise: Sequence[Array] | None = None,
         shift: Sequence[Array] | None = None,
+        held: Sequence[Array] | None = None,
     ):
         """Advance by one step: -> (state, y `(B, n_out)`, one `Site` per layer).
 
@@ -139,12 +140,14 @@ class Network(eqx.Module):
             x: inputs, `(B, n_in)`.
             noise: per layer what is added to the pre-activations, like a.
             shift: per layer what is added to the outputs, like y.
+            held: per hidden layer what layers above read in this step in place of its output, like r; the
+                state after the step then holds what each layer would have said.
         """
         y = z = self._through_decor(0, x)  # (B, n_in)
-        after, sites = [], []
+        after, said, sites = [], [], []
         for i, (layer, (h, r)) in enumerate(zip(self.layers, state, strict=True)):
             if self.reads is not None:
-                z = self._read(i, x, state, after)  # (B, n_below)
+                z = self._read(i, x, state, said)  # (B, n_below)
             read = _normalised(z) if self.normalise and i > 0 else z  # (B, n_below)
             a = drive_batch(i, layer, read, r, self._below(i))  # (B, n) or (B, gates, n)
             if noise is not None:
@@ -157,6 +160,9 @@ class Network(eqx.Module):
             y = self._through_decor(i + 1, y)  # (B, n)
             check_kept(i, layer, before, (h, y), read)
             after.append((h, y))
+            if held is not None and i < len(held):
+                y = held[i]
+            said.append(y)
             hidden_above_first = 0 < i < len(self.layers) - 1
             adds = self.residual and hidden_above_first and z.shape == y.shape
             z = z + y if adds else y
@@ -170,19 +176,18 @@ class Network(eqx.Module):
         """
         return (Source(i - 1),) if self.reads is None else self.reads[i]
 
-    def _read(self, i: int, x: Array, state: tuple, after: list) -> Array:
+    def _read(self, i: int, x: Array, state: tuple, said: list[Array]) -> Array:
         """Return what layer i of a graph reads, side by side: `(B, n_below)`.
 
         Arguments:
             i: number of the layer.
             x: inputs of the step, `(B, n_in)`.
             state: of all layers, of the last step.
-            after: of the layers that have made this step.
+            said: outputs of the layers that have made this step.
         """
         parts = []
-        for source in self.sources(i):
-            made = state if source.late else after
-            parts.append(x if source.layer < 0 else made[source.layer][1])
+        for layer, late in self.sources(i):
+            parts.append(x if layer < 0 else state[layer][1] if late else said[layer])
         return parts[0] if len(parts) == 1 else jnp.concatenate(parts, -1)
 
     def _below(self, i: int) -> str:

@@ -28,6 +28,7 @@ from perturbax.rules.perturbation.ornstein_uhlenbeck import OU
 from perturbax.rules.perturbation.published import PublishedActivity, PublishedNode, PublishedWeight
 from perturbax.rules.perturbation.reward import Reward
 from perturbax.rules.perturbation.weight import Weight
+from perturbax.rules.relaxation.predictive_coding import PredictiveCoding
 from perturbax.rules.rtrl.d_rtrl import DRTRL
 from perturbax.rules.rtrl.e_prop import EProp
 from perturbax.rules.rtrl.kf_rtrl import KFRTRL
@@ -73,6 +74,7 @@ RULES: Registry[Rule] = Registry(
         "lra": LRA,
         "sltt": SLTT,
         "ottt": OTTT,
+        "predictive-coding": PredictiveCoding,
         "one-step": OneStep,
         "frozen": Frozen,
         "published-weight": PublishedWeight,
