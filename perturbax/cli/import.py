@@ -33,17 +33,27 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     from perturbax.exchange.reading import from_nir
 
     net = from_nir(args.file, dt=dt, written_by=args.written_by, reset=args.reset)
-    width = inputs_of(net)
-    print(f"{args.file}: {width} inputs, {net.layers[-1].width} outputs")
+    inputs = inputs_of(net)
+    print(f"{args.file}: {inputs} inputs, {net.layers[-1].width} outputs")
     for i, layer in enumerate(net.layers):
-        print(f"  layer {i}: {_said(layer)}, {width} -> {layer.width}")
-        width = layer.width
+        sources = net.sources(i)
+        width = sum(inputs if s.layer < 0 else net.layers[s.layer].width for s in sources)
+        print(f"  layer {i}: {_said(layer)}, {width} -> {layer.width}{_read(sources) if net.reads else ''}")
     typed = {"dt": args.dt, "written_by": args.written_by, "reset": args.reset}
     defaults = {"dt": None, "written_by": "any", "reset": "zero"}
     more = "".join(f" --cell.{name} {value}" for name, value in typed.items() if value != defaults[name])
     command = f"perturbax run --cell nir --cell.file {shlex.quote(args.file)}{more} --task TASK --out FOLDER"
     print(f"train it with: {command}")
     return 0
+
+
+def _read(sources: Any) -> str:
+    """Return what a layer of a graph reads."""
+    names = []
+    for source in sources:
+        name = "the inputs" if source.layer < 0 else f"layer {source.layer}"
+        names.append(f"{name} of the last step" if source.late else name)
+    return f"; reads {' and '.join(names)}"
 
 
 def _said(layer: Any) -> str:

@@ -97,8 +97,13 @@ class NirFile:
 
 def inputs_of(net: Network) -> int:
     """Return the number of inputs of a network that `from_nir` made."""
-    first: Any = net.layers[0]
-    return first.inputs if isinstance(first, Population) else first.W.shape[0]
+    for i, layer in enumerate(net.layers):
+        read: Any = layer
+        sources = net.sources(i)
+        if any(source.layer < 0 for source in sources):
+            others = sum(net.layers[source.layer].width for source in sources if source.layer >= 0)
+            return (read.inputs if isinstance(read, Population) else read.W.shape[0]) - others
+    raise ArgumentError("no layer of the network reads its inputs")
 
 
 def file_to_keep(cell: str, options: dict[str, Any]) -> bytes | None:

@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from perturbax.errors import DataError
 from perturbax.exchange.graph import Stage, package, texts
-from perturbax.exchange.synapses import Convolution, Dense, Pairs, Pool, Same, Scale, shape_after
+from perturbax.exchange.synapses import Convolution, Dense, Pairs, Pool, Scale
 
 
 def _array(stage: str, name: str, value: Any, ndim: int | None = None) -> Array:
@@ -113,30 +113,6 @@ def _vector(stage: str, name: str, value: Any, n: int) -> Array:
     if found.size not in (1, n):
         raise DataError(f"node {stage!r}: {name} has {found.size} values for {n} units")
     return jnp.broadcast_to(found, (n,))
-
-
-def feedback_of(stage: Stage, n: int) -> Any:
-    """Return the feedback of a population; None without one.
-
-    Arguments:
-        stage: the population.
-        n: number of its units.
-
-    Raises DataError for a feedback that is no linear map of the units onto themselves.
-    """
-    if not stage.feedback:
-        return None
-    if stage.own is None:
-        return Same()
-    kind = type(stage.own).__name__
-    if kind not in ("Linear", "Affine", "Scale"):
-        raise DataError(
-            f"node {stage.own_name!r} is a {kind} in a feedback: only Linear, Affine and Scale can be"
-        )
-    found = MAPS[kind](stage.own_name, stage.own, (n,))
-    if shape_after(found, (n,)) != (n,):
-        raise DataError(f"node {stage.own_name!r} must lead {n} units back to themselves")
-    return found
 
 
 # --- and back

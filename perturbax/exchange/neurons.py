@@ -10,7 +10,8 @@ from jaxtyping import Array, Bool
 
 from perturbax.cells.base import reads_no_unit
 from perturbax.cells.spiking import SURROGATES, heaviside
-from perturbax.exchange.synapses import Convolution, Dense, Pool, Same, Scale
+from perturbax.exchange.delays import DelayLine
+from perturbax.exchange.synapses import Convolution, Dense, Pool, Same, Scale, Sum
 from perturbax.fields import one_of
 from perturbax.network.layer import Fixed, Layer
 
@@ -105,14 +106,14 @@ class Neurons(eqx.Module):
 
 
 class Population(Layer):
-    """Neurons of a NIR graph with the synapses below them, and those by which they read themselves.
+    """Neurons of a NIR graph, or a delay, with the synapses below, and those by which they read themselves.
 
         a_t = pool(below(pool(z_t))) + own(r_t),       then `Neurons`
 
     Attributes:
-        below: weights from below; None where there are none.
+        below: weights from below, a `Sum` where several ways lead to them; None where there are none.
         own: weights of the feedback; `Same` where each unit reads itself as it is; None without feedback.
-        neurons: the neurons.
+        neurons: the neurons, or a `DelayLine`.
         n: number of units.
         before: pools in front of the weights from below.
         behind: pools behind them.
@@ -120,9 +121,9 @@ class Population(Layer):
             rules for spiking cells ask for; else None.
     """
 
-    below: Dense | Scale | Convolution | None
-    own: Dense | Scale | Same | None
-    neurons: Neurons
+    below: Dense | Scale | Convolution | Sum | None
+    own: Dense | Scale | Same | Sum | None
+    neurons: Neurons | DelayLine
     n: int = eqx.field(static=True)
     before: tuple[Pool, ...] = eqx.field(default=(), static=True)
     behind: tuple[Pool, ...] = eqx.field(default=(), static=True)
@@ -136,6 +137,8 @@ class Population(Layer):
         first = self.before[0] if self.before else self.below
         if isinstance(first, Pool | Convolution):
             return first.shape
+        if isinstance(first, Sum):
+            return (first.size,)
         return (first.W.shape[0],) if isinstance(first, Dense) else (self.n,)
 
     @property
@@ -164,7 +167,7 @@ class Population(Layer):
 
     def wiring(self) -> Bool[np.ndarray, "n n"] | None:
         """Return which unit reads which: all, itself alone, or none."""
-        if isinstance(self.own, Dense):
+        if isinstance(self.own, Dense | Sum):
             return None
         if self.own is None:
             return reads_no_unit(self.n)

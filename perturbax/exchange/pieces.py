@@ -10,7 +10,7 @@ from perturbax.cells import CELLS
 from perturbax.errors import ArgumentError
 from perturbax.exchange.neurons import Neurons, Population
 from perturbax.exchange.own import OF_NEURONS
-from perturbax.exchange.synapses import Dense
+from perturbax.exchange.synapses import Dense, Sum, Term
 from perturbax.network.layer import Fixed, layer_label
 from perturbax.network.network import Network
 
@@ -142,14 +142,19 @@ def with_r_of_one(i: int, layer: Population) -> Population:
         return layer
     share = 1 - np.asarray(neurons.decay.value, np.float64)  # (n,)
     r = np.asarray(neurons.gain.value, np.float64) / share  # (n,)
-    scaled: list[Dense | None] = []
-    for weights in (layer.below, layer.own):
-        if weights is None:
-            scaled.append(None)
-            continue
-        if not isinstance(weights, Dense):
-            raise ArgumentError(f"{layer_label(i, layer)}: r goes into weights of Linear and Affine alone")
-        b = None if weights.b is None else jnp.asarray(weights.b * r)
-        scaled.append(Dense(jnp.asarray(weights.W * r[None]), b))
-    below, own = scaled
+    below, own = (_scaled(i, layer, weights, r) for weights in (layer.below, layer.own))
     return Population(below, own, dataclasses.replace(neurons, gain=Fixed(share)), layer.n)
+
+
+def _scaled(i: int, layer: Population, weights: Any, r: np.ndarray) -> Any:
+    """Return weights of a layer that are r times as large, of each unit; None where there are none."""
+    if weights is None:
+        return None
+    if isinstance(weights, Sum) and not any(term.behind for term in weights.terms):
+        terms = [Term(_scaled(i, layer, term.weights, r), term.reads) for term in weights.terms]
+        if all(term.weights is not None for term in weights.terms):
+            return Sum(tuple(terms), weights.size)
+    if not isinstance(weights, Dense):
+        raise ArgumentError(f"{layer_label(i, layer)}: r goes into weights of Linear and Affine alone")
+    b = None if weights.b is None else jnp.asarray(weights.b * r)
+    return Dense(jnp.asarray(weights.W * r[None]), b)

@@ -121,6 +121,78 @@ class Pool(NamedTuple):
 Synapses = Dense | Scale | Convolution
 
 
+class Slice(NamedTuple):
+    """A part of what a layer reads: the output of one population, or of one input.
+
+    Attributes:
+        start: where it begins in the vector that the layer reads.
+        stop: where it ends.
+        shape: of it as an image, or `(n,)`.
+        pools: what it goes through before it meets weights.
+    """
+
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+    pools: tuple[Pool, ...] = ()
+
+
+class Term(eqx.Module):
+    """Weights that read the sum of some slices: a = pool(weights(sum_s pool(z_s))).
+
+    Attributes:
+        weights: the weights, or None for 1.
+        reads: the slices.
+        behind: pools behind the weights.
+    """
+
+    weights: Synapses | None
+    reads: tuple[Slice, ...] = eqx.field(static=True)
+    behind: tuple[Pool, ...] = eqx.field(default=(), static=True)
+
+    def __call__(self, z: Array) -> Array:
+        """Return a `(n,)` for z `(n_in,)`."""
+        parts = []
+        for part in self.reads:
+            read = z[part.start : part.stop]
+            for pool in part.pools:
+                read = pool(read)
+            parts.append(read)
+        a = added(parts)
+        if self.weights is not None:
+            a = self.weights(a)
+        for pool in self.behind:
+            a = pool(a)
+        return a
+
+
+class Sum(eqx.Module):
+    """Several maps whose results meet in one population: a = sum_k term_k(z).
+
+    Attributes:
+        terms: the maps.
+        size: number of values in z.
+    """
+
+    terms: tuple[Term, ...]
+    size: int = eqx.field(static=True)
+
+    def __call__(self, z: Array) -> Array:
+        """Return a `(n,)` for z `(n_in,)`."""
+        return added([term(z) for term in self.terms])
+
+
+def added(parts: list[Array]) -> Array:
+    """Return the sum of arrays of one shape.
+
+    parts: the arrays, one or more.
+    """
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
 def shape_after(synapses: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of one example behind a linear map.
 

@@ -62,7 +62,7 @@ def to_nir(
         )
     if r_in_weights:
         pieces = [piece._replace(layer=with_r_of_one(i, piece.layer)) for i, piece in enumerate(pieces)]
-    graph = graph_of(pieces, dt)
+    graph = graph_of(pieces, dt, net.reads)
     if approximate is not None:
         read = network_of(graph, settings(None, "any", "zero", "triangle", 0.3, ours=False))
         found = differing_spikes(net, read, approximate)
