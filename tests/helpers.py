@@ -16,6 +16,7 @@ import numpy as np
 import perturbax as px
 from perturbax.cells.stack import stack as stack_layers
 from perturbax.learning.noise import Rademacher, Recorded
+from perturbax.learning.pace import CPU
 from perturbax.network.layer import is_fixed
 
 # --- tiny networks, data, and averages over every sign of the noise
@@ -118,6 +119,20 @@ def every_sign(shapes):
     signs = np.array(list(itertools.product((-1.0, 1.0), repeat=sum(sizes))))
     parts = np.split(signs, np.cumsum(sizes)[:-1], axis=1)
     return tree.unflatten([jax.device_put(p.reshape(-1, *s)) for p, s in zip(parts, leaves, strict=True)])
+
+
+def unpacked(kind):
+    """The same signs, as arrays from the draw on: what signs that travel packed are compared with."""
+
+    class Unpacked(kind):
+        pass
+
+    return Unpacked()
+
+
+def set_pace(monkeypatch, **changes):
+    """Run with other constants of what is run, drawn and multiplied out at once."""
+    monkeypatch.setattr("perturbax.learning.pace.PACES", {"cpu": CPU._replace(**changes)})
 
 
 class Signs(Rademacher):

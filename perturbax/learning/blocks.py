@@ -1,40 +1,36 @@
-"""How many steps are run, drawn and multiplied out at once: measured constants, and the choice made with
-them.
-"""
+"""How many steps are run, drawn and multiplied out at once: the choice made with measured constants."""
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, PyTree
 
+from perturbax.learning.pace import Loop, pace
 from perturbax.learning.rule import StepRule
+from perturbax.learning.signs import is_packed
+from perturbax.learning.trees import divisor
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
 
-ROWS = 1024  # a block of steps is multiplied out at once: about this many steps x examples
-DRAWN = 2**20  # most values of noise drawn at once: fresh memory costs more than the draws
-# Measured (benchmarks/step.py): weights -> most steps in a block, most per turn of its loop. Where weights
-# leave the cache, writing their gradient costs more than holding more steps; unrolled, the loop copies its
-# state less.
-PACES = ((0, 64, 1), (2**16, 64, 5), (2**18, 256, 5))
 
-
-def _pace(net: Network) -> tuple[int, int]:
-    """Return (most steps in a block, most steps per turn of its loop) for a network of this size."""
+def _loop(net: Network) -> Loop:
+    """Return how a network of this size is run."""
     size = sum(w.size for w in jax.tree.leaves(weights(net)))
-    return next((steps, unroll) for least, steps, unroll in reversed(PACES) if size >= least)
+    return next(loop for loop in reversed(pace().loops) if size >= loop.weights)
 
 
-def steps_per_turn(net: Network, steps: int) -> int:
+def steps_per_turn(net: Network, steps: int, carry: PyTree = ()) -> int:
     """Return how many of so many steps a loop takes per turn: a divisor, as remainders cost a copy of all
     results.
 
     Arguments:
         net: the network; the size of its weights decides.
         steps: steps of the loop.
+        carry: what goes from step to step; of much of it no more than one step is kept.
     """
-    most = min(_pace(net)[1], steps)
-    return next(k for k in range(most, 0, -1) if steps % k == 0)
+    if sum(s.size for s in jax.tree.leaves(carry)) > pace().carried:
+        return 1
+    return divisor(steps, _loop(net).unroll)
 
 
 def steps_per_block(rule: StepRule, net: Network, drawn_at_once: int, T: int, B: int) -> int:
@@ -52,7 +48,7 @@ def steps_per_block(rule: StepRule, net: Network, drawn_at_once: int, T: int, B:
     if credit.window is None and credit.form == "held":
         return T
     most = min(credit.block or drawn_at_once, drawn_at_once)
-    want = max(1, min(most, ROWS // B, T))
+    want = max(1, min(most, pace().rows // B, T))
     return next((b for b in range(want, want // 2, -1) if T % b == 0), want)
 
 
@@ -67,8 +63,11 @@ def drawn_at_once(rule: StepRule, net: Network, carry: PyTree, x: Array) -> int:
     """
     one_key = step_keys(jr.key(0), 0, 1)
     noise = jax.eval_shape(lambda: rule.draw(net, carry, x[None], one_key)[1])
-    values = max(1, sum(e.size for e in jax.tree.leaves(noise)))
-    return max(1, min(_pace(net)[0], DRAWN // values))
+    leaves = jax.tree.leaves(noise, is_leaf=is_packed)
+    words = sum(e.words.size for e in leaves if is_packed(e))
+    values = sum(e.size for e in leaves if not is_packed(e))
+    most = min(pace().words // max(1, words), pace().values // max(1, values))
+    return max(1, min(_loop(net).steps, most))
 
 
 def step_keys(key: Array, start: Array | int, steps: int) -> Array:

@@ -1,5 +1,6 @@
 """What one step of a rule contributes to the gradient: signals that wait for their deltas, or gradients."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -7,7 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from perturbax.learning.trees import expand_like, tree_add
+from perturbax.learning.pace import pace
+from perturbax.learning.signs import PackedSigns, expanded, is_packed, times
+from perturbax.learning.trees import divisor, expand_like, tree_add
 from perturbax.network.layer import weights
 from perturbax.network.network import Network, Site
 
@@ -32,14 +35,14 @@ class Outer(NamedTuple):
 
     Attributes:
         sites: one per layer, leaves `(B, ...)`.
-        signal: one per layer, `(K, B, ...)` like its pre-activation.
+        signal: one per layer, `(K, B, ...)` like its pre-activation; an array, or `PackedSigns`.
     """
 
     sites: PyTree
     signal: PyTree
 
     @classmethod
-    def of(cls, sites: Sequence[Site], signal: Sequence[Array]) -> "Outer":
+    def of(cls, sites: Sequence[Site], signal: Sequence[Array | PackedSigns]) -> "Outer":
         """Make it from the sites of a step (whose pre-activations are dropped: nothing needs them any
         more).
 
@@ -54,13 +57,7 @@ class Outer(NamedTuple):
 
         Arguments as in `Parts.settle`.
         """
-
-        def mix(signal: Array) -> Array:  # (b, K, B, ...) -> (b, B, ...)
-            if c is None:
-                return signal.sum(1)
-            return jnp.sum(expand_like(c, signal) * signal, 1)
-
-        mixed = tuple(mix(signal) for signal in self.signal)
+        mixed = tuple(_over_samples(signal, c) for signal in self.signal)  # (b, B, ...) per layer
         sites, signals = jax.tree.map(lambda s: s.reshape(-1, *s.shape[2:]), (self.sites, mixed))
         return net.credit(sites, signals)
 
@@ -70,11 +67,8 @@ class Outer(NamedTuple):
         Arguments:
             delta: loss differences of the step, `(K, B)`.
         """
-
-        def mean(signal: Array) -> Array:  # (K, B, ...) -> (1, B, ...)
-            return jnp.mean(expand_like(delta, signal) * signal, 0, keepdims=True)
-
-        return Outer(self.sites, tuple(mean(signal) for signal in self.signal))
+        mean = tuple(jnp.mean(times(delta, signal), 0, keepdims=True) for signal in self.signal)
+        return Outer(self.sites, mean)  # signals (1, B, ...)
 
     def traced(self, net: Network, decay: Float[Array, " b"]) -> PyTree:
         """Sum decay_t signal_t (x) presynaptic activity over steps only: leaves `(K, B, ...)` of the
@@ -89,7 +83,24 @@ class Outer(NamedTuple):
             return net.credit(sites, jax.tree.map(lambda s: expand_like(decay, s) * s, signal))
 
         over_batch = jax.vmap(one, in_axes=(1, 1))
-        return jax.vmap(over_batch, in_axes=(1, None))(self.signal, self.sites)
+        return jax.vmap(over_batch, in_axes=(1, None))(expanded(self.signal), self.sites)
+
+
+def _over_samples(signal: Array | PackedSigns, c: Array | None) -> Array:
+    """Return the sum over samples of c `(b, K, B)` times a signal `(b, K, B, ...)`: `(b, B, ...)`.
+
+    Packed signs are expanded a few steps at a time, so that memory does not grow with b.
+    """
+
+    def one_step(now: tuple) -> Array:  # (K, B, ...) -> (B, ...)
+        signal, c = now
+        return jnp.sum(expanded(signal) if c is None else times(c, signal), 0)
+
+    b, *one = signal.shape
+    at_once = b if not is_packed(signal) else divisor(b, pace().values // math.prod(one))
+    if at_once == b:
+        return jax.vmap(one_step)((signal, c))
+    return jax.lax.map(one_step, (signal, c), batch_size=at_once)
 
 
 class Direct(NamedTuple):

@@ -4,6 +4,7 @@ A function of (key, t) alone, it can be drawn again.
 """
 
 import abc
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -16,6 +17,9 @@ from jaxtyping import Array, PyTree
 
 from perturbax.errors import ArgumentError
 from perturbax.fields import in_range, one_of, positive, setting
+from perturbax.learning.pace import pace
+from perturbax.learning.signs import BITS, PackedSigns, draw_signs, flipped
+from perturbax.learning.trees import divisor
 from perturbax.plugins import import_object
 
 
@@ -85,15 +89,7 @@ class Independent(Noise):
 
     def draw(self, state: PyTree, keys: Array, like: PyTree) -> tuple[PyTree, PyTree]:
         """Draw every leaf from a key of its own."""
-        leaves, tree = jax.tree.flatten(like)
-
-        def one(key: Array) -> PyTree:
-            own = [jr.fold_in(key, i) for i in range(len(leaves))]
-            return tree.unflatten(
-                [self.sample(k, leaf.shape, leaf.dtype) for k, leaf in zip(own, leaves, strict=True)]
-            )
-
-        return state, jax.vmap(one)(keys)
+        return state, _from_own_keys(self.sample, keys, like)
 
 
 class Gaussian(Independent):
@@ -109,11 +105,17 @@ class Rademacher(Independent):
 
     def sample(self, key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         """Unpack 32 signs from each random word, words along the last axis."""
-        *lead, n = shape or (1,)
-        words = jr.bits(key, (*lead, -(-n // 32), 1), jnp.uint32)
-        places = jnp.arange(32, dtype=jnp.uint32).reshape((1,) * len(lead) + (1, 32))
-        bits = (words >> places) & jnp.uint32(1)
-        return (2 * bits.reshape(*lead, -1)[..., :n].astype(dtype) - 1).reshape(shape)
+        return draw_signs(key, shape or (1,), dtype).expand().reshape(shape)
+
+    def packed(self, key: Array, shape: tuple[int, ...], dtype: Any) -> PackedSigns:
+        """Return the same signs as `sample`, packed.
+
+        Arguments:
+            key: a random key.
+            shape: of the signs, `(K, B, ...)`.
+            dtype: of their values.
+        """
+        return draw_signs(key, shape, dtype)
 
 
 class Orthogonal(Independent):
@@ -128,12 +130,28 @@ class Orthogonal(Independent):
 
     def sample(self, key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         """Draw one set of signs, and give each sample a row of H of its own."""
-        samples, *one = shape
-        rows = _hadamard(samples)
-        columns = np.arange(int(np.prod(one[1:]))).reshape((1, *one[1:]) if one else ()) % len(rows)
-        return Rademacher().sample(key, tuple(one), dtype)[None] * jnp.asarray(
-            rows[:samples][:, columns], dtype
-        )
+        shared = Rademacher().sample(key, shape[1:], dtype)[None]
+        return shared * jnp.asarray(_rows_of_hadamard(shape), dtype)
+
+    def packed(self, key: Array, shape: tuple[int, ...], dtype: Any) -> PackedSigns:
+        """Return the same signs as `sample`, packed.
+
+        Arguments:
+            key: a random key.
+            shape: of the signs, `(K, B, ...)`.
+            dtype: of their values.
+        """
+        shared = draw_signs(key, shape[1:], dtype)
+        alone = PackedSigns(shared.words[None], shared.scale, shared.n)
+        return flipped(alone, _rows_of_hadamard(shape) < 0)
+
+
+def _rows_of_hadamard(shape: tuple[int, ...]) -> np.ndarray:
+    """Return the row of H of each sample over its units, `(K, 1, ...)`, for noise `(K, B, ...)`."""
+    samples, *one = shape
+    H = _hadamard(samples)
+    columns = np.arange(int(np.prod(one[1:]))).reshape((1, *one[1:]) if one else ()) % len(H)
+    return H[:samples][:, columns]
 
 
 def _hadamard(rows: int) -> np.ndarray:
@@ -292,6 +310,36 @@ class Recorded(Noise):
         """Return the next len(keys) rows of the table."""
         at = state + jnp.arange(len(keys))
         return state + len(keys), jax.tree.map(lambda rows: jnp.take(rows, at, 0, mode="clip"), self.table)
+
+
+def draw_packed(noise: Noise, state: PyTree, keys: Array, like: PyTree) -> tuple[PyTree, PyTree]:
+    """Return what `noise.draw` returns, of noise that is signs with `PackedSigns` as leaves.
+
+    Arguments:
+        noise: the noise; of a kind of one's own, derived from these or not, the draws are arrays.
+        state: its state.
+        keys: one key per step.
+        like: shapes of the noise of one step, leaves `(K, B, ...)`.
+    """
+    kind = {Rademacher: Rademacher, Scaled: Rademacher, Orthogonal: Orthogonal}.get(type(noise))
+    if kind is None:
+        return noise.draw(state, keys, like)
+    words = sum(math.ceil(leaf.size / BITS) for leaf in jax.tree.leaves(like))
+    return state, _from_own_keys(kind().packed, keys, like, pace().words // words)
+
+
+def _from_own_keys(sample: Callable, keys: Array, like: PyTree, at_once: int | None = None) -> PyTree:
+    """Return draws of every leaf, from a key of its own, so many steps at once: leaves `(steps, ...)`."""
+    leaves, tree = jax.tree.flatten(like)
+
+    def one(key: Array) -> PyTree:
+        own = [jr.fold_in(key, i) for i in range(len(leaves))]
+        return tree.unflatten(
+            [sample(k, leaf.shape, leaf.dtype) for k, leaf in zip(own, leaves, strict=True)]
+        )
+
+    batch = len(keys) if at_once is None else divisor(len(keys), at_once)
+    return jax.vmap(one)(keys) if batch == len(keys) else jax.lax.map(one, keys, batch_size=batch)
 
 
 def check_white(noise: Noise, rule: str) -> None:

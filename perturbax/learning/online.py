@@ -16,6 +16,7 @@ from perturbax.learning.credit import pairing_of
 from perturbax.learning.estimate import averaged
 from perturbax.learning.rule import Rule, StepRule
 from perturbax.learning.sequence import BlockResult, Loss, apply_estimate, run_block, visible_loss
+from perturbax.learning.signs import expanded
 from perturbax.network.decorrelation import apply_decorrelation, decorrelation_update
 from perturbax.network.layer import split, words_of
 from perturbax.network.network import Network, Site
@@ -95,6 +96,11 @@ def online(
     score = visible_loss(rule, loss)
     differentiated = "derivatives" in rule.described().uses
 
+    def arrays_of_block(net: Network, carry: PyTree, block: tuple) -> tuple[PyTree, BlockResult]:
+        """Run a block, its signals as arrays: that is how streams are kept in folders of runs."""
+        carry, result = run_block(rule, score, net, carry, block)
+        return carry, result._replace(parts=expanded(result.parts))
+
     def init(net: Network, x: Float[Array, "B n_in"], y: Any, key: Array) -> Stream:
         check_inputs(net, x)
         check_key(key)
@@ -106,7 +112,7 @@ def online(
 
         def one_block(carry: PyTree) -> BlockResult:
             drawn, noise = rule.draw(net, carry, x, step_keys(key_steps, 0, every))
-            return run_block(rule, score, net, drawn, (x, y, noise))[1]
+            return arrays_of_block(net, drawn, (x, y, noise))[1]
 
         shapes = jax.eval_shape(one_block, carry)
         ring = pairing.empty(net, shapes.parts, shapes.delta)
@@ -114,7 +120,7 @@ def online(
         return Stream(net, opt, carry, ring, key_steps, jnp.zeros((), int))
 
     def update(s: Stream, block: tuple) -> tuple[Stream, Array]:
-        carry, result = run_block(rule, score, s.net, s.carry, block)
+        carry, result = arrays_of_block(s.net, s.carry, block)
         ring, grads = pairing.push(s.net, s.ring, result.parts, result.delta)
         grads = averaged(grads, every * block[0].shape[1], result.delta)
         net, opt = apply_estimate(s.net, optimiser, s.opt, grads, rule)

@@ -112,7 +112,7 @@ def run_block(
 
     start = carry, no_gradient(net) if summed else ()
     steps = len(jax.tree.leaves(block)[0])
-    (carry, total), result = jax.lax.scan(one_step, start, block, unroll=steps_per_turn(net, steps))
+    (carry, total), result = jax.lax.scan(one_step, start, block, unroll=steps_per_turn(net, steps, start))
     if summed:
         result = result._replace(parts=Both(result.parts, total))
     return carry, result

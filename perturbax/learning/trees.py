@@ -29,6 +29,16 @@ def expand_like(values: Array, array: Array) -> Array:
     return values.reshape(*values.shape, *[1] * (array.ndim - values.ndim))
 
 
+def divisor(number: int, most: int) -> int:
+    """Return the largest divisor of a number that is not above `most`, at least 1.
+
+    Arguments:
+        number: 1 or more.
+        most: any number.
+    """
+    return next(k for k in range(max(1, min(most, number)), 0, -1) if number % k == 0)
+
+
 def structure_and_shapes(tree: PyTree) -> tuple[Any, tuple]:
     """Return the structure of a tree, and (shape, dtype) of every leaf: what two traces of it share.
 

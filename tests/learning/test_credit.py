@@ -9,6 +9,7 @@ import pytest
 import perturbax as px
 from perturbax.errors import ArgumentError
 from perturbax.learning.noise import Rademacher
+from perturbax.learning.pace import Loop
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -24,16 +25,13 @@ def estimate(rule, net, xs, ys, **options):
 @pytest.fixture
 def blocks(monkeypatch):
     """Several blocks, the last one ragged; two steps per turn of their loop."""
-    import perturbax.learning.blocks as blocks_of_steps
-
-    monkeypatch.setattr(blocks_of_steps, "PACES", ((0, 8, 2),))
-    monkeypatch.setattr(blocks_of_steps, "ROWS", 8 * helpers.B)
+    helpers.set_pace(monkeypatch, rows=8 * helpers.B, loops=(Loop(0, 8, 2),))
 
 
 @pytest.fixture
 def blocks_step_by_step(blocks, monkeypatch):
     """The same, one step per turn: half the program."""
-    monkeypatch.setattr("perturbax.learning.blocks.PACES", ((0, 8, 1),))
+    helpers.set_pace(monkeypatch, rows=8 * helpers.B, loops=(Loop(0, 8, 1),))
 
 
 @pytest.fixture
@@ -118,16 +116,22 @@ def test_replay_and_trace_save_memory():
 
 
 def test_memory_grows_with_samples_by_the_states_of_their_rows_alone():
-    """Same-step signals meet their delta as they are made; stored credit keeps the noise of all steps."""
+    """Signals meet their delta as they are made, or wait as packed bits."""
 
-    def more(credit):
-        """What 256 samples take more than 64, as a multiple of the states of their rows."""
-        taken = [memory(credit, units=256, steps=50, samples=samples) for samples in (64, 256)]
-        states = (256 - 64) * 8 * 256 * 8  # samples, examples, units, bytes of a float64
-        return (taken[1] - taken[0]) / states
+    def taken(samples, **options):
+        return memory(units=256, steps=50, samples=samples, **options)
 
-    assert more("same-step") < 1.5
-    assert more("to-go") > 50
+    def more(**options):
+        """What 256 samples take more than 16, as a multiple of the states of their rows."""
+        return (taken(256, **options) - taken(16, **options)) / (256 - 16) / of_one
+
+    of_one = 8 * 256 * 8  # examples, units, bytes of a float64
+    window = {"credit": "window", "window": 20}
+    # What goes in and comes out of a step, and one product with the weights.
+    assert more(credit="same-step") < 3
+    assert more(**window) < 3
+    assert more(credit="to-go") < 3 + 50 / 64  # and a bit for each of 64 in a step
+    assert taken(256, **window, noise="gaussian") > 20 * 256 * of_one  # negative control: nothing to pack
 
 
 @pytest.mark.parametrize("every", [1, 5])

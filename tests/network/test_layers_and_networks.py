@@ -13,6 +13,7 @@ from jaxtyping import Array
 import perturbax as px
 from perturbax.errors import LayerError
 from perturbax.learning.credit import Credit, pairing_of, to_go, windowed
+from perturbax.learning.pace import Loop
 
 
 class Mine(px.Layer):
@@ -143,12 +144,9 @@ def test_credit_weights():
 @pytest.mark.parametrize(("steps", "window"), [(64, 7), (67, 33), (40, 3), (33, 100)])
 def test_ring_of_blocks_equals_one_block(x64, steps, window, monkeypatch):
     """Window credit over many blocks, a ragged last one included, against the banded matrix."""
-    import perturbax.learning.blocks as blocks_of_steps
-
     net, (xs, ys) = helpers.network(px.cells.GRU, n=3), helpers.data(steps=steps)
     make = lambda: px.RULES["node"](sigma=1e-3, credit="window", window=window, discount=0.95)
-    monkeypatch.setattr(blocks_of_steps, "PACES", ((0, 8, 2),))
-    monkeypatch.setattr(blocks_of_steps, "ROWS", 8 * helpers.B)
+    helpers.set_pace(monkeypatch, rows=8 * helpers.B, loops=(Loop(0, 8, 2),))
     many = helpers.fresh(make(), helpers.mse)(net, xs, ys, jr.key(0))
     monkeypatch.setattr("perturbax.learning.sequence.steps_per_block", lambda rule, net, most, T, B: T)
     one = helpers.fresh(make(), helpers.mse)(net, xs, ys, jr.key(0))

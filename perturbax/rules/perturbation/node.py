@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from perturbax.learning.estimate import Estimate, Outer
 from perturbax.learning.facts import Facts
+from perturbax.learning.noise import Scaled
 from perturbax.learning.rule import StepRule
+from perturbax.learning.signs import expanded, is_packed
 from perturbax.network.network import Network, Site
+from perturbax.rules.perturbation.base import Perturbation
 from perturbax.rules.perturbation.node_base import NodeRule
 
 
@@ -54,6 +56,28 @@ class Node(NodeRule):
         """Return the noise difference over its variance."""
         return delta, [noise / self.variance for noise in self.pair(list(inject))]
 
+    def repacked(self, estimate: Estimate, noise: PyTree) -> Estimate:
+        """Return the estimate with the noise itself as its signal, if that was drawn as signs of one size."""
+        xi = noise[0] if self.ambient else noise
+        if not (self._signal_is_noise and all(is_packed(e) for e in xi)):
+            return estimate
+        difference = self.sigma if self.clean else 2 * self.sigma  # within a pair, of a sign +1
+        signal = [e.with_scale(e.scale * difference / self.variance) for e in xi]  # (K, B, ...) per layer
+        return estimate._replace(parts=Outer(estimate.parts.sites, tuple(signal)))
+
+    @property
+    def _signal_is_noise(self) -> bool:
+        own, plain = type(self), Perturbation
+        return (
+            self._has_own_signal
+            and own.heard is NodeRule.heard
+            and own.injected is NodeRule.injected
+            and own.noise_of_rows is plain.noise_of_rows
+            and own.pair is plain.pair
+            and self.difference != "noisy"
+            and type(self.noise) is not Scaled
+        )
+
     def second_pass(self) -> StepRule:
         """Return a pass of the clean row alone: signals are the noise itself."""
         return CleanPass(self) if self.clean and self._has_own_signal else self
@@ -86,10 +110,13 @@ class CleanPass(StepRule):
     ) -> tuple[PyTree, Estimate]:
         """Step the clean row."""
         rule, (states, noise_state) = self.rule, carry
-        spread = rule.noise.spread(noise_state) or [jnp.ones(e.shape[2:], e.dtype) for e in noise]
+        spread = rule.noise.spread(noise_state)
         clean, y, sites = net.step(jax.tree.map(lambda s: s[0], states), x)
         gain = rule.sigma / rule.variance
-        signal = [e * (gain / s[None, None]) for e, s in zip(noise, spread, strict=True)]
+        if spread is None:
+            signal = [e.with_scale(e.scale * gain) if is_packed(e) else e * gain for e in noise]
+        else:  # noise with a scale of its own per unit
+            signal = [e * (gain / s[None, None]) for e, s in zip(expanded(noise), spread, strict=True)]
         noise_state = rule.noise.adapt(noise_state, [site.a for site in sites])
         carry = jax.tree.map(lambda s: s[None], clean), noise_state
         return carry, Estimate(score(y), y, sites, None, Outer.of(sites, signal))

@@ -12,8 +12,9 @@ from jaxtyping import Array, PyTree
 from perturbax.errors import ArgumentError
 from perturbax.fields import in_range, setting
 from perturbax.learning.estimate import Estimate, Outer
-from perturbax.learning.noise import Gaussian
+from perturbax.learning.noise import Gaussian, draw_packed
 from perturbax.learning.rule import StepRule
+from perturbax.learning.signs import expanded
 from perturbax.network.network import Network, Site
 from perturbax.rules.perturbation.base import Perturbation
 from perturbax.rules.perturbation.helpers import check_resolution
@@ -80,8 +81,18 @@ class NodeNoise(Perturbation):
             xs: inputs of the block, `(b, B, n_in)`, for their shape.
             keys: one key per step, `(b,)`.
         """
+        noise_state, noise = self.draw_packed_noise(net, noise_state, xs, keys)
+        return noise_state, expanded(noise)
+
+    def draw_packed_noise(
+        self, net: Network, noise_state: PyTree, xs: Array, keys: Array
+    ) -> tuple[PyTree, PyTree]:
+        """Return what `draw_noise` returns, with signs as `PackedSigns`.
+
+        Arguments as in `draw_noise`.
+        """
         shapes = self.node_noise_shapes(net, xs[0])
-        noise_state, xi = self.noise.draw(noise_state, keys, shapes)
+        noise_state, xi = draw_packed(self.noise, noise_state, keys, shapes)
         if not self.ambient:
             return noise_state, xi
         every_row = [jax.ShapeDtypeStruct((self.rows, *s.shape[1:]), s.dtype) for s in shapes]
@@ -127,7 +138,9 @@ class NodeRule(NodeNoise, StepRule):
     def draw(self, net: Network, carry: PyTree, xs: Array, keys: Array) -> tuple[PyTree, PyTree]:
         """Draw noise for every pre-activation of the block."""
         states, noise_state = carry
-        noise_state, noise = self.draw_noise(net, noise_state, xs, keys)
+        as_ours = type(self).draw_noise is NodeNoise.draw_noise and type(self).step is NodeRule.step
+        draw = self.draw_packed_noise if as_ours else self.draw_noise
+        noise_state, noise = draw(net, noise_state, xs, keys)
         return (states, noise_state), noise
 
     def step(
@@ -135,10 +148,19 @@ class NodeRule(NodeNoise, StepRule):
     ) -> tuple[PyTree, Estimate]:
         """Step all rows at once, so that each weight is read once; compare their losses."""
         states, noise_state = carry
-        inject, added = self.injected(noise_state, noise)
+        inject, added = self.injected(noise_state, expanded(noise))
         states, y, sites = jax.vmap(net.step, in_axes=(0, None, 0))(states, x, added)
         noise_state, estimate = self.heard(net, noise_state, score, y, sites, inject)
-        return (self.next_states(states), noise_state), estimate
+        return (self.next_states(states), noise_state), self.repacked(estimate, noise)
+
+    def repacked(self, estimate: Estimate, noise: PyTree) -> Estimate:
+        """Return the estimate with signals that are nothing but the noise as it was drawn, packed.
+
+        Arguments:
+            estimate: of a step, its signals arrays.
+            noise: that of the step, from `draw`.
+        """
+        return estimate
 
     def injected(self, noise_state: PyTree, noise: PyTree) -> tuple[list[Array], list[Array]]:
         """Return (what the rule injects, all that is added) to the pre-activations of a step, per layer
