@@ -66,6 +66,15 @@ CITATIONS: dict[str, str] = {
         "systems: a direct method. Journal of Computational Physics 21(2), 123-143."
     ),
     "elman1990": ("Elman J. L. (1990). Finding structure in time. Cognitive Science 14(2), 179-211."),
+    "ernoult2019": (
+        "Ernoult M., Grollier J., Querlioz D., Bengio Y., Scellier B. (2019). Updates of equilibrium prop "
+        "match gradients of backprop through time in an RNN with static input. Advances in Neural "
+        "Information Processing Systems 32. arXiv:1905.13633."
+    ),
+    "ernoult2020": (
+        "Ernoult M., Grollier J., Querlioz D., Bengio Y., Scellier B. (2020). Equilibrium propagation with "
+        "continual weight updates. arXiv:2005.04168."
+    ),
     "feng2024": (
         "Feng L., Tung F., Ahmed M. O., Bengio Y., Hajimirsadeghi H. (2024). Were RNNs all we needed? "
         "arXiv:2410.01201."
@@ -118,6 +127,15 @@ CITATIONS: dict[str, str] = {
     "kolen1994": (
         "Kolen J. F., Pollack J. B. (1994). Backpropagation without weight transport. IEEE International "
         "Conference on Neural Networks, 1375-1380."
+    ),
+    "laborieux2021": (
+        "Laborieux A., Ernoult M., Scellier B., Bengio Y., Grollier J., Querlioz D. (2021). Scaling "
+        "equilibrium propagation to deep ConvNets by drastically reducing its gradient estimator bias. "
+        "Frontiers in Neuroscience 15:633674. arXiv:2006.03824."
+    ),
+    "laborieux2022": (
+        "Laborieux A., Zenke F. (2022). Holomorphic equilibrium propagation computes exact gradients through "
+        "finite size oscillations. Advances in Neural Information Processing Systems 35. arXiv:2209.00530."
     ),
     "lansdell2020": (
         "Lansdell B., Prakash P., Kording K. (2020). Learning to solve the credit assignment problem. "
@@ -233,6 +251,10 @@ CITATIONS: dict[str, str] = {
     "sarkar2025": (
         "Sarkar B., Fellows M., Duque J. A., et al. (2025). Evolution strategies at the hyperscale. "
         "arXiv:2511.16652."
+    ),
+    "scellier2017": (
+        "Scellier B., Bengio Y. (2017). Equilibrium propagation: bridging the gap between energy-based "
+        "models and backpropagation. Frontiers in Computational Neuroscience 11:24. arXiv:1602.05179."
     ),
     "sussillo2013": (
         "Sussillo D., Barak O. (2013). Opening the black box: low-dimensional dynamics in "

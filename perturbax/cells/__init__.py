@@ -14,6 +14,7 @@ from perturbax.cells.lif import ALIF, LIF
 from perturbax.cells.lru import LRU
 from perturbax.cells.lstm import LSTM
 from perturbax.cells.mingru import MinGRU
+from perturbax.cells.settling import BlockReadout, Pick, Settling
 from perturbax.cells.tanh import SparseTanh, Tanh
 from perturbax.moved import old_names
 from perturbax.network.layer import Layer
@@ -35,6 +36,7 @@ CELLS: Registry[Layer] = Registry(
         "lif": LIF,
         "alif": ALIF,
         "binary": Binary,
+        "settling": Settling,
         "dense": Dense,
         "readout": Readout,
         "leaky-readout": LeakyReadout,
@@ -49,11 +51,14 @@ __all__ = [
     "LRU",
     "LSTM",
     "Binary",
+    "BlockReadout",
     "Dense",
     "Leaky",
     "LeakyReadout",
     "MinGRU",
+    "Pick",
     "Readout",
+    "Settling",
     "SparseTanh",
     "Tanh",
 ]

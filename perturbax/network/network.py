@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Inexact
 
 from perturbax.errors import ArgumentError, LayerError
 from perturbax.fields import setting
@@ -126,7 +126,7 @@ class Network(eqx.Module):
     def step(
         self,
         state: tuple,
-        x: Float[Array, "B n_in"],
+        x: Inexact[Array, "B n_in"],
         noise: Sequence[Array] | None = None,
         shift: Sequence[Array] | None = None,
         held: Sequence[Array] | None = None,

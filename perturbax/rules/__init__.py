@@ -13,6 +13,7 @@ from perturbax.rules.backprop.one_step import OneStep
 from perturbax.rules.backprop.ottt import OTTT
 from perturbax.rules.backprop.sltt import SLTT
 from perturbax.rules.backprop.truncated import Truncated, TruncatedRolling
+from perturbax.rules.equilibrium.equilibrium import Equilibrium
 from perturbax.rules.evolution.evolution import Evolution
 from perturbax.rules.evolution.nres import NRES
 from perturbax.rules.evolution.pes import PES
@@ -75,6 +76,7 @@ RULES: Registry[Rule] = Registry(
         "sltt": SLTT,
         "ottt": OTTT,
         "predictive-coding": PredictiveCoding,
+        "equilibrium": Equilibrium,
         "one-step": OneStep,
         "frozen": Frozen,
         "published-weight": PublishedWeight,

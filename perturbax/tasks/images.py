@@ -3,10 +3,13 @@
 import abc
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
-from perturbax.errors import DataError
-from perturbax.fields import one_of, setting
+from perturbax.errors import ArgumentError, DataError
+from perturbax.fields import one_of, setting, whole
+from perturbax.tasks.base import HeldOut
 from perturbax.tasks.labelled import Labelled
 
 
@@ -18,14 +21,19 @@ class Images(Labelled):
     Attributes:
         order: rows (one row of the image per step), pixels (one pixel per step) or whole (all in one step).
         permuted: whether the pixels of all images are put into one and the same random order first.
+        hold: steps that an image read at once is held for, so that a network can settle.
     """
 
     order: str = setting("rows")
     permuted: bool = setting(False)
+    hold: int = setting(1)
 
     def __check_init__(self) -> None:
-        """Check the order."""
+        """Check the order, and that what is held is a whole image."""
         one_of("order", self.order, ("rows", "pixels", "whole"))
+        whole("hold", self.hold)
+        if self.hold > 1 and self.order != "whole":
+            raise ArgumentError(f"an image is held as a whole: hold {self.hold} needs --task.order whole")
 
     @property
     def classes(self) -> int:
@@ -33,9 +41,28 @@ class Images(Labelled):
         return 10
 
     @property
+    def steps(self) -> int:
+        """Steps of a sequence, those that an image is held for included."""
+        return super().steps * self.hold
+
+    @property
     @abc.abstractmethod
     def unit_of_input(self) -> float:
         """Largest value of a stored pixel."""
+
+    def _read(self, part: str, rows: Array) -> tuple[Array, Array]:
+        """Return inputs `(T, B, n_in)`, held, and targets of stored images by number `(B,)`."""
+        xs, ys = super()._read(part, rows)
+        return self._held(xs), ys
+
+    def _stored(self, part: str, rows: np.ndarray) -> HeldOut:
+        """Return stored images by number `(B,)`, held."""
+        stored = super()._stored(part, rows)
+        return stored._replace(xs=self._held(stored.xs))
+
+    def _held(self, xs: Array) -> Array:
+        """Return inputs `(1, B, n_in)` of images that are read at once `hold` times; others as they are."""
+        return xs if self.hold == 1 else jnp.broadcast_to(xs, (self.hold, *xs.shape[1:]))
 
     def in_order(self, images: Any) -> np.ndarray:
         """Return images as sequences `(N, T, n_in)`, in the order of the settings.

@@ -137,7 +137,17 @@ ALL_FIVE = ("node", "bptt")
 FAMILY = ("snap", "uoro", "kf-rtrl", "e-prop", "rflo", "d-rtrl")
 EXACT = ("rtrl", "truncated", "m-order")  # the gradient of BPTT, as other tests show
 SPIKING = ("sltt", "ottt")
-LATER = (*PUBLISHED, *FAMILY, *EXACT, *SPIKING, "dsf", "lra", "forward-sensitivity", "truncated-rolling")
+LATER = (
+    *PUBLISHED,
+    *FAMILY,
+    *EXACT,
+    *SPIKING,
+    "equilibrium",
+    "dsf",
+    "lra",
+    "forward-sensitivity",
+    "truncated-rolling",
+)
 TABLE = [
     (rule, probe)
     for rule in px.RULES

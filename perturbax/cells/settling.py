@@ -1,0 +1,193 @@
+"""Layers that settle: blocks of units with symmetric weights between neighbours."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Bool
+
+from perturbax.cells.base import INITS, FeedForward, plus
+from perturbax.errors import ArgumentError
+from perturbax.fields import one_of, setting, whole
+from perturbax.network.layer import Layer
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "sigmoid": lambda u: jax.nn.sigmoid(4 * u - 2),
+    "clip": lambda u: jnp.clip(u, 0, 1),
+    "half-clip": lambda u: jnp.clip(u / 2, 0, 1),
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "leaky-relu": jax.nn.leaky_relu,
+}
+
+
+class Settling(Layer):
+    """Blocks of units, each joined to the next by weights that are the same both ways (a convergent RNN).
+
+        a_1 = z W + r_2 U_1^T + b_1,     a_l = r_{l-1} U_{l-1} + r_{l+1} U_l^T + b_l,     y = f(a)
+
+    z is the input, r the last output of the blocks 1 .. L, one after the other in one vector of n units. With
+    an input that is held, y settles where the primitive function Phi = sum_l y_l . (y_{l-1} U_{l-1} + b_l) +
+    y_1 . (z W) has the slope f^-1(y): what equilibrium propagation needs (Scellier and Bengio 2017; in
+    discrete time Ernoult et al. 2019). Every other rule trains it, too.
+
+    Args:
+        n_in: number of inputs from below.
+        n: number of units, those of all blocks together.
+        key: JAX key of the initial weights.
+        blocks: number of hidden blocks, of equal size; or in Python the sizes of all blocks, from below.
+        outputs: units of one more block on top whose outputs are those of the network; 0 for a readout
+            above the last block.
+        activation: f: sigmoid (1 / (1 + exp(2 - 4 a)), of slope 1), clip (a, kept within 0 and 1), half-clip
+            (a / 2 likewise), tanh, relu, leaky-relu.
+        bias: whether there is a b.
+        init: how weights start: default (uniform in +-1/sqrt(presynaptic)) or xavier (normal, variance 2 /
+            (presynaptic + postsynaptic)).
+    """
+
+    W: Array
+    U: tuple[Array, ...]
+    b: Array | None
+    sizes: tuple[int, ...] = eqx.field(static=True)
+    outputs: int = setting(0)
+    activation: str = setting("sigmoid")
+    equation: ClassVar[str] = "y_l = f(y_{l-1} U_{l-1} + y_{l+1} U_l^T + b_l)"
+    papers: ClassVar[tuple[str, ...]] = ("scellier2017", "ernoult2019")
+    symmetric: ClassVar[bool] = True  # the weights from a unit to another are those back
+
+    def __init__(
+        self,
+        n_in: int,
+        n: int,
+        *,
+        key: Array,
+        blocks: int | Sequence[int] = 1,
+        outputs: int = 0,
+        activation: str = "sigmoid",
+        bias: bool = True,
+        init: str = "default",
+    ):
+        one_of("activation", activation, ACTIVATIONS)
+        one_of("init", init, INITS)
+        whole("outputs", outputs, 0)
+        self.sizes = sizes_of_blocks(n, blocks, outputs)
+        key_below, *keys = jr.split(key, len(self.sizes))
+        self.W = INITS[init](key_below, (n_in, self.sizes[0]))
+        self.U = tuple(INITS[init](k, pair) for k, pair in zip(keys, pairwise(self.sizes), strict=True))
+        self.b = jnp.zeros(n) if bias else None
+        self.outputs, self.activation = outputs, activation
+
+    def readout(self, n_out: int, *, key: Array, **synapses: Any) -> Layer:
+        """Return what stands above: a `BlockReadout` of the last block, or the outputs of that block.
+
+        Arguments:
+            n_out: number of outputs.
+            key: JAX key of initial weights.
+            synapses: settings that the readout shares: bias, init.
+
+        Raises ArgumentError for a block of outputs of another size.
+        """
+        if not self.outputs:
+            return BlockReadout(self.sizes[-1], n_out, key=key, **synapses)
+        if self.outputs != n_out:
+            raise ArgumentError(f"the network has {n_out} outputs: outputs of the cell must be {n_out}, or 0")
+        return Pick(n_out)
+
+    def start(self) -> tuple[Any, Array]:
+        """Return no hidden state, and outputs of zero `(n,)`."""
+        return (), jnp.zeros(sum(self.sizes))
+
+    def drive(self, z: Array, r: Array) -> Array:
+        """Return what all blocks receive, from below and from above, `(n,)`."""
+        y = jnp.split(r, np.cumsum(self.sizes)[:-1])  # one per block
+        received = [z @ self.W]
+        for below, U in enumerate(self.U):
+            received[below] = received[below] + y[below + 1] @ U.T
+            received.append(y[below] @ U)
+        return plus(jnp.concatenate(received), self.b)
+
+    def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
+        """Return no hidden state, and y = f(a)."""
+        return (), ACTIVATIONS[self.activation](a)
+
+    def wiring(self) -> Bool[np.ndarray, "n n"]:
+        """Return that units read those of the blocks below and above."""
+        block = np.repeat(np.arange(len(self.sizes)), self.sizes)  # (n,)
+        return np.abs(block[:, None] - block[None]) == 1
+
+
+class BlockReadout(FeedForward):
+    """Linear readout of the last units below.
+
+    y = z' W + b,   z' the last n_in values of z
+    """
+
+    equation: ClassVar[str] = "y = z' W + b, z' the last block"
+    papers: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, n_in: int, n: int, *, key: Array, **synapses: Any):
+        super().__init__(n_in, n, key=key, **synapses)
+
+    def drive(self, z: Array, r: Array) -> Array:
+        """Return a = z' W + b, `(n,)`."""
+        return super().drive(z[-len(self.W) :], r)
+
+    def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
+        """Return no hidden state, and y = a."""
+        return (), a
+
+
+class Pick(Layer):
+    """The last n values below, as outputs; without weights.
+
+    Args:
+        n: number of outputs.
+    """
+
+    n: int = eqx.field(static=True)
+
+    def start(self) -> tuple[Any, Array]:
+        """Return no hidden state, and outputs of zero `(n,)`."""
+        return (), jnp.zeros(self.n)
+
+    def drive(self, z: Array, r: Array) -> Array:
+        """Return the last n values of z."""
+        return z[-self.n :]
+
+    def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
+        """Return no hidden state, and y = a."""
+        return (), a
+
+    def wiring(self) -> Bool[np.ndarray, "n n"]:
+        """Return that no unit reads another."""
+        return np.zeros((self.n, self.n), bool)
+
+
+def sizes_of_blocks(n: int, blocks: int | Sequence[int], outputs: int) -> tuple[int, ...]:
+    """Return the number of units of each block, from below.
+
+    Arguments:
+        n: units of all blocks.
+        blocks: number of hidden blocks of equal size, or the sizes of all blocks.
+        outputs: units of the block of outputs on top; 0 for none.
+
+    Raises ArgumentError where n is not the sum of the blocks.
+    """
+    if not isinstance(blocks, int):
+        sizes = tuple(blocks)
+        if sum(sizes) != n or (outputs and sizes[-1] != outputs):
+            raise ArgumentError(f"blocks of {sizes} units do not make {n} units with {outputs} outputs")
+        return sizes
+    whole("blocks", blocks)
+    hidden, rest = divmod(n - outputs, blocks)
+    if hidden < 1 or rest:
+        raise ArgumentError(
+            f"{n} units less {outputs} outputs cannot be shared by {blocks} equal blocks: "
+            f"units must be {outputs} more than a multiple of {blocks}"
+        )
+    return (hidden,) * blocks + ((outputs,) if outputs else ())

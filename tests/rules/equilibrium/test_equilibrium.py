@@ -1,0 +1,237 @@
+"""Equilibrium propagation against the gradient through the settling steps."""
+
+import functools
+import itertools
+
+import equinox as eqx
+import helpers
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import perturbax as px
+from perturbax.errors import ArgumentError, LayerError
+from perturbax.network.network import Site
+
+pytestmark = pytest.mark.usefixtures("x64")
+T = 150
+
+
+def net_of(outputs=4, activation="sigmoid", scale=0.6):
+    """Blocks that settle, as their weights are small; outputs of the last block, or a readout above."""
+    settings = {"blocks": (6, 5, 4), "outputs": outputs, "activation": activation}
+    cell = px.cells.Settling(7, 15, key=jr.key(0), **settings)
+    some, rest = px.split(px.Network((cell, cell.readout(4, key=jr.key(1)))))
+    leaves, tree = jax.tree.flatten(some)
+    keys = jr.split(jr.key(0), len(leaves))
+    drawn = [scale * jr.normal(k, w.shape) * len(w) ** -0.5 for k, w in zip(keys, leaves, strict=True)]
+    return px.join(tree.unflatten(drawn), rest)
+
+
+def held():
+    """An input that is held, and targets that are asked for at the last step."""
+    x, y = jr.uniform(jr.key(5), (3, 7)), jr.uniform(jr.key(6), (3, 4))
+    return jnp.broadcast_to(x, (T, 3, 7)), jnp.full((T, 3, 4), jnp.nan).at[-1].set(y)
+
+
+def at_the_end(cost):
+    """A cost (out, target) of the last step alone, as a loss whose mean over steps it is."""
+
+    def loss(out, target):
+        asked = ~jnp.isnan(target).any(-1)
+        return T * jnp.where(asked, cost(out, jnp.where(jnp.isnan(target), 0, target)), 0)
+
+    return loss
+
+
+squares = at_the_end(lambda out, target: jnp.sum((out - target) ** 2, -1) / 2)
+entropy = at_the_end(lambda out, target: -jnp.sum(target * jax.nn.log_softmax(out), -1))
+
+
+@functools.cache
+def net_for(cost):
+    return net_of(outputs=4 if cost is squares else 0)
+
+
+@functools.cache
+def estimate(cost=squares, **settings):
+    """The estimate of the rule, as one vector."""
+    update = helpers.fresh(px.rules.Equilibrium(**settings), cost)
+    return flat(update(net_for(cost), *held(), jr.key(2))[1])
+
+
+@functools.cache
+def exact(cost=squares):
+    return flat(px.bptt(cost)(net_for(cost), *held())[1])
+
+
+@functools.cache
+def settled(cost=squares):
+    net, (xs, _) = net_for(cost), held()
+    return jax.lax.scan(lambda state, x: (net.step(state, x)[0], None), net.start(3), xs)[0]
+
+
+@functools.cache
+def through_last(steps):
+    """The gradient through so many steps from the settled state, by autodiff."""
+    (some, rest), (xs, ys), start = px.split(net_for(squares)), held(), settled()
+
+    def end(some):
+        state = start
+        for _ in range(steps):
+            state, out, _ = px.join(some, rest).step(state, xs[-1])
+        return jnp.mean(squares(out, ys[-1])) / T
+
+    return flat(jax.jit(jax.grad(end))(some))
+
+
+def flat(grads):
+    return np.concatenate([np.asarray(g).ravel() for g in jax.tree.leaves(grads)])
+
+
+def off(got, want):
+    return np.linalg.norm(got - want) / np.linalg.norm(want)
+
+
+def cosine(got, want):
+    return got @ want / np.linalg.norm(got) / np.linalg.norm(want)
+
+
+@pytest.mark.parametrize("cost", [squares, entropy])
+def test_the_network_settles_and_is_alive(cost):
+    y = np.asarray(settled(cost)[0][1])
+    assert ((y > 0.02) & (y < 0.98)).mean() > 0.9
+    again = net_for(cost).step(settled(cost), held()[0][-1])[0][0][1]
+    assert np.abs(again - y).max() < 1e-12
+    assert np.abs(exact(cost)).min() > 0
+
+
+@pytest.mark.parametrize("cost", [squares, entropy])
+def test_symmetric_nudging_errs_by_beta_squared(cost):
+    """All weights, those of a readout above included."""
+    errors = [off(estimate(cost, beta=b, nudged=T), exact(cost)) for b in (1e-1, 1e-2, 1e-3)]
+    for coarse, fine in itertools.pairwise(errors):
+        assert fine < coarse / 80
+    assert errors[0] < 0.1
+    assert errors[-1] < 1e-5
+
+
+def test_one_sided_nudging_errs_by_beta_and_a_random_sign_takes_one_side():
+    plus, minus = (estimate(beta=1e-2, nudged=T, nudge=nudge) for nudge in ("one-sided", "symmetric"))
+    errors = [off(estimate(beta=b, nudged=T, nudge="one-sided"), exact()) for b in (1e-1, 1e-2, 1e-3)]
+    for coarse, fine in itertools.pairwise(errors):
+        assert coarse / 12 < fine < coarse / 8
+    other_side = 2 * minus - plus  # symmetric is the mean of both sides
+    drawn = helpers.fresh(px.rules.Equilibrium(beta=1e-2, nudged=T, nudge="random-sign"), squares)
+    found = [flat(drawn(net_for(squares), *held(), jr.key(i))[1]) for i in range(8)]
+    sides = [int(off(one, plus) < off(one, other_side)) for one in found]
+    assert all(off(one, plus if side else other_side) < 1e-10 for one, side in zip(found, sides, strict=True))
+    assert 0 < sum(sides) < 8
+
+
+def test_points_around_a_circle_err_by_that_power_of_beta():
+    for points, slope in ((2, 2), (4, 4)):
+        settings = {"nudged": T, "nudge": "holomorphic", "points": points}
+        coarse, fine = (off(estimate(beta=b, **settings), exact()) for b in (2e-1, 1e-1))
+        assert coarse / 2 ** (slope + 0.5) < fine < coarse / 2 ** (slope - 0.5)
+    real = off(estimate(beta=1e-1, nudged=T), exact())
+    np.testing.assert_allclose(
+        off(estimate(beta=1e-1, nudged=T, nudge="holomorphic", points=2), exact()), real
+    )
+
+
+def test_nudged_steps_are_the_steps_of_truncated_backpropagation():
+    """K nudged steps are the gradient through the last K, each further one that of weights a step before."""
+    nudged = {k: estimate(beta=1e-5, nudged=k) for k in (1, 2, 3, 8)}
+    for k, got in nudged.items():
+        assert off(got, through_last(k)) < 1e-8
+    for k in (2, 3):
+        added, wanted = nudged[k] - nudged[k - 1], through_last(k) - through_last(k - 1)
+        assert off(added, wanted) < 1e-6
+    distances = [off(got, exact()) for got in nudged.values()]
+    assert distances == sorted(distances, reverse=True)
+    assert distances[0] > 0.1
+
+
+def test_a_nudge_behind_the_nonlinearity_is_another_gradient():
+    """What is added to outputs instead of pre-activations is no slope of the primitive function."""
+    net, (xs, ys) = net_for(squares), held()
+    none_above, lower, start = jnp.zeros((3, 4)), px.Network(net.layers[:1]), settled()
+
+    def nudged(beta, where):
+        def step(state, _):
+            push = jnp.zeros((3, 15)).at[:, -4:].set(-beta * (state[0][1][:, -4:] - ys[-1]))
+            return net.step(state, xs[-1], **{where: [push, none_above]})[0], None
+
+        return jax.lax.scan(step, start, length=T)[0][0][1]
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def difference(where):
+        plus, minus = nudged(1e-3, where), nudged(-1e-3, where)
+        site = Site(xs[-1], (plus + minus) / 2, None)
+        return lower.credit([site], [-(plus - minus) / 2e-3 / 3])
+
+    assert off(flat(difference("noise")), exact()) < 1e-4
+    assert off(flat(difference("shift")), exact()) > 0.3
+
+
+def test_the_vector_field_needs_no_symmetry_but_is_approximate():
+    assert off(estimate(beta=1e-3, nudged=T, field=True), exact()) < 1e-5
+    cell = px.cells.Tanh(7, 8, key=jr.key(0))
+    net = px.Network((cell, px.cells.Readout(8, 4, key=jr.key(1))))
+    with pytest.raises(LayerError, match="the same both ways"):
+        px.learner(px.rules.Equilibrium(), squares).init(net, held()[0][0], jr.key(0))
+    U = 0.2 * jr.normal(jr.key(3), (8, 8))
+    update = helpers.fresh(px.rules.Equilibrium(beta=1e-3, nudged=T, field=True), squares)
+    bptt = jax.jit(px.bptt(squares))
+    found = []
+    for share in (0.0, 0.3, 1.0):  # of the part of U that is not the same both ways
+        mixed = (U + U.T) / 2 + share * (U - U.T) / 2
+        one = eqx.tree_at(lambda net: net.layers[0].U, net, mixed)
+        got, want = (flat(run(one, *held(), jr.key(0))[1]) for run in (update, lambda *a: bptt(*a[:3])))
+        found.append(cosine(got, want))
+    assert found[0] > 1 - 1e-8
+    assert 1 - 1e-8 > found[1] > 0.98
+    assert found[2] < found[1]
+
+
+def test_weights_that_move_on_the_way():
+    """Continual: nearer to the estimate of weights that stay the smaller their steps are beside beta."""
+    stays = estimate(beta=1e-2, nudged=20)
+    errors = [off(estimate(beta=1e-2, nudged=20, continual=rate), stays) for rate in (1e-4, 1e-5)]
+    assert errors[1] < errors[0] / 8
+    assert 1e-3 < errors[0] < 0.3
+
+
+@pytest.mark.parametrize("activation", ["clip", "half-clip", "tanh"])
+def test_any_nonlinearity(activation):
+    net = net_of(activation=activation)
+    got = flat(helpers.fresh(px.rules.Equilibrium(beta=1e-4, nudged=T), squares)(net, *held(), jr.key(0))[1])
+    want = flat(px.bptt(squares)(net, *held())[1])
+    assert off(got, want) < 1e-5
+    assert (got != 0).mean() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"beta": 0.0}, "beta must be above 0"),
+        ({"nudge": "symetric"}, "did you mean 'symmetric'"),
+        ({"nudged": 0}, "nudged must be a whole number of at least 1"),
+        ({"continual": 0.1, "field": True}, "continual needs"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(settings, words):
+    with pytest.raises(ArgumentError, match=words):
+        px.rules.Equilibrium(**settings)
+
+
+def test_blocks_that_do_not_fit_are_refused():
+    with pytest.raises(ArgumentError, match="12 units less 4 outputs cannot be shared by 3 equal blocks"):
+        px.cells.Settling(7, 12, blocks=3, outputs=4, key=jr.key(0))
+    with pytest.raises(ArgumentError, match="do not make 12 units"):
+        px.cells.Settling(7, 12, blocks=(6, 5), key=jr.key(0))
+    with pytest.raises(ArgumentError, match="the network has 3 outputs"):
+        px.cells.Settling(7, 12, blocks=2, outputs=4, key=jr.key(0)).readout(3, key=jr.key(0))
