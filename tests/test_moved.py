@@ -22,10 +22,13 @@ OLD = dict(
 CONSTANTS_GONE = {
     "perturbax.cli": "AGAIN CHOICES EPILOG EXPERIMENTS KEPT METAVARS",
     "perturbax.commands": "LISTED RUN_NAMES",
+    "perturbax.study.claims": "BEAT STALE",
     "perturbax.study.command": "STUDIES",
+    "perturbax.study.work": "WAIT",
+    "perturbax.study.workers": "Cores SILENT",
     "perturbax.taxonomy_command": "ASKED SETTINGS",
 }
-"""Texts and choices of the console that nothing stands for."""
+"""Texts and choices of the console, and numbers of claims and workers, that nothing stands for."""
 
 
 def defines(module, name):

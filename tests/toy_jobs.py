@@ -1,4 +1,4 @@
-"""Jobs that take no time, for the tests of what hands them out: each leaves files in a folder."""
+"""Jobs that take no time, each of which leaves a file, and what tests of those who do them share."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from perturbax.errors import ArgumentError
+from perturbax.jobs.job import Job
 
 
 def write(settings, tell):
@@ -23,6 +24,7 @@ def kill_once(settings, tell):
     if not path.exists():
         path.write_text("begun")
         tell("stepped", done=1)
+        time.sleep(0.2)
         os.kill(os.getpid(), signal.SIGKILL)
     path.write_text("ended")
 
@@ -31,6 +33,7 @@ def kill(settings, tell):
     """Kill the process at every try."""
     with open(settings["path"], "a") as file:
         file.write("begun\n")
+    time.sleep(0.2)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -51,3 +54,36 @@ def wait(settings, tell):
         time.sleep(0.1)
         tell("stepped", done=step)
     Path(settings["path"]).write_text("nobody has ended it")
+
+
+class Told:
+    """What the loop was told, as (job, event), and the values of each."""
+
+    def __init__(self):
+        self.told, self.values = [], []
+
+    def __call__(self, job, event, values):
+        self.told.append((job.name, event))
+        self.values.append(values)
+
+
+def toy(function, path, **more):
+    """A job of this file, named as the file that it leaves."""
+    return Job(path.name, f"toy_jobs:{function}", {"path": str(path)}, **more)
+
+
+def until(true):
+    """Wait until something is true."""
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def gone(pid):
+    """Whether there is no such process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False

@@ -95,6 +95,40 @@ def add_experiment(
         )
 
 
+def add_cluster(parser: Parser, default: str) -> None:
+    """Declare --workers and --cluster, of commands that hand their work to other processes.
+
+    Arguments:
+        parser: the parser of the command.
+        default: how many processes share the work where nobody says, in words.
+    """
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        default="auto",
+        help=f"processes that share the work (default: {default})",
+    )
+    parser.add_argument(
+        "--cluster",
+        metavar="WHERE",
+        help="local; slurm; or a scheduler of dask that is trusted: tcp://HOST:PORT",
+    )
+
+
+def workers_of(args: argparse.Namespace) -> int | None:
+    """Return the number of workers that was typed; None for as many as are best.
+
+    Arguments:
+        args: what was typed, of a command with `add_cluster`.
+
+    Raises ArgumentError for what is no number, or no cluster.
+    """
+    from perturbax.jobs.choice import check_cluster
+
+    check_cluster(args.cluster)
+    return None if args.workers == "auto" else coerce("workers", args.workers, int)
+
+
 def add_dry_run(parser: Parser) -> None:
     """Declare --dry-run, of commands that start runs."""
     parser.add_argument(

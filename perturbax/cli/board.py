@@ -197,7 +197,8 @@ class Board(Watcher):
                 left.append(own)
             waiting = self.total - self.finished - sum(one.count for one in going)
             work = sum(left) + (mean * waiting if waiting > 0 else 0.0)
-            return max([work / self.workers, *left])
+            at_once = min(self.workers, max(1, len(going)))  # a cluster may have fewer than were asked for
+            return max([work / at_once, *left])
 
     def lines(self, width: int) -> list[str]:
         """Return what to show in that many columns: a line for all runs that go on, and one for the whole."""

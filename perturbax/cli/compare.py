@@ -11,11 +11,13 @@ from perturbax.cli.arguments import (
     SUFFIXES,
     ClassSettings,
     Parser,
+    add_cluster,
     add_dry_run,
     add_experiment,
     experiment_fields,
     typed_names,
     variants,
+    workers_of,
 )
 from perturbax.cli.watching import add_watch, watching
 from perturbax.errors import ArgumentError
@@ -37,13 +39,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--seeds", metavar="N", default="3", help="number of seeds, counted from --seed (default: 3)"
     )
-    parser.add_argument(
-        "--workers",
-        metavar="N",
-        default="auto",
-        help="processes that train side by side, with the same numbers as one; 1 trains one run after the "
-        "other (default: one for each core, if memory allows)",
-    )
+    add_cluster(parser, "one for each core, if memory allows")
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder for the runs and report.html")
     add_dry_run(parser)
     add_watch(parser)
@@ -73,14 +69,13 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
 
     entries, out = variants(args.rules), Path(args.out)
     count = coerce("seeds", args.seeds, int)
+    asked = workers_of(args)
     board = Board(on_end=print_end)
     with shown(board), contextlib.ExitStack() as stack:
         from perturbax.experiment import run_folder
         from perturbax.experiment.comparison import plan_comparison
-        from perturbax.experiment.pieces import workers_for
-        from perturbax.experiment.precision import computing
+        from perturbax.experiment.pieces import processes_for
         from perturbax.experiment.variants import experiment_from
-        from perturbax.jobs.choice import engine_for
         from perturbax.report import write_report
 
         base = experiment_from(Experiment(), experiment_fields(args), {**settings, "rule": {}})
@@ -95,11 +90,9 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         if args.dry_run:
             _explain(entries, base, args, settings)
             return 0
-        asked = None if args.workers == "auto" else coerce("workers", args.workers, int)
-        workers = workers_for(comparison.pieces, asked)
+        workers, engine = processes_for(comparison.pieces, asked, args.cluster)
         stack.enter_context(watching(args.watch, args.out))
         board.expect(len(every), finished, workers)
-        engine = engine_for(workers, computing()) if workers > 1 else None
         lost = comparison.train_all(engine, board)
     begun = [folder for folder in every if (folder / "config.json").exists()]
     if begun:

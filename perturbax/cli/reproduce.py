@@ -1,22 +1,24 @@
-"""The command `reproduce`: a study worked through, by this process, by several, or by jobs of a cluster."""
+"""The command `reproduce`: a study worked through, by this process, by several, or by those of a cluster."""
 
 import argparse
+import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
-from perturbax.cli.arguments import ClassSettings, Parser
+from perturbax.cli.arguments import ClassSettings, Parser, add_cluster, workers_of
 from perturbax.errors import ArgumentError, unknown
 from perturbax.experiment.options import coerce
 
+MOST = 4  # processes, unless more are asked for: each compiles, and holds, a network of its own
 HELP = "repeat a published comparison, as published and fairly"
 
 
 def add_arguments(parser: Parser) -> None:
     """Declare the study, how much of it is done, and by whom."""
     parser.epilog = """\
-What is finished is kept: the same command goes on where it was stopped, and
-several on one folder share the work."""
+What is finished is kept: the same command goes on where it was stopped."""
     parser.add_argument("what", metavar="paper", help="what to reproduce")
     parser.add_argument(
         "--protocol",
@@ -37,28 +39,19 @@ several on one folder share the work."""
     )
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder for the results")
     parser.add_argument("--draw-only", action="store_true", help="train nothing: draw what the folder has")
+    add_cluster(parser, f"one for each core, at most {MOST}")
     parser.add_argument(
-        "--workers",
-        metavar="N",
-        default="auto",
-        help="processes on this machine that share the work, each on cores of its own (default: auto, one "
-        "for each core, at most 4)",
-    )
-    parser.add_argument(
-        "--slurm", metavar="N", help="hand the work to an array of N Slurm jobs (extra: slurm)"
+        "--slurm", metavar="N", help="former name of --cluster slurm --workers N, for one release"
     )
 
 
 def interrupted(args: argparse.Namespace, began: float) -> str:
-    """Stop the other workers, and return how to go on after Ctrl-C; "" where nothing has been begun.
+    """Return how to go on after Ctrl-C; "" where nothing has been begun.
 
     Arguments:
         args: the arguments that were typed.
         began: the `time.time()` at which the command began.
     """
-    from perturbax.study.workers import stop_others
-
-    stop_others()
     return f"what is done is kept in {args.out}: the same command goes on" if Path(args.out).exists() else ""
 
 
@@ -72,38 +65,84 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     from perturbax.study.page import write_page
     from perturbax.study.paper import paper
     from perturbax.study.work import prepare
-    from perturbax.study.workers import beside, bind, shares
 
     studies = {"paper": paper}
     if args.what not in studies:
         raise unknown("study", args.what, studies)
-    out = Path(args.out)
+    out, lost = Path(args.out), []
     if not args.draw_only:
-        own, *others = shares(args.workers if args.slurm is None else "1")
-        bind(own)  # before JAX counts the cores
+        _of_slurm(args)
+        workers, threads = shares(workers_of(args), args.cluster)
         data = None if args.data is None else Path(args.data)
         study = studies[args.what](args.protocol, args.budget, data)
-        jobs = None if args.slurm is None else coerce("slurm", args.slurm, int)
         _read_data(study)
         prepare(study, out)
         for note in study.notes:
             print(note)
-        if jobs is not None:
-            return _submit(study, out, jobs)
-        with beside(same_command(args), own, others):
-            work_through(study, out)
+        lost = work_through(study, out, engine(args.cluster, workers, threads))
     print(f"results: {write_page(out)}")
-    return 0
+    for job, reason in lost:
+        print(f"perturbax: {job.name}: {reason}; the same command goes on with it", file=sys.stderr)
+    return int(bool(lost))
 
 
-def same_command(args: argparse.Namespace) -> list[str]:
-    """Return the command by which one more process shares the work."""
-    flags = {"protocol": args.protocol, "budget": args.budget, "data": args.data, "out": args.out}
-    words = [sys.executable, "-m", "perturbax", "reproduce", args.what]
-    for name, value in flags.items():
-        if value is not None:
-            words += [f"--{name}", str(value)]
-    return [*words, "--workers", "1"]
+def _of_slurm(args: argparse.Namespace) -> None:
+    """Give --slurm, which version 0.1.0 had, the meaning that it has now."""
+    if args.slurm is None:
+        return
+    from perturbax.fields import positive
+
+    jobs = coerce("slurm", args.slurm, int)
+    positive("slurm", jobs)
+    said = f"--slurm {jobs} is now --cluster slurm --workers {jobs}, and goes with the next release"
+    warnings.warn(said, DeprecationWarning, stacklevel=2)
+    print(f"perturbax: {said}", file=sys.stderr)
+    args.cluster, args.workers = "slurm", str(jobs)
+
+
+def shares(asked: int | None, cluster: str | None) -> tuple[int, int | None]:
+    """Return how many processes share the work, and the threads of each; None for what is best.
+
+    On this machine each has an equal share of the cores, unless JAX is told otherwise (NPROC): the last
+    digits of a run, and its times, are then those of one share.
+
+    Arguments:
+        asked: processes; None for one for each core up to `MOST`.
+        cluster: where they are.
+
+    Raises ArgumentError for fewer than one, or more than there are cores.
+    """
+    from perturbax.fields import positive
+    from perturbax.jobs.choice import is_address, is_elsewhere
+    from perturbax.jobs.perform import THREADS, own_threads
+
+    if asked is not None:
+        positive("workers", asked)
+    if is_elsewhere(cluster):
+        if asked is not None and is_address(cluster):
+            raise ArgumentError(f"the scheduler at {cluster} has workers of its own: leave --workers out")
+        return asked or MOST, None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(MOST, cores) if asked is None else asked
+    if workers > cores:
+        raise ArgumentError(f"{workers} workers are more than the {cores} cores of this machine")
+    return workers, own_threads() if THREADS in os.environ else cores // workers
+
+
+def engine(cluster: str | None, workers: int, threads: int | None) -> Any:
+    """Return what does the jobs; None for this process alone.
+
+    Arguments:
+        cluster: where the processes are.
+        workers: how many.
+        threads: of each; None for what is best.
+    """
+    from perturbax.experiment.precision import computing
+    from perturbax.jobs.choice import engine_for, is_elsewhere
+
+    if workers == 1 and not is_elsewhere(cluster):
+        return None
+    return engine_for(cluster, workers, computing(), threads)
 
 
 def _read_data(study: Any) -> None:
@@ -117,12 +156,15 @@ def _read_data(study: Any) -> None:
         build(e)
 
 
-def work_through(study: Any, out: Path) -> None:
+def work_through(study: Any, out: Path, engine: Any = None) -> Any:
     """Work on a study until all of it is done, with a bar, and a line for every job that is begun.
 
     Arguments:
         study: what is to be done.
         out: the folder of the study.
+        engine: the processes that do it; None for this process alone.
+
+    Returns the jobs that were lost.
     """
     from perturbax.cli.progress import progress
     from perturbax.study.work import complete_study
@@ -134,27 +176,8 @@ def work_through(study: Any, out: Path) -> None:
             if job.name not in begun:
                 begun.add(job.name)
                 kind = type(job).__name__.lower()
-                print(f"[{done + 1}/{total}] {job.group}: {kind} {job.label}", flush=True)
+                print(f"[{len(begun) + kept}/{total}] {job.group}: {kind} {job.label}", flush=True)
             bar(done, total, loss)
 
-        complete_study(study, out, note)
-
-
-def _submit(study: Any, out: Path, jobs: int) -> int:
-    """Hand a study to that many jobs of a Slurm array, and return the exit status."""
-    from perturbax.fields import positive
-    from perturbax.plugins import import_optional
-
-    positive("slurm", jobs)
-    submitit = import_optional("reproduce with slurm", "submitit", "submitit")
-    try:
-        executor = submitit.AutoExecutor(
-            folder=str(out / "slurm"), cluster="slurm"
-        )  # never this machine instead
-        executor.update_parameters(name="perturbax", slurm_array_parallelism=jobs, timeout_min=24 * 60)
-        submitted = executor.map_array(work_through, [study] * jobs, [out] * jobs)
-    except RuntimeError as error:
-        raise ArgumentError(f"no job was submitted: {str(error).splitlines()[0]}") from error
-    afterwards = f"perturbax reproduce ... --out {out} --draw-only"
-    print(f"submitted {len(submitted)} jobs; when they have ended: {afterwards}")
-    return 0
+        kept = sum(job.done(out) for job in study.jobs)
+        return complete_study(study, out, note, engine)

@@ -19,12 +19,14 @@ from perturbax.experiment.build import build
 from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.device_program import program_of
 from perturbax.experiment.options import typed_fields
+from perturbax.experiment.precision import computing
 from perturbax.experiment.program import Program
 from perturbax.experiment.resolve import resolve
 from perturbax.experiment.run import resume, train
 from perturbax.experiment.telling import Retold, Telling
 from perturbax.experiment.watch import Watcher
 from perturbax.fields import whole
+from perturbax.jobs.choice import check_cluster, engine_for, is_address, is_elsewhere
 from perturbax.jobs.job import BEGUN, Engine, Job, Lost, run_jobs
 from perturbax.jobs.perform import Tell, command
 
@@ -82,6 +84,32 @@ def workers_for(pieces: Sequence[Piece], asked: int | None = None) -> int:
     if asked > 1 and not portable(pieces):
         raise ArgumentError("these runs cannot be handed to another process: workers must be 1")
     return min(asked, max(1, len(pieces)))
+
+
+def processes_for(
+    pieces: Sequence[Piece], asked: int | None = None, cluster: str | None = None
+) -> tuple[int, Engine | None]:
+    """Return how many processes share the work, as far as is known, and what has them do it.
+
+    Arguments:
+        pieces: what is to be trained.
+        asked: processes, or Slurm jobs; None for as many as are best.
+        cluster: as for `perturbax.jobs.choice.engine_for`.
+
+    Returns no engine where this process alone is best. Raises what `workers_for` and `engine_for` raise.
+    """
+    check_cluster(cluster)
+    if is_elsewhere(cluster):
+        if asked is not None and is_address(cluster):
+            raise ArgumentError(f"the scheduler at {cluster} has workers of its own: leave workers out")
+        if not portable(pieces):
+            raise ArgumentError("these runs cannot be handed to another process: leave cluster out")
+        workers = min(len(pieces), asked or len(pieces))
+    else:
+        workers = workers_for(pieces, asked)
+        if workers < 2:
+            return 1, None
+    return workers, engine_for(cluster, workers, computing()) if pieces else None
 
 
 def portable(pieces: Sequence[Piece]) -> bool:

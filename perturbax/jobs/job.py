@@ -1,16 +1,17 @@
 """Pieces of work for other processes, and the loop that hands them out."""
 
 import abc
+import contextlib
 import queue
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from perturbax import errors
 from perturbax.errors import PerturbaxError
-from perturbax.plugins import import_attribute
 
 TRIES = 3  # how often a job is begun whose process dies
+BLAMED = 10  # how often a process may die of a job that is not known to have begun
 BEGUN = "begun"  # the event with which a job begins, also when it does so again
 PRINTED = "printed"  # the event of a line that a job has printed
 
@@ -104,23 +105,36 @@ def run_jobs(jobs: Sequence[Job], engine: Engine, on_told: OnTold) -> list[Lost]
     """
     heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
     work = _Work(jobs, on_told)
+    _GOING.append(engine)
     try:
         engine.start(heard)
         while work.waiting or work.going:
             while (ready := work.ready()) and (begun := engine.give(ready)):
                 work.begin(begun)
-            work.hear(heard.get())
+            with contextlib.suppress(queue.Empty):  # a worker may have joined meanwhile
+                work.hear(heard.get(timeout=1.0))
     finally:
+        _GOING.remove(engine)
         engine.stop()
     return work.lost
 
 
-def run_here(jobs: Sequence[Job], on_told: OnTold) -> None:
+_GOING: list[Engine] = []  # engines that do jobs of this process
+
+
+def stop_all() -> None:
+    """End all that goes on for this process, by whatever engine: it is about to end itself."""
+    for engine in _GOING:
+        engine.stop()
+
+
+def run_here(jobs: Sequence[Job], on_told: OnTold, own: Mapping[str, Callable[..., None]]) -> None:
     """Do all jobs in this process, one after the other, each after those whose results it needs.
 
     Arguments:
         jobs: the jobs.
         on_told: as for `run_jobs`.
+        own: what does each job, by its name, with a function by which it tells how it goes on.
 
     Raises what the first job raises that fails.
     """
@@ -132,7 +146,8 @@ def run_here(jobs: Sequence[Job], on_told: OnTold) -> None:
         def tell(event: str, job: Job = job, **values: Any) -> None:
             on_told(job, event, values)
 
-        import_attribute("work", job.function)(job.settings, tell)
+        on_told(job, BEGUN, {})
+        own[job.name](tell)
         work.hear(Heard(job.name, "done", {}))
 
 
@@ -144,7 +159,8 @@ class _Work:
         self.going: dict[str, Job] = {}
         self.lost: list[Lost] = []
         self._done: set[str] = set()
-        self._deaths: Counter[str] = Counter()
+        self._begun: Counter[str] = Counter()
+        self._blamed: Counter[str] = Counter()  # for the death of a process; it may only have waited there
         self._here = {job.name for job in jobs}
         self._on_told = on_told
 
@@ -170,7 +186,9 @@ class _Work:
             return  # of one that has been told of already
         if heard.event == "told":
             values = dict(heard.values)
-            self._on_told(job, values.pop("event"), values)
+            event = values.pop("event")
+            self._begun[job.name] += event == BEGUN
+            self._on_told(job, event, values)
             return
         del self.going[job.name]
         if heard.event == "failed":
@@ -179,8 +197,9 @@ class _Work:
             self._done.add(job.name)
             self._on_told(job, "done", {})
             return
-        self._deaths[job.name] += 1
-        if heard.event == "died" and self._deaths[job.name] < TRIES and not heard.values.get("for_good"):
+        self._blamed[job.name] += 1
+        again = self._begun[job.name] < TRIES and self._blamed[job.name] < BLAMED
+        if heard.event == "died" and again:
             self.waiting.insert(0, job)
         else:
             self._lose(job, heard.values["message"])

@@ -7,16 +7,15 @@ import multiprocessing
 import os
 import queue
 import signal
-import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from types import ModuleType
-from typing import Any
 
+from perturbax.jobs.apart import no_script, unheard
 from perturbax.jobs.job import Engine, Heard, Job
 from perturbax.jobs.perform import Surroundings, perform
+from perturbax.jobs.slots import Slot, choose
 
 
 class Pool(Engine):
@@ -32,6 +31,7 @@ class Pool(Engine):
     def __init__(self, workers: int, surroundings: Surroundings):
         self._workers = [_Worker(surroundings) for _ in range(workers)]
         self._heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
+        self._stopped = False
 
     def start(self, heard: "queue.SimpleQueue[Heard]") -> None:
         """Begin; a process is started when there is work for it.
@@ -42,40 +42,30 @@ class Pool(Engine):
         self._heard = heard
 
     def give(self, ready: Sequence[Job]) -> Job | None:
-        """Begin one of these jobs, of the group that a free process has a compiled program of, or else of one
-        that no process works on, or else of the one with most jobs; return it, or None if none is free.
+        """Begin one of these jobs in a process that is free; return it, or None if none is.
 
         Arguments:
             ready: jobs that can be done now.
         """
-        free = [worker for worker in self._workers if worker.job is None]
-        if not free:
+        found = None if self._stopped else choose(ready, self._workers)
+        if found is None:
             return None
-        groups = [job.group for job in ready]
-        for worker in free:
-            if worker.group in groups:
-                break
-        else:
-            worker = free[0]
-            busy = {worker.group for worker in self._workers if worker.job is not None}
-            untouched = [group for group in groups if group not in busy]
-            worker.group = untouched[0] if untouched else max(groups, key=groups.count)
-        job = ready[groups.index(worker.group)]
+        worker, job = found
         worker.do(job, self._heard)
         return job
 
     def stop(self) -> None:
-        """End all processes."""
+        """End all processes; no other is started."""
+        self._stopped = True
         for worker in self._workers:
             worker.stop()
 
 
-class _Worker:
+class _Worker(Slot):
     """One process, and another one if it dies."""
 
     def __init__(self, surroundings: Surroundings):
-        self.job: Job | None = None
-        self.group = ""
+        super().__init__()
         self._surroundings = surroundings
         self._executor: concurrent.futures.ProcessPoolExecutor | None = None
         self._process: BaseProcess | None = None
@@ -83,7 +73,7 @@ class _Worker:
 
     def do(self, job: Job, heard: "queue.SimpleQueue[Heard]") -> None:
         """Begin a job."""
-        self.job = job
+        self.job, self.group = job, job.group
         text = self._surroundings.text(job)
         future = None
         if self._executor is not None:
@@ -110,7 +100,7 @@ class _Worker:
         spawn = multiprocessing.get_context("spawn")  # threads of JAX do not survive a fork
         reading, writing = spawn.Pipe(duplex=False)
         before = set(multiprocessing.active_children())
-        with apart():
+        with no_script(), unheard():
             executor = concurrent.futures.ProcessPoolExecutor(
                 1, mp_context=spawn, initializer=_begin, initargs=(writing,)
             )
@@ -180,38 +170,6 @@ def _do(text: str) -> None:
     to = _TO["parent"]
     outcome = perform(text, lambda told: to.send_bytes(told.encode()))
     to.send_bytes(json.dumps({"ended": outcome}).encode())
-
-
-@contextlib.contextmanager
-def apart() -> Iterator[None]:
-    """Start processes that do not run the program of this one first, and do not hear its Ctrl-C.
-
-    Python would import the script by which this process was started, which need not be made for that.
-    """
-    main = sys.modules["__main__"]
-    block = getattr(signal, "pthread_sigmask", None)
-    before = block(signal.SIG_BLOCK, {signal.SIGINT}) if block else set()
-    sys.modules["__main__"] = _NoScript(main)
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-        if block:
-            block(signal.SIG_SETMASK, before)
-
-
-class _NoScript(ModuleType):
-    """Stands for the main module, without the file that it came from."""
-
-    def __init__(self, main: ModuleType):
-        super().__init__("__main__")
-        self._main = main
-
-    def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the main module."""
-        if name == "__file__":
-            raise AttributeError(name)
-        return getattr(self._main, name)
 
 
 def _reason(status: int | None) -> str:

@@ -12,8 +12,7 @@ from perturbax.errors import ArgumentError, PerturbaxError
 from perturbax.experiment.comparison import Comparison, plan_comparison
 from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.grid import plan_search
-from perturbax.experiment.pieces import workers_for
-from perturbax.experiment.precision import computing
+from perturbax.experiment.pieces import processes_for
 from perturbax.experiment.result import Result
 from perturbax.experiment.run_folder import as_path, refuse_occupied
 from perturbax.experiment.shown import aligned, html_table
@@ -21,7 +20,6 @@ from perturbax.experiment.tuning import Tuned, search
 from perturbax.experiment.variants import parse_variant, with_settings
 from perturbax.experiment.watch import Report, watcher_of
 from perturbax.fields import whole
-from perturbax.jobs.choice import engine_for
 from perturbax.report import write_report
 from perturbax.report.read import run_folders
 from perturbax.report.tuning import write_tuning
@@ -75,6 +73,7 @@ def compare(
     seeds: int = 3,
     experiment: Experiment | Resolved | None = None,
     workers: int | None = None,
+    cluster: str | None = None,
     report: Report | None = None,
     **settings: Any,
 ) -> Compared:
@@ -91,6 +90,8 @@ def compare(
         workers: processes that train side by side, with the same numbers as one; None for one for each core,
             if memory allows. Runs without folders, and those of classes that another process cannot import,
             are trained in this process, one after the other.
+        cluster: where these processes are: `local`, or None, for this machine; `slurm`; or the address of a
+            scheduler of dask, tcp://HOST:PORT, which must be trusted.
         report: as for `px.run`; of runs side by side it is told by turns.
         settings: as for `px.run`; those of rules (`rule__sigma`) are for every rule that has them.
 
@@ -108,6 +109,8 @@ def compare(
     if "rule" in settings:
         raise ArgumentError("compare takes rules, the first argument, not rule")
     folder = None if out is None else as_path("out", out)
+    if folder is None and cluster is not None:
+        raise ArgumentError("processes of a cluster leave their runs in a folder: name out")
     if folder is not None and (folder / "report.html").is_dir():
         raise ArgumentError(f"{folder / 'report.html'} is a folder: name another out")
     shared = dict(settings.pop("rule_options", {}))
@@ -116,11 +119,11 @@ def compare(
     base = with_settings(experiment, settings)
     variants = [parse_variant(entry) for entry in entries]
     comparison = plan_comparison(variants, base, shared, seeds, folder)
-    processes = workers_for(comparison.pieces, workers)
-    if folder is None or processes == 1:
+    _, engine = processes_for(comparison.pieces, workers, cluster)
+    if folder is None or engine is None:
         results = {label: comparison.train(label, report) for label in comparison.experiments}
         return Compared(results, None if folder is None else _page(comparison, folder))
-    lost = comparison.train_all(engine_for(processes, computing()), watcher_of(report))
+    lost = comparison.train_all(engine, watcher_of(report))
     if lost:
         said = [f"{job.name}: {reason}" for job, reason in lost]
         raise PerturbaxError(f"{'; '.join(said)}: the same call goes on with what is missing")

@@ -53,13 +53,10 @@ class Job(abc.ABC):
             root: the study's folder.
         """
 
-    def ready(self, root: Path) -> bool:
-        """Whether what it needs is there.
-
-        Arguments:
-            root: the study's folder.
-        """
-        return True
+    @property
+    def needs(self) -> "tuple[Job, ...]":
+        """The jobs whose results it needs."""
+        return ()
 
     @abc.abstractmethod
     def run(self, root: Path, report: StepReport) -> None:
@@ -209,9 +206,10 @@ class Train(Job):
         """Whether all runs have ended."""
         return all((folder / "result.json").exists() for folder in self.folders(root).values())
 
-    def ready(self, root: Path) -> bool:
-        """Whether the search has ended."""
-        return self.tuned is None or self.tuned.done(root)
+    @property
+    def needs(self) -> tuple[Job, ...]:
+        """The search."""
+        return () if self.tuned is None else (self.tuned,)
 
     def run(self, root: Path, report: StepReport) -> None:
         """Train what is missing, go on with what was stopped."""
@@ -301,12 +299,15 @@ class Study:
         command: what does it, but for the folder.
         jobs: in the order in which they are best done.
         notes: what was left out, and why.
+        source: the function that returns this study, as module:function, and its arguments, plain values:
+            other processes make it anew.
     """
 
     title: str
     command: str
     jobs: tuple[Job, ...]
     notes: tuple[str, ...] = ()
+    source: tuple[str, tuple[Any, ...]] = ("", ())
 
     @cached_property
     def plan(self) -> dict[str, Any]:

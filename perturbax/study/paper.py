@@ -60,7 +60,7 @@ BUDGETS = {
 }
 
 
-def paper(protocol: str | None, budget: str, data: Path | None) -> Study:
+def paper(protocol: str | None, budget: str, data: Path | str | None) -> Study:
     """Return the study that repeats the published comparison.
 
     Arguments:
@@ -73,6 +73,8 @@ def paper(protocol: str | None, budget: str, data: Path | None) -> Study:
     if protocol is not None:
         one_of("protocol", protocol, PROTOCOLS)
     one_of("budget", budget, BUDGETS)
+    source = "perturbax.study.paper:paper", (protocol, budget, None if data is None else str(data))
+    data = None if data is None else Path(data)
     size, files, notes = BUDGETS[budget], *_files(data)
     jobs: list[Job] = []
     for one in PROTOCOLS if protocol is None else (protocol,):
@@ -93,7 +95,7 @@ def paper(protocol: str | None, budget: str, data: Path | None) -> Study:
         f"--data {data.name}" if data else "",
     ]
     title = f"The paper, reproduced: {protocol or 'as published and fairly'}, {budget} budget"
-    return Study(title, " ".join(word for word in words if word), tuple(jobs), notes)
+    return Study(title, " ".join(word for word in words if word), tuple(jobs), notes, source)
 
 
 def _files(data: Path | None) -> tuple[dict[str, Path], tuple[str, ...]]:

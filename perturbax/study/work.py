@@ -1,21 +1,26 @@
-"""Working through a study: what is done stays, what another worker has claimed is left to it."""
+"""Working through a study: what is done stays, the rest is done by this process or by others."""
 
-import time
-from collections.abc import Callable
+import contextlib
+import functools
+import json
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perturbax.atomic import writing
 from perturbax.errors import ArgumentError
 from perturbax.experiment import run_folder
+from perturbax.experiment.telling import Retold
+from perturbax.experiment.watch import Watcher
+from perturbax.jobs import job as handed
+from perturbax.jobs.perform import Tell, command
 from perturbax.moved import old_names
-from perturbax.study.claims import claim
+from perturbax.plugins import import_attribute
 from perturbax.study.jobs import Job, Study
 
 if not TYPE_CHECKING:  # checkers know the names of today alone
     __getattr__ = old_names(__name__)
-
-WAIT = 5.0  # seconds between looks at what others are doing
 
 Note = Callable[[Job, int, int, float, int, int], None]  # job, jobs done, jobs, loss, steps done, steps
 
@@ -42,38 +47,109 @@ def prepare(study: Study, root: Path) -> None:
         others = [
             f for f in root.iterdir() if f.name != path.name and not f.name.startswith(f".{path.name}.")
         ]
-    if others and not path.exists():  # another worker may have begun since
+    if others and not path.exists():
         raise ArgumentError(f"{root} is not an empty folder: name another --out")
-    run_folder.write_json(path, study.plan)  # the same by whomever
+    run_folder.write_json(path, study.plan)
 
 
-def complete_study(study: Study, root: Path, note: Note) -> None:
-    """Do all jobs that are ready and unclaimed, until every one is done, by this worker or by others.
+def complete_study(
+    study: Study, root: Path, note: Note, engine: handed.Engine | None = None
+) -> list[handed.Lost]:
+    """Do all jobs that are not done, each after those whose results it needs.
 
     Arguments:
         study: the study.
         root: its folder.
         note: called while jobs are done, as note(job, jobs done, jobs, loss, steps done, steps).
+        engine: the processes that do them; None for this process alone.
 
-    Raises what `prepare` raises.
+    Returns the jobs that were lost, as their process died. Raises what `prepare` raises, what a job raises,
+    and ArgumentError where another command works in the folder.
     """
     prepare(study, root)
-    while left := [job for job in study.jobs if not job.done(root)]:
-        worked = [_try(job, study, root, note) for job in left if job.ready(root)]
-        if not any(worked):
-            time.sleep(WAIT)
+    with alone_in(root):
+        left = {job.name: job for job in study.jobs if not job.done(root)}
+        done = len(study.jobs) - len(left)
+        retold = Retold(Watcher())
+
+        def on_told(one: handed.Job, event: str, values: dict[str, Any]) -> None:
+            nonlocal done
+            if event == handed.PRINTED:
+                retold.say(values["line"])
+            elif event == handed.BEGUN:
+                note(left[one.name], done, len(study.jobs), float("nan"), 0, 1)
+            elif event == "advanced":
+                note(left[one.name], done, len(study.jobs), values["loss"], values["done"], values["total"])
+            elif event == "done":
+                done += 1
+
+        jobs = [_handed(job, study, root) for job in left.values()]
+        if engine is not None:
+            return handed.run_jobs(jobs, engine, on_told)
+        own = {job.name: functools.partial(_do, job, root) for job in left.values()}
+        handed.run_here(jobs, on_told, own)
+        return []
 
 
-def _try(job: Job, study: Study, root: Path, note: Note) -> bool:
-    """Do a job, unless somebody else does; -> whether anything was done."""
-    with claim(root / "claims" / job.name) as mine:
-        if not mine or job.done(root):
-            return False
-        count = sum(other.done(root) for other in study.jobs)
+def _handed(job: Job, study: Study, root: Path) -> handed.Job:
+    """Return a job as it is handed to another process: the study's source, and the name of the job in it."""
+    settings = {"source": study.source, "root": str(root), "job": job.name}
+    after = tuple(other.name for other in job.needs)
+    return handed.Job(job.name, f"{__name__}:do_job", settings, f"{job.group}/{job.label}", after)
 
-        def report(done: int, total: int, loss: float) -> None:
-            note(job, count, len(study.jobs), loss, done, total)
 
-        report(0, 1, float("nan"))
+def do_job(settings: dict[str, Any], tell: Tell) -> None:
+    """Do a job of a study: what a process does that it was handed to.
+
+    Arguments:
+        settings: the source of the study, its folder, and the name of the job.
+        tell: is told of steps.
+    """
+    study = _study(json.dumps(settings["source"]), command())
+    _do(next(job for job in study.jobs if job.name == settings["job"]), Path(settings["root"]), tell)
+
+
+def _do(job: Job, root: Path, tell: Tell) -> None:
+    """Do a job unless it is done."""
+
+    def report(done: int, total: int, loss: float) -> None:
+        tell("advanced", done=done, total=total, loss=loss)
+
+    if not job.done(root):
         job.run(root, report)
-        return True
+
+
+@functools.lru_cache(maxsize=1)
+def _study(source: str, by: str) -> Study:
+    """Return a study that is made of plain values, those of one command."""
+    function, arguments = json.loads(source)
+    return import_attribute("study", function)(*arguments)
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other commands out of a folder as long as the block lasts; the system itself ends that when this
+    process dies. Where the file system knows no locks, nobody is kept out.
+
+    Arguments:
+        folder: the folder, which is there.
+
+    Raises ArgumentError where another command works in it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ArgumentError(
+                    f"another command works in {folder}: wait for it, or start one with more --workers"
+                ) from None
+        yield
+    finally:
+        os.close(handle)

@@ -1,6 +1,7 @@
 """Runs side by side: who gets what, a process that dies, errors, the same numbers as one after the other."""
 
 import dataclasses
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import jax
@@ -85,7 +86,7 @@ def test_a_watcher_is_told_what_happens_elsewhere(monkeypatch, tmp_path, capsys)
 
 def test_what_was_lost_is_told_of(tmp_path):
     kept = Kept()
-    died = ("died", {"message": "its process was killed", "for_good": True})
+    died = ("broke", {"message": "its process was killed"})
     ((job, reason),) = work_off(pieces(tmp_path, dies=1), StandIn(died), kept)
     assert (job.name, reason) == (str(tmp_path / "dies-s0"), "its process was killed")
     assert kept.told == ["lost dies [0]"]
@@ -117,18 +118,23 @@ def test_what_another_process_cannot_be_told_stays_here(tmp_path):
 def test_compare_has_the_same_numbers_side_by_side(tmp_path, capfd):
     """Seeds of one program, which stay together, and two variants; each in a process of its own."""
     argv = ["compare", *QUICK, "--rules", "node,frozen", "--seeds", "2"]
-    for n in ("1", "2"):
-        assert main([*argv, "--workers", n, "--out", str(tmp_path / n)]) == 0
+    ways = {"alone": ["1"], "pool": ["2", "--cluster", "pool"], "local": ["2", "--cluster", "local"]}
+    if find_spec("distributed") is None:
+        del ways["local"]  # which is the pool then
+    for way, words in ways.items():
+        assert main([*argv, "--workers", *words, "--out", str(tmp_path / way)]) == 0
         said = capfd.readouterr()
         assert not said.err
         assert said.out.count(" of 4: ") == 4
     for name in ("node-s0", "node-s1", "frozen-s0", "frozen-s1"):
-        alone, beside = (px.load(tmp_path / n / name) for n in ("1", "2"))
-        weights = [(tmp_path / n / name / "weights").read_bytes() for n in ("1", "2")]
-        assert weights[0] == weights[1]
-        assert alone.summary["test"] == beside.summary["test"]
-        same = [[{**line, "seconds": 0} for line in run.metrics] for run in (alone, beside)]
-        assert same[0] == same[1]
+        alone = px.load(tmp_path / "alone" / name)
+        for way in ways:
+            beside = px.load(tmp_path / way / name)
+            weights = [(tmp_path / n / name / "weights").read_bytes() for n in ("alone", way)]
+            assert weights[0] == weights[1]
+            assert alone.summary["test"] == beside.summary["test"]
+            same = [[{**line, "seconds": 0} for line in run.metrics] for run in (alone, beside)]
+            assert same[0] == same[1]
 
 
 def test_processes_compute_as_finely_as_this_one():

@@ -4,30 +4,17 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
+from toy_jobs import Told, gone, toy, until, write
 
 from perturbax.errors import ArgumentError
-from perturbax.jobs.job import Job, run_here, run_jobs
+from perturbax.jobs.job import run_here, run_jobs
 from perturbax.jobs.perform import Surroundings, own_threads
-from perturbax.jobs.pool import Pool, _Worker
-
-
-class Told:
-    """What the loop was told, as (job, event)."""
-
-    def __init__(self):
-        self.told, self.values = [], []
-
-    def __call__(self, job, event, values):
-        self.told.append((job.name, event))
-        self.values.append(values)
-
-
-def toy(function, path, name=None, **more):
-    return Job(name or path.name, f"toy_jobs:{function}", {"path": str(path)}, **more)
+from perturbax.jobs.pool import Pool
+from perturbax.jobs.slots import Slot, choose
 
 
 def pool(workers, threads=1):
@@ -48,8 +35,8 @@ def test_all_jobs_are_done_once_and_told_of_in_order(tmp_path):
     assert kept.told[-3:] == [("last", "stepped"), ("last", "printed"), ("last", "done")]
     assert kept.values[-3]["folder"] == os.getcwd()
     here = Told()
-    run_here(jobs, here)
-    assert here.told[-2:] == [("last", "stepped"), ("last", "done")]
+    run_here(jobs, here, {job.name: partial(write, job.settings) for job in jobs})
+    assert here.told[-3:] == [("last", "begun"), ("last", "stepped"), ("last", "done")]
     assert (tmp_path / "last").read_text().split()[0] == str(os.getpid())
 
 
@@ -76,28 +63,33 @@ def test_an_error_ends_all_and_keeps_its_kind(tmp_path):
     assert not path.exists() or gone(int(path.read_text()))
 
 
-def test_a_process_keeps_to_a_group_and_helps_the_others_afterwards(monkeypatch):
-    monkeypatch.setattr(_Worker, "do", lambda self, job, heard: setattr(self, "job", job))
-    engine = pool(2)
-    first, second = engine._workers
+def test_a_process_keeps_to_a_group_and_helps_the_others_afterwards():
+    first, second = slots = [Slot(), Slot()]
     waiting = [toy("write", Path(name), group=name[0]) for name in ("a1", "a2", "a3", "b1", "b2")]
     given = []
     for ended in (first, second, second, second, first):
         ended.job = None
-        job = engine.give(waiting)
-        given.append(job and job.name)
-        waiting = [one for one in waiting if one != job]
+        slot, job = choose(waiting, slots)
+        slot.job, slot.group = job, job.group
+        given.append(job.name)
+        waiting.remove(job)
     assert given == ["a1", "b1", "b2", "a2", "a3"]
+    assert choose([toy("write", Path("c"))], slots) is None
 
 
 SCRIPT = """
 import sys
-from test_pool import Path, Told, pool, run_jobs, toy
+from pathlib import Path
+
+from toy_jobs import Told, toy
+from perturbax.jobs.job import run_jobs
+from perturbax.jobs.perform import Surroundings
+from perturbax.jobs.pool import Pool
 from perturbax.cli.interrupt import ends_at_once
 
 folder = Path(sys.argv[1])
 with ends_at_once(lambda: "interrupted"):  # no `if __name__ == "__main__"`: processes do not run this again
-    run_jobs([toy("wait", folder / name) for name in "ab"], pool(2), Told())
+    run_jobs([toy("wait", folder / name) for name in "ab"], Pool(2, Surroundings(1)), Told())
 """
 
 
@@ -105,7 +97,7 @@ with ends_at_once(lambda: "interrupted"):  # no `if __name__ == "__main__"`: pro
 def test_no_process_is_left_when_this_one_ends(tmp_path, number, status):
     file = tmp_path / "script.py"
     file.write_text(SCRIPT)
-    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    path = os.pathsep.join(sys.path)
     command = [sys.executable, str(file), str(tmp_path)]
     with subprocess.Popen(
         command,
@@ -124,23 +116,6 @@ def test_no_process_is_left_when_this_one_ends(tmp_path, number, status):
     until(lambda: all(gone(int((tmp_path / name).read_text())) for name in "ab"))
     if number == signal.SIGINT:
         assert said == "perturbax: interrupted\n"
-
-
-def until(true):
-    """Wait until something is true."""
-    end = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def gone(pid):
-    """Whether there is no such process."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def test_threads_of_this_process(monkeypatch):

@@ -2,15 +2,11 @@
 input.
 """
 
-import argparse
 import dataclasses
 import json
 import math
 import os
 import sys
-import threading
-import time
-import types
 from pathlib import Path
 
 import pytest
@@ -20,113 +16,15 @@ from perturbax.cli import main
 from perturbax.cli import reproduce as command
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
-from perturbax.study import claims, paper, work, workers
-from perturbax.study.claims import claim
+from perturbax.experiment.precision import computing
+from perturbax.jobs.perform import Surroundings, own_threads
+from perturbax.jobs.pool import Pool
+from perturbax.study import paper, work
 from perturbax.study.gallery import convergence
 from perturbax.study.jobs import Job, Measure, Study, searched
 from perturbax.study.ledger import FAILS, HOLDS, OPEN, PARTLY, WIDE, ledger
 from perturbax.study.page import write_page
 from perturbax.study.results import Results, generalisation_gap, halfway_loss, lowest_by, spent_until
-
-DEAD = 2**22 + 1  # above the largest process number
-
-
-@pytest.fixture(autouse=True)
-def unbound():
-    """The cores that a study was bound to are given back."""
-    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-    yield
-    workers.bind(cores)
-
-
-def held_by(path, place, pid):
-    path.parent.mkdir(exist_ok=True, parents=True)
-    path.write_text(json.dumps({"place": place, "pid": pid}))
-
-
-def test_a_claim_is_one_worker_s(tmp_path):
-    path = tmp_path / "claims" / "job"
-    with claim(path) as mine:
-        assert mine
-        with claim(path) as yours:
-            assert not yours
-        assert path.exists()
-    assert not list(path.parent.iterdir())
-
-
-def test_a_claim_shows_that_its_worker_is_alive(tmp_path, monkeypatch):
-    monkeypatch.setattr(claims, "BEAT", 0.01)
-    path = tmp_path / "job"
-    with claim(path):
-        os.utime(path, (0, 0))
-        for _ in range(500):
-            if path.stat().st_mtime > 1e9:
-                break
-            time.sleep(0.01)
-        assert path.stat().st_mtime > 1e9
-
-
-def test_a_claim_that_was_taken_over_is_not_given_back(tmp_path):
-    path = tmp_path / "job"
-    with claim(path) as mine:
-        assert mine
-        held_by(path, "elsewhere", 1)
-    assert path.exists()
-
-
-def test_a_claim_is_given_back_when_work_fails(tmp_path):
-    with pytest.raises(KeyboardInterrupt), claim(tmp_path / "job"):
-        raise KeyboardInterrupt
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("host", "pid", "age", "free"),
-    [
-        (None, DEAD, 0, True),
-        (None, None, 10, False),
-        ("elsewhere", DEAD, 10, False),
-        (None, None, claims.STALE + 60, True),  # a number that another process has by now
-        ("elsewhere", DEAD, claims.STALE + 60, True),
-    ],
-)
-def test_claims_of_the_dead_are_taken_over(tmp_path, host, pid, age, free):
-    path = tmp_path / "job"
-    held_by(path, host or claims._place(), pid or os.getpid())
-    os.utime(path, (path.stat().st_atime, path.stat().st_mtime - age))
-    with claim(path) as got:
-        assert got == free
-    assert path.exists() == (not free)
-
-
-def test_a_garbled_claim_is_taken_over_in_time(tmp_path):
-    path = tmp_path / "job"
-    path.write_text("")
-    with claim(path) as got:
-        assert not got
-    os.utime(path, (0, 0))
-    with claim(path) as got:
-        assert got
-
-
-def test_one_of_many_takes_over(tmp_path):
-    for round_ in range(20):
-        path, got, gate = tmp_path / f"job{round_}", [], threading.Barrier(8)
-        held_by(path, claims._place(), DEAD)
-
-        def contend(path=path, got=got, gate=gate):
-            gate.wait()
-            with claim(path) as mine:
-                if mine:
-                    got.append(1)
-                gate.wait()  # nobody gives back before all have tried
-
-        threads = [threading.Thread(target=contend) for _ in range(8)]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
-        assert len(got) == 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,8 +40,9 @@ class Note(Job):
     def done(self, root):
         return self.path(root).exists()
 
-    def ready(self, root):
-        return self.after is None or self.after.done(root)
+    @property
+    def needs(self):
+        return () if self.after is None else (self.after,)
 
     def run(self, root, report):
         if self.fails:
@@ -161,8 +60,7 @@ def quiet(*_):
     pass
 
 
-def test_finished_jobs_are_neither_lost_nor_repeated(tmp_path, monkeypatch):
-    monkeypatch.setattr(work, "WAIT", 0.01)
+def test_finished_jobs_are_neither_lost_nor_repeated(tmp_path):
     root = tmp_path / "study"
     first = Note("g", "a")
     second = Note("g", "b", after=first)
@@ -170,27 +68,44 @@ def test_finished_jobs_are_neither_lost_nor_repeated(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         work.complete_study(stopped, root, quiet)
     again = Study("s", "do s", (second, first, Note("g", "c")))
-    work.complete_study(again, root, quiet)
+    assert not work.complete_study(again, root, quiet)
     work.complete_study(again, root, quiet)
     assert (root / "log").read_text().split() == ["a", "b", "c"]  # b waited for a
-    assert not list((root / "claims").iterdir())
 
 
-def test_workers_share_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(work, "WAIT", 0.01)
-    study = Study("s", "do s", tuple(Note("g", f"j{i}") for i in range(30)))
-    gate = threading.Barrier(4)
+def noted():
+    """The study that other processes make anew by the name of this function."""
+    first = Note("g", "first")
+    jobs = [Note("g", f"j{i}", after=first) for i in range(3)]
+    return Study("s", "do s", (*jobs, first), source=("test_study:noted", ()))
 
-    def worker():
-        gate.wait()  # all find an empty folder
-        work.complete_study(study, tmp_path / "s", quiet)
 
-    threads = [threading.Thread(target=worker) for _ in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    assert sorted((tmp_path / "s" / "log").read_text().split()) == sorted(f"j{i}" for i in range(30))
+def test_processes_share_the_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    monkeypatch.setattr("perturbax.study.paper.paper", lambda *_: noted())
+    monkeypatch.setattr("perturbax.study.page.write_page", lambda out: out)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    root = tmp_path / "s"
+    argv = ["reproduce", "paper", "--out", str(root), "--workers", "2", "--cluster", "pool"]
+    assert main(argv) == 0
+    first, *others = (root / "log").read_text().split()
+    assert (first, sorted(others)) == ("first", ["j0", "j1", "j2"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[:4]] == [f"[{i}/4] g" for i in range(1, 5)]
+    assert main(argv) == 0
+    assert len((root / "log").read_text().split()) == 4  # nothing was done again
+
+
+def test_one_command_works_in_a_folder(tmp_path):
+    with (
+        work.alone_in(tmp_path),
+        pytest.raises(ArgumentError, match="another command works in"),
+        work.alone_in(tmp_path),
+    ):
+        pass
+    with work.alone_in(tmp_path):
+        assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_holds_one_study(tmp_path):
@@ -230,6 +145,7 @@ def small():
         "perturbax reproduce small",
         (*jobs, Measure("findings", "1-twice", measured, {"n": 3})),
         ("weather is left out",),
+        ("test_study:small", ()),
     )
 
 
@@ -248,10 +164,12 @@ def numbers(root):
     return found
 
 
-def test_a_study_repeated_gives_the_same_numbers(done, tmp_path):
+def test_a_study_repeated_elsewhere_gives_the_same_numbers(done, tmp_path, monkeypatch):
     root, page = done
     again = tmp_path / "two"
-    work.complete_study(small(), again, quiet)
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    elsewhere = Pool(1, Surroundings(own_threads(), computing()))
+    assert not work.complete_study(small(), again, quiet, elsewhere)
     assert numbers(again) == numbers(root)
     assert len(numbers(root)) == 2 * len(LABELS)
     assert numbers(root)["bptt-s42"][0] != numbers(root)["bptt-s101"][0]  # a changed seed changes them
@@ -557,6 +475,7 @@ def test_the_gap_is_to_training_data_where_they_are_not_fresh(tmp_path):
         (["reproduce", "paper", "--out", "x", "--workers", "all"], "workers must be a whole number"),
         (["reproduce", "paper", "--out", "x", "--workers", "0"], "workers must be above 0"),
         (["reproduce", "paper", "--out", "x", "--workers", "5000"], "are more than the"),
+        (["reproduce", "paper", "--out", "x", "--cluster", "slrum"], "did you mean 'slurm'?"),
         (["reproduce", "paper", "--out", "x", "--data", "bad.npz"], "NPZ"),
         (["reproduce", "paper", "--out", "x", "--draw-only"], "x is not a run folder"),
         (["reproduce", "paper"], "--out"),
@@ -633,124 +552,27 @@ def test_every_run_of_a_quick_study_can_be_built():
     )
 
 
-OTHER = """
-import sys
-from pathlib import Path
-from perturbax.study import work
-from test_study import Note, Study, counted
-root = Path(sys.argv[1])
-work.WAIT = 0.01
-(root.parent / "began").touch()
-work.complete_study(counted(), root, lambda *_: None)
-"""
-
-
-@dataclasses.dataclass(frozen=True)
-class Slow(Note):
-    """Says which process did it, on how many cores, and waits for the other process to have begun."""
-
-    def run(self, root, report):
-        for _ in range(3000):
-            if (root.parent / "began").exists():
-                break
-            time.sleep(0.01)
-        time.sleep(0.05)
-        self.path(root).write_text(f"{os.getpid()} {len(os.sched_getaffinity(0))}")
-
-
-def counted():
-    return Study("s", "do s", tuple(Slow("g", str(i)) for i in range(20)))
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="processes cannot be bound to cores here")
-def test_workers_share_the_work_on_cores_of_their_own(tmp_path, monkeypatch):
-    cores = os.sched_getaffinity(0)
-    if len(cores) < 2:
-        pytest.skip("one core")
-    monkeypatch.setattr(work, "WAIT", 0.01)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
-    monkeypatch.setattr("perturbax.study.paper.paper", lambda *_: counted())
-    monkeypatch.setattr(command, "same_command", lambda args: [sys.executable, "-c", OTHER, args.out])
-    monkeypatch.setattr("perturbax.study.page.write_page", lambda out: out)
-    assert main(["reproduce", "paper", "--out", str(tmp_path / "s"), "--workers", "2"]) == 0
-    by = [path.read_text().split() for path in (tmp_path / "s").glob("*.txt")]
-    assert len(by) == 20
-    assert len({process for process, _ in by}) == 2
-    assert {int(n) for _, n in by} == {len(cores) // 2}
-
-
 @pytest.mark.parametrize(
-    ("cores", "text", "sizes"),
-    [
-        (1, "auto", [1]),
-        (2, "auto", [1, 1]),
-        (9, "auto", [2, 2, 2, 2]),
-        (9, "6", [1] * 6),
-        (9, "1", [9]),
-    ],
+    ("cores", "asked", "found"),
+    [(1, None, (1, 1)), (2, None, (2, 1)), (9, None, (4, 2)), (9, 6, (6, 1)), (9, 1, (1, 9))],
 )
-def test_workers_have_as_many_cores_each(monkeypatch, cores, text, sizes):
+def test_workers_have_as_many_cores_each(monkeypatch, cores, asked, found):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
-    found = workers.shares(text)
-    assert [len(own or ()) for own in found] == sizes
-    assert sum(sizes) == len(set().union(*(own or () for own in found)))  # none of them twice
-    monkeypatch.delattr(os, "sched_getaffinity")  # a system where no process can be bound
-    assert workers.shares(text) == [None] * (1 if text == "auto" else int(text))
+    monkeypatch.delenv("NPROC", raising=False)
+    assert command.shares(asked, None) == found
+    assert command.shares(asked, "slurm") == (asked or 4, None)
+    monkeypatch.setenv("NPROC", "3")
+    assert command.shares(asked, None) == (found[0], 3)
+    with pytest.raises(ArgumentError, match="has workers of its own"):
+        command.shares(2, "tcp://there:1")
 
 
-def test_a_worker_is_told_what_this_process_was_told(tmp_path):
-    given = [
-        "reproduce",
-        "paper",
-        "--protocol",
-        "fair",
-        "--budget",
-        "quick",
-        "--data",
-        "d",
-        "--out",
-        "o",
-        "--workers",
-        "1",
-    ]
-    args = argparse.Namespace(what="paper", protocol="fair", budget="quick", data="d", out="o")
-    assert command.same_command(args)[1:] == ["-m", "perturbax", *given]
-    assert "--protocol" not in command.same_command(argparse.Namespace(**{**vars(args), "protocol": None}))
-
-
-def test_workers_are_stopped_on_an_error():
-    def interrupted():
-        with workers.beside(["sleep", "600"], None, [None, None]):
-            raise KeyboardInterrupt
-
-    began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert time.monotonic() - began < 60
-
-
-def test_a_slurm_array_runs_the_same_work(tmp_path, monkeypatch, capsys):
-    calls = []
-
-    class Executor:
-        def __init__(self, folder, cluster):
-            assert cluster == "slurm"  # where there is none, it would start all workers on this machine
-            self.folder = folder
-
-        def update_parameters(self, **parameters):
-            assert parameters["slurm_array_parallelism"] == 3
-
-        def map_array(self, function, studies, folders):
-            for study, folder in zip(studies, folders, strict=True):
-                calls.append(folder)
-                function(study, folder)
-            return calls
-
-    monkeypatch.setitem(sys.modules, "submitit", types.SimpleNamespace(AutoExecutor=Executor))
-    two = Study("s", "do s", (Note("g", "a"), Note("g", "b")))
-    monkeypatch.setattr("perturbax.study.paper.paper", lambda *_: two)
-    out = Path(tmp_path / "s")
-    assert main(["reproduce", "paper", "--out", str(out), "--slurm", "3"]) == 0
-    assert len(calls) == 3
-    assert (out / "log").read_text().split() == ["a", "b"]
-    assert "submitted 3 jobs" in capsys.readouterr().out
+def test_the_former_way_to_name_slurm_has_its_meaning(monkeypatch, tmp_path, capsys):
+    asked = []
+    monkeypatch.setattr("perturbax.study.paper.paper", lambda *_: Study("s", "do s", (Note("g", "a"),)))
+    monkeypatch.setattr("perturbax.study.page.write_page", lambda out: out)
+    monkeypatch.setattr(command, "engine", lambda *which: asked.append(which))  # none: done in this process
+    with pytest.warns(DeprecationWarning, match="--slurm 3 is now --cluster slurm --workers 3"):
+        assert main(["reproduce", "paper", "--out", str(tmp_path / "s"), "--slurm", "3"]) == 0
+    assert asked == [("slurm", 3, None)]
+    assert "--slurm 3 is now" in capsys.readouterr().err
