@@ -5,11 +5,11 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from perturbax.errors import ArgumentError, DataError
 from perturbax.fields import one_of, setting, whole
-from perturbax.tasks.base import HeldOut
+from perturbax.tasks.base import HeldOut, Metrics, measure
 from perturbax.tasks.labelled import Labelled
 
 
@@ -22,15 +22,19 @@ class Images(Labelled):
         order: rows (one row of the image per step), pixels (one pixel per step) or whole (all in one step).
         permuted: whether the pixels of all images are put into one and the same random order first.
         hold: steps that an image read at once is held for, so that a network can settle.
+        cost: entropy (cross-entropy, outputs are logits) or squares (half the squared distance from 1 for the
+            class and 0 for the others).
     """
 
     order: str = setting("rows")
     permuted: bool = setting(False)
     hold: int = setting(1)
+    cost: str = setting("entropy")
 
     def __check_init__(self) -> None:
         """Check the order, and that what is held is a whole image."""
         one_of("order", self.order, ("rows", "pixels", "whole"))
+        one_of("cost", self.cost, ("entropy", "squares"))
         whole("hold", self.hold)
         if self.hold > 1 and self.order != "whole":
             raise ArgumentError(f"an image is held as a whole: hold {self.hold} needs --task.order whole")
@@ -49,6 +53,27 @@ class Images(Labelled):
     @abc.abstractmethod
     def unit_of_input(self) -> float:
         """Largest value of a stored pixel."""
+
+    def error(
+        self, y: Float[Array, "*rows n_out"], target: Float[Array, "*rows n_out"]
+    ) -> Float[Array, "*rows"]:
+        """Return the cross-entropy in nats, or half the squared distance."""
+        return jnp.sum((y - target) ** 2, -1) / 2 if self.cost == "squares" else super().error(y, target)
+
+    def says(self, y: Array) -> Array:
+        """Return the probabilities of the classes; outputs as they are where they are judged by squares."""
+        return y if self.cost == "squares" else super().says(y)
+
+    def readouts(self, solved: np.ndarray, mean: np.ndarray) -> list[np.ndarray]:
+        """Return readouts for the reservoir: of logits, or for squares the one that least squares finds."""
+        return [solved] if self.cost == "squares" else super().readouts(solved, mean)
+
+    def at_frequencies(self, share: Array) -> Metrics:
+        """Return the test metrics of predicting each class with a fixed probability `(classes,)`."""
+        if self.cost != "squares":
+            return super().at_frequencies(share)
+        test = self.held_out("test")
+        return measure(self, jnp.broadcast_to(share, test.ys.shape), test.ys)
 
     def _read(self, part: str, rows: Array) -> tuple[Array, Array]:
         """Return inputs `(T, B, n_in)`, held, and targets of stored images by number `(B,)`."""

@@ -91,6 +91,26 @@ def test_orders_of_the_pixels():
     assert half.asked_steps == 4
 
 
+def test_images_are_held_and_judged_by_squares():
+    once, held = (Digits(order="whole", hold=hold, cost="squares").open(None) for hold in (1, 4))
+    one, four = once.held_out("test"), held.held_out("test")
+    assert (once.steps, held.steps, held.asked_steps) == (1, 4, 1)
+    np.testing.assert_array_equal(four.xs, np.repeat(one.xs, 4, 0))
+    assert np.isnan(four.ys[:3]).all()
+    np.testing.assert_array_equal(four.ys[3], one.ys[0])
+    assert held.sample(jr.key(0), 2)[0].shape == (4, 2, 64)
+    y = jnp.full((300, 10), 0.1)
+    np.testing.assert_allclose(once.error(y, one.ys[0]), (0.9**2 + 9 * 0.1**2) / 2, rtol=1e-6)
+    assert once.says(y) is y
+    share = np.bincount(np.asarray(once.opened["train"].label)) / 1197
+    found = once.baselines()["constant"]["loss"]
+    np.testing.assert_allclose(
+        found, np.mean(np.sum((share - np.asarray(one.ys[0])) ** 2, -1)) / 2, rtol=1e-5
+    )
+    refused(ArgumentError, lambda: Digits(hold=3), "hold 3 needs --task.order whole")
+    refused(ArgumentError, lambda: Digits(cost="square"), "did you mean 'squares'")
+
+
 def test_training_draws_from_the_training_part_alone():
     task = Digits().open(None)
     train = set(rows(task, "train"))
