@@ -61,6 +61,11 @@ CITATIONS: dict[str, str] = {
         "Dalm S., van Gerven M., Ahmad N. (2023). Effective learning with node perturbation in "
         "multi-layer neural networks. arXiv:2310.00965."
     ),
+    "dellaferrera2022": (
+        "Dellaferrera G., Kreiman G. (2022). Error-driven input modulation: solving the credit assignment "
+        "problem without a backward pass. International Conference on Machine Learning (ICML). "
+        "arXiv:2201.11665."
+    ),
     "dickinson1976": (
         "Dickinson R. P., Gelinas R. J. (1976). Sensitivity analysis of ordinary differential equation "
         "systems: a direct method. Journal of Computational Physics 21(2), 123-143."
@@ -255,6 +260,11 @@ CITATIONS: dict[str, str] = {
     "scellier2017": (
         "Scellier B., Bengio Y. (2017). Equilibrium propagation: bridging the gap between energy-based "
         "models and backpropagation. Frontiers in Computational Neuroscience 11:24. arXiv:1602.05179."
+    ),
+    "srinivasan2024": (
+        "Srinivasan R., Mignacco F., Sorbaro M., Refinetti M., Cooper A., Kreiman G., Dellaferrera G. "
+        "(2024). Forward learning with top-down feedback: empirical and analytical characterization. International "
+        "Conference on Learning Representations (ICLR). arXiv:2302.05440."
     ),
     "sussillo2013": (
         "Sussillo D., Barak O. (2013). Opening the black box: low-dimensional dynamics in "

@@ -20,6 +20,7 @@ from perturbax.rules.evolution.pes import PES
 from perturbax.rules.feedback.feedback import Feedback
 from perturbax.rules.feedback.guided import Guided
 from perturbax.rules.feedback.mirror import Mirror
+from perturbax.rules.feedback.pepita import PEPITA
 from perturbax.rules.perturbation.activity import Activity
 from perturbax.rules.perturbation.forward_gradient import Forward
 from perturbax.rules.perturbation.innovation import Innovation
@@ -59,6 +60,7 @@ RULES: Registry[Rule] = Registry(
         "feedback": Feedback,
         "mirror": Mirror,
         "guided": Guided,
+        "pepita": PEPITA,
         "bptt": BPTT,
         "rtrl": RTRL,
         "forward-sensitivity": ForwardSensitivity,

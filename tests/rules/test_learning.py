@@ -143,6 +143,7 @@ LATER = (
     *EXACT,
     *SPIKING,
     "equilibrium",
+    "pepita",
     "dsf",
     "lra",
     "forward-sensitivity",
