@@ -263,8 +263,8 @@ CITATIONS: dict[str, str] = {
     ),
     "srinivasan2024": (
         "Srinivasan R., Mignacco F., Sorbaro M., Refinetti M., Cooper A., Kreiman G., Dellaferrera G. "
-        "(2024). Forward learning with top-down feedback: empirical and analytical characterization. International "
-        "Conference on Learning Representations (ICLR). arXiv:2302.05440."
+        "(2024). Forward learning with top-down feedback: empirical and analytical characterization. "
+        "International Conference on Learning Representations (ICLR). arXiv:2302.05440."
     ),
     "sussillo2013": (
         "Sussillo D., Barak O. (2013). Opening the black box: low-dimensional dynamics in "
