@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perturbax.cli.arguments import (
     ClassSettings,
@@ -14,6 +14,7 @@ from perturbax.cli.arguments import (
     experiment_fields,
     typed_names,
 )
+from perturbax.cli.spread import add_devices, devices_of
 from perturbax.cli.watching import add_watch, watching
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import AUTO_RULE, Experiment
@@ -33,6 +34,7 @@ def add_arguments(parser: Parser) -> None:
     add_dry_run(parser)
     add_trust(parser)
     add_watch(parser)
+    add_devices(parser)
     add_experiment(parser)
 
 
@@ -65,11 +67,13 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         device = given.pop("device", None)
         if given or any(settings.values()) or args.out or args.config or args.dry_run:
             raise ArgumentError(
-                "--resume goes on with a run as it was started: it takes no other argument but --device"
+                "--resume goes on with a run as it was started: it takes no other argument but --device, "
+                "--devices and --shard"
             )
-        return _resume(Path(args.resume), args.trust, args.watch, device)
+        return _resume(args, device, devices_of(args))
     if args.out is None and not args.dry_run:
         raise ArgumentError("--out FOLDER is needed: the run writes its results there")
+    devices = devices_of(args)
     if args.config is not None and not Path(args.config).exists():
         raise ArgumentError(f"no such file: {args.config}")
 
@@ -81,6 +85,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         from perturbax.devices.choice import strongest
         from perturbax.experiment.build import open_task
         from perturbax.experiment.device_settings import device_of
+        from perturbax.experiment.many import placement_of
         from perturbax.experiment.resolve import resolve
         from perturbax.experiment.result import code_for_new_run, read_experiment
         from perturbax.experiment.run import run
@@ -88,6 +93,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
 
         base = Experiment() if args.config is None else read_experiment(Path(args.config))
         experiment = experiment_from(base, given, settings)
+        mesh = placement_of(experiment, devices, args.shard)
         typed = typed_names(given, settings)
         if args.config is not None:
             stack.enter_context(code_for_new_run(Path(args.config), experiment, typed, args.trust))
@@ -99,7 +105,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
             _explain(args, experiment, typed, task.digest())
             return 0
         stack.enter_context(watching(args.watch, args.out))
-        result = run(experiment, args.out, report=board)
+        result = run(experiment, args.out, report=board, mesh=mesh)
     return _print_end(result)
 
 
@@ -124,13 +130,14 @@ def _print_end(result: "Result") -> int:
     return status
 
 
-def _resume(folder: Path, trust: bool, watch: bool, device: str | None) -> int:
+def _resume(args: argparse.Namespace, device: str | None, devices: int | None) -> int:
     """Go on with a run, print the result, and return the exit status."""
     from perturbax.cli.board import Board
     from perturbax.cli.progress import shown
 
-    with shown(Board()) as board, watching(watch, str(folder)):
+    with shown(Board()) as board, watching(args.watch, args.resume):
         from perturbax.experiment.run import resume
 
-        result = resume(folder, report=board, trust=trust, device=device)
+        given: dict[str, Any] = {"device": device, "mesh": devices, "shard": args.shard}
+        result = resume(args.resume, report=board, trust=args.trust, **given)
     return _print_end(result)

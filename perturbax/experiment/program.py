@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from perturbax.errors import ArgumentError
 from perturbax.experiment.build import Parts
@@ -195,7 +196,27 @@ class Compiled(Program):
         super().__init__(parts)
         self._compile_seconds = 0.0  # of compilation that no run was charged with yet
         self._programs: dict[tuple, Any] = {}
-        self._start = jax.jit(lambda seed, hyperparameters: start(parts.setup, seed, hyperparameters))
+        self._start = self._compiled_start()
+
+    def _compiled_start(self) -> Any:
+        """Return (seed, hyperparameters) -> the state before the first step, compiled.
+
+        Weights that are split are never whole on a device.
+        """
+        setup = self.parts.setup
+
+        def begin(seed: Any, hyperparameters: Hyperparameters) -> State:
+            return start(setup, seed, hyperparameters)
+
+        if not setup.placement.split_weights:
+            return jax.jit(begin)
+        shapes = jax.eval_shape(begin, 0, setup.hyperparameters)
+        return jax.jit(begin, out_shardings=setup.placement.shardings(shapes))
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether several runs are faster side by side than in turn; never where weights are split."""
+        return super().side_by_side and not self.parts.setup.placement.split_weights
 
     def with_parts(self, parts: Parts) -> "Compiled":
         """Return the same programs for a run that differs in seed, learning rates or discount alone."""
@@ -244,8 +265,10 @@ class Compiled(Program):
         state = _stacked(states)
         valid = (self.valid.xs, self.valid.ys)
         began = time.perf_counter()
-        outcome = self._programs[key](self.parts.setup.task, valid, state)
-        state, losses, metrics = jax.block_until_ready(outcome)
+        placement = self.parts.setup.placement
+        task, valid = placement.whole((self.parts.setup.task, valid))
+        outcome = jax.block_until_ready(self._programs[key](task, valid, placement.placed(state)))
+        state, losses, metrics = placement.on_first(outcome)
         seconds = time.perf_counter() - began
         losses = np.asarray(losses).reshape(n, length)
         if n == 1:
@@ -270,7 +293,13 @@ class Compiled(Program):
 
         program = advance_one if n == 1 else jax.vmap(advance_one, in_axes=(None, None, 0))
         valid = (self.valid.xs, self.valid.ys)
-        compiled = jax.jit(program).lower(setup.task, valid, _stacked(states)).compile()
+        placement = setup.placement
+        given = *placement.whole((setup.task, valid)), placement.placed(_stacked(states))
+        where = None
+        if placement.mesh is not None:
+            whole = NamedSharding(placement.mesh, PartitionSpec())
+            where = placement.shardings(given[2]), whole, whole
+        compiled = jax.jit(program, out_shardings=where).lower(*given).compile()
         self._programs[key] = compiled
         self._compile_seconds += time.perf_counter() - began
         if memory := compiled.memory_analysis():

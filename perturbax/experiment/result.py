@@ -107,6 +107,8 @@ def describe(parts: Parts, name: str | None = None, side_by_side: int = 1) -> di
         "data": task.digest(),
         "abreast": side_by_side,
     }
+    if parts.setup.placement.devices > 1:
+        facts["devices"] = parts.setup.placement.devices
     if found := task.facts():
         facts["encoding"] = found
     if parts.device is not None:

@@ -75,4 +75,5 @@ def _key(parts: Parts) -> Any:
     configuration = tuple(str(getattr(jax.config, name, None)) for name in CONFIGURATION)
     classes = (type(task), type(parts.rule), find("cell", e.cell, KNOWN["cell"]))
     named = tuple((name, repr(value)) for name, value in sorted(settings.items()))
-    return named, classes, task.digest(), configuration, jax.default_backend()
+    place = parts.setup.placement
+    return named, classes, task.digest(), configuration, jax.default_backend(), place

@@ -19,6 +19,7 @@ from perturbax.experiment.chance import ONE_SIDED_5_PERCENT, gain_over_chance
 from perturbax.experiment.config import Experiment, Resolved, optimiser_text
 from perturbax.experiment.differences import refuse_other
 from perturbax.experiment.layout import Layout, layout_of
+from perturbax.experiment.many import over_devices, placement_of
 from perturbax.experiment.precision import in_precision_of, precision, require_room
 from perturbax.experiment.program import Compiled, Program
 from perturbax.experiment.resolve import check_seed, resolve
@@ -88,6 +89,8 @@ def run(
     report: Report | None = None,
     on_log: OnLog | None = None,
     task: Task | str | None = None,
+    mesh: Any = None,
+    shard: str | None = None,
     **settings: Any,
 ) -> Result:
     """Train one network. Same experiment, same machine: same numbers.
@@ -105,6 +108,11 @@ def run(
             metrics.jsonl (`loss`, `valid_loss`, ...) and the network at that step, whose checkpoint is
             written. Where it returns True the run ends early, as finished: it is judged by what was kept.
         task: name of the task; or its task with data in place, which are in no file.
+        mesh: several devices that share the run: their number, or a `jax.sharding.Mesh` (docs/scale.md); the
+            rows of a batch are split, or the samples where rows do not divide. Numbers are those of one
+            device up to rounding.
+        shard: what the devices share: work (as said, the default), or weights, which are split by units, for
+            networks larger than a device.
         settings: fields of an `Experiment` by name, laid over it; and settings of its task, rule and cell
             with a prefix, such as `task__length`, `rule__samples`, `cell__gain`.
 
@@ -114,10 +122,12 @@ def run(
     folders = None if out is None else [run_folder.as_path("out", out)]
     if task is not None and not isinstance(task, Task):
         settings, task = {**settings, "task": task}, None
-    resolved = resolve(with_settings(experiment, settings))
-    return run_seeds(resolved, [resolved.seed], folders, name=name, report=report, task=task, on_log=on_log)[
-        0
-    ]
+    asked = with_settings(experiment, settings)
+    mesh = placement_of(asked, mesh, shard)
+    resolved = resolve(asked)
+    seeds = [resolved.seed]
+    told: dict[str, Any] = {"name": name, "report": report, "on_log": on_log}
+    return run_seeds(resolved, seeds, folders, task=task, mesh=mesh, **told)[0]
 
 
 def resume(
@@ -128,6 +138,8 @@ def resume(
     optimiser: Any = None,
     device: Any = None,
     trust: bool = False,
+    mesh: Any = None,
+    shard: str | None = None,
 ) -> Result:
     """Go on with a run where its last checkpoint is: its numbers will be those of a run never stopped.
 
@@ -142,6 +154,8 @@ def resume(
             not started unless it is trusted, or the same is given here.
         trust: whether a task, rule or cell of somebody's own, which the folder names, may run its code; which
             code that is is said on standard error first.
+        mesh: devices that share the rest of the run, as for `run`, however many it was started on.
+        shard: as for `run`.
 
     Raises ArgumentError for a folder that is no run, that names code which is not trusted, whose data file
     has changed since, or that is a float64 run in a process that computes in float32; StoreError for one that
@@ -162,6 +176,8 @@ def resume(
             on_log,
             optimiser,
             device,
+            mesh,
+            shard,
         )
 
 
@@ -173,6 +189,8 @@ def _go_on(
     on_log: OnLog | None,
     optimiser: Any,
     device: Any,
+    mesh: Any,
+    shard: str | None,
 ) -> Result:
     """Go on with a run that has not ended, in the precision of this process."""
     experiment = _with_optimiser(folder, read_experiment(folder), optimiser)
@@ -182,7 +200,8 @@ def _go_on(
         experiment = dataclasses.replace(experiment, device=device)
     name = str(config.get("name") or experiment.rule)
     watcher.compiling(name, [experiment.seed])
-    parts = build(experiment)
+    placement = placement_of(experiment, mesh, shard)
+    parts = over_devices(build(experiment), placement)
     if parts.task.digest() != config["facts"]["data"]:
         raise ArgumentError(f"{experiment.data} has changed since {folder} was started: start a new run")
     compiled = compiled_for(parts)
@@ -223,6 +242,7 @@ def run_seeds(
     compiled: Program | None = None,
     task: Task | None = None,
     on_log: OnLog | None = None,
+    mesh: Any = None,
 ) -> list[Result]:
     """Train one network per seed, compiled once; small ones side by side in one vmapped program.
 
@@ -239,12 +259,14 @@ def run_seeds(
         compiled: that of an experiment which differs in learning rates at most; None to compile.
         task: as for `run`.
         on_log: as for `run`; each run is told of, and stopped, by itself.
+        mesh: as for `run`.
 
     Returns a result per seed, and raises what `run` raises.
     """
     for seed in seeds:
         check_seed(seed)
-    parts = build(experiment, task)
+    placement = placement_of(experiment, mesh, None)
+    parts = over_devices(build(experiment, task), placement)
     for seed, folder in zip(seeds, folders or (), strict=bool(folders)):
         refuse_other(folder, dataclasses.replace(parts.experiment, seed=seed), parts.task.digest())
     return train(compiled or compiled_for(parts), seeds, folders, name, watcher_of(report), parts, on_log)
@@ -439,6 +461,8 @@ def _finish_run(compiled: Program, one: _Run) -> Result:
         **compiled.further(first, net),
         "updates_per_step": setup.updates,
     }
+    if setup.placement.devices > 1:
+        summary["devices"] = setup.placement.devices
     if compiled.valid_baselines:
         summary["valid_baselines"] = compiled.valid_baselines
     if compiled.seen:

@@ -15,10 +15,12 @@ import optax
 from jaxtyping import Array, PyTree
 
 from perturbax.experiment.optimiser import OptimiserSettings
+from perturbax.experiment.placement import Placement
 from perturbax.learning.estimator import learner
 from perturbax.learning.online import Stream, begun_anew, online
 from perturbax.learning.rule import Rule, StepRule
 from perturbax.learning.sequence import apply_estimate
+from perturbax.learning.shares import ROWS, Share
 from perturbax.network.decorrelation import decorrelate
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
@@ -60,6 +62,7 @@ class Setup(NamedTuple):
         optimiser: the optimiser at certain hyperparameters, at first the experiment's own.
         decor_rate: update -> learning rate of the decorrelating matrices, which must come to rest with the
             weights that read through them: both follow the schedule.
+        placement: the devices that share every update, and what they share.
     """
 
     task: Task
@@ -74,6 +77,7 @@ class Setup(NamedTuple):
     hyperparameters: Hyperparameters
     optimiser: optax.GradientTransformation
     decor_rate: Callable[[Any], Any]
+    placement: Placement = Placement()
 
     def at(self, hyperparameters: Hyperparameters) -> "Setup":
         """Return the setup at other hyperparameters, which may be traced."""
@@ -182,10 +186,20 @@ def _at_border(setup: Setup, task: Task, state: State, xs: Array, ys: Any) -> St
     )
 
 
+def _apart(setup: Setup, tree: PyTree) -> PyTree:
+    """Return data `(T, B, ...)` with rows split over the devices of a run, where it has several."""
+    mesh = setup.placement.of_work
+    if mesh is None:
+        return tree
+    share = Share(ROWS, mesh)
+    return jax.tree.map(lambda s: share.apart(s, 1), tree)
+
+
 def _step(setup: Setup, task: Task, state: State) -> tuple[State, Array]:
     """Make one training step, a batch of sequences or a stretch of the stream: -> (state, mean loss)."""
     if setup.mode == "online":
         xs, ys = task.stream(state.key, state.step, setup.batch)
+        xs, ys = _apart(setup, (xs, ys))
         _, run = _online(setup)
         training, losses = run(_at_border(setup, task, state, xs, ys), xs, ys)
         loss = losses.mean()
@@ -193,11 +207,11 @@ def _step(setup: Setup, task: Task, state: State) -> tuple[State, Array]:
         data_key, noise_key = jr.split(jr.fold_in(state.key, state.step))
         xs, ys = task.sample(data_key, setup.batch)
         net = decorrelate(state.learner.net, xs, setup.decor_rate(state.step))
-        update = learner(setup.rule, task.loss).update
+        update = learner(setup.rule, task.loss, setup.placement.of_work).update
         kept, loss, grads = update(state.learner.kept, net, xs, ys, noise_key)
         net, opt = apply_estimate(net, setup.optimiser, state.learner.opt, grads, setup.rule)
         training = Training(net, opt, kept)
-    return state._replace(learner=training, step=state.step + 1), loss
+    return setup.placement.held(state._replace(learner=training, step=state.step + 1)), loss
 
 
 def evaluate(task: Task, net: Network, held_out: HeldOut) -> dict[str, Array]:
@@ -296,6 +310,8 @@ def chunk(
 
     state, losses = jax.lax.scan(step, state, None, length=length)
     net = state.learner.net
+    if valid[0].shape[1] % setup.placement.devices == 0:
+        valid = _apart(setup, valid)
     metrics = evaluate(task, net, HeldOut(valid[0], valid[1], warmup))
     loss = jnp.asarray(metrics["loss"], state.best_loss.dtype)
     better = loss < state.best_loss

@@ -23,6 +23,7 @@ from perturbax.learning.checks import (
 from perturbax.learning.products import passes_of
 from perturbax.learning.rule import Rule, SequenceRule, StepRule
 from perturbax.learning.sequence import Estimator, Loss, over_sequence, visible_loss
+from perturbax.learning.shares import mesh_of, over_devices
 from perturbax.network.layer import words_of
 from perturbax.network.network import Network
 
@@ -42,7 +43,7 @@ class Learner(NamedTuple):
     update: Callable[[PyTree, Network, Array, PyTree, Array], tuple[PyTree, Array, Network]]
 
 
-def learner(rule: Rule, loss: Loss) -> Learner:
+def learner(rule: Rule, loss: Loss, mesh: Any = None) -> Learner:
     """Return (init, update) of any rule.
 
         state = init(net, xs[0], key)
@@ -54,20 +55,19 @@ def learner(rule: Rule, loss: Loss) -> Learner:
     Arguments:
         rule: any learning rule, `px.rules.Node(sigma=1e-3)` say.
         loss: (y `(B, n_out)`, target) -> `(B,)`, one number per example; called step by step.
+        mesh: a `jax.sharding.Mesh`, or a number of devices, that share the work: the rows of a batch where
+            their number divides by that of the devices, else the samples of the rule. Weights are on all of
+            them, and estimates are those of one device up to rounding (docs/scale.md).
 
     Raises ArgumentError, once per shape, for networks, data, losses and keys that do not fit, LayerError for
     layers that do not fit each other or cannot be learnt.
     """
     check_rule(rule)
     check_callable(loss)
-    if isinstance(rule, SequenceRule):
-        learn = partial(_whole_sequence, rule, visible_loss(rule, loss))
-    elif isinstance(rule, StepRule):
-        learn = over_sequence(rule, loss)
-    else:
-        raise ArgumentError(
-            f"{_name_of(rule)} is no learning rule: derive it from px.StepRule or px.SequenceRule"
-        )
+    devices = mesh_of(mesh)
+    learn = _learn_by(loss, rule)
+    if devices is not None:
+        learn = over_devices(rule, devices, partial(_learn_by, loss))
 
     differentiated = "derivatives" in rule.described().uses
 
@@ -91,6 +91,17 @@ def learner(rule: Rule, loss: Loss) -> Learner:
             raise
 
     return Learner(init, update)
+
+
+def _learn_by(loss: Loss, rule: Rule) -> Callable:
+    """Return (state, net, xs, ys, key) -> (state, loss, grads) of a rule on one device."""
+    if isinstance(rule, SequenceRule):
+        return partial(_whole_sequence, rule, visible_loss(rule, loss))
+    if isinstance(rule, StepRule):
+        return over_sequence(rule, loss)
+    raise ArgumentError(
+        f"{_name_of(rule)} is no learning rule: derive it from px.StepRule or px.SequenceRule"
+    )
 
 
 def _whole_sequence(

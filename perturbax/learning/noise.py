@@ -321,6 +321,9 @@ def draw_packed(noise: Noise, state: PyTree, keys: Array, like: PyTree) -> tuple
         keys: one key per step.
         like: shapes of the noise of one step, leaves `(K, B, ...)`.
     """
+    own: Any = getattr(noise, "draw_packed", None)  # of a share of signs
+    if own is not None:
+        return own(state, keys, like)
     kind = {Rademacher: Rademacher, Scaled: Rademacher, Orthogonal: Orthogonal}.get(type(noise))
     if kind is None:
         return noise.draw(state, keys, like)

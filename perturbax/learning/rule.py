@@ -26,9 +26,12 @@ class Rule(eqx.Module):
 
     Attributes:
         facts: equation, target, information used, cost, memory and sources of the rule in general.
+        shares: what estimates are means over, so that devices can take shares of it (`learning.shares`):
+            `rows`, the examples of a batch, or `samples`. It counts for the class that says it alone.
     """
 
     facts: ClassVar[Facts] = Facts()
+    shares: ClassVar[tuple[str, ...]] = ()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Refuse a class that lacks its method (`step` or `update`), settings it does not have, and values
@@ -65,6 +68,16 @@ class Rule(eqx.Module):
             key: a random key, for what is drawn once.
         """
         return ()
+
+    def of_share(self, share: Any) -> "Rule | None":
+        """Return the rule as it works on one share; None where samples cannot be split that way.
+
+        By default it is the rule itself: right for rows, where noise does not differ from row to row.
+
+        Arguments:
+            share: a `perturbax.learning.shares.Share`, of a kind that the class names in `shares`.
+        """
+        return self
 
     def modify_updates(self, updates: Network, some: Network) -> Network:
         """Return the optimiser's updates as they are to be applied, with zeros where weights are frozen, say.

@@ -137,6 +137,9 @@ def _costs(variant: VariantRuns) -> list[str]:
     seconds = rounded(ran.mean) + (f" + {rounded(compiled.mean)}" if compiled else "")
     updates = Stat.of(run.updates for run in variant.runs)
     passes = variant.stat("forward_passes")
+    shared = sorted({n for run in variant.runs if (n := run.number("devices")) > 1})
+    if shared:
+        seconds += f" on {', '.join(map(count, shared))} devices"
     return [count(updates.mean), count(passes.mean), seconds, memory(variant.stat("peak_memory_bytes").mean)]
 
 

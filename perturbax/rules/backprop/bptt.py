@@ -7,6 +7,7 @@ from jaxtyping import Array, PyTree
 from perturbax.learning.autodiff import bptt
 from perturbax.learning.facts import Facts
 from perturbax.learning.rule import SequenceRule
+from perturbax.learning.shares import ROWS
 from perturbax.network.network import Network
 
 
@@ -19,6 +20,7 @@ class BPTT(SequenceRule):
     Werbos 1990.
     """
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)
     facts: ClassVar[Facts] = Facts(
         equation="dA = sum_t g_t z_t^T, g_t = dL_t/da_t + (da_{t+1}/da_t)^T g_{t+1}",
         target="full gradient, exact",

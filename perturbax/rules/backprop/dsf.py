@@ -11,6 +11,7 @@ from perturbax.learning.estimate import Outer, averaged
 from perturbax.learning.facts import Facts
 from perturbax.learning.jacobian import Errors, check_acts_within_step, errors
 from perturbax.learning.rule import SequenceRule
+from perturbax.learning.shares import ROWS
 from perturbax.network.layer import advance_batch
 from perturbax.network.network import Network
 
@@ -30,6 +31,7 @@ class DSF(SequenceRule):
 
     decay: Any = 0.9
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)
     facts: ClassVar[Facts] = Facts(
         equation="delta_t = q_t + decay delta_{t+1}, dA = (dy/da delta) z^T",
         target="biased: the Jacobian through time is a constant times 1",

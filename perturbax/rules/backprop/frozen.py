@@ -9,6 +9,7 @@ from jaxtyping import Array, PyTree
 from perturbax.learning.estimate import Estimate, Outer
 from perturbax.learning.facts import Facts
 from perturbax.learning.rule import StepRule
+from perturbax.learning.shares import ROWS
 from perturbax.network.network import Network
 from perturbax.rules.backprop.base import differentiate_step
 
@@ -23,6 +24,7 @@ class Frozen(StepRule):
     2001.
     """
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)
     facts: ClassVar[Facts] = Facts(
         equation="dA = (dL_t/da_t) z_t^T for the readout, 0 elsewhere",
         target="full gradient of the readout, exact",

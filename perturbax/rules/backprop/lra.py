@@ -10,6 +10,7 @@ from perturbax.fields import in_range, positive, setting
 from perturbax.learning.facts import Facts
 from perturbax.learning.jacobian import Flat
 from perturbax.learning.rule import SequenceRule
+from perturbax.learning.shares import ROWS
 from perturbax.learning.trees import tree_add
 from perturbax.network.layer import join, split
 from perturbax.network.network import Network
@@ -37,6 +38,7 @@ class LRA(SequenceRule):
     inner: int = setting(2)
     clip: float = setting(1.0)
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)
     facts: ClassVar[Facts] = Facts(
         equation="shat = s - rate clip(d loc'/ds + dL/ds), dW = d |F(s) - shat|^2 / 2 / dW",
         target="biased by rate, clipping and inner steps; rate 1, inner 1, clip 0: full gradient",

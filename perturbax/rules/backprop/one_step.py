@@ -8,6 +8,7 @@ from perturbax.learning.estimate import Estimate, Outer
 from perturbax.learning.facts import Facts
 from perturbax.learning.jacobian import check_acts_within_step
 from perturbax.learning.rule import StepRule
+from perturbax.learning.shares import ROWS
 from perturbax.network.network import Network
 from perturbax.rules.backprop.base import differentiate_step
 
@@ -21,6 +22,7 @@ class OneStep(StepRule):
     cells without internal state (Bellec et al. 2020).
     """
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)
     facts: ClassVar[Facts] = Facts(
         equation="dA = (dL_t/da_t) z_t^T, carried state constant",
         target="gradient cut at every step, exact",

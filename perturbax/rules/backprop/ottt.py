@@ -10,6 +10,7 @@ from perturbax.learning.estimate import Both, Estimate, Outer
 from perturbax.learning.facts import Facts
 from perturbax.learning.jacobian import check_acts_within_step
 from perturbax.learning.rule import StepRule
+from perturbax.learning.shares import ROWS
 from perturbax.network.layer import pull_back
 from perturbax.network.network import Network
 from perturbax.rules.backprop.base import differentiate_step, membrane_leaks
@@ -26,6 +27,7 @@ class OTTT(StepRule):
     layers know nothing, of an adapting neuron's slow variable nobody does. Xiao et al. 2022.
     """
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)
     facts: ClassVar[Facts] = Facts(
         equation="zhat = leak zhat + z, dA = (dL_t/da_t) zhat^T",
         target="gradient with every r, reset, adaptation and memory of layers above constant",

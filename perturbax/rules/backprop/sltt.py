@@ -13,6 +13,7 @@ from perturbax.learning.estimate import Estimate, Outer
 from perturbax.learning.facts import Facts
 from perturbax.learning.jacobian import check_acts_within_step
 from perturbax.learning.rule import StepRule
+from perturbax.learning.shares import ROWS
 from perturbax.network.network import Network
 from perturbax.rules.backprop.base import differentiate_step, membrane_leaks
 
@@ -50,6 +51,7 @@ class SLTT(StepRule):
     steps: int = 0
     of: int = 0
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)
     facts: ClassVar[Facts] = Facts(
         equation="dA = (dL_t/da_t) z_t^T in a share of the steps",
         target="gradient cut at every step",

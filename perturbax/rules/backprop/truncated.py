@@ -8,6 +8,7 @@ from perturbax.fields import positive, setting
 from perturbax.learning.autodiff import truncated_bptt
 from perturbax.learning.facts import Facts
 from perturbax.learning.rule import SequenceRule
+from perturbax.learning.shares import ROWS
 from perturbax.network.network import Network
 
 
@@ -24,6 +25,7 @@ class Truncated(SequenceRule):
 
     window: int = setting(10)
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)
     facts: ClassVar[Facts] = Facts(
         equation="as bptt, state constant at the start of every window",
         target="gradient cut at the start of every window, exact",
@@ -57,6 +59,7 @@ class TruncatedRolling(SequenceRule):
 
     window: int = setting(10)
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)
     facts: ClassVar[Facts] = Facts(
         equation="as bptt, each L_t through its last window steps",
         target="gradient of every loss through its last window steps, exact",

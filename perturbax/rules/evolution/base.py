@@ -1,6 +1,7 @@
 """What evolution strategies over truncated unrolls share: mirrored networks that live on between updates."""
 
 import abc
+import dataclasses
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -13,7 +14,8 @@ from perturbax.learning.credit import Credit
 from perturbax.learning.estimate import Direct, Estimate
 from perturbax.learning.facts import Facts
 from perturbax.learning.noise import Noise, as_noise, check_white
-from perturbax.learning.rule import StepRule
+from perturbax.learning.rule import Rule, StepRule
+from perturbax.learning.shares import ROWS, OwnNoise, Share
 from perturbax.learning.trees import tree_add
 from perturbax.network.network import Network
 from perturbax.rules.perturbation.helpers import (
@@ -63,6 +65,14 @@ class Unrolled(StepRule):
         Arguments:
             at: number of the step, above 0, `()`.
         """
+
+    def of_share(self, share: Share) -> Rule | None:
+        """Return the rule of a share: rows share their directions, samples have their own."""
+        if share.of == ROWS:
+            return self
+        if self.samples % share.n:
+            return None
+        return dataclasses.replace(self, samples=self.samples // share.n, noise=OwnNoise(self.noise, share))
 
     def described(self) -> Facts:
         """Return the facts: nothing is cut within an episode, and noise never forgotten would add up without

@@ -1,5 +1,6 @@
 """Evolution strategies over whole sequences, with populations of low-rank directions."""
 
+import dataclasses
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -12,7 +13,17 @@ from perturbax.errors import ArgumentError
 from perturbax.fields import in_range, one_of, positive, setting
 from perturbax.learning.facts import Facts
 from perturbax.learning.noise import Noise, Orthogonal, as_noise, check_white
-from perturbax.learning.rule import SequenceRule
+from perturbax.learning.rule import Rule, SequenceRule
+from perturbax.learning.shares import (
+    ROWS,
+    SAMPLES,
+    OwnNoise,
+    Share,
+    gathered,
+    mean_over,
+    own_samples,
+    samples_in_all,
+)
 from perturbax.network.layer import Layer, join, split, weights
 from perturbax.network.network import Network
 from perturbax.rules.evolution.low_rank import matrix_inputs, shifted_layer
@@ -57,6 +68,7 @@ class Evolution(SequenceRule):
     abreast: int = setting(128)
     noise: Noise = eqx.field(converter=as_noise, default="rademacher")
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS, SAMPLES)
     facts: ClassVar[Facts] = Facts(
         equation="dW = sum_j (s(L_j+) - s(L_j-)) / (2 sigma P) u_j v_j^T",
         target="shaping none: full gradient; z-score: its direction in large populations; rank: biased",
@@ -81,6 +93,15 @@ class Evolution(SequenceRule):
             raise ArgumentError(f"population must be an even number of members, not {self.population}")
         in_range("rank", self.rank, 0)
 
+    def of_share(self, share: Share) -> Rule | None:
+        """Return the rule of a share: rows share their members, of the population each has whole pairs."""
+        if share.of == ROWS:
+            return self
+        if self.population % (2 * share.n):
+            return None
+        noise = OwnNoise(self.noise, share) if self.rank else self.noise  # rank 0 has a key for each pair
+        return dataclasses.replace(self, population=self.population // share.n, noise=noise)
+
     def described(self) -> Facts:
         """Return the facts: the bias that shaping leaves, and one pass per member."""
         return super().described().but(target=BIAS_OF_SHAPING[self.shaping], passes=self.population)
@@ -101,9 +122,13 @@ class Evolution(SequenceRule):
 
             return jax.vmap(one)(both_signs)
 
-        members = self._draw(some, key, pairs) if self.rank else jr.split(key, pairs)
+        if self.rank:
+            members = self._draw(some, key, pairs)
+        else:
+            members = own_samples(jr.split(key, samples_in_all(pairs)))
         losses = jax.lax.map(losses_of_pair, members, batch_size=min(self.abreast, pairs))  # (P, 2)
-        shaped = shape_losses(losses, self.shaping)
+        losses = mean_over(ROWS, losses)
+        shaped = own_samples(shape_losses(gathered(losses), self.shaping))
         worth = (shaped[:, 0] - shaped[:, 1]) / (2 * self.sigma * pairs)
         return state, losses.mean(), self._contract(some, members, worth)
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from perturbax.learning.facts import Facts
+from perturbax.learning.shares import ROWS, SAMPLES
 from perturbax.rules.evolution.base import Unrolled
 
 
@@ -20,6 +21,7 @@ class NRES(Unrolled):
     `every` few steps, within the episode. States come from the weights of their time. Li et al. 2023.
     """
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS, SAMPLES)
     facts: ClassVar[Facts] = Facts(
         equation="dW = (L+ - L-) / (2 sigma) xi, one xi per episode",
         target="full gradient of an episode, from truncated unrolls",

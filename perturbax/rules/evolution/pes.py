@@ -6,6 +6,7 @@ from jaxtyping import Array
 
 from perturbax.fields import positive, setting
 from perturbax.learning.facts import Facts
+from perturbax.learning.shares import ROWS, SAMPLES
 from perturbax.rules.evolution.base import Unrolled
 
 
@@ -26,6 +27,7 @@ class PES(Unrolled):
     window: int = setting(4)
 
     remembers: ClassVar[bool] = True
+    shares: ClassVar[tuple[str, ...]] = (ROWS, SAMPLES)
     facts: ClassVar[Facts] = Facts(
         equation="dW = (L+ - L-) / (2 sigma) sum_i xi_i, xi redrawn every window",
         target="full gradient of an episode, from truncated unrolls",

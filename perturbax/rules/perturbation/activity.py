@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from perturbax.learning.facts import Facts
+from perturbax.learning.shares import ROWS, SAMPLES
 from perturbax.network.network import Network, Site
 from perturbax.rules.perturbation.node_base import NodeRule
 
@@ -22,6 +23,7 @@ class Activity(NodeRule):
     and the direction is biased. Dalm et al. 2023, eq. ANP; Garcia Fernandez et al. 2024 for the time domain.
     """
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS, SAMPLES)
     facts: ClassVar[Facts] = Facts(
         equation="dA = delta N da / ||da||^2 z^T",
         target="biased: da carries noise from earlier steps and layers",

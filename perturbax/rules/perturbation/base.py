@@ -2,6 +2,7 @@
 noise.
 """
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -15,6 +16,7 @@ from perturbax.learning.credit import Credit
 from perturbax.learning.facts import USES, Facts
 from perturbax.learning.noise import Noise, Orthogonal, as_noise
 from perturbax.learning.rule import Rule
+from perturbax.learning.shares import SAMPLES, OwnNoise, Share, mean_over
 
 # Variance of a difference of noises, in sigma^2.
 DIFFERENCES = {"one-sided": 1, "linearised": 1, "antithetic": 4, "noisy": 2}
@@ -130,6 +132,18 @@ class Perturbation(Credited):
         uses = tuple(use for use in USES if use in {*facts.uses, *extra})
         return facts.but(uses=uses, passes=self.rows * (2 if self.credit == "replay" else 1))
 
+    def with_own_samples(self, share: Share) -> Rule | None:
+        """Return the rule of a share of the samples; None where they do not divide by the devices.
+
+        Arguments:
+            share: one of samples.
+        """
+        if self.samples % share.n:
+            return None
+        halves = 2 if self.difference == "noisy" else 1
+        noise = OwnNoise(self.noise, share, halves)
+        return dataclasses.replace(self, samples=self.samples // share.n, noise=noise)
+
     @property
     def clean(self) -> bool:
         """Whether row 0 is free of noise."""
@@ -190,7 +204,9 @@ class Perturbation(Credited):
         Arguments:
             rows: something that every row has, leaves `(rows, ...)`.
         """
-        return jax.tree.map(lambda s: s[0] if self.clean else s.mean(0), rows)
+        if self.clean:
+            return jax.tree.map(lambda s: s[0], rows)
+        return mean_over(SAMPLES, jax.tree.map(lambda s: s.mean(0), rows))
 
     def next_states(self, states: PyTree) -> PyTree:
         """Return the states that the next step starts from: unchanged, or all reset to the clean row's.

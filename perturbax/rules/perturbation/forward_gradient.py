@@ -1,5 +1,6 @@
 """Forward gradients: directional derivatives by forward-mode differentiation."""
 
+import dataclasses
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -12,7 +13,8 @@ from perturbax.learning.credit import Credit
 from perturbax.learning.estimate import Direct, Estimate, Outer
 from perturbax.learning.facts import Facts
 from perturbax.learning.noise import Noise, as_noise, check_white
-from perturbax.learning.rule import StepRule
+from perturbax.learning.rule import Rule, StepRule
+from perturbax.learning.shares import ROWS, SAMPLES, OwnNoise, Share
 from perturbax.network.layer import join, split
 from perturbax.network.network import Network
 from perturbax.rules.perturbation.base import Credited
@@ -47,6 +49,7 @@ class Forward(Credited, StepRule):
     credit: str = setting("to-go")
     noise: Noise = eqx.field(converter=as_noise, default="rademacher")
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS, SAMPLES)
     facts: ClassVar[Facts] = Facts(
         equation="dA = dL xi z^T, dL = <dL/da, xi> by forward-mode differentiation",
         target="weights, or nodes with credit to-go: full gradient; same-step: gradient cut at every step",
@@ -62,6 +65,15 @@ class Forward(Credited, StepRule):
         one_of("tangents", self.tangents, TANGENTS)
         positive("samples", self.samples)
         check_white(self.noise, "forward")
+
+    def of_share(self, share: Share) -> Rule | None:
+        """Return the rule with the directions of its own rows or samples."""
+        noise = OwnNoise(self.noise, share)
+        if share.of == ROWS:
+            return self if self.tangents == "weights" else dataclasses.replace(self, noise=noise)
+        if self.samples % share.n:
+            return None
+        return dataclasses.replace(self, samples=self.samples // share.n, noise=noise)
 
     def described(self) -> Facts:
         """Return the facts: a tangent costs about as much as a pass, replay makes everything twice."""

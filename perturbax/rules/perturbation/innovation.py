@@ -7,6 +7,7 @@ import jax
 from jaxtyping import Array
 
 from perturbax.learning.facts import Facts
+from perturbax.learning.shares import ROWS, SAMPLES
 from perturbax.network.network import Network, Site
 from perturbax.rules.perturbation.node_base import NodeRule
 
@@ -20,6 +21,7 @@ class Innovation(NodeRule):
     The innovation of a linear predictor (Kailath 1968), used here as a learning signal.
     """
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS, SAMPLES)
     facts: ClassVar[Facts] = Facts(
         equation="dA = (delta / sigma^2) (a - drive(z, r))_noisy z^T",
         target="as node, without knowing the noise",

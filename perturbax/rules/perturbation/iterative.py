@@ -9,6 +9,7 @@ from jaxtyping import Array, PyTree
 from perturbax.errors import ArgumentError
 from perturbax.fields import setting
 from perturbax.learning.facts import Facts
+from perturbax.learning.shares import ROWS
 from perturbax.learning.trees import expand_like
 from perturbax.network.network import Network, Site
 from perturbax.rules.perturbation.node_base import NodeRule
@@ -27,6 +28,7 @@ class Iterative(NodeRule):
 
     samples: int = setting(2)
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)  # which layer a sample perturbs depends on its place
     facts: ClassVar[Facts] = Facts(
         equation="dA_l = delta_l N_l da_l / ||da_l||^2 z^T, noise in layer l alone",
         target="feed-forward: full gradient; in time biased: da carries noise from earlier steps",

@@ -10,6 +10,7 @@ from perturbax.learning.estimate import Estimate, Outer
 from perturbax.learning.facts import Facts
 from perturbax.learning.noise import Scaled
 from perturbax.learning.rule import StepRule
+from perturbax.learning.shares import ROWS, SAMPLES
 from perturbax.learning.signs import expanded, is_packed
 from perturbax.network.network import Network, Site
 from perturbax.rules.perturbation.base import Perturbation
@@ -26,6 +27,7 @@ class Node(NodeRule):
     NP.
     """
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS, SAMPLES)
     facts: ClassVar[Facts] = Facts(
         equation="dA = (delta / sigma) xi z^T",
         target="same-step: gradient cut at every step; to-go: full gradient; between: discounted",

@@ -1,6 +1,7 @@
 """What the rules that inject noise into pre-activations share."""
 
 import abc
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +13,9 @@ from jaxtyping import Array, PyTree
 from perturbax.errors import ArgumentError
 from perturbax.fields import in_range, setting
 from perturbax.learning.estimate import Estimate, Outer
-from perturbax.learning.noise import Gaussian, draw_packed
-from perturbax.learning.rule import StepRule
+from perturbax.learning.noise import Gaussian, Noise, Scaled, draw_packed
+from perturbax.learning.rule import Rule, StepRule
+from perturbax.learning.shares import ROWS, OwnNoise, Share
 from perturbax.learning.signs import expanded
 from perturbax.network.network import Network, Site
 from perturbax.rules.perturbation.base import Perturbation
@@ -38,6 +40,18 @@ class NodeNoise(Perturbation):
             raise ArgumentError(
                 "credit replay runs the clean pass twice, and ambient noise makes each another: use to-go"
             )
+
+    def of_share(self, share: Share) -> Rule | None:
+        """Return the rule with the noise of its own rows or samples.
+
+        None for noise that follows activity in a way of its own, and for samples beside ambient noise, which
+        the clean row has too.
+        """
+        if type(self.noise).adapt not in (Noise.adapt, Scaled.adapt):
+            return None
+        if share.of == ROWS:
+            return dataclasses.replace(self, noise=OwnNoise(self.noise, share))
+        return None if self.ambient else self.with_own_samples(share)
 
     @property
     def measured_variance(self) -> Any:
@@ -98,7 +112,8 @@ class NodeNoise(Perturbation):
         every_row = [jax.ShapeDtypeStruct((self.rows, *s.shape[1:]), s.dtype) for s in shapes]
         # The noise's own keys are 0 to len - 1.
         other_keys = jax.vmap(lambda key: jr.fold_in(key, len(shapes)))(keys)
-        return noise_state, (xi, Gaussian().draw((), other_keys, every_row)[1])
+        own = OwnNoise(Gaussian(), self.noise.share) if isinstance(self.noise, OwnNoise) else Gaussian()
+        return noise_state, (xi, own.draw((), other_keys, every_row)[1])
 
 
 class NodeRule(NodeNoise, StepRule):

@@ -13,6 +13,7 @@ from perturbax.learning.estimate import Direct, Estimate
 from perturbax.learning.facts import Facts
 from perturbax.learning.noise import Noise, as_noise, check_white
 from perturbax.learning.rule import StepRule
+from perturbax.learning.shares import ROWS, mean_over
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
 from perturbax.rules.perturbation.helpers import (
@@ -56,6 +57,7 @@ class OU(StepRule):
     rate: float = 0.02
     noise: Noise = eqx.field(converter=as_noise, default="gaussian")
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)
     facts: ClassVar[Facts] = Facts(
         equation="dW = (L - Lbar) e / sigma, e <- rho e + sqrt(1 - rho^2) xi",
         target="rho 0, one deviation per sequence: full gradient; else paths weighted by rho per move",
@@ -149,5 +151,5 @@ class OU(StepRule):
         loss = score(y)
         parts = Direct(jax.tree.map(lambda d: d[None] / self.sigma, deviation))
         estimate = Estimate(loss, y, sites, (loss - expected)[None], parts)
-        average = average.with_value(loss.mean().astype(average.total.dtype), self.rate)
+        average = average.with_value(mean_over(ROWS, loss.mean()).astype(average.total.dtype), self.rate)
         return (state, noise_state, deviation, average, expected, t + 1), estimate

@@ -1,5 +1,6 @@
 """Reward-modulated node perturbation: one noisy pass, and a reward against what was expected."""
 
+import dataclasses
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -11,7 +12,8 @@ from perturbax.fields import in_range, one_of, positive, setting
 from perturbax.learning.estimate import Estimate, Outer
 from perturbax.learning.facts import Facts
 from perturbax.learning.noise import Noise, as_noise, check_white
-from perturbax.learning.rule import StepRule
+from perturbax.learning.rule import Rule, StepRule
+from perturbax.learning.shares import ROWS, OwnNoise, Share, mean_over
 from perturbax.network.network import Network
 from perturbax.rules.perturbation.base import Credited
 from perturbax.rules.perturbation.helpers import RunningAverage, check_resolution, node_noise_shapes
@@ -65,6 +67,7 @@ class Reward(Credited, StepRule):
     rate: float = 0.02
     noise: Noise = eqx.field(converter=as_noise, default="gaussian")
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)
     facts: ClassVar[Facts] = Facts(
         equation="dA = (L - Lbar) / sigma xi z^T, all of the noisy pass",
         target="to-go, or delay end: full gradient; same-step: gradient cut at every step",
@@ -75,6 +78,10 @@ class Reward(Credited, StepRule):
         keeps="a running average of the loss",
         passes=1,
     )
+
+    def of_share(self, share: Share) -> Rule:
+        """Return the rule with the noise of its own rows."""
+        return dataclasses.replace(self, noise=OwnNoise(self.noise, share))
 
     def __check_init__(self) -> None:
         """Check noise, rate and delay."""
@@ -134,7 +141,7 @@ class Reward(Credited, StepRule):
         state, y, sites = net.step(state, x, [self.sigma * e[0] for e in noise])
         loss = score(y)
         delta = (loss - expected[0])[None]  # (1, B)
-        average = average.with_value(loss.mean().astype(average.total.dtype), self.rate)
+        average = average.with_value(mean_over(ROWS, loss.mean()).astype(average.total.dtype), self.rate)
         if self.credit not in ("to-go", "replay"):
             expected = jnp.concatenate([expected[1:], average.value[None]])
         signal = [e / self.sigma for e in noise]

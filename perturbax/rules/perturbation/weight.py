@@ -7,6 +7,7 @@ from jaxtyping import Array, PyTree
 
 from perturbax.learning.credit import Credit
 from perturbax.learning.facts import Facts
+from perturbax.learning.shares import ROWS, SAMPLES
 from perturbax.network.network import Network
 from perturbax.rules.perturbation.weight_base import WeightRule
 
@@ -21,6 +22,7 @@ class Weight(WeightRule):
     Jabri & Flower 1992; Cauwenberghs 1993; Zuege et al. 2023.
     """
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS, SAMPLES)
     facts: ClassVar[Facts] = Facts(
         equation="dW = (delta / sigma) xi",
         target="full gradient",

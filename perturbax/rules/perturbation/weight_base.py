@@ -11,7 +11,8 @@ from perturbax.errors import ArgumentError
 from perturbax.fields import in_range, setting
 from perturbax.learning.estimate import Direct, Estimate
 from perturbax.learning.facts import Facts
-from perturbax.learning.rule import StepRule
+from perturbax.learning.rule import Rule, StepRule
+from perturbax.learning.shares import ROWS, Share
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
 from perturbax.rules.perturbation.base import Perturbation
@@ -51,6 +52,10 @@ class WeightRule(Perturbation, StepRule):
             first: whether this is the first step of the sequence, `()` bool.
             shift: the difference of the weight noise within pairs, leaves `(K, ...)`.
         """
+
+    def of_share(self, share: Share) -> Rule | None:
+        """Return the rule of a share: rows share their directions, samples have their own."""
+        return self if share.of == ROWS else self.with_own_samples(share)
 
     def described(self) -> Facts:
         """Return the facts: a direction that is never redrawn can only be judged at the end of a sequence."""

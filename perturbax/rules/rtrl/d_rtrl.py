@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from perturbax.fields import setting
 from perturbax.learning.facts import Facts
+from perturbax.learning.shares import ROWS
 from perturbax.learning.traces import Plan, alone
 from perturbax.network.network import Network
 from perturbax.rules.rtrl.eligibility import EligibilityRule, eligibility_facts
@@ -24,6 +25,7 @@ class DRTRL(EligibilityRule):
 
     mixing: bool = setting(False)
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)
     facts: ClassVar[Facts] = eligibility_facts(
         equation="eps = D eps + (dh/da) z^T, D = dh/dh of one unit, dW = q (dy/dh) eps",
         target="biased: memory across units is cut; exact where all memory is hidden state",

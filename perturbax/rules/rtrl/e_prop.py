@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from perturbax.learning.facts import Facts
+from perturbax.learning.shares import ROWS
 from perturbax.rules.rtrl.eligibility import eligibility_facts
 from perturbax.rules.rtrl.random_feedback import RandomFeedback
 
@@ -18,6 +19,7 @@ class EProp(RandomFeedback):
     traces across layers; a leaky readout's memory counts for the layer below it. Bellec et al. 2020.
     """
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)
     facts: ClassVar[Facts] = eligibility_facts(
         equation="eps = (dh/dh) eps + (dh/da) z, dW = L (dy/dh) eps",
         target="gradient with every r constant; random, adaptive feedback: biased in L, too",

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from perturbax.fields import positive, setting
 from perturbax.learning.facts import Facts
+from perturbax.learning.shares import ROWS
 from perturbax.rules.rtrl.influence import Influence, influence_facts
 
 
@@ -23,6 +24,7 @@ class MOrder(Influence):
 
     m: int = setting(2)
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)
     facts: ClassVar[Facts] = influence_facts(
         equation="M^k = J_h M^k + J_r M^{k-1}, dW = q sum_{k < m} M^k",
         target="biased: paths with m or more crossings between units are dropped",

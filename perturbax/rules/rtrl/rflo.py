@@ -8,6 +8,7 @@ from jaxtyping import Array, PyTree
 from perturbax.errors import LayerError
 from perturbax.fields import setting
 from perturbax.learning.facts import Facts
+from perturbax.learning.shares import ROWS
 from perturbax.network.layer import layer_label
 from perturbax.network.network import Network
 from perturbax.rules.rtrl.eligibility import eligibility_facts
@@ -25,6 +26,7 @@ class RFLO(RandomFeedback):
 
     feedback: str = setting("random")
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)
     facts: ClassVar[Facts] = eligibility_facts(
         equation="e = (1 - alpha) e + alpha phi'(a) z, dW = (B error) e",
         target="biased: gradient with every r constant, and random feedback for L",

@@ -9,6 +9,7 @@ from perturbax.learning.estimate import Estimate
 from perturbax.learning.facts import Facts
 from perturbax.learning.jacobian import wiring_of
 from perturbax.learning.rule import StepRule
+from perturbax.learning.shares import ROWS
 from perturbax.learning.traces import Plan, reachable
 from perturbax.network.network import Network
 from perturbax.rules.rtrl.eligibility import EligibilityRule, units_of_weights
@@ -35,6 +36,7 @@ class RTRL(StepRule):
     Williams and Zipser 1989; linear units: Zucchet et al. 2023.
     """
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)
     facts: ClassVar[Facts] = influence_facts(
         equation="M = J M + ds/dw, dW = (dL/ds) M",
         target="full gradient, exact",
@@ -81,4 +83,5 @@ class ForwardSensitivity(RTRL):
     and Polivoda 2021.
     """
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)
     facts: ClassVar[Facts] = RTRL.facts.but(papers=("dickinson1976", "williams1989", "bird2021"))

@@ -8,6 +8,7 @@ from perturbax.fields import positive, setting
 from perturbax.learning.estimate import Estimate
 from perturbax.learning.facts import Facts
 from perturbax.learning.jacobian import wiring_of
+from perturbax.learning.shares import ROWS
 from perturbax.learning.traces import Plan, alone, reachable
 from perturbax.network.network import Network
 from perturbax.rules.rtrl.eligibility import EligibilityRule, eligibility_facts, units_of_weights
@@ -30,6 +31,7 @@ class SnAp(EligibilityRule):
 
     n: int = setting(1)
 
+    shares: ClassVar[tuple[str, ...]] = (ROWS,)
     facts: ClassVar[Facts] = eligibility_facts(
         equation="M = S_n (J M + dh/dw), dW = q M",
         target="biased: influence on units more than n - 1 steps away is dropped",
