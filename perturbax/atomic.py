@@ -1,4 +1,4 @@
-"""Writing files so that none is ever half there. Needs no JAX."""
+"""Writing files so that none is ever half there, by one command at a time. Needs no JAX."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from perturbax.errors import StoreError
+from perturbax.errors import ArgumentError, StoreError
 
 
 @contextlib.contextmanager
@@ -38,3 +38,32 @@ def write(path: Path, data: bytes) -> None:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other commands out of a folder as long as the block lasts; the system itself ends that when this
+    process dies. Where the file system knows no locks, nobody is kept out.
+
+    Arguments:
+        folder: the folder, which is there.
+
+    Raises ArgumentError where another command works in it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ArgumentError(
+                    f"another command works in {folder}: wait for it, or start one with more --workers"
+                ) from None
+        yield
+    finally:
+        os.close(handle)

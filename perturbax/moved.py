@@ -236,7 +236,7 @@ GONE = {
     "optimiser.make_rate": "perturbax.experiment.optimiser.OptimiserSettings.rate",
     "pairs.refusal": "benchmarks/compatibility.py",
     "pairs.tiny": "benchmarks/compatibility.py",
-    "study.claims.claim": "perturbax.study.work.alone_in",
+    "study.claims.claim": "perturbax.atomic.alone_in",
     "study.workers.beside": "perturbax.jobs.job.run_jobs",
     "study.workers.bind": "perturbax.jobs.perform.own_threads",
     "study.command.reproduce_command": 'perturbax.cli.main(["reproduce", ...])',

@@ -111,7 +111,7 @@ def add_cluster(parser: Parser, default: str) -> None:
     parser.add_argument(
         "--cluster",
         metavar="WHERE",
-        help="local; slurm; or a scheduler of dask that is trusted: tcp://HOST:PORT",
+        help="local, slurm, or a scheduler of dask (tcp://HOST:PORT, which must be trusted)",
     )
 
 

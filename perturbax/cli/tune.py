@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from perturbax.cli.arguments import (
     ClassSettings,
     Parser,
+    add_cluster,
     add_dry_run,
     add_experiment,
     experiment_fields,
     numbers,
     typed_names,
+    workers_of,
 )
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import Experiment
@@ -33,8 +35,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--decor-lrs",
         metavar="RATE,RATE,...",
-        help="rates of the decorrelating matrices to try, with each of the learning rates (default: "
-        "--decor-lr alone)",
+        help="rates of decorrelation to try with each of these (default: --decor-lr alone)",
     )
     parser.add_argument(
         "--discounts",
@@ -64,8 +65,19 @@ def add_arguments(parser: Parser) -> None:
         required=True,
         help="folder for the page and the best config.json",
     )
+    add_cluster(parser, "one for each core, where there is more than one part, if memory allows")
     add_dry_run(parser)
     add_experiment(parser, ["steps"])
+
+
+def interrupted(args: argparse.Namespace, began: float) -> str:
+    """Return how to go on after Ctrl-C; "" where nothing has been begun.
+
+    Arguments:
+        args: the arguments that were typed.
+        began: the `time.time()` at which the command began.
+    """
+    return f"what is done is kept in {args.out}: the same command goes on" if Path(args.out).exists() else ""
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
@@ -79,8 +91,8 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     from perturbax.cli.progress import progress
     from perturbax.experiment import own_code
     from perturbax.experiment.grid import plan_search
-    from perturbax.experiment.run_folder import refuse_occupied
-    from perturbax.experiment.tuning import require_best, search
+    from perturbax.experiment.pieces import processes_for
+    from perturbax.experiment.tuning import pieces_of, refuse_other_search, require_best, search
     from perturbax.experiment.variants import experiment_from
     from perturbax.report.tuning import write_tuning
 
@@ -88,14 +100,16 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     count = coerce("seeds", args.seeds, int)
     steps = given.pop("steps", None)
     base = experiment_from(Experiment(), given, settings)
-    refuse_occupied(folder)
+    asked = workers_of(args)
+    refuse_other_search(folder)
     with progress(base.rule) as bar:
         plan = plan_search(
             base, _candidates(args), count, None if steps is None else coerce("steps", steps, int)
         )
         if args.dry_run:
             return _explain(plan, typed_names(given, settings), steps is not None)
-        tuned = search(plan, folder, bar)
+        _, engine = processes_for(pieces_of(plan), asked, args.cluster)
+        tuned = search(plan, folder, bar, engine)
     _print_candidates(tuned, count)
     print(f"page: {write_tuning(folder)}")
     e = require_best(tuned)

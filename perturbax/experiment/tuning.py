@@ -1,22 +1,30 @@
 """Search for the best settings by short runs, judged on validation data: what is found, and its files."""
 
 import dataclasses
+import functools
 import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from perturbax.atomic import writing
-from perturbax.errors import PerturbaxError
+from perturbax.atomic import alone_in, writing
+from perturbax.errors import ArgumentError, PerturbaxError
 from perturbax.experiment import own_code, run_folder
 from perturbax.experiment.build import Parts
 from perturbax.experiment.config import Resolved
-from perturbax.experiment.grid import Combination, SearchPlan, value_of
+from perturbax.experiment.grid import SearchPlan, value_of
+from perturbax.experiment.pieces import Piece
 from perturbax.experiment.result import describe
 from perturbax.experiment.search import Trial
-from perturbax.experiment.search import tune as try_rates
 from perturbax.experiment.shown import aligned, html_table
-from perturbax.experiment.watch import Report, watcher_of
+from perturbax.experiment.telling import Retold
+from perturbax.experiment.trials import Attempt, attempts
+from perturbax.experiment.watch import Report, Watcher, watcher_of
+from perturbax.jobs.job import PRINTED, Engine, Job, run_here, run_jobs
+from perturbax.jobs.perform import Tell
+
+UNFINISHED = "unfinished"  # the folder within that of a search, until it has ended
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -81,49 +89,158 @@ class Tuned:
         return [*self.tried, "validation loss"], rows
 
 
-def search(plan: SearchPlan, folder: Path | None = None, report: Report | None = None) -> Tuned:
+def search(
+    plan: SearchPlan, folder: Path | None = None, report: Report | None = None, engine: Engine | None = None
+) -> Tuned:
     """Try all candidates of a plan by short runs and judge them on validation data; test data are not read.
 
     One compiled program advances those of learning rates, rates of decorrelation and discounts side by side;
-    each combination of other settings has a program of its own.
+    each combination of other settings has a program of its own. A search that is stopped leaves in its folder
+    what it has found so far, and the same search goes on with that.
 
     Arguments:
         plan: what is tried.
         folder: where tune.json and the best config.json go; None for none.
         report: as for `px.run`.
+        engine: the processes that share the work, of a search with a folder; None for this process alone.
+
+    Raises ArgumentError for a folder that holds another search, or in which another command works, and
+    PerturbaxError, when all else is done, for candidates whose process has died.
     """
-    together, watcher = plan.together, watcher_of(report)
-    found: list[tuple[Combination, Parts, Trial]] = []
-
-    programs = len(plan.combinations)
-    for place, combination in enumerate(plan.combinations):
-
-        def told(done: int, total: int, loss: float, before: int = place) -> None:
-            watcher.advanced(plan.rule, plan.seeds, before * total + done, programs * total, loss, math.nan)
-
-        e = combination.whole.experiment
-        parts, trials = try_rates(
-            dataclasses.replace(e, steps=combination.steps),
-            together.get("lr", [e.lr]),
-            together.get("discount", (None,)),
-            plan.seeds,
-            decor_lrs=together.get("decor_lr", (None,)),
-            report=told,
-        )
-        found += [(combination, parts, trial) for trial in trials]
+    shares, told = attempts_of(plan), _Told(plan, watcher_of(report))
+    found: list[tuple[Attempt, Any, Trial]] = []
+    if folder is None:
+        for attempt in shares:
+            parts, trials = attempt.run(functools.partial(told.advanced, attempt.name))
+            found += [(attempt, parts, trial) for trial in trials]
+    else:
+        _begin(folder, plan)
+        with alone_in(folder):
+            _find(folder / UNFINISHED, shares, told, engine)
+        for attempt in shares:
+            described, trials = attempt.found(folder / UNFINISHED)
+            found += [(attempt, described, trial) for trial in trials]
     found.sort(key=lambda one: one[2].loss)
     candidates = [
-        {**trial._asdict(), "settings": combination.values, "loss": trial.loss}
-        for combination, _, trial in found
+        {**trial._asdict(), "settings": plan.combinations[attempt.place].values, "loss": trial.loss}
+        for attempt, _, trial in found
     ]
-    best_of, parts, _ = found[0]
+    best_of, described, _ = found[0]
+    whole = plan.combinations[best_of.place].whole
     tried = {name: list(values) for name, values in plan.grid.items()}
     tuned = Tuned(None, candidates, plan.combinations[-1].steps, plan.seeds, tried, folder)
     if tuned.best is not None:
-        tuned = dataclasses.replace(tuned, experiment=_best_run(best_of.whole.experiment, tuned.best))
+        tuned = dataclasses.replace(tuned, experiment=_best_run(whole.experiment, tuned.best))
     if folder is not None:
-        _write(folder, tuned, best_of.whole, parts)
+        _write(folder, tuned, whole, described)
+        shutil.rmtree(folder / UNFINISHED)
     return tuned
+
+
+def attempts_of(plan: SearchPlan) -> list[Attempt]:
+    """Return what processes may share of a search.
+
+    Arguments:
+        plan: what is tried.
+    """
+    found = []
+    for place, combination in enumerate(plan.combinations):
+        short = dataclasses.replace(combination.whole.experiment, steps=combination.steps)
+        found += attempts(place, short, plan.together, plan.seeds)
+    return found
+
+
+def pieces_of(plan: SearchPlan) -> list[Piece]:
+    """Return what processes may share of a search, as `processes_for` takes it.
+
+    Arguments:
+        plan: what is tried.
+    """
+    return [Piece(str(attempt.place), attempt.experiment, {}) for attempt in attempts_of(plan)]
+
+
+def refuse_other_search(folder: Path) -> None:
+    """Raise ArgumentError for a folder that holds anything but a search that was stopped.
+
+    Arguments:
+        folder: the folder, which need not be there.
+    """
+    if not (folder / UNFINISHED / "plan.json").is_file() or (folder / "tune.json").exists():
+        run_folder.refuse_occupied(folder)
+
+
+def _begin(folder: Path, plan: SearchPlan) -> None:
+    """Write what is searched into the folder; ArgumentError where another search was stopped there."""
+    wholes = [combination.whole for combination in plan.combinations]
+    described = [describe(parts) for parts in wholes]
+    asked = {
+        "experiments": [one["experiment"] for one in described],
+        "code": [one.get("code") for one in described],
+        "data": [parts.task.digest() for parts in wholes],
+        "steps": [combination.steps for combination in plan.combinations],
+        "seeds": plan.seeds,
+        "tried": plan.grid,
+    }
+    path = folder / UNFINISHED / "plan.json"
+    if not path.exists():
+        with writing(folder):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        run_folder.write_json(path, asked)
+    elif run_folder.read_json(path) != run_folder.to_json(asked):
+        raise ArgumentError(f"{folder} holds another search, which was stopped: name another --out")
+
+
+def _find(folder: Path, shares: list[Attempt], told: "_Told", engine: Engine | None) -> None:
+    """Have all candidates tried whose results are not in the folder."""
+    left = [attempt for attempt in shares if not (folder / f"{attempt.name}.json").exists()]
+    told.skip(len(shares) - len(left))
+    retold = Retold(Watcher())
+
+    def on_told(job: Job, event: str, values: dict[str, Any]) -> None:
+        if event == PRINTED:
+            retold.say(values["line"])
+        elif event == "advanced":
+            told.advanced(job.name, **values)
+
+    jobs = [attempt.job(folder) for attempt in left]
+    if engine is None:
+        run_here(
+            jobs, on_told, {attempt.name: functools.partial(_leave, attempt, folder) for attempt in left}
+        )
+    elif lost := run_jobs(jobs, engine, on_told):
+        raise PerturbaxError(
+            f"{len(lost)} of {len(shares)} parts of the search were lost ({lost[0].reason}): the same call "
+            "goes on with them"
+        )
+
+
+def _leave(attempt: Attempt, folder: Path, tell: Tell) -> None:
+    """Try candidates in this process."""
+
+    def report(done: int, total: int, loss: float) -> None:
+        tell("advanced", done=done, total=total, loss=loss)
+
+    attempt.leave(folder, report)
+
+
+class _Told:
+    """Tells a watcher how far a search is, whose parts may go on side by side."""
+
+    def __init__(self, plan: SearchPlan, watcher: Watcher):
+        self._plan, self._watcher = plan, watcher
+        self._parts, self._skipped = len(attempts_of(plan)), 0
+        self._done: dict[str, float] = {}  # the share of each part that is done
+
+    def skip(self, count: int) -> None:
+        """Count parts that were done before."""
+        self._skipped = count
+
+    def advanced(self, name: str, done: int, total: int, loss: float) -> None:
+        """Tell of steps of a part."""
+        self._done[name] = done / total
+        steps = round(total * (self._skipped + sum(self._done.values())))
+        plan = self._plan
+        self._watcher.advanced(plan.rule, plan.seeds, steps, self._parts * total, loss, math.nan)
 
 
 def _best_run(e: Resolved, best: Mapping[str, Any]) -> Resolved:
@@ -134,21 +251,21 @@ def _best_run(e: Resolved, best: Mapping[str, Any]) -> Resolved:
     return dataclasses.replace(e, lr=best["lr"], decor_lr=best["decor_lr"] or e.decor_lr, rule_options=own)
 
 
-def _write(folder: Path, tuned: Tuned, whole: Parts, parts: Parts) -> None:
+def _write(folder: Path, tuned: Tuned, whole: Parts, described: dict[str, Any]) -> None:
     """Write the folder. Its config.json lacks the facts of a run, so that `resume` refuses it.
 
     Arguments:
         folder: the folder.
         tuned: what was found.
         whole: parts of the whole run that the best settings are for.
-        parts: parts of its short runs.
+        described: its short runs, as in config.json.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     names = ("lr", "decor_lr", "discount", "settings", "loss")
     found = {
-        **describe(parts),
-        "facts": {"auto": whole.auto, "data": parts.task.digest()},
+        **described,
+        "facts": {"auto": whole.auto, "data": described["facts"]["data"]},
         "seeds": tuned.seeds,
         "judged_by": "lowest validation loss, mean over seeds",
         "tried": tuned.tried,

@@ -14,9 +14,9 @@ from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.grid import plan_search
 from perturbax.experiment.pieces import processes_for
 from perturbax.experiment.result import Result
-from perturbax.experiment.run_folder import as_path, refuse_occupied
+from perturbax.experiment.run_folder import as_path
 from perturbax.experiment.shown import aligned, html_table
-from perturbax.experiment.tuning import Tuned, search
+from perturbax.experiment.tuning import Tuned, pieces_of, refuse_other_search, search
 from perturbax.experiment.variants import parse_variant, with_settings
 from perturbax.experiment.watch import Report, watcher_of
 from perturbax.fields import whole
@@ -142,6 +142,8 @@ def tune(
     over: Mapping[str, Sequence[Any]] | None = None,
     seeds: int = 1,
     steps: int | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
     report: Report | None = None,
     **settings: Any,
 ) -> Tuned:
@@ -162,15 +164,22 @@ def tune(
             discounts, where the rule's credit has one and the run does not name it.
         seeds: number of seeds of each candidate, from that of the run on.
         steps: training steps of the short runs; None for a tenth of those of a whole run.
+        workers: processes that share the work of a search with a folder, as for `compare`.
+        cluster: where they are, as for `compare`.
         report: as for `px.run`.
         settings: as for `px.run`.
 
-    Raises what `px.run` raises, and ArgumentError for candidates that cannot be used.
+    Raises what `px.run` raises, ArgumentError for candidates that cannot be used, and PerturbaxError, when
+    all else is done, for candidates whose process has died: the same call goes on with what is missing.
     """
     folder = None if out is None else as_path("out", out)
+    if folder is None and cluster is not None:
+        raise ArgumentError("processes of a cluster leave what they find in a folder: name out")
     if folder is not None:
-        refuse_occupied(folder)
-    tuned = search(plan_search(experiment, over, seeds, steps, **settings), folder, report)
+        refuse_other_search(folder)
+    plan = plan_search(experiment, over, seeds, steps, **settings)
+    engine = None if folder is None else processes_for(pieces_of(plan), workers, cluster)[1]
+    tuned = search(plan, folder, report, engine)
     if folder is not None:
         write_tuning(folder)
     return tuned

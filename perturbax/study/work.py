@@ -1,14 +1,12 @@
 """Working through a study: what is done stays, the rest is done by this process or by others."""
 
-import contextlib
 import functools
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perturbax.atomic import writing
+from perturbax.atomic import alone_in, writing
 from perturbax.errors import ArgumentError
 from perturbax.experiment import run_folder
 from perturbax.experiment.telling import Retold
@@ -124,32 +122,3 @@ def _study(source: str, by: str) -> Study:
     """Return a study that is made of plain values, those of one command."""
     function, arguments = json.loads(source)
     return import_attribute("study", function)(*arguments)
-
-
-@contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other commands out of a folder as long as the block lasts; the system itself ends that when this
-    process dies. Where the file system knows no locks, nobody is kept out.
-
-    Arguments:
-        folder: the folder, which is there.
-
-    Raises ArgumentError where another command works in it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ArgumentError(
-                    f"another command works in {folder}: wait for it, or start one with more --workers"
-                ) from None
-        yield
-    finally:
-        os.close(handle)

@@ -7,9 +7,15 @@ import pytest
 import perturbax as px
 from perturbax.errors import ArgumentError
 from perturbax.experiment.build import build
+from perturbax.experiment.grid import plan_search
+from perturbax.experiment.precision import computing
 from perturbax.experiment.program import Compiled
 from perturbax.experiment.run import run_seeds
 from perturbax.experiment.search import discounted, tune
+from perturbax.experiment.trials import Attempt
+from perturbax.experiment.tuning import attempts_of, search
+from perturbax.jobs.perform import Surroundings, own_threads
+from perturbax.jobs.pool import Pool
 from perturbax.tasks.probes import Lag1
 
 SMALL = px.Experiment(
@@ -120,3 +126,58 @@ def test_settings_are_checked():
 def test_a_discount_matters_where_credit_reaches_beyond_the_step():
     assert discounted(build(SMALL).experiment)
     assert not discounted(build(dataclasses.replace(SMALL, rule_options={})).experiment)
+
+
+TINY = px.Experiment(task="probe-lag1", rule="frozen", units=(4,), batch=2, steps=20, logs=1)
+OVER = {"lr": [1e-3, 1e-2], "batch": [2, 4]}
+
+
+def candidates(tuned):
+    return [{**one, "losses": tuple(one["losses"])} for one in tuned.candidates]
+
+
+def test_a_search_that_is_stopped_goes_on_elsewhere_with_the_same_numbers(tmp_path, monkeypatch):
+    """Two combinations, each a job; they are tried in memory, in this process, and in other processes."""
+    want = px.tune(TINY, over=OVER)
+    begun = []
+    leave = Attempt.leave
+
+    def stopped(self, folder, report):
+        begun.append(self.name)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        leave(self, folder, report)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Attempt, "leave", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            px.tune(TINY, tmp_path / "t", over=OVER, workers=1)
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "t" / "unfinished").iterdir()}
+    assert sorted(kept) == ["0-0.json", "plan.json"]
+    with pytest.raises(ArgumentError, match="holds another search, which was stopped"):
+        px.tune(TINY, tmp_path / "t", over={**OVER, "lr": [1e-3]}, workers=1)
+    with pytest.raises(ArgumentError, match="leave what they find in a folder"):
+        px.tune(TINY, over=OVER, cluster="local")
+    steps = []
+    plan = plan_search(TINY, OVER)
+    engine = Pool(2, Surroundings(own_threads(), computing()))
+    tuned = search(plan, tmp_path / "t", lambda done, total, loss: steps.append((done, total)), engine)
+    assert steps == [(4, 4)]  # two steps of each part, the first of which was kept
+    assert candidates(tuned) == candidates(want)
+    assert {path.name for path in (tmp_path / "t").iterdir()} == {"tune.json", "config.json"}
+
+
+def test_large_networks_are_searched_one_learning_rate_apart(monkeypatch):
+    monkeypatch.setattr("perturbax.experiment.program.VECTORISE", 0)
+    plan = plan_search(TINY, {"lr": [1e-3, 1e-2, 0.1]})
+    assert [(one.name, one.lrs) for one in attempts_of(plan)] == [
+        ("0-0", (1e-3,)),
+        ("0-1", (1e-2,)),
+        ("0-2", (0.1,)),
+    ]
+    apart = candidates(search(plan))
+    monkeypatch.setattr("perturbax.experiment.program.VECTORISE", 512)
+    assert len(attempts_of(plan)) == 1
+    together = candidates(search(plan))
+    assert [one["lr"] for one in apart] == [one["lr"] for one in together]
+    assert [one["loss"] for one in apart] == pytest.approx([one["loss"] for one in together], rel=1e-5)

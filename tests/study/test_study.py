@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from perturbax.atomic import alone_in
 from perturbax.cli import main
 from perturbax.cli import reproduce as command
 from perturbax.errors import ArgumentError
@@ -99,12 +100,12 @@ def test_processes_share_the_work(tmp_path, monkeypatch, capsys):
 
 def test_one_command_works_in_a_folder(tmp_path):
     with (
-        work.alone_in(tmp_path),
+        alone_in(tmp_path),
         pytest.raises(ArgumentError, match="another command works in"),
-        work.alone_in(tmp_path),
+        alone_in(tmp_path),
     ):
         pass
-    with work.alone_in(tmp_path):
+    with alone_in(tmp_path):
         assert not list(tmp_path.iterdir())
 
 
