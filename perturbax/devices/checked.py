@@ -1,7 +1,7 @@
 """Any device, with every answer checked: sizes, names, shapes, and that numbers are finite."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from perturbax.devices.abilities import VERSION, Abilities
 from perturbax.devices.driver import LIMIT, Signs, in_turn
+from perturbax.devices.remote import Remote
 from perturbax.errors import DeviceError, PerturbaxError, first_line
 
 
@@ -166,6 +167,17 @@ class Checked:
         self.costs.trials += settings * trials
         tap_trials = settings * (B if middle else trials)
         return held, self._checked_run(found, taps, (T, settings * trials), (T, tap_trials))
+
+    def meanwhile(self, work: Callable[[], None]) -> None:
+        """Do something while the device works on the next question; at once where it is in this process.
+
+        Arguments:
+            work: a function of nothing.
+        """
+        if isinstance(self.device, Remote):
+            self.device.meanwhile(work)
+        else:
+            work()
 
     def bye(self) -> None:
         """Say bye to the device."""

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 from docstring_parser import parse
 
 from perturbax.devices.faults import Faults
@@ -23,6 +24,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = _parser()
     arguments, others = parser.parse_known_args(words)
     flags = [flag for flag in parser._option_string_actions if flag.startswith("--")]
+    jax.config.update("jax_cpu_enable_async_dispatch", False)  # there is nothing else to do meanwhile
     serve_or_say("simulated device", lambda: _device(arguments, _cell_options(others, flags)), arguments.at)
 
 

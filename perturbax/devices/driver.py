@@ -58,7 +58,7 @@ FIRST = 2**24  # most bytes of memory that are asked for before anything of a fr
 MOST = 256  # most pieces that are written at once
 SHORT = 2**16  # bytes of a piece that is sent with others
 PATIENCE = 60.0  # seconds that a trainer at a socket has for a frame that it has begun
-ACCEPTS = ["weights", "rows", "signs"]  # what `answer` understands of a run that a device need not
+ACCEPTS = ["weights", "rows", "signs", "unsummed"]  # what is understood here that a device need not
 
 _HEADER = re.compile(
     rb"\{\s*'descr':\s*'([<>|=]?)([fiub])([1248])',\s*'fortran_order':\s*(True|False),"
@@ -67,6 +67,7 @@ _HEADER = re.compile(
 _LOCAL = struct.Struct("<4s5H3I2H")  # what stands before each member of a zip archive
 _CENTRAL = struct.Struct("<4s6H3I5H2I")  # its entry in the directory at the end
 _END = struct.Struct("<4s4H2IH")  # the end of the directory
+_SUM = 14  # where in the header before a member its checksum stands
 _STORED, _DEFLATED = 0, 8
 _NARROW, _WIDE = struct.Struct("<H"), struct.Struct("<I")  # the length of the header of a npy file
 
@@ -80,7 +81,10 @@ class FrameTooLong(FrameError):
 
 
 def pack(
-    said: Mapping[str, Any], arrays: Mapping[str, Any] | None = None, limit: int = LIMIT
+    said: Mapping[str, Any],
+    arrays: Mapping[str, Any] | None = None,
+    limit: int = LIMIT,
+    summed: bool = True,
 ) -> list[bytes | memoryview]:
     """Return a frame as pieces of bytes, to be sent one after the other.
 
@@ -88,33 +92,25 @@ def pack(
         said: a dictionary that JSON can hold.
         arrays: arrays of numbers by name.
         limit: most bytes of the frame.
+        summed: whether it has checksums; else 0 stands in their place.
 
     Raises FrameError for an array that is not of numbers, and for a frame above the limit.
     """
-    text = np.frombuffer(json.dumps(said, default=_as_json).encode(), np.uint8)
-    members = [("_", text)]
+    text = json.dumps(said, default=_as_json).encode()
+    text += b" " * (-len(text) % 64)  # so that frames of other numbers are of one layout
+    members = [("_", np.frombuffer(text, np.uint8))]
     for name, array in (arrays or {}).items():
         members.append((name, _plain(name, array)))
-    pieces, directory, at = [], [], 0
-    for name, array in members:
-        file_name = (name + ".npy").encode()
-        begin = at + _LOCAL.size + len(file_name)
-        head = _npy_header(array.dtype.str, array.shape, begin % 64)
-        numbers = array.reshape(-1).view(np.uint8).data
-        size = len(head) + len(numbers)
-        crc = zlib.crc32(numbers, zlib.crc32(head))
-        entry = (20, 0x800, 0, 0, 0x21, crc, size, size, len(file_name), 0)
-        local = _LOCAL.pack(b"PK\3\4", *entry) + file_name
-        directory.append(_CENTRAL.pack(b"PK\1\2", 20, *entry, 0, 0, 0, 0, at) + file_name)
-        pieces += [local, head, numbers]
-        at += len(local) + size
-        if at > limit:
-            raise FrameError(f"the frame would be longer than the limit of {limit} bytes")
-    index = b"".join(directory)
-    count = len(members)
-    pieces += [index, _END.pack(b"PK\5\6", 0, 0, count, count, len(index), at, 0)]
-    length = at + len(index) + _END.size
-    return _fewer([struct.pack("<Q", length), *pieces])
+    layout = _layout(tuple([(name, array.dtype.str, array.shape) for name, array in members]))
+    if layout.size > limit:
+        raise FrameError(f"the frame would be longer than the limit of {limit} bytes")
+    contents = [array.reshape(-1).view(np.uint8).data for _, array in members]
+    if summed:
+        layout = _with_sums(layout, contents)
+    pieces: list[bytes | memoryview] = []
+    for head, numbers in zip(layout.heads, contents):  # noqa: B905 strict is new in Python 3.10
+        pieces += [head, numbers]
+    return _fewer([*pieces, layout.tail])
 
 
 def unpack(payload: Any, limit: int = LIMIT) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -385,7 +381,8 @@ def _answered(device: Any, payload: memoryview, limit: int) -> tuple[bool, list[
     try:
         said, arrays = unpack(payload, limit)
         going_on = said.get("op") != "bye"
-        return going_on, pack(*answer(device, said, arrays, limit), limit=limit)
+        summed = said.get("unsummed") is not True
+        return going_on, pack(*answer(device, said, arrays, limit), limit=limit, summed=summed)
     except Exception as error:  # whatever a device may raise: the trainer is told, and it goes on
         if not isinstance(error, FrameError):
             traceback.print_exc()
@@ -740,9 +737,62 @@ def _plain(name: str, array: Any) -> np.ndarray:
     return array if array.flags.c_contiguous else array.copy("C")
 
 
-@lru_cache(1000)
+class _Layout(NamedTuple):
+    """All of a frame but its numbers.
+
+    Attributes:
+        heads: what stands before the numbers of each member; before the first, the length of the frame, too.
+        tail: the directory, and its end.
+        sums: checksum of each npy header.
+        places: where in the tail the checksum of each member stands; in its head it stands at `_SUM`.
+        size: bytes of the frame behind its length.
+    """
+
+    heads: list[bytes]
+    tail: bytes
+    sums: list[int]
+    places: list[int]
+    size: int
+
+
+@lru_cache(20)
+def _layout(members: tuple[tuple[str, str, tuple[int, ...]], ...]) -> _Layout:
+    """Return the layout of a frame without checksums; members: (name, dtype, shape) of each array."""
+    heads, directory, sums, places, at = [], b"", [], [], 0
+    for name, dtype, shape in members:
+        file_name = (name + ".npy").encode()
+        npy = _npy_header(dtype, shape, at + _LOCAL.size + len(file_name))
+        numbers = np.dtype(dtype).itemsize * _count(shape)
+        size = len(npy) + numbers
+        if at + size > 2**31:
+            raise FrameError("the frame would be longer than the 2 GiB that a frame can have")
+        entry = (20, 0x800, 0, 0, 0x21, 0, size, size, len(file_name), 0)
+        heads.append(_LOCAL.pack(b"PK\3\4", *entry) + file_name + npy)
+        sums.append(zlib.crc32(npy))
+        places.append(len(directory) + _SUM + 2)
+        directory += _CENTRAL.pack(b"PK\1\2", 20, *entry, 0, 0, 0, 0, at) + file_name
+        at += len(heads[-1]) + numbers
+    count = len(members)
+    tail = directory + _END.pack(b"PK\5\6", 0, 0, count, count, len(directory), at, 0)
+    size = at + len(tail)
+    heads[0] = struct.pack("<Q", size) + heads[0]
+    return _Layout(heads, tail, sums, places, size)
+
+
+def _with_sums(layout: _Layout, contents: Sequence[memoryview]) -> _Layout:
+    """Return the layout with the checksums of these numbers in it."""
+    heads, tail = [], bytearray(layout.tail)
+    for i, numbers in enumerate(contents):
+        checksum = zlib.crc32(numbers, layout.sums[i])
+        head = bytearray(layout.heads[i])
+        _WIDE.pack_into(head, _SUM if i else 8 + _SUM, checksum)
+        _WIDE.pack_into(tail, layout.places[i], checksum)
+        heads.append(bytes(head))
+    return layout._replace(heads=heads, tail=bytes(tail))
+
+
 def _npy_header(dtype: str, shape: tuple[int, ...], begin: int) -> bytes:
-    """Return what stands before the numbers of a npy file that begins so far behind a multiple of 64.
+    """Return what stands before the numbers of a npy file that begins at this byte of a frame.
 
     The numbers begin at a multiple of 64 of the frame, so that they can be computed with where they are.
     """
@@ -764,9 +814,11 @@ class _Member(NamedTuple):
     at: int  # byte of the archive at which it begins
 
 
-def _directory(payload: memoryview) -> list[_Member]:
+def _directory(payload: memoryview) -> tuple[_Member, ...]:
     """Return the members of a zip archive by its directory; FrameError where there is none, or too many."""
-    last = bytes(payload[-(2**16) - _END.size :])
+    last = bytes(payload[-_END.size :])
+    if last[:4] != b"PK\5\6":  # a comment follows
+        last = bytes(payload[-(2**16) - _END.size :])
     at = last.rfind(b"PK\5\6")
     if at < 0 or len(last) - at < _END.size:
         raise FrameError("the frame is no npz file: it has no directory at its end")
@@ -774,6 +826,11 @@ def _directory(payload: memoryview) -> list[_Member]:
     if count > MEMBERS:
         raise FrameError(f"the frame has {count} arrays, more than {MEMBERS}")
     directory = bytes(payload[begin : begin + size])
+    return _members(directory, count) if size > SHORT else _members_again(directory, count)
+
+
+def _members(directory: bytes, count: int) -> tuple[_Member, ...]:
+    """Return the members that a directory of so many entries lists; FrameError where it is damaged."""
     members, at = [], 0
     try:
         for _ in range(count):
@@ -788,7 +845,10 @@ def _directory(payload: memoryview) -> list[_Member]:
             at += _CENTRAL.size + names + extra + comment
     except (struct.error, UnicodeDecodeError):
         raise FrameError("the frame is no npz file: its directory is damaged") from None
-    return members
+    return tuple(members)
+
+
+_members_again = lru_cache(20)(_members)  # of frames without checksums, which are alike
 
 
 def _content(payload: memoryview, member: _Member) -> bytes | memoryview:
@@ -808,7 +868,7 @@ def _content(payload: memoryview, member: _Member) -> bytes | memoryview:
             raise FrameError(f"array {name!r:.80} cannot be unpacked: {error}") from None
     if len(content) != member.size:
         raise FrameError(f"array {name!r:.80} has not the {member.size} bytes that it says")
-    if zlib.crc32(content) != member.checksum:
+    if member.checksum and zlib.crc32(content) != member.checksum:
         raise FrameError(f"array {name!r:.80} has another checksum than it says")
     return content
 

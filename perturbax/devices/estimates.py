@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.random as jr
 import numpy as np
 from jaxtyping import Array, PyTree
@@ -16,7 +15,6 @@ from perturbax.devices.network import DeviceNetwork
 from perturbax.devices.node_learners import NodeLearner, OwnNoiseLearner
 from perturbax.devices.recorded import Record, RecordedWeights
 from perturbax.learning.sequence import Loss, over_sequence
-from perturbax.network.layer import weights
 from perturbax.network.network import Site
 from perturbax.rules.perturbation.weight_base import WeightRule
 
@@ -52,10 +50,10 @@ class WeightLearner(DeviceLearner):
     """A rule that perturbs weights: a setting of them per row, and the batch run on each."""
 
     def draw(self, state: Any, net: DeviceNetwork, xs: Array, key: Array) -> Drawn:
-        """Draw the shift of each row, a tree like the weights, leaves `(rows, ...)`."""
+        """Draw the shift of each row, by name of the weights, leaves `(rows, ...)`."""
         key_start, _ = jr.split(key)
         xi = self.rule.init_sequence(net, state, xs[0], key_start)[2]
-        return Drawn(self.seed(key), self.rule.noise_of_rows(xi))
+        return Drawn(self.seed(key), self.rule.noise_of_rows(xi).named())
 
     def draws_ahead(self, state: PyTree) -> bool:
         """Whether noise has no state, and is drawn as our rule draws it."""
@@ -64,8 +62,7 @@ class WeightLearner(DeviceLearner):
 
     def settings(self, net: DeviceNetwork, drawn: Drawn) -> dict[str, Array]:
         """Return the shifted weights of each row, by name, leaves `(rows, ...)`."""
-        some: Any = weights(net)
-        return jax.tree.map(lambda w, shift: w[None] + shift, some, drawn.noise).named()
+        return {name: w[None] + drawn.noise[name] for name, w in net.named().items()}
 
     def passes(self, drawn: Drawn, settings: Mapping[str, Any], xs: Array, ys: Any) -> Passed:
         """Write each row of shifted weights, and run the batch on it."""
@@ -89,8 +86,9 @@ class WeightLearner(DeviceLearner):
         passed: Passed,
     ) -> tuple:
         """Let the rule judge the rows, along the differences that were held."""
-        asked, held = net.with_named(settings), net.with_named(passed.held)
+        inject, asked = net.with_named(drawn.noise), net.with_named(settings)
+        held = net.with_named(passed.held)
         nothing = tuple(Site(None, None, None) for _ in net.layers)
-        shift = shift_seen(self.rule, net, drawn.noise, asked, held)
+        shift = shift_seen(self.rule, net, inject, asked, held)
         replayed = RecordedWeights(self.rule, Record(passed.y, nothing), shift)
         return over_sequence(replayed, self.loss)(state, net, xs, ys, key)

@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import IO, Any, NoReturn, cast
 
@@ -53,7 +53,8 @@ class Remote:
     ):
         self.timeout, self.limit = _seconds(timeout), limit
         self.gone = ""
-        self._accepts: frozenset[str] = frozenset()  # what the device takes in a run beside the plain form
+        self._accepts: frozenset[str] = frozenset()  # what the device takes beside the plain forms
+        self._meanwhile: Callable[[], None] | None = None
         self._line, self._memory = _connect(where, self.timeout), driver.Memory()
 
     def hello(self, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,6 +134,14 @@ class Remote:
         names = [name for name in found if name.startswith("held.")]
         return {name.removeprefix("held."): found.pop(name) for name in names}, found
 
+    def meanwhile(self, work: Callable[[], None]) -> None:
+        """Do something once, as soon as the next question was sent: while the device works on it.
+
+        Arguments:
+            work: a function of nothing.
+        """
+        self._meanwhile = work
+
     def bye(self) -> None:
         """Say bye, and end a command that was started; nothing happens where the device is gone already."""
         if self.gone:
@@ -155,14 +164,20 @@ class Remote:
         """Send one frame, and return what the frame that comes back holds."""
         if self.gone:
             raise DeviceError(f"the device is gone: {self.gone}")
+        unsummed = "unsummed" in self._accepts
+        if unsummed:
+            said = {**said, "unsummed": True}
         try:
-            pieces = driver.pack({**said, "op": op}, arrays, self.limit)
+            pieces = driver.pack({**said, "op": op}, arrays, self.limit, summed=not unsummed)
         except driver.FrameError as error:
             raise ArgumentError(f"cannot send {op} to the device: {error}") from None
         deadline = time.monotonic() + self.timeout
         try:
             self._refuse_stray(op, deadline)
             self._line.send(pieces, deadline)
+            work, self._meanwhile = self._meanwhile, None
+            if work is not None:
+                work()
             payload = driver.read_frame(
                 lambda view: self._line.receive(view, deadline), self.limit, self._memory
             )

@@ -1,7 +1,7 @@
 """What advances a run whose network lives on a device: the device runs all passes, updates are made here."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -56,7 +56,8 @@ class OnDevice(Program):
         self._start = jax.jit(partial(start, setup))  # as in process: compiled, last digits are the same
         self._ahead = jax.jit(partial(_ahead, setup.batch, self.learner))
         self._settings = jax.jit(self.learner.settings)
-        self._learn = jax.jit(partial(_learn, setup, self.learner, stochastic))
+        self._learn = partial(_learn, setup, self.learner, stochastic)
+        self._learns: dict[Any, Callable] = {}
 
     @property
     def side_by_side(self) -> bool:
@@ -151,6 +152,9 @@ class OnDevice(Program):
     def _chunk(self, state: State, length: int) -> tuple[State, list[float], dict[str, Any]]:
         """Advance by `length` steps, validate, and keep the weights if they are the best so far."""
         training, first, losses = state.learner, int(state.step), []
+        draws_ahead = self.learner.draws_ahead(training.kept)
+        leaves, structure = jax.tree.flatten(training)
+        learn = self._learning(structure)
 
         def ahead(done: int) -> Ahead:
             step = np.asarray(first + done, state.step.dtype)
@@ -159,17 +163,19 @@ class OnDevice(Program):
         now = ahead(0)
         settings = self._settings(training.net, now.drawn)
         for done in range(1, length + 1):
-            known = done < length and self.learner.draws_ahead(training.kept)
-            following = ahead(done) if known else now  # computed while the device works
+            following: list[Ahead] = []
+            if done < length and draws_ahead:
+                self.device.meanwhile(lambda done=done, found=following: found.append(ahead(done)))
             passed = self.learner.passes(now.drawn, settings, now.xs, now.ys)
-            training, loss, settings = self._learn(
-                training, state.hyperparameters, now, settings, passed, following.drawn
-            )
+            drawn = following[0].drawn if following else now.drawn
+            leaves, loss, settings = learn(leaves, state.hyperparameters, now, settings, passed, drawn)
             losses.append(loss)
-            if done < length and not known:
-                following = ahead(done)
-                settings = self._settings(training.net, following.drawn)
-            now = following
+            if done < length and not following:
+                training = jax.tree.unflatten(structure, leaves)
+                following = [ahead(done)]
+                settings = self._settings(training.net, following[0].drawn)
+            now = following[0] if following else now
+        training = jax.tree.unflatten(structure, leaves)
         state = state._replace(learner=training, step=state.step + length)
         losses = [float(loss) for loss in losses]
         net = state.learner.net
@@ -178,6 +184,15 @@ class OnDevice(Program):
         if loss < state.best_loss:
             state = state._replace(best=net, best_loss=loss, best_step=state.step)
         return state, losses, metrics
+
+    def _learning(self, structure: Any) -> Callable:
+        """Return the compiled update of what has this structure; it is handed over as a list of its leaves.
+
+        Walking through the objects of a network takes as long as updating a small one.
+        """
+        if structure not in self._learns:
+            self._learns[structure] = jax.jit(partial(self._learn, structure))
+        return self._learns[structure]
 
     def _write(self, net: Network) -> None:
         """Write weights that are to be judged, and note those held."""
@@ -274,17 +289,21 @@ def _learn(
     setup: Setup,
     learner: DeviceLearner,
     stochastic: bool,
-    training: Training,
+    structure: Any,
+    leaves: list[Array],
     given: Hyperparameters,
     now: Ahead,
     settings: Mapping[str, Array],
     passed: Passed,
     drawn: Drawn,
-) -> tuple[Training, Array, dict[str, Array]]:
+) -> tuple[list[Array], Array, dict[str, Array]]:
     """Judge the passes and update the weights, within what the device holds.
 
-    -> (training, loss, the weights to write for the next step, of which `drawn` is the noise).
+    Weights and optimiser come and go as the leaves of a `Training` of this structure.
+
+    -> (leaves, loss, the weights to write for the next step, of which `drawn` is the noise).
     """
+    training: Training = jax.tree.unflatten(structure, leaves)
     setup, can, before = setup.at(given), learner.device.can, _device_network(training.net)
     xs, ys, key = now.xs, now.ys, now.key
     kept, loss, grads = learner.judge(training.kept, before, xs, ys, key, now.drawn, settings, passed)
@@ -292,4 +311,4 @@ def _learn(
     net = within_range(_device_network(after), can)
     if stochastic:
         net = on_grid(net, can, jr.fold_in(key, 3))
-    return Training(net, opt, kept), loss, learner.settings(net, drawn)
+    return jax.tree.leaves(Training(net, opt, kept)), loss, learner.settings(net, drawn)
