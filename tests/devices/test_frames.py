@@ -87,6 +87,26 @@ def test_what_cannot_be_sent_is_said():
         driver.pack({}, {"x": np.zeros(100)}, limit=100)
 
 
+def test_checksums_may_be_left_out_and_are_looked_at_where_they_are_there():
+    for said in ({"op": "run"}, {"op": "run", "seed": 123456}):  # of one layout, which is made once
+        bare, summed = (b"".join(driver.pack(said, ARRAYS, summed=summed)) for summed in (False, True))
+        assert len(bare) == len(summed)
+        assert sum(one != other for one, other in zip(bare, summed, strict=True)) <= 8 * (1 + len(ARRAYS))
+        found_said, found = driver.unpack(bytearray(bare[8:]))
+        assert found_said == said
+        assert all(np.array_equal(found[name], array) for name, array in ARRAYS.items())
+    for frame, damage in ((bare, False), (summed, True)):
+        changed = bytearray(frame[8:])
+        changed[changed.index(np.float64(7).tobytes())] ^= 1
+        with (
+            pytest.raises(driver.FrameError, match="another checksum") if damage else contextlib.nullcontext()
+        ):
+            driver.unpack(changed)
+    question = b"".join(driver.pack({"op": "write", "unsummed": True}, {"W": np.ones(3, np.float32)}))
+    answer = b"".join(driver._answered(Sums(), memoryview(question[8:]), LIMIT)[1])
+    assert answer == b"".join(driver.pack({"held": True}, {"W": np.ones(3, np.float32)}, summed=False))
+
+
 def test_the_driver_needs_numpy_alone():
     tree = ast.parse(Path(driver.__file__).read_text(), feature_version=(3, 8))
     imported = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
