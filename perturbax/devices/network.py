@@ -120,7 +120,7 @@ class DeviceNetwork(Network):
         del batch
         return ()
 
-    def step(self, state: tuple, x: Any, noise: Any = None, shift: Any = None) -> NoReturn:
+    def step(self, state: tuple, x: Any, noise: Any = None, shift: Any = None, held: Any = None) -> NoReturn:
         """Raise DeviceError: this network runs on the device alone."""
         raise DeviceError("this network lives on a device: run it there (px.devices)")
 
