@@ -202,6 +202,14 @@ CITATIONS: dict[str, str] = {
         "Miconi T. (2017). Biologically plausible learning in recurrent neural networks reproduces neural "
         "dynamics observed during cognitive tasks. eLife 6:e20899."
     ),
+    "millidge2020": (
+        "Millidge B., Tschantz A., Seth A. K., Buckley C. L. (2020). Activation relaxation: a local "
+        "dynamical approximation to backpropagation in the brain. arXiv:2009.05359."
+    ),
+    "millidge2020scaling": (
+        "Millidge B., Tschantz A., Seth A. K., Buckley C. L. (2020). Investigating the scalability and "
+        "biological plausibility of the activation relaxation algorithm. arXiv:2010.06219."
+    ),
     "millidge2022": (
         "Millidge B., Tschantz A., Buckley C. L. (2022). Predictive coding approximates backprop along "
         "arbitrary computation graphs. Neural Computation 34(6), 1329-1368. arXiv:2006.04182."
@@ -260,6 +268,11 @@ CITATIONS: dict[str, str] = {
     "scellier2017": (
         "Scellier B., Bengio Y. (2017). Equilibrium propagation: bridging the gap between energy-based "
         "models and backpropagation. Frontiers in Computational Neuroscience 11:24. arXiv:1602.05179."
+    ),
+    "song2020": (
+        "Song Y., Lukasiewicz T., Xu Z., Bogacz R. (2020). Can the brain do backpropagation? Exact "
+        "implementation of backpropagation in predictive coding networks. Advances in Neural Information "
+        "Processing Systems 33."
     ),
     "srinivasan2024": (
         "Srinivasan R., Mignacco F., Sorbaro M., Refinetti M., Cooper A., Kreiman G., Dellaferrera G. "

@@ -52,6 +52,7 @@ ROWS = {
     "pes": (px.rules.PES(samples=3, window=2), 2),
     "nres": (px.rules.NRES(samples=3), 4),
     "bptt": (px.rules.BPTT(), 8),
+    "relaxation": (px.rules.ActivationRelaxation(sweeps=2, backward="learnt"), 2),
     "derived": (Derived(samples=3), 2),
 }
 SAMPLES = {

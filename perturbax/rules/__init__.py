@@ -30,6 +30,7 @@ from perturbax.rules.perturbation.ornstein_uhlenbeck import OU
 from perturbax.rules.perturbation.published import PublishedActivity, PublishedNode, PublishedWeight
 from perturbax.rules.perturbation.reward import Reward
 from perturbax.rules.perturbation.weight import Weight
+from perturbax.rules.relaxation.activation_relaxation import ActivationRelaxation
 from perturbax.rules.relaxation.predictive_coding import PredictiveCoding
 from perturbax.rules.rtrl.d_rtrl import DRTRL
 from perturbax.rules.rtrl.e_prop import EProp
@@ -78,6 +79,7 @@ RULES: Registry[Rule] = Registry(
         "sltt": SLTT,
         "ottt": OTTT,
         "predictive-coding": PredictiveCoding,
+        "activation-relaxation": ActivationRelaxation,
         "equilibrium": Equilibrium,
         "one-step": OneStep,
         "frozen": Frozen,

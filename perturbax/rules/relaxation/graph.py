@@ -9,13 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from perturbax.learning.estimate import Outer, averaged
+from perturbax.learning.jacobian import read_late
+from perturbax.learning.trees import expand_like
 from perturbax.network.network import Network, Site
-
-VERTICES = ("steps", "layers")
-"""What has a value and an error of its own: all that a step hands on, or what every layer of it says, too."""
-
-WAY_BACK = ("output error", "stored sequence", "derivatives", "transposed weights")
-"""What sending errors back through the graph uses."""
 
 
 class Around(NamedTuple):
@@ -66,7 +62,7 @@ class Graph(NamedTuple):
     by_layer: bool
 
     @classmethod
-    def of(cls, net: Network, xs: Array, ys: PyTree, loss: Any, vertices: str) -> "Graph":
+    def of(cls, net: Network, xs: Array, ys: PyTree, loss: Any, by_layer: bool) -> "Graph":
         """Run forward, and return the graph with the values found.
 
         Arguments:
@@ -74,7 +70,7 @@ class Graph(NamedTuple):
             xs: inputs, `(T, B, n_in)`.
             ys: targets, leaves `(T, B, ...)`.
             loss: (y `(B, n_out)`, target) -> `(B,)`.
-            vertices: one of `VERTICES`.
+            by_layer: whether every layer of a step has values of its own.
         """
 
         def one_step(state: PyTree, x: Array) -> tuple[PyTree, PyTree]:
@@ -84,7 +80,7 @@ class Graph(NamedTuple):
         first = net.start(xs.shape[1])
         states = jax.lax.scan(one_step, first, xs)[1]
         values, rest = eqx.partition(states, eqx.is_inexact_array)
-        return cls(net, first, values, rest, xs, ys, loss, vertices == "layers")
+        return cls(net, first, values, rest, xs, ys, loss, by_layer)
 
     def at(self, values: PyTree, back: Network | None = None) -> Around:
         """Return all steps from the values given, and their derivatives there.
@@ -95,10 +91,11 @@ class Graph(NamedTuple):
                 its pre-activations are set to those of this one.
         """
         no_noise = [jnp.zeros((len(self.xs), *s.a.shape), s.a.dtype) for s in self.net.sites_like(self.xs[0])]
-        noise = no_noise if back is None else self._missing(values, back, no_noise)
+        net = self.net if back is None else back
+        noise = no_noise if net is self.net else self._missing(values, net, no_noise)
 
         def run(values: PyTree, noise: list[Array]) -> tuple[tuple, tuple]:
-            after, y, sites = self._steps(self.net if back is None else back, values, noise)
+            after, y, sites = self._steps(net, values, noise)
             return (eqx.filter(after, eqx.is_inexact_array), y), sites
 
         (predicted, y), pull, sites = jax.vjp(run, values, noise, has_aux=True)
@@ -138,6 +135,31 @@ class Graph(NamedTuple):
         summed = Outer.of(sites, [s[:, None] for s in signals]).settle(self.net, None)
         return averaged(summed, self.xs.shape[0] * self.xs.shape[1], None)
 
+    def vertices(self, values: PyTree) -> PyTree:
+        """Return values, or errors, with zeros where nothing reads them: those are no vertices of the graph.
+
+        Arguments:
+            values: like `values`.
+        """
+        is_last = jnp.arange(len(self.xs)) == len(self.xs) - 1
+        kept = []
+        for i, (h, r) in enumerate(values):
+            held = self.by_layer and i < len(values) - 1
+            r_is_read = jnp.full(is_last.shape, True) if held else ~is_last & read_late(self.net, i)
+            kept.append((jax.tree.map(lambda s: _where(~is_last, s), h), _where(r_is_read, r)))
+        return tuple(kept)
+
+    def distances(self) -> list[Array]:
+        """Return how many sweeps an error takes at most to the vertices of each layer of a stack, `(T,)`."""
+        from_end = jnp.arange(len(self.xs))[::-1]
+        above = range(len(self.net.layers))[::-1] if self.by_layer else [0] * len(self.net.layers)
+        return [from_end + layers for layers in above]
+
+
+def _where(steps: Array, s: Array) -> Array:
+    """Return s `(T, ...)` at the steps that are True `(T,)`, zeros at others."""
+    return jnp.where(expand_like(steps, s), s, jnp.zeros_like(s))
+
 
 def towards(X: PyTree, goal: PyTree, rate: Any) -> PyTree:
     """Return X + rate (goal - X).
@@ -151,7 +173,7 @@ def towards(X: PyTree, goal: PyTree, rate: Any) -> PyTree:
 
 
 def relaxed(start: PyTree, arriving: Callable[[PyTree], PyTree], sweeps: Any, rate: Any) -> PyTree:
-    """Return X after sweeps of X <- X + rate (q + J^T X - X), of all vertices at once.
+    """Return X after sweeps of X <- X + rate (arriving(X) - X), of all vertices at once.
 
     Arguments:
         start: X before the first sweep.
@@ -160,8 +182,3 @@ def relaxed(start: PyTree, arriving: Callable[[PyTree], PyTree], sweeps: Any, ra
         rate: of every sweep; 1 lets a sweep hand every error on by one edge, whole.
     """
     return jax.lax.fori_loop(0, sweeps, lambda _, X: towards(X, arriving(X), rate), start)
-
-
-def nothing(values: PyTree) -> PyTree:
-    """Return errors of zero, like the values."""
-    return jax.tree.map(jnp.zeros_like, values)

@@ -3,11 +3,13 @@
 import equinox as eqx
 import helpers
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
 
 import perturbax as px
+from perturbax.rules.relaxation.graph import Graph, relaxed
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -36,15 +38,15 @@ def network(name):
     return helpers.drawn(build, jr.key(3), 0.8)
 
 
-def estimated(rule, net, xs, ys, **settings):
-    """(loss, grads) of a rule whose settings may be traced: one program is enough for all of them."""
-    for name, value in settings.items():
-        rule = eqx.tree_at(lambda r, name=name: getattr(r, name), rule, value)
-    return rule.update((), net, xs, ys, helpers.mse, jr.key(0))[1:]
-
-
 def row(tree, i):
     return jax.tree.map(lambda leaf: leaf[i], tree)
+
+
+def sweeping(rule, net, xs, ys):
+    """The estimates (loss, grads) of a rule after each of several numbers of sweeps, from one program."""
+    set_sweeps = lambda n: eqx.tree_at(lambda r: r.sweeps, rule, n)
+    run = lambda n: set_sweeps(n).update((), net, xs, ys, helpers.mse, jr.key(0))[1:]
+    return jax.vmap(run)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -58,21 +60,84 @@ def test_sweeps_of_rate_1_are_backpropagation(cell):
     @jax.jit
     def estimates(sweeps):
         exact = px.bptt(helpers.mse)(net, xs, ys)
-        rolling = px.truncated_bptt(helpers.mse, REACH, rolling=True)(net, xs, ys)[1]
-        each = {
-            vertices: jax.vmap(
-                lambda n, rule=px.rules.PredictiveCoding(vertices=vertices): estimated(
-                    rule, net, xs, ys, sweeps=n
-                )
-            )
-            for vertices in ("steps", "layers")
-        }
-        return exact, rolling, each["steps"](sweeps), each["layers"](sweeps - sweeps[-1] + longest)
+        last_steps = px.truncated_bptt(helpers.mse, REACH, rolling=True)
+        rolling = last_steps(net, xs, ys)[1] if cell in ("tanh", "lif") else None
+        by_step = sweeping(px.rules.PredictiveCoding(), net, xs, ys)(sweeps)
+        by_layer = sweeping(px.rules.PredictiveCoding(vertices="layers"), net, xs, ys)
+        from_activity = sweeping(px.rules.ActivationRelaxation(), net, xs, ys)(sweeps[1:])
+        return exact, rolling, by_step, by_layer(sweeps[1:] - sweeps[-1] + longest), from_activity
 
-    exact, rolling, by_step, by_layer = estimates(sweeps)
+    exact, rolling, by_step, *others = estimates(sweeps)
     assert all(np.any(g) for g in jax.tree.leaves(exact[1]))  # alive
+    assert rolling is None or helpers.distance(row(by_step, 0)[1], rolling) < 1e-10
     assert helpers.distance(row(by_step, 2), exact) < 1e-10
-    assert helpers.distance(row(by_layer, 2), exact) < 1e-10
-    assert helpers.distance(row(by_step, 0)[1], rolling) < 1e-10
-    for one_too_few in (row(by_step, 1)[1], row(by_layer, 1)[1]):
-        assert helpers.distance(one_too_few, exact[1]) > 1e-5
+    assert helpers.distance(row(by_step, 1)[1], exact[1]) > 1e-5
+    for one_too_few_and_enough in others:
+        assert helpers.distance(row(one_too_few_and_enough, 1), exact) < 1e-10
+        assert helpers.distance(row(one_too_few_and_enough, 0)[1], exact[1]) > 1e-5
+
+
+def test_small_rates_take_many_sweeps_and_start_does_not_matter():
+    """Five layers of weights in depth alone: 20, 100, 300 sweeps of rate 0.1; then right errors with the
+    activity to which values have moved, which is wrong.
+    """
+    net, (xs, ys) = helpers.strong("dense", depth=4), helpers.data(2, 2, steps=1, batch=2)
+    sweeps = np.array([20, 100, 300])
+
+    @jax.jit
+    def estimates(sweeps):
+        kinds = px.rules.PredictiveCoding, px.rules.ActivationRelaxation
+        each = [sweeping(rule(rate=0.1, vertices="layers"), net, xs, ys)(sweeps)[1] for rule in kinds]
+        graph = Graph.of(net, xs, ys, helpers.mse, by_layer=True)
+        now = graph.at(graph.values)
+        nothing = jax.tree.map(jnp.zeros_like, graph.values)
+        e = relaxed(nothing, lambda e: now.pull((e, now.slope))[0], 4, 1.0)
+        signals = now.pull((e, now.slope))[1]
+        v = jax.tree.map(jnp.subtract, graph.values, e)
+        wrong = graph.gradient(graph.at(v).sites, signals)
+        return px.bptt(helpers.mse)(net, xs, ys)[1], each, graph.gradient(now.sites, signals), wrong
+
+    exact, each, right, wrong = estimates(sweeps)
+    for estimate in each:
+        far, near, there = (helpers.distance(row(estimate, i), exact) for i in range(3))
+        assert far > 0.01 > near > 1e-5
+        assert there < 1e-9
+    assert helpers.distance(right, exact) < 1e-10
+    assert helpers.distance(wrong, exact) > 0.1
+
+
+class Elementwise(px.Layer):
+    """Two units, each with a function and a fixed synapse of its own, or (w) a first value that is learnt."""
+
+    functions: tuple = eqx.field(static=True)
+    scales: px.Fixed
+    w: jax.Array | None = None
+
+    def start(self):
+        return (), jnp.zeros(2)
+
+    def drive(self, z, r):
+        return z * self.scales.value if self.w is None else z * self.w
+
+    def advance(self, h, a):
+        return (), jnp.stack([f(x) for f, x in zip(self.functions, a, strict=True)])
+
+
+def test_the_scalar_graph_of_the_paper():
+    """tan(sqrt(theta y0)) + sin(y0^2) at y0 = 5, theta = 2, against a target of 1: dL/dy0 = -11.370532."""
+    same, ones = (lambda x: x), px.Fixed(jnp.ones(2))
+    learnt = Elementwise((same, same), ones, jnp.full(1, 5.0))
+    inner = Elementwise((jnp.sqrt, jnp.square), px.Fixed(jnp.array([2.0, 1.0])))
+    outer = Elementwise((jnp.tan, jnp.sin), ones)
+    half = lambda y, target: 0.5 * (y.sum(-1) - target) ** 2
+    net, xs, ys = px.Network((learnt, inner, outer)), jnp.ones((1, 1, 2)), jnp.ones((1, 1))
+
+    @jax.jit
+    def slope(sweeps, rate):
+        rule = px.rules.PredictiveCoding(vertices="layers")
+        rule = eqx.tree_at(lambda r: (r.sweeps, r.rate), rule, (sweeps, rate))
+        return rule.update((), net, xs, ys, half, jr.key(0))[2].layers[0].w[0]
+
+    assert abs(slope(2, 1.0) + 11.370532) < 1e-6
+    assert abs(slope(500, 0.02) - slope(2, 1.0)) < 1e-2
+    assert abs(slope(1, 1.0)) < 1e-12

@@ -491,6 +491,8 @@ def test_online_at_rest_adds_up_to_the_sequence(rule):
         "lra",
         "ottt",
         "sltt",
+        "predictive-coding",
+        "activation-relaxation",
     ],
 )
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
