@@ -32,14 +32,14 @@ from perturbax.cells import Tanh
 
 RATE, BANDWIDTH, LATENCY = 1e13, 1e11, 1e-5  # of a device: float32 operations and bytes a second, seconds
 DEVICES = (1, 8, 64, 256, 1024)
-SMALL = Size(64, 32, 50)
+MIDDLE = Size(256, 64, 50)
 MEASURED: dict[str, tuple[Any, Size]] = {
-    "node, K 1": (px.rules.Node(), SMALL),
-    "node, K 16": (px.rules.Node(samples=16), SMALL),
-    "node, K 16, B 1 (samples split)": (px.rules.Node(samples=16), Size(256, 1, 50)),
-    "weight, K 16": (px.rules.Weight(samples=16), SMALL),
-    "evolution, 32 members": (px.rules.Evolution(population=32), SMALL),
-    "bptt": (px.rules.BPTT(), SMALL),
+    "node, K 1": (px.rules.Node(), MIDDLE),
+    "node, K 16": (px.rules.Node(samples=16), MIDDLE),
+    "node, K 16, B 1 (samples split)": (px.rules.Node(samples=16), Size(1000, 1, 50)),
+    "weight, K 16": (px.rules.Weight(samples=16), MIDDLE),
+    "evolution, 32 members": (px.rules.Evolution(population=32), MIDDLE),
+    "bptt": (px.rules.BPTT(), MIDDLE),
 }
 
 
@@ -98,7 +98,7 @@ def update(rule: Any, size: Size, mesh: int | None) -> tuple[Callable[[], Any], 
     run = jax.jit(estimate).lower(*given).compile()
     if mesh is not None:  # where an update of a loop leaves them
         given = jax.device_put(given, run.input_shardings[0])
-    return lambda: run(*given), run.as_text()
+    return lambda: run(*given), str(run.as_text())
 
 
 def exchanged(text: str) -> int:
