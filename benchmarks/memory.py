@@ -57,6 +57,23 @@ def growth(quick: bool = False) -> list[dict[str, Any]]:
     return rows
 
 
+def by_samples(quick: bool = False) -> list[dict[str, Any]]:
+    """Temporary memory in KiB, planned by the compiler, against samples (tanh, n 256, B 8, T 50)."""
+    n, samples = (64, (4, 16)) if quick else (256, (16, 64, 256))
+    net, rows = cases.network(CELLS["tanh"][0], n), []
+    shapes = [jax.ShapeDtypeStruct((50, 8, k), "float32") for k in (cases.INPUTS, cases.OUTPUTS)]
+    for name, options in CREDITS.items():
+        row: dict[str, Any] = {"what": f"node, {name}"}
+        for K in samples:
+            estimate = px.value_and_estimate(px.RULES["node"](samples=K, **options), cases.mse)
+            row[f"K {K}"] = compiled_bytes(estimate, net, *shapes, jax.random.key(0)) / 1024
+        states = (samples[-1] - samples[0]) * 8 * n * 4 / 1024  # of the rows of further samples, in KiB
+        more = row[f"K {samples[-1]}"] - row[f"K {samples[0]}"]
+        row["growth over that of the rows' states"] = more / states
+        rows.append(row)
+    return rows
+
+
 def stream(steps: int, n: int = 256, chunk: int = 10_000) -> list[list[str]]:
     """Learn online from a stream of so many steps; resident memory after each tenth."""
     init, run = px.online(px.RULES["node"](**CREDITS["window 20"]), cases.mse, optax.adam(1e-4), 10)

@@ -161,7 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--parts", default="update,credit,decorrelation,abreast,memory,noise")
+    parser.add_argument("--parts", default="update,credit,decorrelation,abreast,memory,samples,noise")
     parser.add_argument(
         "--out", type=Path, help="JSON file with all numbers; -cpu or -gpu is added to its name"
     )
@@ -175,6 +175,7 @@ def main() -> None:
         "decorrelation": lambda: decorrelation(repeats, args.quick),
         "abreast": lambda: abreast(repeats, args.quick),
         "memory": lambda: memory.growth(args.quick),
+        "samples": lambda: memory.by_samples(args.quick),
         "noise": lambda: [noise.measured(size, repeats) for size in noise.SIZES[: 1 if args.quick else None]],
     }
     names = args.parts.split(",")
@@ -198,6 +199,7 @@ def parts_doc(name: str) -> str:
         "decorrelation": decorrelation,
         "abreast": abreast,
         "memory": memory.growth,
+        "samples": memory.by_samples,
         "noise": noise.measured,
     }
     return (of[name].__doc__ or "").splitlines()[0].rstrip(".")

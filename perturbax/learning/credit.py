@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from perturbax.errors import unknown
-from perturbax.learning.estimate import Outer
+from perturbax.learning.estimate import Outer, no_gradient
 from perturbax.learning.trees import tree_add
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
@@ -200,11 +200,17 @@ class HeldPairing(Pairing):
         parts_held = jax.tree.map(put, ring.parts, parts)
         delta_held = put(ring.delta, jnp.asarray(delta))
         ring = Ring(parts_held, delta_held, ring.written + 1)
+        full = ring.written >= self.m  # before, there is no oldest block
+        grads = jax.lax.cond(full, self._settled_oldest, lambda net, ring: no_gradient(net), net, ring)
+        return ring, grads
+
+    def _settled_oldest(self, net: Network, ring: Ring) -> Network:
+        """Return the gradients of the oldest block, whose window is complete."""
         oldest = ring.written % self.m
         in_order = jnp.roll(ring.delta, -oldest, 0)  # (m, b, K, B)
         in_order = in_order.reshape(-1, *in_order.shape[2:])  # (m b, K, B)
         complete = jax.tree.map(lambda s: jax.lax.dynamic_index_in_dim(s, oldest, keepdims=False), ring.parts)
-        return ring, complete.settle(net, windowed(in_order, self.b, self.credit))
+        return complete.settle(net, windowed(in_order, self.b, self.credit))
 
     def _within_block(self, delta: Array | None) -> Array | None:
         """Return what the signals of a block are multiplied with where no later block matters."""

@@ -10,6 +10,7 @@ import pytest
 import perturbax as px
 from perturbax.learning.noise import Gaussian, Orthogonal, Rademacher, Scaled, draw_packed
 from perturbax.learning.pace import Loop
+from perturbax.learning.sequence import run_block, visible_loss
 from perturbax.learning.signs import PackedSigns, expanded, flipped, is_packed, times
 
 LIKE = [jax.ShapeDtypeStruct((5, 3, 70), jnp.float32), jax.ShapeDtypeStruct((5, 3, 2, 9), jnp.float32)]
@@ -83,3 +84,25 @@ def test_estimates_are_those_of_noise_in_arrays(rule, kind, options, x64, monkey
 def test_expanding_leaves_arrays_alone():
     array = jnp.ones(3)
     assert expanded({"a": array})["a"] is array
+
+
+def test_bytes_of_a_step_fall_where_signs_are_packed():
+    """By the states of the rows, as the compiler counts: noise is read, and signals are left, as bits."""
+    net, B = px.Network((px.cells.Tanh(2, 256, key=jr.key(0)), px.cells.Readout(256, 1, key=jr.key(1)))), 8
+
+    def counted(noise):
+        rule = px.RULES["node"](samples=256, credit="window", noise=noise)
+        score, xs, ys = visible_loss(rule, helpers.mse), jnp.zeros((1, B, 2)), jnp.zeros((1, B, 1))
+        key = jr.key(0)
+        carry = jax.eval_shape(lambda: rule.init_sequence(net, rule.init_state(net, xs[0], key), xs[0], key))
+        drawn = jax.eval_shape(lambda carry: rule.draw(net, carry, xs, key[None])[1], carry)
+
+        def one_step(net, carry, noise):
+            return run_block(rule, score, net, carry, (xs, ys, noise))
+
+        made = jax.jit(one_step).lower(net, carry, drawn).compile()
+        return made.cost_analysis()["bytes accessed"] / (256 * B * 256 * net.layers[0].W.dtype.itemsize)
+
+    # The product and tanh read and write a state of each row, the readout reads it; no more but bits.
+    assert counted(Rademacher()) < 6
+    assert counted(helpers.unpacked(Rademacher)) > 8  # noise is read twice, and signals are written

@@ -22,14 +22,14 @@ class Shifted(Layer):
     Attributes:
         layer: the layer as it was.
         side: the smaller layer, whose weights are v^T.
-        below: u of all matrices that read z, `(k_below, n_below)`; None where there is none.
-        own: u of all matrices that read r, `(k_own, n)`; None where there is none.
+        below: u of all matrices that read z, `(n_below, k_below)`; None where there is none.
+        own: u of all matrices that read r, `(n, k_own)`; None where there is none.
     """
 
     layer: Layer
     side: Layer
-    below: Float[Array, "k_below pre"] | None
-    own: Float[Array, "k_own n"] | None
+    below: Float[Array, "pre k_below"] | None
+    own: Float[Array, "n k_own"] | None
 
     def start(self) -> tuple[Any, Array]:
         """The layer's own."""
@@ -37,7 +37,7 @@ class Shifted(Layer):
 
     def drive(self, z: Array, r: Array) -> Array:
         """Both layers, the small one through u."""
-        small = [s if u is None else u @ s for u, s in ((self.below, z), (self.own, r))]
+        small = [s if u is None else s @ u for u, s in ((self.below, z), (self.own, r))]
         return self.layer.drive(z, r) + self.side.drive(*small)
 
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
@@ -124,5 +124,5 @@ def shifted_layer(layer: Layer, kinds: Sequence[str], noise: Sequence[Any], step
         for i, _, v in found:
             room = [(before, total - before - len(v)), *[(0, 0)] * (v.ndim - 1)]
             side[i], before = jnp.pad(v, room), before + len(v)
-        through[kind] = jnp.concatenate([u.T for _, u, _ in found]) if found else None
+        through[kind] = jnp.concatenate([u for _, u, _ in found], -1) if found else None
     return Shifted(layer, join(tree.unflatten(side), rest), through["z"], through["r"])
