@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 from perturbax.analysis.diagnosis import LEAST, Reference, Source
 from perturbax.analysis.group import sampled
 from perturbax.devices.checked import Checked
-from perturbax.devices.estimates import OwnNoiseLearner, device_learner
+from perturbax.devices.estimates import device_learner
 from perturbax.devices.gradient import KINDS, GradientMeter, kind_for, weight_count
 from perturbax.errors import ArgumentError
 from perturbax.fields import one_of
@@ -65,7 +65,7 @@ class OnDevice(Source):
         """Return the means of estimates that the device ran one after the other; see `Source.average`."""
         sums: dict[str, Any] = dict.fromkeys(net.named(), 0.0)
         means: dict[str, list[np.ndarray]] = {name: [] for name in sums}
-        kept, done = self._learner.ready(kept, net, xs, ys, key), 0
+        done = 0
         for count in counts:
             for j in range(done, count):
                 grads = self._learner.update(kept, net, xs, ys, jr.fold_in(key, j))[2]
@@ -85,7 +85,8 @@ class OnDevice(Source):
         """Return what the rule knows of a network as it makes its estimates.
 
         Learning from the device's own noise makes none before it has seen an update from which it fits the
-        weights, where the device does not tell these: it is given one.
+        weights, where the device does not tell these: a rule that has seen none is given one. What it has
+        learnt in training stays as it is: after one more update it would make better estimates than there.
 
         Arguments:
             kept: what it has learnt; None for a rule that is new there.
@@ -96,9 +97,7 @@ class OnDevice(Source):
         """
         learner = self._learner
         state = learner.init(net, xs[0], key) if kept is None else kept
-        if isinstance(learner, OwnNoiseLearner) and not learner.knows:
-            state = learner.update(state, net, xs, ys, jr.fold_in(key, 2))[0]
-        return state
+        return learner.ready(state, net, xs, ys, jr.fold_in(key, 2))
 
     def told(self) -> dict[str, Any]:
         """Return what a diagnosis says of its reference."""

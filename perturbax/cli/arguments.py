@@ -53,14 +53,16 @@ class Parser(argparse.ArgumentParser):
         experiment: the arguments that are fields of an Experiment, by name; empty where the
             command takes none.
         own_defaults: what the command takes for some of these where they are not typed.
+        further: arguments that the short help leaves to the long one.
     """
 
     experiment: dict[str, argparse.Action]
     own_defaults: Mapping[str, Any]
+    further: list[argparse.Action]
 
     def __init__(self, *args: Any, **settings: Any):
         super().__init__(*args, **settings)
-        self.experiment, self.own_defaults = {}, {}
+        self.experiment, self.own_defaults, self.further = {}, {}, []
 
     @property
     def has_class_settings(self) -> bool:

@@ -121,7 +121,8 @@ def _head(parser: Parser) -> list[str]:
 
 def _short(parser: Parser, chosen: _Chosen) -> list[str]:
     """Return the lines of the short help, behind usage and description."""
-    own_arguments = [(_flag(action), first_clause(_said(action))) for action in _own(parser)]
+    listed = [action for action in _own(parser) if action not in parser.further]
+    own_arguments = [(_flag(action), first_clause(_said(action))) for action in listed]
     values = {name: chosen.value(name) for name in parser.experiment}
     wide = max((len(flag) for flag, _ in own_arguments), default=0)
     lines = [*rows(own_arguments, min(wide, WIDEST_FLAG) + 4), *_most_changed(parser, chosen, values)]

@@ -62,18 +62,23 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         args: the arguments that were typed.
         settings: those of task, rule and cell, as typed.
     """
+    if args.out is None and args.resume is None and not args.dry_run:
+        raise ArgumentError("--out FOLDER is needed: the run writes its results there")
+    with devices_of(args) as devices:
+        return _execute(args, settings, devices)
+
+
+def _execute(args: argparse.Namespace, settings: ClassSettings, devices: int | None) -> int:
+    """Train on so many devices, print the result, and return the exit status."""
     given = experiment_fields(args)
     if args.resume is not None:
         device = given.pop("device", None)
         if given or any(settings.values()) or args.out or args.config or args.dry_run:
             raise ArgumentError(
-                "--resume goes on with a run as it was started: it takes no other argument but --device, "
-                "--devices and --shard"
+                "--resume goes on with a run as it was started: it takes no other argument but --device "
+                "and those of several devices"
             )
-        return _resume(args, device, devices_of(args))
-    if args.out is None and not args.dry_run:
-        raise ArgumentError("--out FOLDER is needed: the run writes its results there")
-    devices = devices_of(args)
+        return _resume(args, device, devices)
     if args.config is not None and not Path(args.config).exists():
         raise ArgumentError(f"no such file: {args.config}")
 

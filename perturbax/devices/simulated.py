@@ -276,9 +276,10 @@ def layer_name(i: int) -> str:
 
 def _plain(net: Network) -> Network:
     """Return the network; ArgumentError for one with more between its layers than wires."""
-    if net.residual or net.normalise or any(D is not None for D in net.decor):
+    if net.residual or net.normalise or net.reads or any(D is not None for D in net.decor):
         raise ArgumentError(
-            "a simulated device has layers alone: no decorrelation, residual sums or normalisation"
+            "a simulated device is a stack of layers alone: no graph, decorrelation, residual sums or "
+            "normalisation"
         )
     return net
 

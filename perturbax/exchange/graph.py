@@ -3,16 +3,21 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from perturbax.errors import ArgumentError, DataError, first_line
+from perturbax.errors import ArgumentError, DataError
 from perturbax.exchange.neurons import FILTERING, SPIKING
 from perturbax.plugins import import_optional
 
 WEIGHTS = ("Linear", "Affine", "Scale", "Conv1d", "Conv2d")
 POOLS = ("SumPool2d", "AvgPool2d")
 POPULATIONS = (*SPIKING, *FILTERING)
+UNCHANGING = ("Flatten", "Identity")  # examples are flat vectors here
 KINDS = (*WEIGHTS, *POOLS, *POPULATIONS, "Delay", "Input", "Output")
 ORDER = "order"  # of the metadata of a graph of ours: nodes, in the order of the layers that they end
 Edges = set[tuple[str, str]]
+
+
+class Identity:
+    """What stands for a node of a file that changes nothing."""
 
 
 class Stage(NamedTuple):
@@ -70,16 +75,12 @@ def read_graph(file: Path) -> Any:
 
     Raises ArgumentError for a file that is not there, DataError for one that is no graph of NIR.
     """
+    from perturbax.exchange.hdf5 import graph_in
+
     nir = package()
     if not file.is_file():
         raise ArgumentError(f"no such file: {file}")
-    try:
-        graph = nir.read(str(file))
-    except Exception as error:  # the package checks little: anything may be raised
-        raise DataError(f"{file} cannot be read as a graph of NIR: {first_line(error)}") from error
-    if type(graph).__name__ != "NIRGraph":
-        raise DataError(f"{file} holds a node of NIR ({type(graph).__name__}), not a graph")
-    return graph
+    return graph_in(file, nir)
 
 
 def texts(metadata: Any) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def written_out(graph: Any) -> Graph:
     for name in sorted(nodes, key=lambda name: (place.get(name, len(said)), name)):
         stages[name] = Stage(name, nodes[name])
     for name, stage in stages.items():
-        if stage.kind not in (*KINDS, "Flatten", "Identity"):
+        if stage.kind not in (*KINDS, *UNCHANGING):
             raise DataError(f"node {name!r} is a {stage.kind}, which no network here can have")
     return Graph(stages, edges, metadata).without(passed)
 
@@ -122,7 +123,7 @@ def _flat(graph: Any, prefix: str) -> tuple[dict[str, Any], Edges, list[str]]:
         full, kind = prefix + name, type(node).__name__
         if kind != "NIRGraph":
             nodes[full] = node
-            if kind in ("Flatten", "Identity"):  # examples are flat vectors here: it changes nothing
+            if kind in UNCHANGING:
                 passed.append(full)
             continue
         inner, inner_edges, inner_passed = _flat(node, f"{full}.")

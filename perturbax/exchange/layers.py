@@ -13,7 +13,7 @@ from perturbax.exchange.maps import MAPS, pool_of
 from perturbax.exchange.neurons import Neurons, Population
 from perturbax.exchange.own import leak_of, own_layer, said_by_us, with_ours
 from perturbax.exchange.populations import Reading, neurons_of
-from perturbax.exchange.synapses import Convolution, Pool, Same, Slice, Sum, Term, shape_after
+from perturbax.exchange.synapses import Convolution, Pool, Same, Slice, Sum, Term, shape_after, size_of
 from perturbax.exchange.wiring import Leaf, Part, Path, Wiring, wiring_of
 from perturbax.network.layer import Layer
 from perturbax.network.network import Network
@@ -70,7 +70,7 @@ class _Builder:
             with naming(name):
                 self._shapes[name] = _shape_of(graph.nodes[name].node)
             self._starts[name] = self._inputs
-            self._inputs += _size(self._shapes[name])
+            self._inputs += size_of(self._shapes[name])
 
     def network(self) -> Network:
         """Return the network."""
@@ -83,7 +83,7 @@ class _Builder:
         reads = [[source for source, _ in self._sources(part)] for part in self._wiring.parts]
         outputs = self._wiring.outputs
         if outputs != (self._wiring.parts[-1].name,):
-            n = sum(_size(self._shapes[name]) for name in outputs)
+            n = sum(size_of(self._shapes[name]) for name in outputs)
             layers.append(Population(None, None, Neurons("none"), n))
             reads.append([Source(self._places[name]) for name in outputs])
         stack = all(sources == [Source(i - 1)] for i, sources in enumerate(reads))
@@ -94,7 +94,7 @@ class _Builder:
         found = {}
         for name in part.sources:
             source = Source(self._places[name], (name, part.name) in self._wiring.late)
-            found[source] = self._inputs if source.layer < 0 else _size(self._shapes[name])
+            found[source] = self._inputs if source.layer < 0 else size_of(self._shapes[name])
         return list(found.items())
 
     def _find_shapes(self) -> None:
@@ -110,7 +110,7 @@ class _Builder:
 
     def _layer(self, part: Part) -> Layer:
         """Return a layer: one of our own cells where it is one."""
-        stage, n = self._graph.nodes[part.name], _size(self._shapes[part.name])
+        stage, n = self._graph.nodes[part.name], size_of(self._shapes[part.name])
         sources = self._sources(part)
         size = sum(values for _, values in sources)
         starts, at = {}, 0
@@ -124,11 +124,11 @@ class _Builder:
         with naming(part.name):
             if stage.kind in POPULATIONS:
                 ours = said_by_us(part.name, stage.node) if self._how.ours else {}
-                neurons = with_ours(neurons_of(stage, n, self._how), ours)
+                neurons = with_ours(part.name, neurons_of(stage, n, self._how), ours)
         below, before, behind = _below(terms, size)
         if stage.kind == "Delay":
             return Population(below, None, self._delay(part.name, n), n, before, behind)
-        layer = None if before or behind else own_layer(neurons, below, own, ours)
+        layer = None if before or behind else own_layer(part.name, neurons, below, own, ours)
         return layer or Population(below, own, neurons, n, before, behind, leak_of(neurons))
 
     def _delay(self, name: str, n: int) -> DelayLine:
@@ -155,20 +155,20 @@ class _Builder:
         for leaf in path.leaves:
             pools, shape = self._pooled(leaf)
             first = shape if first is None else first
-            if _size(shape) != _size(first):
+            if size_of(shape) != size_of(first):
                 raise DataError(
-                    f"node {path.weights or name!r} adds {_size(first)} values and {_size(shape)}, which "
+                    f"node {path.weights or name!r} adds {size_of(first)} values and {size_of(shape)}, which "
                     f"come from {path.leaves[0].source!r} and {leaf.source!r}"
                 )
             start = starts[leaf.source]
             whole = self._shapes[leaf.source]
-            slices.append(Slice(start, start + _size(whole), whole, pools))
+            slices.append(Slice(start, start + size_of(whole), whole, pools))
         weights, behind, shape = self._through(path, first or ())
-        if _size(shape) != n:
+        if size_of(shape) != n:
             what = "reads itself through" if path.leaves[0].source == name else "reads"
             raise DataError(
                 f"node {name!r} has {n} units and {what} {path.weights or path.leaves[0].source!r} with "
-                f"{_size(shape)} values"
+                f"{size_of(shape)} values"
             )
         return Term(weights, tuple(slices), behind)
 
@@ -196,6 +196,7 @@ class _Builder:
                     self._maps[name] = MAPS[stage.kind](name, stage.node, shape)
                 weights = self._maps[name]
                 shape = shape_after(weights, shape)
+                size_of(shape)
         behind, shape = self._pools(path.behind, shape)
         return weights, behind, shape
 
@@ -213,10 +214,6 @@ def _shape_of(node: Any) -> Shape:
     """Return the shape of one example of an input."""
     shape = tuple(int(size) for size in np.asarray(node.input_type["input"]).reshape(-1))
     if not shape or min(shape) < 1:
-        raise DataError(f"an input has the shape {shape}")
+        raise ValueError(f"an example has the shape {shape}")
+    size_of(shape)
     return shape
-
-
-def _size(shape: Shape) -> int:
-    """Return the number of values of an example."""
-    return int(np.prod(shape))

@@ -17,9 +17,25 @@ def _array(stage: str, name: str, value: Any, ndim: int | None = None) -> Array:
     found = np.asarray(value)
     if found.dtype.kind not in "biuf" or (ndim is not None and found.ndim != ndim):
         raise DataError(f"node {stage!r}: {name} is {found.dtype} of shape {found.shape}")
-    if not np.isfinite(found).all():
-        raise DataError(f"node {stage!r}: {name} is not finite everywhere")
-    return jnp.asarray(found, jnp.result_type(float))
+    return in_precision(stage, name, found)
+
+
+def in_precision(stage: str, name: str, found: np.ndarray) -> Array:
+    """Return numbers of a node in the precision in use.
+
+    Arguments:
+        stage: name of the node.
+        name: of the numbers.
+        found: the numbers.
+
+    Raises DataError for numbers that are not finite, or not in that precision.
+    """
+    with np.errstate(over="ignore"):
+        made = found.astype(jnp.result_type(float))
+    if not np.isfinite(made).all():
+        beyond = f" in {made.dtype}" if np.isfinite(found).all() else ""
+        raise DataError(f"node {stage!r}: {name} is not finite everywhere{beyond}")
+    return jnp.asarray(made)
 
 
 def _dense(name: str, node: Any, shape: Sequence[int]) -> Dense:
@@ -40,9 +56,11 @@ def _scale(name: str, node: Any, shape: Sequence[int]) -> Scale:
 
 def _convolution(name: str, node: Any, shape: Sequence[int]) -> Convolution:
     """Return the kernel of a Conv1d or Conv2d."""
-    axes = np.asarray(node.weight).ndim - 2
+    axes = 1 if type(node).__name__ == "Conv1d" else 2
     kernel = _array(name, "weight", node.weight, axes + 2)
     (groups,) = _each(node.groups, 1)
+    if len(kernel) % groups:
+        raise DataError(f"node {name!r} has {len(kernel)} channels behind it, in {groups} groups")
     if len(shape) != axes + 1 or shape[0] != kernel.shape[1] * groups:
         raise DataError(
             f"node {name!r} has a kernel for {kernel.shape[1] * groups} channels over {axes} axes and reads "
@@ -71,11 +89,14 @@ def pool_of(stage: Stage, shape: Sequence[int]) -> Pool:
     return Pool(stage.kind == "AvgPool2d", tuple(map(int, shape)), kernel, stride, padding)
 
 
-def _each(value: Any, axes: int) -> tuple[int, ...]:
+def _each(value: Any, axes: int, least: int = 1) -> tuple[int, ...]:
     """Return one whole number per axis, of a node that holds one for all or one each."""
     found = np.asarray(value).ravel()
-    if found.dtype.kind not in "iuf" or found.size not in (1, axes) or (found != np.floor(found)).any():
-        raise ValueError(f"it must hold whole numbers, one for all axes or one for each of {axes}")
+    whole = found.dtype.kind in "iuf" and found.size in (1, axes) and (found == np.floor(found)).all()
+    if not whole or found.min() < least:
+        raise ValueError(
+            f"it must hold whole numbers, {least} or more, one for all axes or one for each of {axes}"
+        )
     return tuple(int(v) for v in np.broadcast_to(found, (axes,)))
 
 
@@ -85,7 +106,7 @@ def _padding(
     """Return the zeros in front and behind per axis; `same` and `valid` as in PyTorch."""
     text = value.decode() if isinstance(value, bytes) else value
     if not isinstance(text, str):
-        return tuple((p, p) for p in _each(value, len(kernel)))
+        return tuple((p, p) for p in _each(value, len(kernel), least=0))
     if text == "valid":
         return tuple((0, 0) for _ in kernel)
     if text != "same" or any(s != 1 for s in stride):

@@ -55,32 +55,34 @@ def said_by_us(name: str, node: Any) -> dict[str, Any]:
     return found
 
 
-def with_ours(neurons: Neurons, ours: dict[str, Any]) -> Neurons:
+def with_ours(name: str, neurons: Neurons, ours: dict[str, Any]) -> Neurons:
     """Return neurons with what NIR cannot say of them.
 
     Arguments:
+        name: of the node, for errors.
         neurons: as the node alone has them.
         ours: what stands beside it.
 
     Raises DataError for values that neurons cannot have.
     """
-    fields = {name: ours[name] for name in OF_NEURONS if name in ours}
+    fields = {field: ours[field] for field in OF_NEURONS if field in ours}
     if not fields and "reset" not in ours:
         return neurons
     if ours.get("reset") == "subtract":
         fields["reset"] = None
     try:
-        for name in sorted(fields.keys() & OF_NEURONS.keys()):
-            of_kind(name, fields[name], OF_NEURONS[name])
+        for field in sorted(fields.keys() & OF_NEURONS.keys()):
+            of_kind(field, fields[field], OF_NEURONS[field])
         return dataclasses.replace(neurons, **fields)
     except PerturbaxError as error:
-        raise DataError(f"metadata of perturbax: {error}") from None
+        raise DataError(f"node {name!r}: metadata of perturbax: {error}") from None
 
 
-def own_layer(neurons: Neurons, below: Any, own: Any, ours: dict[str, Any]) -> Layer | None:
+def own_layer(node: str, neurons: Neurons, below: Any, own: Any, ours: dict[str, Any]) -> Layer | None:
     """Return a cell of this package where neurons and synapses are one; None where they are not.
 
     Arguments:
+        node: its name, for errors.
         neurons: the neurons.
         below: weights from below, or None.
         own: weights of the feedback, or None.
@@ -91,11 +93,15 @@ def own_layer(neurons: Neurons, below: Any, own: Any, ours: dict[str, Any]) -> L
     if not isinstance(below, Dense):
         return None
     if neurons.kind == "none":
-        return _cell("readout", below, None, {}) if own is None else None
+        return _cell(node, "readout", below, None, {}) if own is None else None
     if neurons.kind == "LI":
         kappa = _uniform(neurons.decay, ours.get("kappa"))
         alone = own is None and _uniform(neurons.gain, 1.0) == 1.0 and _uniform(neurons.drift) == 0.0
-        return _cell("leaky-readout", below, None, {"kappa": kappa}) if alone and kappa is not None else None
+        return (
+            _cell(node, "leaky-readout", below, None, {"kappa": kappa})
+            if alone and kappa is not None
+            else None
+        )
     plain = neurons.kind == "LIF" and not neurons.at_threshold
     cell = ours.get("cell", "lif" if plain else None)
     if cell not in SPIKING_CELLS or not isinstance(own, Dense) or own.b is not None:
@@ -112,7 +118,7 @@ def own_layer(neurons: Neurons, below: Any, own: Any, ours: dict[str, Any]) -> L
         "reset": "subtract" if neurons.reset is None else "zero",
         **{name: value for name, value in ours.items() if name != "cell"},
     }
-    return _cell(str(cell), below, own, settings | {"leak": leak, "threshold": threshold})
+    return _cell(node, str(cell), below, own, settings | {"leak": leak, "threshold": threshold})
 
 
 def leak_of(neurons: Neurons) -> float | None:
@@ -133,7 +139,7 @@ def _uniform(constant: Any, written: Any = None) -> float | None:
     return float(written) if close else first
 
 
-def _cell(name: str, below: Dense, own: Dense | None, settings: dict[str, Any]) -> Layer:
+def _cell(node: str, name: str, below: Dense, own: Dense | None, settings: dict[str, Any]) -> Layer:
     """Return a cell with these weights and settings."""
     n_in, n = below.W.shape
     try:
@@ -142,7 +148,7 @@ def _cell(name: str, below: Dense, own: Dense | None, settings: dict[str, Any]) 
         made: Any = eqx.filter_eval_shape(CELLS[name], n_in, n, key=jr.key(0), bias=bias, **settings)
     except (PerturbaxError, TypeError) as error:
         raise DataError(
-            f"metadata of perturbax name settings that cell {name} cannot have: {error}"
+            f"node {node!r}: metadata of perturbax name settings that cell {name} cannot have: {error}"
         ) from None
     made = eqx.tree_at(lambda cell: cell.W, made, below.W)
     if below.b is not None:

@@ -3,11 +3,11 @@
 import json
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from perturbax.errors import ArgumentError, DataError, PerturbaxError
 from perturbax.exchange.graph import Stage, package
+from perturbax.exchange.maps import in_precision
 from perturbax.exchange.neurons import Neurons
 from perturbax.exchange.own import ENTRY
 from perturbax.network.layer import Fixed
@@ -93,7 +93,7 @@ def neurons_of(stage: Stage, n: int, how: Reading) -> Neurons:
         found["threshold"] = constants["v_threshold"]
         if how.reset == "zero":
             found["reset"] = constants["v_reset"]
-    fixed = {name: Fixed(jnp.asarray(value, jnp.result_type(float))) for name, value in found.items()}
+    fixed = {name: Fixed(in_precision(stage.name, name, value)) for name, value in found.items()}
     try:
         return Neurons(
             stage.kind,
@@ -130,7 +130,10 @@ def _share(stage: Stage, name: str, constants: dict[str, np.ndarray], dt: float)
 
 def _constant(stage: Stage, name: str, n: int) -> np.ndarray:
     """Return a constant of a population in float64, `(n,)`; DataError for a time constant that is none."""
-    found = np.asarray(getattr(stage.node, name), np.float64).reshape(-1)
+    held = np.asarray(getattr(stage.node, name))
+    if held.dtype.kind not in "biuf":
+        raise DataError(f"node {stage.name!r}: {name} holds no numbers, but {held.dtype}")
+    found = held.astype(np.float64).reshape(-1)
     if found.size not in (1, n):
         raise DataError(f"node {stage.name!r}: {name} has {found.size} values for {n} units")
     if not np.isfinite(found).all():

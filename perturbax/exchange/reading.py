@@ -76,7 +76,13 @@ def network_of(source: Any, how: Reading, dt: float | None = None) -> Network:
         how: how it is read.
         dt: seconds of a step; None for what the graph or its writer says.
     """
-    graph = read_graph(Path(source)) if isinstance(source, str | os.PathLike) else source
+    if isinstance(source, str | os.PathLike):
+        graph = read_graph(Path(source))
+        try:
+            return network_of(graph, how, dt)
+        except DataError as error:
+            raise DataError(f"{source}: {error}") from error
+    graph = source
     if type(graph).__name__ != "NIRGraph":
         raise ArgumentError(
             f"a network is read from a path or a nir.NIRGraph, not from {type(source).__name__}"

@@ -4,6 +4,7 @@ All act on one example as a flat vector. What a convolution or a pool sees as an
 width)` lies in that vector channel by channel, row by row.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -13,6 +14,7 @@ from jaxtyping import Array
 
 from perturbax.cells.base import plus, product
 
+MOST_VALUES = 50_000_000  # of one example
 Pairs = tuple[tuple[int, int], ...]
 
 
@@ -209,11 +211,26 @@ def shape_after(synapses: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     channels = synapses.K.shape[0] if isinstance(synapses, Convolution) else shape[0]
     kernel = synapses.K.shape[2:] if isinstance(synapses, Convolution) else synapses.kernel
     dilation = synapses.dilation if isinstance(synapses, Convolution) else (1,) * len(kernel)
-    space = []
+    space, padded = [], []
     for size, k, d, s, (before, behind) in zip(
         shape[1:], kernel, dilation, synapses.stride, synapses.padding, strict=True
     ):
-        space.append((size + before + behind - d * (k - 1) - 1) // s + 1)
-    if min(space) < 1 or min(synapses.stride) < 1:
+        padded.append(size + before + behind)
+        space.append((padded[-1] - d * (k - 1) - 1) // s + 1)
+    if min(space) < 1:
         raise ValueError(f"kernel {tuple(kernel)} and stride {synapses.stride} leave nothing of {shape}")
+    size_of((shape[0], *padded))
     return (channels, *space)
+
+
+def size_of(shape: tuple[int, ...]) -> int:
+    """Return the number of values of an example.
+
+    shape: its shape.
+
+    Raises ValueError for more than any network here has.
+    """
+    size = math.prod(shape)
+    if size > MOST_VALUES:
+        raise ValueError(f"an example of shape {shape} has more than {MOST_VALUES} values")
+    return size

@@ -154,10 +154,12 @@ class _Wirer:
         left = {name for name in self._kinds if self._is_map(name)}
         while ends := {name for name in left if not left & set(stateless[name])}:
             left -= ends
-        if left:
-            first = min(left)
-            cycle = [name for name in left if first in reached([name], stateless)]
-            names = " and ".join(map(repr, sorted({first, *cycle})[:4]))
+        for first in sorted(left):  # which lead to a cycle, or lie in one
+            behind = reached(stateless[first], stateless)
+            if first not in behind:
+                continue
+            cycle = [name for name in behind if first in reached([name], stateless)]
+            names = " and ".join(map(repr, sorted(cycle)[:4]))
             raise DataError(
                 f"nodes {names} lead back to themselves without a population or a delay in between: no step "
                 "could be computed"
@@ -275,7 +277,8 @@ def _next(
     for name, missing in waits.items():
         if not missing:
             return name
-    in_cycles = [name for name, missing in waits.items() if missing <= reached([name], after)]
+    left = {name: [reader for reader in after[name] if reader in waits] for name in waits}
+    in_cycles = [name for name, missing in waits.items() if missing <= reached([name], left)]
     by_delays = [name for name in in_cycles if waits[name] <= set(closing)]
     return (by_delays or [name for name in in_cycles if name in touched])[0]
 

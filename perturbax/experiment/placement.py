@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.tree_util import keystr, tree_flatten_with_path
 from jaxtyping import PyTree
@@ -27,6 +29,14 @@ class Placement(NamedTuple):
     def devices(self) -> int:
         """Number of devices."""
         return 1 if self.mesh is None else self.mesh.size
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes the run folder: of several the first alone."""
+        if self.mesh is None:
+            return True
+        own = jax.process_index()
+        return own == 0 or all(device.process_index == own for device in self.mesh.devices.flat)
 
     @property
     def of_work(self) -> Mesh | None:
@@ -62,11 +72,12 @@ class Placement(NamedTuple):
         """Return arrays as every device has them whole; as they are on one device."""
         if self.mesh is None:
             return tree
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        whole = NamedSharding(self.mesh, PartitionSpec())
+        return jax.tree.map(lambda leaf: _put(leaf, whole), tree)
 
     def placed(self, state: PyTree) -> PyTree:
         """Return the state of a run as its devices have it; as it is on one device."""
-        return state if self.mesh is None else jax.device_put(state, self.shardings(state))
+        return state if self.mesh is None else jax.tree.map(_put, state, self.shardings(state))
 
     def held(self, state: PyTree) -> PyTree:
         """Return the state of a run that is being traced, with weights that stay split."""
@@ -94,6 +105,16 @@ class Placement(NamedTuple):
                     f"weights {keystr(path).lstrip('.')} ({shape}) cannot be split by {self.devices} "
                     f"devices: take units that divide by {self.devices}"
                 )
+
+
+def _put(leaf: Any, sharding: NamedSharding) -> Any:
+    """Return an array as devices have it; where they belong to several processes, each gives its own part."""
+    if sharding.is_fully_addressable or (isinstance(leaf, jax.Array) and leaf.sharding == sharding):
+        return jax.device_put(leaf, sharding)
+    if jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):
+        return jr.wrap_key_data(_put(jr.key_data(leaf), sharding), impl=jr.key_impl(leaf))
+    own = np.asarray(leaf)
+    return jax.make_array_from_callback(own.shape, sharding, lambda part: own[part])
 
 
 def _mesh(placement: Placement) -> Mesh:

@@ -213,6 +213,12 @@ class Compiled(Program):
         shapes = jax.eval_shape(begin, 0, setup.hyperparameters)
         return jax.jit(begin, out_shardings=setup.placement.shardings(shapes))
 
+    @cached_property
+    def _data(self) -> tuple:
+        """The task and validation data where the program has them: on every device."""
+        valid = (self.valid.xs, self.valid.ys)
+        return self.parts.setup.placement.whole((self.parts.setup.task, valid))
+
     @property
     def side_by_side(self) -> bool:
         """Whether several runs are faster side by side than in turn; never where weights are split."""
@@ -223,6 +229,7 @@ class Compiled(Program):
         other = copy.copy(self)
         other.parts = parts
         other._compile_seconds = 0.0
+        vars(other).pop("_data", None)
         return other
 
     def pop_compile_seconds(self) -> float:
@@ -263,11 +270,9 @@ class Compiled(Program):
         n = len(states)
         key = self.prepare(states, length)
         state = _stacked(states)
-        valid = (self.valid.xs, self.valid.ys)
         began = time.perf_counter()
         placement = self.parts.setup.placement
-        task, valid = placement.whole((self.parts.setup.task, valid))
-        outcome = jax.block_until_ready(self._programs[key](task, valid, placement.placed(state)))
+        outcome = jax.block_until_ready(self._programs[key](*self._data, placement.placed(state)))
         state, losses, metrics = placement.on_first(outcome)
         seconds = time.perf_counter() - began
         losses = np.asarray(losses).reshape(n, length)
@@ -292,9 +297,8 @@ class Compiled(Program):
             return chunk(setup, length, warmup, task, valid, state)
 
         program = advance_one if n == 1 else jax.vmap(advance_one, in_axes=(None, None, 0))
-        valid = (self.valid.xs, self.valid.ys)
         placement = setup.placement
-        given = *placement.whole((setup.task, valid)), placement.placed(_stacked(states))
+        given = *self._data, placement.placed(_stacked(states))
         where = None
         if placement.mesh is not None:
             whole = NamedSharding(placement.mesh, PartitionSpec())

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from perturbax.cells import CELLS
+from perturbax.errors import ArgumentError
 from perturbax.exchange.measuring import spikes_of
 from perturbax.experiment.train_step import evaluate_compiled
 from perturbax.network.network import Network
@@ -38,7 +39,14 @@ def solve(net: Network, task: Task, valid: HeldOut, key: Array) -> Network:
         task: the task, which draws training sequences.
         valid: validation data, which choose the ridge.
         key: for the training sequences.
+
+    Raises ArgumentError where other layers read the last one.
     """
+    last = len(net.layers) - 1
+    if any(source.layer == last for i in range(len(net.layers)) for source in net.sources(i)):
+        raise ArgumentError(
+            "the readout cannot be solved for: other layers read what the last layer puts out"
+        )
     net = _ending_in_a_readout(net, task)
     sums = _Sums.of(net, task, key)
     fitted = []
@@ -57,7 +65,9 @@ def _ending_in_a_readout(net: Network, task: Task) -> Network:
     last = net.layers[-1]
     if hasattr(last, "W"):
         return net
-    n_in = net.layers[-2].width if len(net.layers) > 1 else task.sizes[0]
+    n_in = 0
+    for source in net.sources(len(net.layers) - 1):
+        n_in += task.sizes[0] if source.layer < 0 else net.layers[source.layer].width
     kappa = None if spikes_of(last) else getattr(last, "leak", None)
     settings = {} if kappa is None or kappa >= 1 else {"kappa": kappa}
     cell: Any = CELLS["leaky-readout" if settings else "readout"]

@@ -267,6 +267,8 @@ def run_seeds(
         check_seed(seed)
     placement = placement_of(experiment, mesh, None)
     parts = over_devices(build(experiment, task), placement)
+    if not placement.writes:
+        folders = None
     for seed, folder in zip(seeds, folders or (), strict=bool(folders)):
         refuse_other(folder, dataclasses.replace(parts.experiment, seed=seed), parts.task.digest())
     return train(compiled or compiled_for(parts), seeds, folders, name, watcher_of(report), parts, on_log)
@@ -356,7 +358,10 @@ def _restore(compiled: Program, folder: Path, layout: Layout) -> _Run:
             raise StoreError(
                 f"{path} holds the state after {int(one.state.step)} steps, not what its name says"
             )
-    one.metrics = run_folder.drop_metrics_after(folder, step)
+    if compiled.parts.setup.placement.writes:
+        one.metrics = run_folder.drop_metrics_after(folder, step)
+    else:
+        one.folder, one.metrics = None, run_folder.read_metrics(folder)
     return one
 
 

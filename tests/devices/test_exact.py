@@ -11,6 +11,7 @@ import pytest
 from helpers import Signs, strong
 
 import perturbax as px
+from perturbax.analysis.on_device import OnDevice
 from perturbax.devices import Checked
 from perturbax.devices.choice import check_rule
 from perturbax.devices.estimates import device_learner
@@ -248,6 +249,8 @@ def test_the_first_update_of_a_device_that_drifts_fits_and_changes_nothing(net, 
     assert sizes[0] == 0 < sizes[1]
     fitted = learner.ready(learner.init(network, xs[0], KEY), network, xs, ys, KEY)
     assert learner.ready(fitted, network, xs, ys, KEY) is fitted
+    diagnosed = OnDevice(rule, loss_of, device, "task")  # at what it had learnt in training, no more
+    assert diagnosed.known(fitted, network, xs, ys, KEY) is fitted
     assert np.abs(flat(learner.update(fitted, network, xs, ys, KEY)[2].named())).max() > 0
 
 

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 import perturbax as px
-from perturbax.errors import DataError, LayerError
+from perturbax.devices.simulated import Simulated
+from perturbax.errors import ArgumentError, DataError, LayerError
 from perturbax.exchange.graph import written_out
 from perturbax.exchange.wiring import wiring_of
+from perturbax.experiment.reservoir import solve
+from perturbax.tasks.base import HeldOut
 
 nir = pytest.importorskip("nir")
 
@@ -128,7 +131,7 @@ def wired(nodes, edges, closing=(), **sizes):
 
 
 SQUARE = {f"w{k}": nir.Linear(np.eye(3)) for k in range(9)}
-POPULATIONS = {name: leaky(3) for name in "abcd"}
+POPULATIONS = {name: leaky(3) for name in ("a", "b", "c", "d0")}
 DELAY = {"d": nir.Delay(np.ones(3))}
 
 
@@ -152,6 +155,12 @@ def only(*names):
         ("a b c", "in > a > b > c > a, c > b, c > out", ("a < c* in; b < a c*; c < b", "c")),
         ("a b", "in > a > b > a, in > b > out", ("a < b* in; b < a in", "b")),
         ("a b w0", "in > b > a > w0 > b, in > w0, a > out", ("b < in a*; a < b", "a")),
+        # Of two that read each other the one that reads A comes first; C, on which none waits, is last.
+        (
+            "a b c d0",
+            "in > a > b > d0 > b, d0 > c > a, a > c, c > out",
+            ("a < c* in; b < a d0*; d0 < b; c < a d0", "c"),
+        ),
         # Delays close a cycle by themselves; elsewhere they are read in the same step.
         ("a b d", "in > a > b > d > a, b > out", ("a < d* in; b < a; d < b", "b")),
         ("a b d", "in > a > d > b > a, b > out", ("b < d*; a < b in; d < a", "b")),
@@ -351,3 +360,11 @@ def test_node_perturbation_of_a_branched_graph_has_the_true_gradient_for_its_mea
     table = helpers.every_sign([(helpers.T, 1, 1, 1)] * 3)
     true = px.bptt(helpers.mse)(net, xs, ys, None)[1]
     assert helpers.distance(helpers.averaged(make, table, net, xs, ys), true) < 1e-8
+
+
+def test_a_readout_that_others_read_is_not_solved_for_and_no_simulated_device_is_a_graph():
+    net = px.from_nir(graph(only("a", "b"), "in > a > b > a, b > out", n_out=3))
+    with pytest.raises(ArgumentError, match="other layers read what the last layer puts out"):
+        solve(net, px.TASKS["copy"](), HeldOut(jnp.zeros((1, 1, 3)), jnp.zeros((1, 1, 3))), jr.key(0))
+    with pytest.raises(ArgumentError, match="a simulated device is a stack of layers alone: no graph"):
+        Simulated("tanh", net=net)

@@ -336,7 +336,7 @@ SQUARE = nir.Linear(np.eye(3))
         (lambda: replaced("conv", stride=b"two"), "node 'conv' cannot be read: it must hold whole numbers"),
         (lambda: replaced("conv", stride=0), "node 'conv' cannot be read: "),
         (lambda: replaced("pool", kernel_size=np.array([9, 1])), "leave nothing of (3, 3, 3)"),
-        (lambda: replaced("if", r="fast"), "node 'if' cannot be read: could not convert string"),
+        (lambda: replaced("if", r="fast"), "node 'if': r holds no numbers, but <U4"),
         (lambda: replaced("input", input_type=None), "node 'input' cannot be read: "),
     ],
 )

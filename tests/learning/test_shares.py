@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -115,3 +116,38 @@ def test_devices_are_asked_for_by_a_number_that_there_is(capsys):
     assert "at least 1" in capsys.readouterr().err
     with pytest.raises(ArgumentError, match=r"JAX has 1 cpu device here, not 2.*JAX_NUM_CPU_DEVICES=2"):
         px.run(task="probe-lag1", mesh=2)
+
+
+def test_two_processes_share_a_run_that_the_first_one_writes(tmp_path):
+    command = ["run", "--task", "probe-lag1", "--units", "3", "--batch", "8", "--steps", "2", "--logs", "1"]
+    one = px.run(task="probe-lag1", units=3, batch=8, steps=2, logs=1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    command += ["--coordinator", place, "--processes", "2", "--out", str(tmp_path / "two"), "--process"]
+    start = [sys.executable, "-m", "perturbax", *command]
+    processes = [subprocess.Popen([*start, str(i)], stdout=subprocess.PIPE, text=True) for i in range(2)]
+    said = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert "test loss" in said[0]
+    assert "test loss" not in said[1]
+    two = px.load(tmp_path / "two")
+    assert two.summary["devices"] == 2
+    assert two.metrics[0]["loss"] == pytest.approx(one.metrics[0]["loss"], rel=1e-4)
+    assert two.summary["test"]["loss"] == pytest.approx(one.summary["test"]["loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["--processes", "2"], "--coordinator HOST:PORT"),
+        (["--coordinator", "here"], "--processes N and --process I"),
+        (["--coordinator", "here", "--processes", "2", "--process", "0"], "HOST:PORT, not 'here'"),
+        (["--coordinator", "a:1", "--processes", "2", "--process", "2"], "there is no process 2"),
+        (["--coordinator", "auto", "--processes", "2"], "by itself"),
+        (["--coordinator", "a:1", "--devices", "2"], "neither --devices, --shard nor --device"),
+    ],
+)
+def test_processes_that_cannot_meet_are_refused_before_anything_starts(capsys, typed, said):
+    assert main(["run", "--out", "runs/never", *typed]) == 2
+    assert said in capsys.readouterr().err

@@ -264,9 +264,10 @@ def test_mishaps_are_named(tmp_path):
     make(tmp_path, "frozen", mse=1.0)
     make(tmp_path, "node", 0, 0.5)
     make(tmp_path, "node", 1, None, result={"status": "diverged", "diverged_at": 1280})
-    make(tmp_path, "activity", 0, 0.6, result={"status": "interrupted", "steps": 3})
+    make(tmp_path, "activity", 0, 0.6, result={"status": "interrupted", "steps": 3, "devices": 4})
     make(tmp_path, "weight", 4, result=None)
     html = told(tmp_path)
+    assert "2.50 + 1.50 on 4 devices" in row(html, "activity")
     assert verdicts(html) == [
         "node diverged with seed 1 at step 1,280.",
         "weight has no result yet for seed 4 (still running, or stopped without a word, logged up to step 4 "

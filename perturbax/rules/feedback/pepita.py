@@ -78,6 +78,10 @@ class PEPITA(StepRule):
                 raise LayerError(
                     f"{layer_label(i, layer)}: pepita needs one pre-activation for each output of a layer"
                 )
+        if self.mirror and net.reads is not None:
+            raise LayerError(
+                "an F that mirrors the weights goes down a stack of layers: this network is a graph"
+            )
         if not self.mirror:
             F = jr.uniform(key, (x.shape[1], y.shape[1]), x.dtype, -1.0, 1.0)
             return ((F - F.mean()) * (6 / x.shape[1]) ** 0.5 * self.scale,)
