@@ -17,6 +17,11 @@ CITATIONS: dict[str, str] = {
         "Arjovsky M., Shah A., Bengio Y. (2016). Unitary evolution recurrent neural networks. "
         "International Conference on Machine Learning (ICML). arXiv:1511.06464."
     ),
+    "athalye2018": (
+        "Athalye A., Carlini N., Wagner D. (2018). Obfuscated gradients give a false sense of security: "
+        "circumventing defenses to adversarial examples. International Conference on Machine Learning "
+        "(ICML). arXiv:1802.00420."
+    ),
     "atiya2000": (
         "Atiya A. F., Parlos A. G. (2000). New results on recurrent network training: unifying the "
         "algorithms and accelerating convergence. IEEE Transactions on Neural Networks 11(3), 697-709."
@@ -105,6 +110,10 @@ CITATIONS: dict[str, str] = {
         "Gers F. A., Schmidhuber J., Cummins F. (2000). Learning to forget: continual prediction with "
         "LSTM. Neural Computation 12(10), 2451-2471."
     ),
+    "goodfellow2015": (
+        "Goodfellow I. J., Shlens J., Szegedy C. (2015). Explaining and harnessing adversarial examples. "
+        "International Conference on Learning Representations (ICLR). arXiv:1412.6572."
+    ),
     "hochreiter1997": (
         "Hochreiter S., Schmidhuber J. (1997). Long short-term memory. Neural Computation 9(8), 1735-1780."
     ),
@@ -175,6 +184,11 @@ CITATIONS: dict[str, str] = {
     "mackey1977": (
         "Mackey M. C., Glass L. (1977). Oscillation and chaos in physiological control systems. Science "
         "197, 287-289."
+    ),
+    "madry2018": (
+        "Madry A., Makelov A., Schmidt L., Tsipras D., Vladu A. (2018). Towards deep learning models "
+        "resistant to adversarial attacks. International Conference on Learning Representations (ICLR). "
+        "arXiv:1706.06083."
     ),
     "manchev2020": (
         "Manchev N., Spratling M. (2020). Target propagation in recurrent neural networks. Journal of "

@@ -34,6 +34,7 @@ COMMANDS = {
         "tune",
         "diagnose",
         "judge",
+        "robustness",
         "taxonomy",
         "reproduce",
         "predict",

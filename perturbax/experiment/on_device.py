@@ -9,13 +9,10 @@ import jax.numpy as jnp
 from perturbax.devices.network import DeviceNetwork, as_written, of_network
 from perturbax.devices.opening import check_device, opened, outputs_now
 from perturbax.errors import ArgumentError, StoreError
-from perturbax.experiment.build import open_task
 from perturbax.experiment.config import AUTO_RULE, device_text
 from perturbax.experiment.device_program import held_off
-from perturbax.experiment.layout import layout_of
-from perturbax.experiment.own_code import code_of
-from perturbax.experiment.precision import in_precision_of
-from perturbax.experiment.result import Result, load, read_config
+from perturbax.experiment.finished import finished_run
+from perturbax.experiment.result import Result
 from perturbax.experiment.run import run
 from perturbax.experiment.run_folder import JUDGEMENTS, as_path, read_json, write_json
 from perturbax.experiment.train_step import score_compiled
@@ -71,15 +68,7 @@ def judge_run(device: Any, folder: Path | str, *, trust: bool = False) -> dict[s
     DeviceError for a network whose weights the device does not have.
     """
     folder = as_path("folder", folder)
-    config = read_config(folder)
-    layout = layout_of(folder / "config.json", config)
-    if not (folder / "result.json").exists():
-        raise ArgumentError(f"{folder} has not ended yet: go on with it by perturbax run --resume")
-    with code_of(folder, config, trust, kinds=("task", "cell")), in_precision_of(folder, layout):
-        result = load(folder, trust=trust)
-        task = open_task(result.experiment)
-        if task.digest() != config["facts"]["data"]:
-            raise ArgumentError(f"{result.experiment.data} has changed since {folder} was started")
+    with finished_run(folder, trust) as (result, task):
         judgement = _judged(device, result.net, task, "test")
     path = folder / JUDGEMENTS
     before = read_json(path) if path.exists() else []
