@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -87,3 +88,40 @@ def gone(pid):
     except ProcessLookupError:
         return True
     return False
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from toy_jobs import Told, toy
+from perturbax.cli.interrupt import ends_at_once
+from perturbax.jobs.job import run_jobs
+from perturbax.jobs.perform import Surroundings
+
+surroundings, folder = Surroundings(1), Path(sys.argv[1])
+with ends_at_once(lambda: "interrupted"):  # no `if __name__ == "__main__"`: processes do not run this again
+    run_jobs([toy("wait", folder / name) for name in "ab"], ENGINE, Told())
+"""
+
+
+def end_a_script(folder, engine, number):
+    """The status of a script that two jobs of an engine go on for, when it gets a signal; nothing is left."""
+    places = {"Pool": "pool", "Cluster": "cluster"}
+    imports = f"from perturbax.jobs.{places[engine.split('(')[0]]} import *\n"
+    (folder / "script.py").write_text(imports + SCRIPT.replace("ENGINE", engine))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(folder / "script.py"), str(folder)]
+    files = [folder / name for name in "ab"]
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        until(lambda: all(file.exists() and file.read_text() for file in files))
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # as a terminal sends it
+        else:
+            process.kill()
+        said = process.stderr.read()
+    until(lambda: all(gone(int(file.read_text())) for file in files))
+    if number == signal.SIGINT:
+        assert said == "perturbax: interrupted\n"
+    return process.returncode

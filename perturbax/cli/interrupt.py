@@ -74,15 +74,15 @@ def _end(message: Callable[[], str]) -> None:
         said = f"{SHOW_CURSOR}\r\n{said}"
     with contextlib.suppress(OSError):
         os.write(2, said.encode())
-    _end_others()
+    _forget_semaphores()
     os._exit(STATUS)
 
 
-def _end_others() -> None:
-    """End the processes that work for this one, and give back their semaphores, or Python complains."""
-    jobs, util = (sys.modules.get(name) for name in ("perturbax.jobs.job", "multiprocessing.util"))
+def _forget_semaphores() -> None:
+    """Give back the semaphores of processes that work for this one: Python would complain. The processes
+    themselves end with this one.
+    """
+    util = sys.modules.get("multiprocessing.util")
     with contextlib.suppress(Exception):
-        if jobs is not None:
-            jobs.stop_all()
         if util is not None:
             util._run_finalizers(0)  # what Python does itself where a program ends by its last line

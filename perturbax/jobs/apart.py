@@ -1,9 +1,11 @@
 """Processes that are started such that they know nothing of the script and the terminal of this one."""
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +27,8 @@ def no_script() -> Iterator[None]:
 @contextlib.contextmanager
 def unheard() -> Iterator[None]:
     """Let processes and threads that are started meanwhile not hear Ctrl-C, which is left to this thread."""
+    if os.name != "nt":
+        resource_tracker.ensure_running()  # which would let this thread hear the signal again
     block = getattr(signal, "pthread_sigmask", None)
     before = block(signal.SIG_BLOCK, {signal.SIGINT}) if block else set()
     try:

@@ -85,6 +85,8 @@ class Cluster(Engine):
         Arguments:
             ready: jobs that can be done now.
         """
+        if self._stopping:
+            return None
         if self._client.status != "running":
             self._lose()
             return None

@@ -105,7 +105,6 @@ def run_jobs(jobs: Sequence[Job], engine: Engine, on_told: OnTold) -> list[Lost]
     """
     heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
     work = _Work(jobs, on_told)
-    _GOING.append(engine)
     try:
         engine.start(heard)
         while work.waiting or work.going:
@@ -114,18 +113,8 @@ def run_jobs(jobs: Sequence[Job], engine: Engine, on_told: OnTold) -> list[Lost]
             with contextlib.suppress(queue.Empty):  # a worker may have joined meanwhile
                 work.hear(heard.get(timeout=1.0))
     finally:
-        _GOING.remove(engine)
         engine.stop()
     return work.lost
-
-
-_GOING: list[Engine] = []  # engines that do jobs of this process
-
-
-def stop_all() -> None:
-    """End all that goes on for this process, by whatever engine: it is about to end itself."""
-    for engine in _GOING:
-        engine.stop()
 
 
 def run_here(jobs: Sequence[Job], on_told: OnTold, own: Mapping[str, Callable[..., None]]) -> None:

@@ -3,8 +3,10 @@
 import contextlib
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
+from multiprocessing.util import Finalize
 from typing import Any
 
 from perturbax.errors import ArgumentError, first_line
@@ -81,6 +83,7 @@ def keys(distributed: Any) -> Iterator[Any]:
     made = distributed.Security.temporary().get_tls_config_for_role("worker")
     shared = os.path.expanduser(dask.config.get(f"{PLACE}.shared-temp-directory") or "~")
     with tempfile.TemporaryDirectory(prefix=".perturbax-", dir=shared) as folder:
+        Finalize(None, shutil.rmtree, (folder, True), exitpriority=0)  # also when Ctrl-C ends this process
         paths = {}
         for name in ("ca_file", "cert", "key"):
             paths[name] = os.path.join(folder, name)

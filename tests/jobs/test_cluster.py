@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from toy_jobs import Told, gone, toy, until
+from toy_jobs import Told, end_a_script, gone, toy, until
 
 from perturbax.errors import ArgumentError, PerturbaxError
 from perturbax.jobs.choice import engine_for
@@ -53,6 +53,11 @@ def test_a_worker_that_dies_has_its_job_done_again_and_no_other_is_blamed(tmp_pa
     assert kept.values[kept.told.index(("last", "stepped"))]["folder"] == os.getcwd()
     assert gone(int(process))
     assert dict(os.environ) == before
+
+
+def test_ctrl_c_ends_this_process_and_its_workers(tmp_path):
+    engine = "Cluster(local(2), surroundings, alone=True)"
+    assert end_a_script(tmp_path, engine, signal.SIGINT) == 130
 
 
 def started(log, *words):

@@ -2,13 +2,11 @@
 
 import os
 import signal
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
-from toy_jobs import Told, gone, toy, until, write
+from toy_jobs import Told, end_a_script, gone, toy, write
 
 from perturbax.errors import ArgumentError
 from perturbax.jobs.job import run_here, run_jobs
@@ -77,45 +75,9 @@ def test_a_process_keeps_to_a_group_and_helps_the_others_afterwards():
     assert choose([toy("write", Path("c"))], slots) is None
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-
-from toy_jobs import Told, toy
-from perturbax.jobs.job import run_jobs
-from perturbax.jobs.perform import Surroundings
-from perturbax.jobs.pool import Pool
-from perturbax.cli.interrupt import ends_at_once
-
-folder = Path(sys.argv[1])
-with ends_at_once(lambda: "interrupted"):  # no `if __name__ == "__main__"`: processes do not run this again
-    run_jobs([toy("wait", folder / name) for name in "ab"], Pool(2, Surroundings(1)), Told())
-"""
-
-
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_no_process_is_left_when_this_one_ends(tmp_path, number, status):
-    file = tmp_path / "script.py"
-    file.write_text(SCRIPT)
-    path = os.pathsep.join(sys.path)
-    command = [sys.executable, str(file), str(tmp_path)]
-    with subprocess.Popen(
-        command,
-        env={**os.environ, "PYTHONPATH": path},
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        until(lambda: all((tmp_path / name).exists() and (tmp_path / name).read_text() for name in "ab"))
-        if number == signal.SIGINT:
-            os.killpg(process.pid, number)  # as a terminal sends it
-        else:
-            process.kill()
-        said = process.stderr.read()
-    assert process.returncode == status
-    until(lambda: all(gone(int((tmp_path / name).read_text())) for name in "ab"))
-    if number == signal.SIGINT:
-        assert said == "perturbax: interrupted\n"
+    assert end_a_script(tmp_path, "Pool(2, surroundings)", number) == status
 
 
 def test_threads_of_this_process(monkeypatch):
