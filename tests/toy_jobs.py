@@ -98,7 +98,7 @@ from perturbax.cli.interrupt import ends_at_once
 from perturbax.jobs.job import run_jobs
 from perturbax.jobs.perform import Surroundings
 
-surroundings, folder = Surroundings(1), Path(sys.argv[1])
+surroundings, folder = Surroundings(1, numpys=1), Path(sys.argv[1])
 with ends_at_once(lambda: "interrupted"):  # no `if __name__ == "__main__"`: processes do not run this again
     run_jobs([toy("wait", folder / name) for name in "ab"], ENGINE, Told())
 """

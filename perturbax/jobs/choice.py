@@ -47,26 +47,28 @@ def engine_for(
             scheduler of dask, tcp://HOST:PORT or tls://HOST:PORT, which must be trusted.
         workers: how many processes; a scheduler that is named has workers of its own.
         computing: settings of JAX that they have, by the names that `jax.config.update` takes.
-        threads: of each; None for as many as this process has, or what is configured for Slurm.
+        threads: of each, in JAX, NumPy and SciPy; None for as many as this process has, or what is configured
+            for Slurm.
 
     Raises ArgumentError for a cluster that is none, or without the extra that it needs.
     """
     check_cluster(cluster)
     has_extra = all(importlib.util.find_spec(module) for module in EXTRA)
+    numpys = threads
     if threads is None:
         threads = own_threads()
         if cluster == "slurm" and THREADS not in os.environ:
             from perturbax.jobs.slurm import threads_of_jobs
 
-            threads = threads_of_jobs()
-    surroundings = Surroundings(threads, computing)
+            threads = numpys = threads_of_jobs()
+    surroundings = Surroundings(threads, computing, numpys)
     if cluster == "pool" or (not is_elsewhere(cluster) and not has_extra):
         return Pool(workers, surroundings)
     from perturbax.jobs.cluster import Cluster, at, local
     from perturbax.jobs.slurm import slurm
 
     if cluster == "slurm":
-        return Cluster(slurm(workers, threads), surroundings)
+        return Cluster(slurm(workers, threads, surroundings.numpys), surroundings)
     if cluster is not None and is_address(cluster):
         return Cluster(at(cluster), surroundings)
-    return Cluster(local(workers), surroundings, alone=True)
+    return Cluster(local(workers, surroundings.numpys), surroundings, alone=True)

@@ -19,15 +19,13 @@ from typing import Any
 from perturbax.errors import ArgumentError, first_line
 from perturbax.jobs.apart import no_script, unheard
 from perturbax.jobs.job import Engine, Heard, Job
-from perturbax.jobs.perform import Stopped, Surroundings, perform
+from perturbax.jobs.perform import NUMPYS_THREADS, Stopped, Surroundings, perform
 from perturbax.jobs.slots import Slot, choose
 from perturbax.plugins import import_optional
 
 PATIENCE = "10s"  # until a scheduler that does not answer counts as absent
-NUMPYS_OWN = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-"""Variables in which NumPy finds the number of its threads: dask would set it to one."""
 NANNY = "distributed.nanny.pre-spawn-environ"
-LEFT_BEHIND = ("MALLOC_TRIM_THRESHOLD_", "PYTHONHASHSEED", "__DASK_PARENT_PID")
+LEFT_BEHIND = ("MALLOC_TRIM_THRESHOLD_", "PYTHONHASHSEED", "__DASK_PARENT_PID", *NUMPYS_THREADS)
 """Variables that dask sets in this process, too."""
 OURS = {
     "distributed.scheduler.allowed-failures": 0,
@@ -188,16 +186,17 @@ class Cluster(Engine):
             self._lose()
 
 
-def local(workers: int) -> Open:
+def local(workers: int, numpys: int) -> Open:
     """Return what opens a cluster of processes of this machine, which listens on this machine alone.
 
     Arguments:
         workers: how many processes.
+        numpys: threads of NumPy in each.
     """
 
     def connect(distributed: Any, closing: contextlib.ExitStack) -> tuple[Any, str]:
         closing.enter_context(no_script())
-        closing.enter_context(configured({f"{NANNY}.{name}": None for name in NUMPYS_OWN}))
+        closing.enter_context(configured({f"{NANNY}.{name}": numpys for name in NUMPYS_THREADS}))
         with unheard():
             cluster = distributed.LocalCluster(
                 n_workers=workers,

@@ -24,6 +24,8 @@ Send = Callable[[str], None]
 Tell = Callable[..., None]
 """A function of (event, name=value, ...) by which a job tells how it goes on."""
 THREADS = "NPROC"  # the variable from which JAX takes the number of its threads on a CPU
+NUMPYS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Variables from which NumPy and SciPy, whose decompositions JAX uses on a CPU, take theirs when loaded."""
 PACKAGES = ("jax", "jaxlib", "numpy")
 _LAST: dict[str, Any] = {}  # threads of this process, and the command whose job it did last
 
@@ -36,14 +38,18 @@ class Surroundings:
     """What all jobs that are handed out together find, wherever they are done.
 
     Arguments:
-        threads: of each process; the last digits of a sum may depend on it.
+        threads: of JAX in each process; the last digits of a sum may depend on it.
         computing: settings of JAX, by the names that `jax.config.update` knows.
+        numpys: threads of NumPy and SciPy in each process, on which the last digits of the weights that a run
+            starts from depend; None for as many as in this one.
     """
 
-    def __init__(self, threads: int, computing: Mapping[str, Any] | None = None):
+    def __init__(self, threads: int, computing: Mapping[str, Any] | None = None, numpys: int | None = None):
+        self.numpys = numpys_threads() if numpys is None else numpys
         self._given = {
             "command": uuid.uuid4().hex,
             "threads": threads,
+            "numpys": self.numpys,
             "computing": dict(computing or {}),
             "folder": os.getcwd(),
             "path": [os.path.abspath(entry) for entry in sys.path],
@@ -57,10 +63,23 @@ class Surroundings:
 
 def own_threads() -> int:
     """Return how many threads JAX has for sums and products in this process, on a CPU."""
-    named = os.environ.get(THREADS, "")
-    if named.isdecimal() and int(named) > 0:
-        return int(named)
+    return _number(THREADS) or own_cores()
+
+
+def numpys_threads() -> int:
+    """Return how many threads NumPy and SciPy have in this process."""
+    return next((number for name in NUMPYS_THREADS if (number := _number(name))), own_cores())
+
+
+def own_cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _number(name: str) -> int | None:
+    """Return the number above 0 in an environment variable; None for anything else."""
+    text = os.environ.get(name, "").split(",")[0]
+    return int(text) if text.isdecimal() and int(text) > 0 else None
 
 
 def command() -> str:
@@ -131,13 +150,7 @@ def _settle(given: dict[str, Any]) -> None:
     ]
     if other:
         raise PerturbaxError(f"a worker has {', '.join(other)}: install the same versions on every machine")
-    threads = _LAST.setdefault("threads", given["threads"])
-    if threads != given["threads"]:
-        raise ArgumentError(
-            f"the workers compute with {threads} threads since an earlier command, not {given['threads']}: "
-            "restart them"
-        )
-    os.environ[THREADS] = str(threads)  # JAX reads it when it computes for the first time
+    _settle_threads(given["threads"], given["numpys"])
     sys.path += [entry for entry in given["path"] if entry not in sys.path]
     if given["computing"]:
         import jax
@@ -147,6 +160,23 @@ def _settle(given: dict[str, Any]) -> None:
     if _LAST.setdefault("command", given["command"]) != given["command"]:
         _forget(Path(given["folder"]))
         _LAST["command"] = given["command"]
+
+
+def _settle_threads(threads: int, numpys: int) -> None:
+    """Have so many threads in JAX, and in NumPy and SciPy: all read that once."""
+    if "numpy" in sys.modules and numpys_threads() != numpys:
+        raise ArgumentError(
+            f"a worker has loaded NumPy with {numpys_threads()} threads, where this process has {numpys}: "
+            f"start workers with OMP_NUM_THREADS={numpys} (dask sets 1)"
+        )
+    if _LAST.setdefault("threads", threads) != threads:
+        raise ArgumentError(
+            f"a worker computes with {_LAST['threads']} threads since an earlier command, not {threads}: "
+            "start it again"
+        )
+    os.environ[THREADS] = str(threads)
+    for name in NUMPYS_THREADS:
+        os.environ[name] = str(numpys)
 
 
 @contextlib.contextmanager

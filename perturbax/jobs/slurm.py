@@ -11,6 +11,7 @@ from typing import Any
 
 from perturbax.errors import ArgumentError, first_line
 from perturbax.jobs.cluster import NO_DASHBOARD, Open, configured
+from perturbax.jobs.perform import NUMPYS_THREADS
 from perturbax.plugins import import_optional
 
 MEMORY = "4GB"  # of each job, where the user's configuration names none
@@ -18,7 +19,7 @@ ROLES = ("scheduler", "worker", "client")
 PLACE = "jobqueue.slurm"  # in dask's configuration, such as ~/.config/dask/jobqueue.yaml
 
 
-def slurm(workers: int, threads: int) -> Open:
+def slurm(workers: int, threads: int, numpys: int) -> Open:
     """Return what has Slurm start workers, and keeps as many of them.
 
     Partition, account, time limit and memory are those of dask-jobqueue's own configuration.
@@ -26,12 +27,13 @@ def slurm(workers: int, threads: int) -> Open:
     Arguments:
         workers: how many Slurm jobs.
         threads: cores of each.
+        numpys: threads of NumPy in each.
     """
 
     def connect(distributed: Any, closing: contextlib.ExitStack) -> tuple[Any, str]:
         closing.enter_context(configured({}))
         security = closing.enter_context(keys(distributed))
-        cluster = slurm_cluster(threads, security)
+        cluster = slurm_cluster(threads, numpys, security)
         closing.callback(cluster.close)
         cluster.adapt(minimum_jobs=workers, maximum_jobs=workers)  # another one for each that ends
         client = distributed.Client(cluster, set_as_default=False)
@@ -41,11 +43,12 @@ def slurm(workers: int, threads: int) -> Open:
     return connect
 
 
-def slurm_cluster(threads: int, security: Any) -> Any:
+def slurm_cluster(threads: int, numpys: int, security: Any) -> Any:
     """Return the cluster of dask-jobqueue, without workers; its scheduler and they talk through TLS.
 
     Arguments:
         threads: cores of each Slurm job.
+        numpys: threads of NumPy in each.
         security: the keys, as dask has them.
 
     Raises ArgumentError for a configuration that dask-jobqueue refuses.
@@ -53,11 +56,13 @@ def slurm_cluster(threads: int, security: Any) -> Any:
     import dask
 
     jobqueue = import_optional("a run on a cluster", "dask_jobqueue", "dask-jobqueue")
+    first = [f"export {name}={numpys}" for name in NUMPYS_THREADS]  # dask would have one
     try:
         return jobqueue.SLURMCluster(
             cores=1,  # one job of ours at a time ...
             processes=1,
             job_cpu=threads,  # ... which has these
+            job_script_prologue=[*first, *dask.config.get(f"{PLACE}.job-script-prologue")],
             memory=dask.config.get(f"{PLACE}.memory") or MEMORY,
             security=security,
             scheduler_options={**NO_DASHBOARD, **dask.config.get(f"{PLACE}.scheduler-options")},

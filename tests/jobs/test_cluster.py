@@ -12,7 +12,7 @@ from toy_jobs import Told, end_a_script, gone, toy, until
 from perturbax.errors import ArgumentError, PerturbaxError
 from perturbax.jobs.choice import engine_for
 from perturbax.jobs.job import run_jobs
-from perturbax.jobs.perform import Surroundings
+from perturbax.jobs.perform import Surroundings, numpys_threads
 
 distributed = pytest.importorskip("distributed", reason="no dask.distributed (extra: cluster)")
 psutil = pytest.importorskip("psutil", reason="no psutil, which distributed brings")
@@ -38,7 +38,7 @@ def test_a_worker_that_dies_has_its_job_done_again_and_no_other_is_blamed(tmp_pa
                 c.laddr.ip for one in ours for c in one.net_connections() if c.status == "LISTEN"
             )
 
-    lost = run_jobs(jobs, Cluster(local(2), Surroundings(3), alone=True), on_told)
+    lost = run_jobs(jobs, Cluster(local(2, numpys_threads()), Surroundings(3), alone=True), on_told)
     assert listening == {"127.0.0.1"}
     assert {one.job.name: one.reason for one in lost} == {
         "ever": "its worker died, perhaps for want of memory",
@@ -56,7 +56,7 @@ def test_a_worker_that_dies_has_its_job_done_again_and_no_other_is_blamed(tmp_pa
 
 
 def test_ctrl_c_ends_this_process_and_its_workers(tmp_path):
-    engine = "Cluster(local(2), surroundings, alone=True)"
+    engine = "Cluster(local(2, 1), surroundings, alone=True)"
     assert end_a_script(tmp_path, engine, signal.SIGINT) == 130
 
 
@@ -129,6 +129,16 @@ def test_a_worker_does_one_job_at_a_time(tmp_path, scheduler):
         run_jobs([toy("write", tmp_path / "a")], engine_for(address, 1, {}), Told())
 
 
+def test_a_worker_whose_numpy_has_other_threads_is_refused(tmp_path, scheduler):
+    """dask starts workers with one thread of NumPy; runs would start from weights with other last digits."""
+    _, address, work = scheduler
+    work(1)
+    surroundings = Surroundings(2, numpys=numpys_threads() + 1)
+    match = rf"start workers with OMP_NUM_THREADS={numpys_threads() + 1} \(dask sets 1\)"
+    with pytest.raises(ArgumentError, match=match):
+        run_jobs([toy("write", tmp_path / "a")], Cluster(at(address), surroundings), Told())
+
+
 def test_what_slurm_is_asked_for(tmp_path, monkeypatch):
     dask = pytest.importorskip("dask")
     pytest.importorskip("dask_jobqueue", reason="no dask-jobqueue (extra: cluster)")
@@ -138,13 +148,14 @@ def test_what_slurm_is_asked_for(tmp_path, monkeypatch):
     settings["scheduler-options"] = {"host": "127.0.0.1"}
     with dask.config.set({f"jobqueue.slurm.{name}": value for name, value in settings.items()}):
         assert threads_of_jobs() == 6
-        with keys(distributed) as security, slurm_cluster(6, security) as cluster:
+        with keys(distributed) as security, slurm_cluster(6, 5, security) as cluster:
             script = cluster.job_script()
             modes = {file.stat().st_mode & 0o777 for file in tmp_path.rglob("*")}
             with distributed.Client(cluster) as client:  # with the same keys
                 assert client.scheduler_info()["workers"] == {}
     for line in ("-p short", "-n 1", "--cpus-per-task=6", "--mem=4G", "-t 02:00:00"):
         assert f"#SBATCH {line}\n" in script
+    assert "export OMP_NUM_THREADS=5\n" in script
     (command,) = (line for line in script.splitlines() if "distributed.cli.dask_worker" in line)
     assert command.startswith(sys.executable)
     for words in ("tls://127.0.0.1:", "--nthreads 1 ", "--tls-key "):
@@ -165,4 +176,4 @@ def test_a_configuration_of_slurm_that_cannot_be_used():
         dask.config.set({"jobqueue.slurm.memory": "much"}),
         pytest.raises(ArgumentError, match="dask-jobqueue cannot use its configuration"),
     ):
-        slurm.slurm_cluster(1, None)
+        slurm.slurm_cluster(1, 1, None)
