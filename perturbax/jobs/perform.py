@@ -167,7 +167,7 @@ def _settle_threads(threads: int, numpys: int) -> None:
     if "numpy" in sys.modules and numpys_threads() != numpys:
         raise ArgumentError(
             f"a worker has loaded NumPy with {numpys_threads()} threads, where this process has {numpys}: "
-            f"start workers with OMP_NUM_THREADS={numpys} (dask sets 1)"
+            f"start workers with OPENBLAS_NUM_THREADS={numpys} (dask sets 1)"
         )
     if _LAST.setdefault("threads", threads) != threads:
         raise ArgumentError(

@@ -134,7 +134,7 @@ def test_a_worker_whose_numpy_has_other_threads_is_refused(tmp_path, scheduler):
     _, address, work = scheduler
     work(1)
     surroundings = Surroundings(2, numpys=numpys_threads() + 1)
-    match = rf"start workers with OMP_NUM_THREADS={numpys_threads() + 1} \(dask sets 1\)"
+    match = rf"start workers with OPENBLAS_NUM_THREADS={numpys_threads() + 1} \(dask sets 1\)"
     with pytest.raises(ArgumentError, match=match):
         run_jobs([toy("write", tmp_path / "a")], Cluster(at(address), surroundings), Told())
 
