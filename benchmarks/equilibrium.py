@@ -13,9 +13,9 @@ from harness import machine, table
 from perturbax.atomic import write
 from perturbax.cli import main as perturbax
 
-# Two epochs of 58,000 images (2,000 are kept for validation) in batches of 50, each held for 30 steps; outputs are
-# in the network and judged by squares: the two-layer network of Laborieux et al. 2021. Of their learning rate,
-# 5e-4, and twice it, the larger has the lower validation loss (symmetric rule, seed 0).
+# Two epochs of 58,000 images (2,000 are kept for validation) in batches of 50, each held for 30 steps;
+# outputs are in the network and judged by squares: the two-layer network of Laborieux et al. 2021. Of
+# their learning rate, 5e-4, and twice it, the larger has the lower validation loss (symmetric rule, seed 0).
 TASK = "--task mnist --task.order whole --task.hold 30 --task.cost squares"
 NETWORK = "--cell settling --units 522 --cell.outputs 10"
 RUN = "--steps 2320 --batch 50 --optimiser adam --lr 1e-3 --schedule constant --clip 0 --logs 10 --workers 1"
