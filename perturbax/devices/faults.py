@@ -155,3 +155,16 @@ class Faults:
 def _levels(bits: int) -> int:
     """Return the steps from 0 to the largest weight of a grid that is symmetric about 0."""
     return 2 ** (bits - 1) - 1
+
+
+def some_of(rng: np.random.Generator, n: int, share: float) -> np.ndarray:
+    """Return a random choice of n units, `(n,)` bool, of about this share.
+
+    Arguments:
+        rng: what draws them.
+        n: units.
+        share: of them that are chosen.
+    """
+    chosen = np.zeros(n, bool)
+    chosen[rng.permutation(n)[: round(share * n)]] = True
+    return chosen

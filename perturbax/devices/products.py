@@ -1,4 +1,7 @@
-"""Which weights of a layer are plain products with what it reads: found by trying."""
+"""Which weights of a layer are plain products with what it reads, by trying; and taps that repeat others."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -10,6 +13,7 @@ from perturbax.devices.abilities import Weight
 from perturbax.devices.faults import Faults
 from perturbax.learning.products import full
 from perturbax.network.layer import Layer, join, split, weights
+from perturbax.network.network import Network
 
 
 def weights_of(name: str, layer: Layer, n_below: int, n: int, faults: Faults) -> dict[str, Weight]:
@@ -59,3 +63,18 @@ def _what_it_reads(layer: Layer, probe: Array, n_below: int, n: int) -> str | No
                 if made.shape == a.shape and np.allclose(made, a, rtol=1e-4, atol=1e-5):
                     return reads
     return "1" if probe.shape == a.shape and np.allclose(probe, a, rtol=1e-4, atol=1e-5) else None
+
+
+def repeats_of(net: Network, names: Sequence[str], sites: Sequence[Any]) -> dict[str, str]:
+    """Return the layers whose recurrent part is what the layer above them saw one step before, 0 at first.
+
+    Arguments:
+        net: the network.
+        names: of its layers.
+        sites: the shapes of what each layer sees.
+    """
+    found = {}
+    for i, (_, first) in enumerate(net.start(1)[:-1]):
+        if sites[i].r.shape == sites[i + 1].z.shape and not np.any(np.asarray(first)):
+            found[f"{names[i]}.r"] = f"{names[i + 1]}.z"
+    return found

@@ -20,10 +20,10 @@ from perturbax.cells import CELLS
 from perturbax.cells.stack import stack
 from perturbax.devices.abilities import Abilities
 from perturbax.devices.driver import LIMIT, Signs, in_turn
-from perturbax.devices.faults import Faults
+from perturbax.devices.faults import Faults, some_of
 from perturbax.devices.memory import Memory
-from perturbax.devices.products import weights_of
-from perturbax.devices.simulated_pass import TAPS, Rest, run_compiled, run_settings
+from perturbax.devices.products import repeats_of, weights_of
+from perturbax.devices.simulated_pass import TAPS, Rest, place_of, run_compiled, run_settings
 from perturbax.errors import ArgumentError, DeviceError
 from perturbax.fields import whole
 from perturbax.network.arrays import from_named_arrays, to_named_arrays
@@ -132,7 +132,7 @@ class Simulated:
         xs = jnp.asarray(inputs, dtype)  # (T, B, n_in)
         added = [None if currents is None else currents.get(name) for name in names]
         added = [None if current is None else np.asarray(current, dtype) for current in added]
-        wanted = tuple(_place(self.name, names, tap) for tap in taps)
+        wanted = tuple(place_of(self.name, names, tap) for tap in taps)
         outputs, read = run_compiled(
             join(in_force, rest), xs, added, self._stuck(memory.age), self._key(seed), self.faults, wanted
         )
@@ -163,7 +163,7 @@ class Simulated:
             return in_turn(self, weights, inputs, rows, middle, seed, currents, targets, taps)
         names = [layer_name(i) for i in range(len(net.layers))]
         self._check_layers(names, currents)
-        wanted = tuple(_place(self.name, names, tap) for tap in taps)
+        wanted = tuple(place_of(self.name, names, tap) for tap in taps)
         settings = weights or {name: array[None] for name, array in memory.in_force().items()}
         some = [settings[name] for name in memory.names]
         own = [(currents or {}).get(name) for name in names]
@@ -224,7 +224,7 @@ class Simulated:
         of_layers = {name: next(layer for layer in layers if name.startswith(layer + ".")) for name in some}
         self.memory = Memory(some, of_layers, self.faults, self.seed, self.name)
         rng = np.random.default_rng((self.seed, 1))
-        self.stuck_units = [_some_of(rng, layer.width, self.faults.stuck) for layer in net.layers[:-1]]
+        self.stuck_units = [some_of(rng, layer.width, self.faults.stuck) for layer in net.layers[:-1]]
 
     def _started(self) -> tuple[Network, Memory]:
         """Return network and memory; DeviceError before the first hello, which says the sizes."""
@@ -265,7 +265,7 @@ class Simulated:
             currents={name: site.a.shape[1:] for name, site in zip(names, sites, strict=True)},
             taps=dict.fromkeys(names, TAPS),
             drifts=bool(self.faults.drift),
-            repeats={} if self.faults.delay or self.faults.input_bits else _repeats(net, names, sites),
+            repeats={} if self.faults.delay or self.faults.input_bits else repeats_of(net, names, sites),
         )
 
 
@@ -282,30 +282,6 @@ def _plain(net: Network) -> Network:
             "normalisation"
         )
     return net
-
-
-def _repeats(net: Network, names: Sequence[str], sites: Sequence[Any]) -> dict[str, str]:
-    """Return the layers whose recurrent part is what the layer above them saw one step before, 0 at first."""
-    found = {}
-    for i, (_, first) in enumerate(net.start(1)[:-1]):
-        if sites[i].r.shape == sites[i + 1].z.shape and not np.any(np.asarray(first)):
-            found[f"{names[i]}.r"] = f"{names[i + 1]}.z"
-    return found
-
-
-def _place(device: str, names: Sequence[str], tap: str) -> tuple[int, str]:
-    """Return (number of the layer, tap) of a tap's full name."""
-    layer, _, name = tap.rpartition(".")
-    if layer not in names or name not in TAPS:
-        raise DeviceError(f"{device} has no tap {tap!r}: choose z, r, a or y of {', '.join(names)}")
-    return names.index(layer), name
-
-
-def _some_of(rng: np.random.Generator, n: int, share: float) -> np.ndarray:
-    """Return a random choice of n units, `(n,)` bool, of about this share."""
-    chosen = np.zeros(n, bool)
-    chosen[rng.permutation(n)[: round(share * n)]] = True
-    return chosen
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import jax.random as jr
 from jaxtyping import Array, PyTree
 
 from perturbax.devices.faults import Faults
+from perturbax.errors import DeviceError
 from perturbax.learning.products import full
 from perturbax.network.layer import Layer, advance_batch, drive_batch, join, layer_label, split
 from perturbax.network.network import Network
@@ -164,6 +165,22 @@ class Rest:
         """Return the network of these weights and other arrays."""
         arrays = jax.tree.unflatten(self.fixed, fixed)
         return join(jax.tree.unflatten(self.weights, some), eqx.combine(arrays, self.others))
+
+
+def place_of(device: str, names: Sequence[str], tap: str) -> tuple[int, str]:
+    """Return (number of the layer, tap) of a tap's full name.
+
+    Arguments:
+        device: the name of the device, for errors.
+        names: of its layers.
+        tap: the full name, such as `layers[0].z`.
+
+    Raises DeviceError for a tap that is not there.
+    """
+    layer, _, name = tap.rpartition(".")
+    if layer not in names or name not in TAPS:
+        raise DeviceError(f"{device} has no tap {tap!r}: choose z, r, a or y of {', '.join(names)}")
+    return names.index(layer), name
 
 
 def _spread(blocks: Array, rows: tuple[tuple[int, float], ...]) -> Array:
