@@ -145,7 +145,8 @@ def add_trust(parser: Parser) -> None:
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="run code that the folder names and keeps (a rule, cell or task of one's own): read it first",
+        help="run code that the folder names and keeps (a rule, cell or task of one's own), and start the "
+        "device that it names: read it first",
     )
 
 

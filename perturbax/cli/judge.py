@@ -1,9 +1,11 @@
 """The command `judge`: how trained networks do on a device that they are moved to as they are."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from perturbax.cli.arguments import ClassSettings, Parser, add_trust
+from perturbax.errors import PerturbaxError
 
 HELP = "measure trained networks on a device, moved there as they are"
 
@@ -34,8 +36,16 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
     from perturbax.report.read import read_runs, run_folders
 
     folders = run_folders([Path(name) for name in args.folders])
+    status = 0
     for run in read_runs(folders):
-        judgement = judge_run(args.device, run.folder, trust=args.trust)
+        try:
+            judgement = judge_run(args.device, run.folder, trust=args.trust)
+        except PerturbaxError as error:
+            if len(folders) == 1:
+                raise
+            print(f"perturbax: error: {run.folder} is not judged: {error}", file=sys.stderr)
+            status = status or error.exit_code
+            continue
         metric = "mse" if "mse" in judgement["test"] else "loss"
         off = judgement["held_off"]
         held = "" if off is None else f"; weights held off by {rounded(100 * off, 2)} %"
@@ -44,4 +54,4 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
             f"{run.folder}: test {metric} {rounded(judgement['test'][metric])} on {judgement['device']}, "
             f"{rounded(run.number('test', metric))} {where}{held}"
         )
-    return 0
+    return status

@@ -23,7 +23,7 @@ from types import ModuleType
 from perturbax.cli.arguments import Parser, class_settings, help_topic
 from perturbax.cli.interrupt import STATUS, ends_at_once
 from perturbax.cli.lines import broken
-from perturbax.errors import PerturbaxError, unknown
+from perturbax.errors import DeviceError, PerturbaxError, unknown
 
 COMMANDS = {
     name: f"perturbax.cli.{name}"
@@ -82,6 +82,9 @@ def _main(argv: list[str]) -> int:
             stream.reconfigure(errors="replace")  # names of authors on a terminal that knows ASCII only
     try:
         return _dispatch(argv)
+    except DeviceError as error:  # it may work another time
+        hint = _how_to_go_on(argv, began)
+        return _fail(f"error: {error}; {hint}" if hint else f"error: {error}", error.exit_code)
     except PerturbaxError as error:
         return _fail(f"error: {error}", error.exit_code)
     except KeyboardInterrupt:
@@ -151,14 +154,20 @@ def _overview() -> str:
 
 def _interruption(argv: list[str], began: float) -> str:
     """Return what is said after Ctrl-C: how to go on, where something is there to go on with."""
+    hint = _how_to_go_on(argv, began)
+    return f"interrupted; {hint}" if hint else "interrupted"
+
+
+def _how_to_go_on(argv: list[str], began: float) -> str:
+    """Return how to go on with a command that has ended too early; empty where nothing is there to do so."""
     hint = ""
-    # It may come at any moment: while a module is half imported, or before the arguments are read.
+    # Ctrl-C may come at any moment: while a module is half imported, or before the arguments are read.
     with contextlib.suppress(Exception, SystemExit):
         command = load(argv[0])
         if hasattr(command, "interrupted"):
             args, _ = parser_of(argv[0]).parse_known_args(argv[1:])
             hint = command.interrupted(args, began)
-    return f"interrupted; {hint}" if hint else "interrupted"
+    return hint
 
 
 def _fail(message: str, status: int) -> int:

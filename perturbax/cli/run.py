@@ -52,7 +52,7 @@ def interrupted(args: argparse.Namespace, began: float) -> str:
     own = config.exists() and (args.resume or config.stat().st_mtime >= began)
     if not own or (folder / "result.json").exists():
         return ""
-    return f"go on with: perturbax run {resume_words(folder)}"
+    return f"go on with: perturbax run {resume_words(folder, getattr(args, 'device', None))}"
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:

@@ -53,6 +53,11 @@ class Weight:
     step: float | None = None
 
     @property
+    def of_network(self) -> tuple[Any, ...]:
+        """What a network is made of: its shape, layer, what it reads, and the order; not what it can hold."""
+        return self.shape, self.layer, self.reads, self.order
+
+    @property
     def pre(self) -> tuple[int, ...]:
         """The shape of the presynaptic activity of one trial and step; () for a bias."""
         if self.reads == "1":

@@ -157,11 +157,11 @@ def read_frame(
     came = _fill(read_into, head)
     if not came:
         return None
+    length, text = struct.unpack("<Q", head)[0], _text_at_first(bytes(head[:came]))
+    if came == len(text) or (length > limit and len(text) > 1):
+        raise FrameTooLong(f"text where a frame should be, {text!r}: print it to standard error")
     if came < 8:
         raise FrameError("half a frame: it ends within its length")
-    length, start = struct.unpack("<Q", head)[0], bytes(head)
-    if length > limit and all(32 <= byte < 127 or byte in (9, 10, 13) for byte in start):
-        raise FrameTooLong(f"text where a frame should be, {start.decode()!r}: print it to standard error")
     if length > limit:
         raise FrameTooLong(f"a frame of {length} bytes is longer than the limit of {limit}")
     memory = memory or Memory()
@@ -556,6 +556,15 @@ def left_of(pieces: list[memoryview], done: int) -> list[memoryview]:
             return [piece[done:], *pieces[i + 1 :]]
         done -= len(piece)
     return []
+
+
+def _text_at_first(start: bytes) -> str:
+    """Return the characters of ASCII text with which some bytes begin."""
+    text = start.decode("latin-1")
+    for i, character in enumerate(text):
+        if not (" " <= character <= "~" or character in "\t\r\n"):
+            return text[:i]
+    return text
 
 
 def _fill(read_into: Callable[[memoryview], int], view: memoryview) -> int:

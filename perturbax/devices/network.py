@@ -254,8 +254,9 @@ def of_network(abilities: Abilities, net: Network) -> DeviceNetwork:
         found = ", ".join(f"{name} {shape}" for name, shape in asked.items())
         ours = ", ".join(str(w.shape) for w in own)
         raise DeviceError(
-            f"the device has the weights {found}, the network that it should start as {ours}: "
-            "name another cell and units, or none"
+            f"the device has the weights {found}, and the network that should be written to it {ours}: "
+            "it takes one of the same arrays in the same order (cell and units make them; a run that names "
+            "neither starts as the device would)"
         )
     return network_of(abilities, dict(zip(asked, own, strict=True)))
 

@@ -3,12 +3,13 @@
 import atexit
 import contextlib
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
+from perturbax.devices.abilities import Abilities
 from perturbax.devices.checked import Checked
 from perturbax.devices.network import DeviceNetwork, as_written
 from perturbax.devices.remote import Remote
@@ -112,6 +113,27 @@ def check_has_weights_of(device: Checked, net: Network) -> None:
     if isinstance(net, DeviceNetwork) and not _has_weights_of(device, net):
         own = ", ".join(f"{name} {array.shape}" for name, array in net.named().items())
         raise DeviceError(f"{device.can.name} has other weights than this network, which has {own}")
+
+
+def check_same_weights(device: Checked, said: Mapping[str, Any], folder: str) -> None:
+    """Raise DeviceError for a device whose weights are not those that a run was started with.
+
+    Their grid and range may be others, as may be all else that it says: rules are checked by what it is now.
+
+    Arguments:
+        device: the device that is to go on.
+        said: what the device said of itself when the run was started, as `Abilities.hello` has it.
+        folder: the run folder, for errors.
+    """
+    now = {name: about.of_network for name, about in device.can.weights.items()}
+    before = {name: about.of_network for name, about in Abilities.of(said).weights.items()}
+    if list(now.items()) != list(before.items()):
+        names = [name for name in {**before, **now} if now.get(name) != before.get(name)]
+        about = f"{names[0]} {now.get(names[0])}, not {before.get(names[0])}" if names else "in another order"
+        raise DeviceError(
+            f"{device.can.name} has other weights than {folder} was started with ({about}): go on with that "
+            "device, or start a new run"
+        )
 
 
 def _has_weights_of(device: Checked, net: DeviceNetwork) -> bool:

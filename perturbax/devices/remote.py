@@ -14,6 +14,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NoReturn, cast
 
@@ -25,6 +26,7 @@ from perturbax.errors import ArgumentError, DeviceError, first_line, printable
 PIPE = 2**20  # bytes that a pipe is asked to hold: fewer turns between the two processes
 WAIT = 60.0  # seconds that a device has for each answer
 WAIT_NAME = "PERTURBAX_DEVICE_TIMEOUT"  # environment variable that says another number
+BESIDE = 1.0  # seconds that the rest of a frame has which nobody has asked for
 PATIENCE = 5.0  # seconds that a device has to end after bye
 _SET_PIPE_SIZE = getattr(fcntl, "F_SETPIPE_SZ", None)
 
@@ -173,7 +175,7 @@ class Remote:
             raise ArgumentError(f"cannot send {op} to the device: {error}") from None
         deadline = time.monotonic() + self.timeout
         try:
-            self._refuse_stray(op, deadline)
+            self._refuse_stray(op)
             self._line.send(pieces, deadline)
             work, self._meanwhile = self._meanwhile, None
             if work is not None:
@@ -200,11 +202,15 @@ class Remote:
             raise DeviceError(f"the device cannot {op}: {_one_line(answer['error'])}")
         return answer, found
 
-    def _refuse_stray(self, op: str, deadline: int | float) -> None:
+    def _refuse_stray(self, op: str) -> None:
         """Close the connection where something has come unasked: the answers behind it would be to others."""
         if not self._line.has_come():
             return
-        payload = driver.read_frame(lambda view: self._line.receive(view, deadline), self.limit)
+        deadline = time.monotonic() + min(self.timeout, BESIDE)
+        try:
+            payload = driver.read_frame(lambda view: self._line.receive(view, deadline), self.limit)
+        except TimeoutError:
+            self._fail(f"it sent something that is no frame before it was asked to {op}")
         if payload is None:
             raise BrokenPipeError
         said = driver.unpack(payload, self.limit)[0]
@@ -280,7 +286,8 @@ class _Command(_Line):
                 start_new_session=True,  # the device is not interrupted with the trainer, but told bye
             )
         except OSError as error:
-            raise DeviceError(f"cannot start the device {shlex.join(words)!r}: {error.strerror}") from None
+            why = _why_not_started(words[0], error)
+            raise DeviceError(f"cannot start the device {shlex.join(words)!r}: {why}") from None
         process = self.process
         self.frames_out = cast(IO[bytes], process.stdin)
         self.frames_in = cast(IO[bytes], process.stdout)
@@ -385,6 +392,18 @@ def _words(command: str) -> list[str]:
     if not words:
         raise ArgumentError("the device needs a command, unix:PATH or tcp:HOST:PORT")
     return words
+
+
+def _why_not_started(program: str, error: OSError) -> str:
+    """Return why a command cannot be started, and for a file of Python how it can be."""
+    path = Path(program)
+    if path.is_dir():
+        return f"{program} is a folder"
+    if path.is_file() and path.suffix == ".py":
+        return f"{program} is no program by itself (take {shlex.join(['python', program])!r})"
+    if path.is_file() and not path.is_absolute() and path.parent == Path("."):
+        return f"it is no program on the path (take {shlex.quote(f'./{program}')} for the file here)"
+    return error.strerror or str(error)
 
 
 def _wait(handle: int, event: int, deadline: int | float) -> None:

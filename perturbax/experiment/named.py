@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from perturbax.errors import printable
 from perturbax.experiment.config import KINDS
 
 IMPORTED = {"rule": ("noise",), "task": ("env",)}
@@ -25,13 +26,15 @@ def names_of(experiment: Mapping[str, Any]) -> dict[str, str]:
     return {place: name for place, name in found.items() if isinstance(name, str) and ":" in name}
 
 
-def resume_words(folder: Path) -> str:
-    """Return the arguments that go on with a run: `--resume FOLDER`, and `--trust` where its code needs that.
+def resume_words(folder: Path, device: str | None = None) -> str:
+    """Return the arguments that go on with a run: `--resume FOLDER`, and what has to be vouched for.
 
-    That is where it names code that is no part of this package.
+    That is `--trust` where it names code that is no part of this package, and else `--device COMMAND` where
+    it is on a device.
 
     Arguments:
         folder: the run folder.
+        device: the command or address of the device, where it was named; None for what the folder names.
     """
     words = f"--resume {shlex.quote(str(folder))}"
     try:
@@ -39,4 +42,7 @@ def resume_words(folder: Path) -> str:
         names = names_of(experiment).values()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return words
-    return f"{words} --trust" if any(not name.startswith("perturbax.") for name in names) else words
+    if any(not name.startswith("perturbax.") for name in names):
+        return f"{words} --trust"
+    device = device or experiment.get("device")
+    return f"{words} --device {shlex.quote(printable(device))}" if isinstance(device, str) else words

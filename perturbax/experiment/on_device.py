@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from perturbax.devices.network import DeviceNetwork, as_written, of_network
-from perturbax.devices.opening import check_device, opened, outputs_now
+from perturbax.devices.opening import check_device, check_has_weights_of, opened, outputs_now
 from perturbax.errors import ArgumentError, StoreError
 from perturbax.experiment.config import AUTO_RULE, device_text
 from perturbax.experiment.device_program import held_off
@@ -86,6 +86,7 @@ def _judged(device: Any, net: Network, task: Task, part: str) -> dict[str, Any]:
     on = opened(device, inputs, outputs, task.steps)
     if not on.can.outputs:
         raise ArgumentError(f"{on.can.name} returns a score alone: its outputs cannot be judged")
+    check_has_weights_of(on, net)
     asked = as_written(net if isinstance(net, DeviceNetwork) else of_network(on.can, net))
     before = dataclasses.replace(on.costs)
     weights = on.write(asked)

@@ -122,8 +122,8 @@ def portable(pieces: Sequence[Piece]) -> bool:
 
 
 def _plain(e: Resolved) -> bool:
-    """Whether the settings of a run come back as they are from JSON."""
-    if e.device is not None and not isinstance(e.device, str):
+    """Whether the settings of a run come back as they are from JSON, and any device serves several."""
+    if e.device is not None and (not isinstance(e.device, str) or e.device.startswith(("unix:", "tcp:"))):
         return False
     names = own_code.names_of(vars(e)).values()
     if any(name.startswith("__main__:") or own_code.kept_object(name) for name in names):

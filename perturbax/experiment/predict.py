@@ -176,14 +176,14 @@ def open_for_forecasts(
     chosen, said = best_run(folder)
     config = read_config(chosen)
     with own_code.code_of(chosen, config, trust, kinds=("task", "cell")):
-        on = _open_device(chosen, config, device)
+        on = _open_device(chosen, config, device, _lines_in(data))
         return _opened(chosen, config, data, said, on)
 
 
-def _open_device(chosen: Path, config: dict[str, Any], given: Any) -> Checked | None:
+def _open_device(chosen: Path, config: dict[str, Any], given: Any, steps: int) -> Checked | None:
     """Start the device of a run that has one: that given, else what the folder names if somebody vouches.
 
-    -> the device; None for a run in process.
+    `steps`: the most that it will have to run. -> the device; None for a run in process.
     """
     own = read_experiment(chosen).device
     if own is None and given is not None:
@@ -191,7 +191,16 @@ def _open_device(chosen: Path, config: dict[str, Any], given: Any) -> Checked | 
     if own is None:
         return None
     inputs, outputs = config["facts"]["sizes"]
-    return opened(own if given is None else given, inputs, outputs, 1)
+    return opened(own if given is None else given, inputs, outputs, steps)
+
+
+def _lines_in(data: Path) -> int:
+    """Return how many lines a file has, at least 1; what is wrong with it is said where it is read."""
+    try:
+        with data.open("rb") as file:
+            return max(1, sum(1 for _ in file))
+    except OSError:
+        return 1
 
 
 def _opened(

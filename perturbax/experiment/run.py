@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from perturbax.atomic import write
+from perturbax.devices.opening import check_same_weights
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.exchange.file import KEPT, file_to_keep
 from perturbax.experiment import own_code, run_folder
@@ -204,6 +205,8 @@ def _go_on(
     parts = over_devices(build(experiment), placement)
     if parts.task.digest() != config["facts"]["data"]:
         raise ArgumentError(f"{experiment.data} has changed since {folder} was started: start a new run")
+    if parts.device is not None:
+        check_same_weights(parts.device, config["facts"].get("device"), str(folder))
     compiled = compiled_for(parts)
     one = _restore(compiled, folder, layout)
     # A run that was one of several side by side goes on in the same program, beside copies of itself, so that

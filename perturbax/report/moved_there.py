@@ -15,6 +15,7 @@ IN_LOOP = "in the loop"
 MOVED = "in process"
 WITH_NOISE = "in process with ambient noise {ambient:g}"
 ELSEWHERE = "on another device"
+AGAIN = "in the loop, then written anew"
 ON_DEVICE = ("held_off", "writes", "trials", "seconds")
 COLUMNS = ("run", "trained", "seeds", "{measure} in process", "{measure} on the device", "held off by")
 COSTS = ("writes", "trials", "seconds on it", "device")
@@ -87,14 +88,15 @@ def _judged(run: Run, metric: str) -> list[tuple[str, dict[str, Any], float]]:
     for judgement in run.judgements:
         value = as_dict(judgement.get("test")).get(metric)
         told = {**judgement, "name": judgement.get("device"), "value": value}
-        found.append((_trained(run), told, math.nan if run.device else own))
+        found.append((_trained(run, told), told, math.nan if run.device else own))
     return found
 
 
-def _trained(run: Run) -> str:
+def _trained(run: Run, judgement: dict[str, Any]) -> str:
     """Return in words where a network that was moved to a device was trained."""
     if run.device:
-        return ELSEWHERE
+        same = judgement.get("command") == run.experiment.get("device")
+        return AGAIN if same else ELSEWHERE
     ambient = as_number(as_dict(run.experiment.get("rule_options")).get("ambient"))
     return WITH_NOISE.format(ambient=ambient) if ambient > 0 else MOVED
 
@@ -181,7 +183,8 @@ def _said(rows: Sequence[Way], best: Way | None, section: Section) -> str:
     for trained in dict.fromkeys(way.trained for way in rows if way.trained != best.trained):
         alike = [way for way in rows if way.trained == trained and way.there]
         others += [_best(alike, section.metric) or alike[0]] if alike else []
-    named = ", ".join(f"trained {way.trained} {interval(way.there)}" for way in others)
+    named = "; trained " if others else ""
+    named += ", ".join(f"{way.trained}: {interval(way.there)}" for way in others)
     if len(best.there.values) < 2:
         sure = " One seed each: differences may be chance."
     elif any(way.there.low <= best.there.high and best.there.low <= way.there.high for way in others):
@@ -192,5 +195,5 @@ def _said(rows: Sequence[Way], best: Way | None, section: Section) -> str:
     where = "devices of the table below" if several else "device"
     return (
         f"On the {where} the network that was trained {best.trained} does best, with a test "
-        f"{metric_name(section.metric)} of {interval(best.there)}{'; ' if named else ''}{named}.{sure}"
+        f"{metric_name(section.metric)} of {interval(best.there)}{named}.{sure}"
     )

@@ -407,3 +407,18 @@ def test_memory_is_used_again_once_no_array_lies_in_it():
     assert part.tolist() == [[1, 1], [1, 1]]
     del part
     assert read(4.0).ctypes.data == place
+
+
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        (b"Hi\n", r"text where a frame should be, 'Hi\\n'"),
+        (b"Hi\n" + (300).to_bytes(8, "little"), r"text where a frame should be, 'Hi\\n"),
+        (b"Welcome to tile 3\n", "text where a frame should be, 'Welcome '"),
+        ((300).to_bytes(8, "little")[:5], "half a frame: it ends within its length"),
+        ((2**40).to_bytes(8, "little"), "a frame of 1099511627776 bytes is longer than the limit"),
+    ],
+)
+def test_what_stands_where_a_frame_should_be_is_named(sent, words):
+    with pytest.raises(driver.FrameError, match=words):
+        driver.read_frame(io.BytesIO(sent).readinto)

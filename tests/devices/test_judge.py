@@ -82,6 +82,32 @@ def test_the_report_shows_the_ways_side_by_side(tmp_path):
     assert "the network that was trained in the loop does best, with a test mean squared error of" in html
     assert "<code>python chip.py --old</code>" in html  # the loop had another device of that name
     assert "<td>not told</td>" in html
+    assert "; trained in process: 0.550" in html
+    again = made_runs.make(tmp_path, mse=0.02, name="again", result={"device": told}, **on)
+    (again / "on_device.json").write_text(json.dumps([*judged(0.03, "python chip.py"), *judged(0.04)]))
+    found = ways(sections(read_runs([again]))[0])
+    assert [way.trained for way in found] == [
+        "in the loop",
+        "in the loop, then written anew",
+        "on another device",
+    ]
     alone = [folder for folder in folders if (folder / "on_device.json").exists()][:1]
     html = write_report(alone, tmp_path / "page.html").read_text()
     assert "On the device the network has a test mean squared error of 0.500." in html
+
+
+def test_one_folder_that_cannot_be_judged_stops_no_other(tmp_path, monkeypatch, capsys):
+    folders = [made_runs.make(tmp_path, name=name, mse=0.01) for name in ("bad", "good")]
+
+    def judge_run(device, folder, trust):
+        if folder == folders[0]:
+            raise ArgumentError("it has not ended yet")
+        return {**judged(0.5)[0], "held_off": None}
+
+    monkeypatch.setattr("perturbax.experiment.on_device.judge_run", judge_run)
+    assert main(["judge", *map(str, folders), "--device", "chip"]) == 2
+    said = capsys.readouterr()
+    assert said.err == f"perturbax: error: {folders[0]} is not judged: it has not ended yet\n"
+    assert said.out == f"{folders[1]}: test mse 0.500 on chip, 0.0100 in process\n"
+    assert main(["judge", str(folders[0]), "--device", "chip"]) == 2
+    assert capsys.readouterr().err == "perturbax: error: it has not ended yet\n"

@@ -1,6 +1,7 @@
 """kill -9 of a device, and of its trainer, at several moments: what was finished is kept, and goes on."""
 
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -106,6 +107,9 @@ def test_a_device_is_killed_at_several_moments(whole, tmp_path, capsys):
         error = capsys.readouterr().err.splitlines()
         assert len(error) == 1
         assert "ended by signal 9" in error[0]
+        assert error[0].endswith(
+            f"; go on with: perturbax run --resume {run} --device {shlex.quote(command)}"
+        )
         assert kept(run) == before
         words = ["run", "--resume", str(run), "--device", command]
     assert main(words) == 0

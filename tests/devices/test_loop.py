@@ -308,6 +308,11 @@ def test_a_device_that_dies_ends_the_run_in_a_sentence_and_loses_nothing(tmp_pat
     with pytest.raises(DeviceError, match="power lost"):
         px.run(device=device, out=tmp_path / "run", **settings())
     assert [f.name for f in (tmp_path / "run" / "checkpoint").iterdir()] == ["step-000000002.npz"]
+    other = Simulated("tanh", (5,), faults=Faults(bits=6, top=2.0))
+    with pytest.raises(
+        DeviceError, match=r"other weights .* \(layers\[0\]\.W \(\(10, 5\), .*not \(\(10, 4\)"
+    ):
+        px.resume(tmp_path / "run", device=other)
     again = px.resume(tmp_path / "run", device=Simulated("tanh", (4,), faults=Faults(bits=6, top=2.0)))
     for one, other in zip(*(jax.tree.leaves(px.weights(r.net)) for r in (whole, again)), strict=True):
         np.testing.assert_array_equal(one, other)

@@ -175,9 +175,17 @@ def test_a_device_takes_no_path_at_which_something_else_stands(tmp_path):
         assert stat.S_IMODE(listening.stat().st_mode) == 0o600
 
 
-def test_places_where_no_device_is():
+def test_places_where_no_device_is(monkeypatch):
+    monkeypatch.chdir(HERE.parents[1])
     for where, error, words in (
         ("no-such-program --x", DeviceError, "cannot start the device 'no-such-program --x': No such file"),
+        ("/tmp", DeviceError, "cannot start the device '/tmp': /tmp is a folder"),
+        (
+            f"{HERE}/unruly.py",
+            DeviceError,
+            r"unruly.py is no program by itself \(take 'python .*unruly.py'\)",
+        ),
+        ("LICENSE", DeviceError, "it is no program on the path .take ./LICENSE for the file here"),
         ("unix:/no/such/socket", DeviceError, "no device answers at unix:/no/such/socket"),
         ("tcp:1", DeviceError, "no device answers at tcp:1"),
         ("tcp:here", ArgumentError, "tcp:PORT or tcp:HOST:PORT, not at 'tcp:here'"),

@@ -100,6 +100,7 @@ def test_whatever_a_device_raises_reaches_the_trainer_in_one_line_that_can_be_pr
     [
         (b"".join(driver.pack({})), "it sent more than it was asked for before write"),
         (b"tile 3 is warm\n", "text where a frame should be, 'tile 3 i'"),
+        (b"warm\n", "it sent something that is no frame before it was asked to write"),
     ],
 )
 def test_what_a_device_sends_unasked_is_not_taken_for_an_answer(tmp_path, after, words):

@@ -5,10 +5,12 @@ from importlib.util import find_spec
 from types import SimpleNamespace
 
 import jax
+import pytest
 from helpers import QUICK
 
 import perturbax as px
 from perturbax.cli import main
+from perturbax.errors import ArgumentError
 from perturbax.experiment import pieces as module
 from perturbax.experiment import telling
 from perturbax.experiment.pieces import Piece, default_workers, portable, work_off
@@ -113,6 +115,15 @@ def test_what_another_process_cannot_be_told_stays_here(tmp_path):
     assert piece.job().settings["folders"] == [[0, str(tmp_path / "a-s0")]]
     here = dataclasses.replace(E, cell="__main__:Own")
     assert not portable([piece, piece._replace(name="b", experiment=here)])
+
+
+def test_a_device_at_a_socket_is_for_one_process(tmp_path):
+    for device in ("unix:/run/chip", "tcp:5000", object()):
+        on_it = Piece("a", dataclasses.replace(E, device=device), {0: tmp_path, 1: tmp_path})
+        assert not portable([on_it])
+        assert default_workers([on_it]) == 1
+        with pytest.raises(ArgumentError, match="cannot be handed to another process: workers must be 1"):
+            module.workers_for([on_it], 2)
 
 
 def test_compare_has_the_same_numbers_side_by_side(tmp_path, capfd):
