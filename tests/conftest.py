@@ -10,16 +10,20 @@ from compiling import fast_compiling
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Most tests compile much and compute little: cold, the suite takes two thirds of the time.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# Threads of XLA in a process: two test processes run beside each other, each of them programs of tiny arrays,
+# whose parts cost more to hand from thread to thread than to compute.
+os.environ.setdefault("NPROC", "1")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "perturbax-test-cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")  # no lines of Python in every operation
 os.environ.setdefault("XLA_FLAGS", fast_compiling())
 
+import checking
 import jax
 import pytest
-from jaxtyping import install_import_hook
 
-install_import_hook("perturbax", "beartype.beartype")
+checking.install()
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Tracing makes many small objects that stay: looking through all of them often takes a tenth of the time.

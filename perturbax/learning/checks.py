@@ -151,7 +151,7 @@ def check_step(net: Network, x: Any, differentiated: bool, noise: Any = None) ->
                 "hold two real arrays, the real and the imaginary part"
             )
         if differentiated:
-            check_linear(i, layer, site.z, site.r)
+            check_linear(i, layer, site.z, site.r, site.a)
     return y
 
 

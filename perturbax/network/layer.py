@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import equinox as eqx
 import jax
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 from jax.tree_util import keystr, tree_flatten_with_path
 from jaxtyping import Array
 
@@ -323,8 +324,12 @@ def pull_back(i: int, layer: Layer, z: Array, r: Array, signal: Array) -> Layer:
     label = layer_label(i, layer)
     if found := step_through_integers(traced):
         raise LayerError(f"{label}: drive is not linear in its weights (it {found})")
+
+    def drive_as_traced(some: Layer) -> Array:
+        return jaxpr_as_fun(traced)(*jax.tree.leaves(some))[0]
+
     try:
-        return jax.linear_transpose(drive_rows, some)(signal.astype(driven.dtype))[0]
+        return jax.linear_transpose(drive_as_traced, some)(signal.astype(driven.dtype))[0]
     except (NotImplementedError, AssertionError, RuntimeError, TypeError, ValueError) as error:
         if driven.shape != signal.shape:
             raise
@@ -332,7 +337,7 @@ def pull_back(i: int, layer: Layer, z: Array, r: Array, signal: Array) -> Layer:
         raise LayerError(f"{label}: drive is not linear in its weights (JAX: {reason})") from error
 
 
-def check_linear(i: int, layer: Layer, z: Any, r: Any) -> None:
+def check_linear(i: int, layer: Layer, z: Any, r: Any, a: Any) -> None:
     """Raise LayerError where `drive` of a layer is not linear in its weights; nothing is computed.
 
     Arguments:
@@ -340,9 +345,10 @@ def check_linear(i: int, layer: Layer, z: Any, r: Any) -> None:
         layer: the layer.
         z: what it reads from below, `(B, n_below)`, or its shape and dtype.
         r: its own output one step ago, `(B, n)`, likewise.
+        a: its pre-activations, `(B, ..., n)`, likewise.
     """
 
-    def pull_anything(z: Array, r: Array) -> Layer:
-        return pull_back(i, layer, z, r, jax.vmap(layer.drive)(z, r))
+    def pull_anything(z: Array, r: Array, a: Array) -> Layer:
+        return pull_back(i, layer, z, r, a)
 
-    jax.eval_shape(pull_anything, z, r)
+    jax.eval_shape(pull_anything, z, r, a)

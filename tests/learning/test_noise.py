@@ -23,8 +23,13 @@ from perturbax.learning.noise import (
 LIKE = [jax.ShapeDtypeStruct((4, 3, 8), jnp.float32), jax.ShapeDtypeStruct((4, 3, 2, 5), jnp.float32)]
 
 
+def draw(noise, state, keys, like=LIKE):
+    """(state, noise) in one compiled program: step by step, every operation is a program of its own."""
+    return jax.jit(lambda state, keys: noise.draw(state, keys, like))(state, keys)
+
+
 def draws(noise, steps=3000, like=LIKE):
-    return noise.draw(noise.init(like), jr.split(jr.key(0), steps), like)[1]
+    return draw(noise, noise.init(like), jr.split(jr.key(0), steps), like)[1]
 
 
 @pytest.mark.parametrize("name", NOISES)
@@ -43,9 +48,9 @@ def test_zero_mean_unit_variance_uncorrelated(name):
 def test_drawn_in_pieces_it_is_the_same(name):
     """A function of the keys alone: what was drawn can be drawn again, in blocks of any length."""
     noise, keys = NOISES[name](), jr.split(jr.key(1), 12)
-    whole = noise.draw(noise.init(LIKE), keys, LIKE)[1]
-    state, first = noise.draw(noise.init(LIKE), keys[:5], LIKE)
-    rest = noise.draw(state, keys[5:], LIKE)[1]
+    whole = draw(noise, noise.init(LIKE), keys)[1]
+    state, first = draw(noise, noise.init(LIKE), keys[:5])
+    rest = draw(noise, state, keys[5:])[1]
     for w, a, b in zip(whole, first, rest, strict=True):
         np.testing.assert_allclose(w, jnp.concatenate([a, b]), rtol=2e-6, atol=2e-6)
 
@@ -192,7 +197,7 @@ def test_correlated_noise_says_that_it_is_biased():
 def test_noise_is_white_and_a_function_of_its_keys(kind):
     keys = jr.split(jr.key(0), 400)
     like = [jax.ShapeDtypeStruct((2, 5, 33), jnp.float32), jax.ShapeDtypeStruct((), jnp.float32)]
-    _, (xi, scalar) = kind().draw((), keys, like)
+    _, (xi, scalar) = draw(kind(), (), keys, like)
     assert xi.shape == (400, 2, 5, 33)
     assert scalar.shape == (400,)
     flat = np.asarray(xi, float).reshape(-1, 33)
@@ -200,6 +205,6 @@ def test_noise_is_white_and_a_function_of_its_keys(kind):
     assert abs((flat**2).mean() - 1) < 0.02
     corr = flat.T @ flat / len(flat) - np.diag((flat**2).mean(0))
     assert np.abs(corr).max() < 6 / np.sqrt(len(flat))
-    again = kind().draw((), keys[7:9], like)[1][0]
+    again = draw(kind(), (), keys[7:9], like)[1][0]
     np.testing.assert_array_equal(again, xi[7:9])
     assert (len(np.unique(np.asarray(xi))) == 2) == (kind is Rademacher)
