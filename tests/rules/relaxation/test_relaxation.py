@@ -21,21 +21,27 @@ CELLS = {
     "lif": {"scale": 1.6},
     "lru": {"scale": 0.4},
     "graph": {},
+    "decorrelated": {"depth": 1, "scale": 0.8},
 }
 
 
 def network(name):
     """Strong random weights; `graph`: two layers that read each other, and a readout of both."""
-    if name != "graph":
-        return helpers.strong(name, n=2, **CELLS[name])
+    if name == "graph":
+        return helpers.drawn(graph, jr.key(3), 0.8)
+    cell = "tanh" if name == "decorrelated" else name
+    net = helpers.strong(cell, n=2, **CELLS[name])
+    if name == "decorrelated":
+        mixing = [px.Fixed(jnp.array([[1.0, 0.3], [-0.2, 0.8]]))] * 2
+        return px.Network(net.layers, mixing)
+    return net
+
+
+def graph():
     inputs, below, above = px.Source(-1), px.Source(0), px.Source(1)
+    cells = [px.cells.Tanh(4, 2, key=jr.key(i)) for i in range(2)]
     reads = [[inputs, px.Source(1, late=True)], [below, inputs], [above, below]]
-
-    def build():
-        cells = [px.cells.Tanh(4, 2, key=jr.key(i)) for i in range(2)]
-        return px.Network([*cells, px.cells.Readout(4, 2, key=jr.key(2))], reads=reads)
-
-    return helpers.drawn(build, jr.key(3), 0.8)
+    return px.Network([*cells, px.cells.Readout(4, 2, key=jr.key(2))], reads=reads)
 
 
 def row(tree, i):
