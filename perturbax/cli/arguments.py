@@ -145,8 +145,8 @@ def add_trust(parser: Parser) -> None:
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="run code that the folder names and keeps (a rule, cell or task of one's own), and start the "
-        "device that it names: read it first",
+        help="run the code and start the device that the folder names (a rule, cell or task of one's own, a "
+        "command): read it first",
     )
 
 
