@@ -21,6 +21,7 @@ from perturbax.devices.recorded import OwnNoise, Record, RecordedNodes
 from perturbax.learning.blocks import step_keys
 from perturbax.learning.noise import Orthogonal, Rademacher
 from perturbax.learning.sequence import Loss, over_sequence
+from perturbax.learning.signs import PackedSigns, expanded
 from perturbax.network.network import Site
 from perturbax.rules.perturbation.base import Perturbation
 from perturbax.rules.perturbation.node_base import NodeNoise, NodeRule
@@ -43,11 +44,12 @@ class NodeLearner(DeviceLearner):
         """
         rule: NodeRule = self.rule
         _, key_steps = jr.split(key)
-        noise_state, noise = rule.draw_noise(net, state, xs, step_keys(key_steps, 0, len(xs)))
+        noise_state, noise = rule.draw_block(net, state, xs, step_keys(key_steps, 0, len(xs)))
         if _by_sign(rule, noise):
-            sent = [jnp.packbits(e.reshape(-1) > 0) for e in noise]
+            sent = [jnp.packbits(e.reshape(-1) > 0) for e in expanded(noise)]
         else:
-            inject = jax.vmap(lambda drawn: rule.injected(noise_state, drawn)[1])(noise)  # (T, rows, B, ...)
+            injected = jax.vmap(lambda drawn: rule.injected(noise_state, expanded(drawn))[1])
+            inject = injected(noise)  # per layer (T, rows, B, ...)
             row_of = {k: row for row, (k, factor) in reversed([*enumerate(self._rows)]) if factor}
             chosen = jnp.array([row_of[k] for k in sorted(row_of)])
             sent = [e[:, chosen] for e in inject]
@@ -163,7 +165,7 @@ def _rows_of(rule: NodeRule) -> Rows:
     return [*((k, 1.0) for k in samples), *((k, -1.0) for k in samples)]
 
 
-def _by_sign(rule: NodeRule, noise: Sequence[Array]) -> bool:
+def _by_sign(rule: NodeRule, noise: Sequence[Array | PackedSigns]) -> bool:
     """Whether what a rule injects are signs of one size, as they are drawn, of float32."""
     plain = type(rule).noise_of_rows is Perturbation.noise_of_rows and isinstance(rule.sigma, int | float)
     return (

@@ -15,6 +15,7 @@ from perturbax.learning.credit import Credit
 from perturbax.learning.estimate import Estimate, Outer
 from perturbax.learning.facts import Facts
 from perturbax.learning.rule import StepRule
+from perturbax.learning.signs import expanded
 from perturbax.network.network import Network, Site
 from perturbax.rules.perturbation.node_base import NodeRule
 from perturbax.rules.perturbation.weight_base import WeightRule
@@ -88,10 +89,10 @@ class RecordedNodes(Replayed):
     ) -> tuple[PyTree, Estimate]:
         """Let the rule judge what was recorded of this step."""
         noise_state, t = carry
-        inject, _ = self.rule.injected(noise_state, noise)
+        inject, _ = self.rule.injected(noise_state, expanded(noise))
         y, sites = self.record.at(t)
         noise_state, estimate = self.rule.heard(net, noise_state, score, y, sites, inject)
-        return (noise_state, t + 1), estimate
+        return (noise_state, t + 1), self.rule.repacked(estimate, noise)
 
 
 class RecordedWeights(Replayed):

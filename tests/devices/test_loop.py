@@ -50,15 +50,16 @@ def said(**changes):
 
 @pytest.mark.parametrize("rule", ["node", "weight", "innovation"])
 def test_without_faults_a_run_on_a_device_is_that_in_process_bit_for_bit(rule):
-    here = px.run(rule=rule, cell="tanh", units=5, decorrelate="off", rule__samples=1, **_credit(rule))
-    there = px.run(device=Simulated("tanh", (5,)), rule=rule, rule__samples=1, **_credit(rule))
+    longer = {"rule__samples": 1, **_credit(rule), "steps": 12}
+    here = px.run(rule=rule, cell="tanh", units=5, decorrelate="off", **longer)
+    there = px.run(device=Simulated("tanh", (5,)), rule=rule, **longer)
     for one, other in zip(*(jax.tree.leaves(px.weights(r.net)) for r in (here, there)), strict=True):
         np.testing.assert_array_equal(one, other)
     assert here.summary["test"] == there.summary["test"]
     assert [line["loss"] for line in here.metrics] == [line["loss"] for line in there.metrics]
     device = there.summary["device"]
     tested = px.TASKS["copy"](length=2, delay=1).held_out("test").xs.shape[1]
-    assert device["writes"] == (4 * 2 if rule == "weight" else 4) + 3
+    assert device["writes"] == (12 * 2 if rule == "weight" else 12) + 3
     assert device["trials"] - there.metrics[-1]["trials"] == tested  # outputs and metrics are of one run
     assert all(held["difference"] == 0 for held in device["held"].values())
 

@@ -153,10 +153,18 @@ class NodeRule(NodeNoise, StepRule):
     def draw(self, net: Network, carry: PyTree, xs: Array, keys: Array) -> tuple[PyTree, PyTree]:
         """Draw noise for every pre-activation of the block."""
         states, noise_state = carry
+        noise_state, noise = self.draw_block(net, noise_state, xs, keys)
+        return (states, noise_state), noise
+
+    def draw_block(self, net: Network, noise_state: PyTree, xs: Array, keys: Array) -> tuple[PyTree, PyTree]:
+        """Return (state of the noise, noise) for a block of b steps, as `draw` does: signs packed, unless the
+        rule has a `draw_noise` or a `step` of its own.
+
+        Arguments as in `draw_noise`.
+        """
         as_ours = type(self).draw_noise is NodeNoise.draw_noise and type(self).step is NodeRule.step
         draw = self.draw_packed_noise if as_ours else self.draw_noise
-        noise_state, noise = draw(net, noise_state, xs, keys)
-        return (states, noise_state), noise
+        return draw(net, noise_state, xs, keys)
 
     def step(
         self, net: Network, carry: PyTree, x: Array, score: Any, noise: PyTree
