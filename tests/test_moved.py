@@ -22,6 +22,7 @@ OLD = dict(
 CONSTANTS_GONE = {
     "perturbax.cli": "AGAIN CHOICES EPILOG EXPERIMENTS KEPT METAVARS",
     "perturbax.commands": "LISTED RUN_NAMES",
+    "perturbax.gradient": "DRAWN PACES ROWS",
     "perturbax.study.claims": "BEAT STALE",
     "perturbax.study.command": "STUDIES",
     "perturbax.study.work": "WAIT",

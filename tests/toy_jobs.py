@@ -91,6 +91,7 @@ def gone(pid):
 
 
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
 from toy_jobs import Told, toy
@@ -98,6 +99,7 @@ from perturbax.cli.interrupt import ends_at_once
 from perturbax.jobs.job import run_jobs
 from perturbax.jobs.perform import Surroundings
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # of shells, background processes ignore it
 surroundings, folder = Surroundings(1, numpys=1), Path(sys.argv[1])
 with ends_at_once(lambda: "interrupted"):  # no `if __name__ == "__main__"`: processes do not run this again
     run_jobs([toy("wait", folder / name) for name in "ab"], ENGINE, Told())

@@ -21,7 +21,7 @@ def uniform(key: Array, shape: Sequence[int]) -> Array:
         key: a JAX key.
         shape: (presynaptic, ..., units), each above 0.
     """
-    _check_sizes(shape)
+    check_sizes(shape)
     return jr.uniform(key, tuple(shape), minval=-1.0, maxval=1.0) * shape[0] ** -0.5
 
 
@@ -32,7 +32,7 @@ def xavier(key: Array, shape: Sequence[int]) -> Array:
         key: a JAX key.
         shape: (presynaptic, ..., units), each above 0.
     """
-    _check_sizes(shape)
+    check_sizes(shape)
     return jr.normal(key, tuple(shape)) * (2 / (shape[0] + shape[-1])) ** 0.5
 
 
@@ -49,15 +49,19 @@ def orthogonal(key: Array, n: int, gates: int = 0) -> Array:
         n: number of units.
         gates: 0 for one matrix `(n, n)`; else one per gate, `(n, gates, n)`.
     """
-    _check_sizes((n,))
+    check_sizes((n,))
     if not gates:
         return jr.orthogonal(key, n)
     per_gate = jr.orthogonal(key, n, (gates,))  # (gates, n, n)
     return jnp.moveaxis(per_gate, 0, 1)
 
 
-def _check_sizes(shape: Sequence[int]) -> None:
-    """Raise ArgumentError for a number of units or inputs that is no whole number, or not above 0."""
+def check_sizes(shape: Sequence[int]) -> None:
+    """Raise ArgumentError for a number of units or inputs that is no whole number, or not above 0.
+
+    Arguments:
+        shape: the numbers.
+    """
     for size in shape:
         of_kind("the number of units or inputs", size, int)
         positive("the number of units or inputs", size)
@@ -189,7 +193,7 @@ class Recurrent(Layer):
         in_range("sparsity", sparsity, 0, 1, below=True)
         one_of("pattern", pattern, ("random", "ring"))
         one_of("init", init, INITS)
-        _check_sizes((n_in, n))
+        check_sizes((n_in, n))
         key_below, key_recurrent = jr.split(key)
         self.W = INITS[init](key_below, (n_in, n))
         if sparsity or init == "xavier":

@@ -11,7 +11,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool
 
-from perturbax.cells.base import INITS, FeedForward, plus
+from perturbax.cells.base import INITS, FeedForward, check_sizes, plus
 from perturbax.errors import ArgumentError
 from perturbax.fields import one_of, setting, whole
 from perturbax.network.layer import Layer
@@ -75,6 +75,7 @@ class Settling(Layer):
         one_of("activation", activation, ACTIVATIONS)
         one_of("init", init, INITS)
         whole("outputs", outputs, 0)
+        check_sizes((n_in, n))
         self.sizes = sizes_of_blocks(n, blocks, outputs)
         key_below, *keys = jr.split(key, len(self.sizes))
         self.W = INITS[init](key_below, (n_in, self.sizes[0]))
