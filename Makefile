@@ -3,7 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
 TESTS ?=
-PYTEST := -m pytest -n 2 --dist worksteal
+# The tests of a file stay in one process: they share what is compiled, and fixtures of a module.
+PYTEST := -m pytest -n 2 --dist loadfile
 
 .PHONY: demo help test test-quick test-newest newest-environment catalogue lint types bench docs clean
 
