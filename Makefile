@@ -3,8 +3,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
 TESTS ?=
-# The tests of a file stay in one process: they share what is compiled, and fixtures of a module.
-PYTEST := -m pytest -n 2 --dist loadfile
+# The tests of a file stay in one process: they share what is compiled, and fixtures of a module. Files come in their
+# order: those with few tests, which would be last, take longest.
+PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo help test test-quick test-newest newest-environment catalogue lint types bench docs clean
 

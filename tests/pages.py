@@ -60,8 +60,8 @@ def run_page(page: Path, folder: Path) -> dict[str, Any]:
 FEW = {"--steps": "2", "--batch": "4", "--units": "4"}
 SHORT = {
     "run": FEW,
-    "compare": FEW | {"--seeds": "1"},
-    "tune": FEW | {"--lrs": "1e-3"},  # where it is there: --over tries other settings
+    "compare": FEW | {"--seeds": "1", "--workers": "1"},  # each process would import JAX anew
+    "tune": FEW | {"--lrs": "1e-3", "--workers": "1"},  # --lrs where it is there already
     "diagnose": FEW | {"--samples": "1", "--draws": "4"},
     "taxonomy": FEW | {"--rules": "node", "--draws": "4"},
 }
