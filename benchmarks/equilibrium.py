@@ -20,10 +20,8 @@ TASK = "--task mnist --task.order whole --task.hold 30 --task.cost squares"
 NETWORK = "--cell settling --units 522 --cell.outputs 10"
 RUN = "--steps 2320 --batch 50 --optimiser adam --lr 1e-3 --schedule constant --clip 0 --logs 10 --workers 1"
 RULES = {
-    "`equilibrium`, symmetric": "equilibrium:beta=0.1:nudged=10",
-    "`equilibrium`, one-sided": "equilibrium:beta=0.1:nudged=10:nudge=one-sided",
-    "`truncated`, last 10 steps": "truncated:window=10",
-    "`bptt`, all 30 steps": "bptt",
+    "`equilibrium`, symmetric, 10 nudged steps": "equilibrium:beta=0.1:nudged=10",
+    "`bptt`, through all 30 steps": "bptt",
 }
 
 
