@@ -1,6 +1,7 @@
 """Accuracy on images that were changed on purpose, and whether it says anything: masked gradients."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from perturbax.fields import positive, whole
 from perturbax.network.network import Network
 from perturbax.network.passes import forward
 from perturbax.tasks.base import Task
-from perturbax.tasks.classify import right
+from perturbax.tasks.classify import Classify, right
 from perturbax.tasks.images import Images
 
 ATTACKS = ("fgsm", "pgd", "margin", "random")
@@ -195,11 +196,7 @@ def _over_asked(task: Images, measure: Any, net: Network, image: Array, target: 
 
 def _cost(net: Network, task: Images, image: Array, target: Array) -> Array:
     """Return the cross-entropy of each image, `(B,)`."""
-
-    def entropy(y: Array, target: Array) -> Array:
-        return -jnp.sum(target * jax.nn.log_softmax(y), -1)
-
-    return _over_asked(task, entropy, net, image, target)
+    return _over_asked(task, partial(Classify.error, task), net, image, target)
 
 
 def _margin(net: Network, task: Images, image: Array, target: Array) -> Array:

@@ -140,6 +140,13 @@ def add_dry_run(parser: Parser) -> None:
     )
 
 
+def add_folders(parser: Parser) -> None:
+    """Declare the run folders, of commands that take several."""
+    parser.add_argument(
+        "folders", nargs="+", metavar="FOLDER", help="run folders, or folders that hold run folders"
+    )
+
+
 def add_trust(parser: Parser) -> None:
     """Declare --trust, of commands that read a run folder."""
     parser.add_argument(

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from perturbax.cli.arguments import ClassSettings, Parser, add_trust
+from perturbax.cli.arguments import ClassSettings, Parser, add_folders, add_trust
 from perturbax.errors import PerturbaxError
 
 HELP = "measure trained networks on a device, moved there as they are"
@@ -12,9 +12,7 @@ HELP = "measure trained networks on a device, moved there as they are"
 
 def add_arguments(parser: Parser) -> None:
     """Declare the run folders and the device."""
-    parser.add_argument(
-        "folders", nargs="+", metavar="FOLDER", help="run folders, or folders that hold run folders"
-    )
+    add_folders(parser)
     parser.add_argument(
         "--device",
         metavar="COMMAND",

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from perturbax.cli.arguments import ClassSettings, Parser
+from perturbax.cli.arguments import ClassSettings, Parser, add_folders
 from perturbax.errors import ArgumentError
 
 HELP = "draw a page of pictures and tables from run folders"
@@ -12,9 +12,7 @@ HELP = "draw a page of pictures and tables from run folders"
 
 def add_arguments(parser: Parser) -> None:
     """Declare the run folders and --out."""
-    parser.add_argument(
-        "folders", nargs="+", metavar="FOLDER", help="run folders, or folders that hold run folders"
-    )
+    add_folders(parser)
     parser.add_argument(
         "--out", metavar="FILE", default="report.html", help="page to write (default: report.html)"
     )

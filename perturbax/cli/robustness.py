@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from perturbax.cli.arguments import ClassSettings, Parser, add_trust, numbers
+from perturbax.cli.arguments import ClassSettings, Parser, add_folders, add_trust, numbers
 from perturbax.experiment.options import coerce
 
 HELP = "accuracy on images that are changed on purpose"
@@ -11,9 +11,7 @@ HELP = "accuracy on images that are changed on purpose"
 
 def add_arguments(parser: Parser) -> None:
     """Declare the run folders, --eps, --attack-steps, --images and --out."""
-    parser.add_argument(
-        "folders", nargs="+", metavar="FOLDER", help="run folders, or folders that hold run folders"
-    )
+    add_folders(parser)
     parser.add_argument(
         "--eps",
         metavar="EPS,EPS,...",

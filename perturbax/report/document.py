@@ -72,6 +72,16 @@ def network_phrase(experiment: Mapping[str, Any]) -> str:
     return f"{experiment['task']}: {experiment['cell']} cell, {units} units, batch {experiment['batch']}"
 
 
+def standalone(drawing: str) -> str:
+    """Return a figure as a file of its own; with a white ground, for who shows it on a dark page.
+
+    Arguments:
+        drawing: SVG as it stands within a page.
+    """
+    named = drawing.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    return named.replace('style="', 'style="background:#fff;', 1)
+
+
 def write_measurement(folder: Path, name: str, data: dict[str, Any], texts: Mapping[str, str]) -> Path:
     """Write what was measured, and what was drawn from it, into a folder, which is made where it is missing.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from perturbax.papers import CITATIONS
 from perturbax.report.axes import plain_ticks
-from perturbax.report.document import document, references, scrolled, write_measurement
+from perturbax.report.document import document, references, scrolled, standalone, write_measurement
 from perturbax.report.style import INK, canvas, render
 
 HEADS = ("network", "eps", "natural", "random", "fgsm", "pgd", "margin", "worst", "no gradient")
@@ -62,9 +62,8 @@ def write_robustness(data: dict[str, Any], folder: Path) -> Path:
 
     Raises StoreError where the folder is a file, or cannot be written.
     """
-    drawing = figure(data).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    drawing = drawing.replace('style="', 'style="background:#fff;', 1)  # for who shows it on a dark page
-    return write_measurement(folder, "robustness", data, {"svg": drawing, "html": page(data)})
+    texts = {"svg": standalone(figure(data)), "html": page(data)}
+    return write_measurement(folder, "robustness", data, texts)
 
 
 def figure(data: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from perturbax.analysis.taxonomy import CAUSALITY, LOCALITY
 from perturbax.report.axes import log_ticks, plain_ticks
 from perturbax.report.diagnosis import bias_text, number_or_dash
-from perturbax.report.document import document, network_phrase, scrolled, write_measurement
+from perturbax.report.document import document, network_phrase, scrolled, standalone, write_measurement
 from perturbax.report.numbers import memory, rounded
 from perturbax.report.style import INK, MUTED, canvas, render
 
@@ -78,9 +78,8 @@ def write_taxonomy(data: dict[str, Any], folder: Path) -> Path:
 
     Raises StoreError where the folder is a file, or cannot be written.
     """
-    drawing = figure(data).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    drawing = drawing.replace('style="', 'style="background:#fff;', 1)  # for who shows it on a dark page
-    return write_measurement(folder, "taxonomy", data, {"svg": drawing, "html": page(data)})
+    texts = {"svg": standalone(figure(data)), "html": page(data)}
+    return write_measurement(folder, "taxonomy", data, texts)
 
 
 def figure(data: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from perturbax.learning.facts import Facts
 from perturbax.learning.jacobian import carries
 from perturbax.learning.rule import SequenceRule
 from perturbax.learning.trees import tree_add
-from perturbax.network.layer import join, layer_label, split
+from perturbax.network.layer import apply_updates, join, layer_label, split
 from perturbax.network.network import Network, Site
 
 NUDGES = ("symmetric", "one-sided", "random-sign", "holomorphic")
@@ -132,11 +132,8 @@ class Equilibrium(SequenceRule):
         """Return the strengths of nudging and the factor of each phase's difference, `(P,)` each."""
         if self.nudge == "holomorphic":
             around = np.exp(2j * np.pi * np.arange(self.points) / self.points)  # (P,)
-            kind = jnp.promote_types(dtype, jnp.complex64)
-            return jnp.asarray(self.beta * around, kind), jnp.asarray(
-                1 / (self.points * self.beta * around), kind
-            )
-        if self.nudge == "symmetric":
+            beta = jnp.asarray(self.beta * around, jnp.promote_types(dtype, jnp.complex64))
+        elif self.nudge == "symmetric":
             beta = jnp.asarray([self.beta, -self.beta], dtype)
         elif self.nudge == "random-sign":
             beta = self.beta * jr.rademacher(key, (1,), dtype)
@@ -173,7 +170,9 @@ class Equilibrium(SequenceRule):
         def one_step(carry: tuple, _: Any) -> tuple[tuple, None]:
             y, moved = carry
             push = -beta * slope(some, y)[1]  # (B, n)
-            now = lower if not self.continual else _moved(lower, moved, self.continual / len(x))
+            now = lower
+            if self.continual:
+                now = apply_updates(lower, jax.tree.map(lambda g: -self.continual / len(x) * g, moved))
             after, _, sites = now.step((((), y),), x, [push])
             y_after = after[0][1]
             if self.continual:
@@ -223,9 +222,3 @@ def _credited(lower: Network, z: Array, before: Array, after: Array, factor: Arr
     """
     signal, read = factor * (after - before), (after + before) / 2  # (B, n) each
     return lower.credit([Site(z, read, None)], [signal])
-
-
-def _moved(lower: Network, gradient: Network, rate: float) -> Network:
-    """Return the settling layer with its weights moved against a gradient."""
-    some, rest = split(lower)
-    return join(jax.tree.map(lambda w, g: w - rate * g, some, gradient), rest)
