@@ -3,8 +3,9 @@
 Python acts on Ctrl-C between two of its own steps only. While a program is compiled there is none, so that it
 would wait for the compiler; if the next step is within a callback of JAX, Python drops the interruption; and
 where it interrupts JAX in its work, the process often ends in a segmentation fault, after the interpreter has
-been torn down. So a thread reads the signal, says how to go on, and ends the process without any clean-up.
-Nothing is lost by that: files are written such that a process may be killed at any moment.
+been torn down. So a thread reads the signal, says how to go on, and ends the process without any clean-up,
+but that it ends the commands of devices first, whatever they do. Nothing is lost by that: files are written
+such that a process may be killed at any moment.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 STATUS = 130  # 128 + the number of the signal, as shells have it
-PATIENCE = 2.0  # seconds until the process ends even if it cannot say anything
+PATIENCE = 4.0  # seconds until the process ends even if it cannot say anything, or end its devices
 SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -41,7 +42,7 @@ def ends_at_once(message: Callable[[], str]) -> Iterator[None]:
     os.set_blocking(writing, False)
     threading.Thread(target=_wait, args=(reading, message), daemon=True).start()
     former = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    signal.signal(signal.SIGINT, _nothing)
+    signal.signal(signal.SIGINT, _stand_still)
     try:
         yield
     finally:
@@ -50,8 +51,9 @@ def ends_at_once(message: Callable[[], str]) -> Iterator[None]:
         os.close(writing)  # which ends the thread
 
 
-def _nothing(number: int, frame: object) -> None:
-    """Leave a signal to the thread."""
+def _stand_still(number: int, frame: object) -> None:
+    """Leave a signal to the thread, and do no more: else the end of a device would be taken for a fault."""
+    threading.Event().wait()
 
 
 def _wait(reading: int, message: Callable[[], str]) -> None:
@@ -74,8 +76,17 @@ def _end(message: Callable[[], str]) -> None:
         said = f"{SHOW_CURSOR}\r\n{said}"
     with contextlib.suppress(OSError):
         os.write(2, said.encode())
+    _end_devices()
     _forget_semaphores()
     os._exit(STATUS)
+
+
+def _end_devices() -> None:
+    """End the commands of devices: one that hangs would stay behind."""
+    line = sys.modules.get("perturbax.devices.line")
+    with contextlib.suppress(Exception):
+        if line is not None:
+            line.end_all()
 
 
 def _forget_semaphores() -> None:

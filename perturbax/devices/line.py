@@ -20,6 +20,7 @@ from perturbax.devices import driver
 from perturbax.errors import ArgumentError, DeviceError, first_line, printable
 
 PIPE = 2**20  # bytes that a pipe is asked to hold: fewer turns between the two processes
+GENTLE = 1.0  # seconds that a device has to end once its pipe has ended, and again after SIGTERM
 _SET_PIPE_SIZE = getattr(fcntl, "F_SETPIPE_SZ", None)
 
 
@@ -97,6 +98,7 @@ class _Command(Line):
         )
         self.listener.start()
         self.end = weakref.finalize(self, _end, process, self.frames_in, self.frames_out)
+        _STARTED.add(self)
 
     def close(self, patience: int | float) -> str:
         """End the command; return its exit status where it had ended by itself, and what it printed last."""
@@ -112,6 +114,19 @@ class _Command(Line):
         printed = "".join(self.words).strip().splitlines()
         last = printable(printed[-1])[:500] if printed else ""
         return "; ".join(filter(None, (ended, last and f"it printed: {last}")))
+
+
+_STARTED: "weakref.WeakSet[_Command]" = weakref.WeakSet()
+
+
+def end_all() -> None:
+    """End all commands that were started here and still run, side by side: this process is about to end."""
+    commands = [(one.process, one.frames_in, one.frames_out) for one in _STARTED]
+    threads = [threading.Thread(target=_end, args=command, daemon=True) for command in commands]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 class _Socket(Line):
@@ -206,10 +221,13 @@ def _keep_last_lines(stream: Any, lines: deque[str]) -> None:
 
 
 def _end(process: subprocess.Popen, *pipes: IO[bytes]) -> None:
-    """End a process and all that it started, and close its pipes."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    """End a process and all that it started: by the end of its pipes, then by SIGTERM, then by SIGKILL."""
     for pipe in pipes:
         with contextlib.suppress(OSError):
             pipe.close()
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GENTLE)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+    process.wait()

@@ -152,6 +152,33 @@ def test_ctrl_c_ends_the_program_at_once_whatever_it_does():
     assert done.stderr == "perturbax: interrupted; how to go on\n"
 
 
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+)
+WAITING = f"""
+import os, select, signal, sys, threading
+from perturbax.cli.interrupt import ends_at_once
+from perturbax.devices.line import connect
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with ends_at_once(lambda: "interrupted"):
+    line = connect([sys.executable, "-c", {STUBBORN!r}], 30)
+    select.select([line.source], [], [])
+    os.read(line.source, 1)  # by now it heeds no signal
+    print(line.process.pid, flush=True)
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    select.select([line.source], [], [])
+    print("the device has ended")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal")
+def test_ctrl_c_ends_a_device_that_hangs_and_heeds_no_signal():
+    done = subprocess.run([sys.executable, "-c", WAITING], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (130, "perturbax: interrupted\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(done.stdout), 0)  # reaped by the trainer, as it waited for its end
+
+
 def test_ctrl_c_is_as_before_after_a_command():
     from perturbax.cli.interrupt import ends_at_once
 

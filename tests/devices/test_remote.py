@@ -127,8 +127,8 @@ def test_a_device_that_is_killed_is_gone_and_one_that_was_started_ends_with_its_
         device.run(INPUTS)
     left = unruly(folder, "well")
     process = left._line.process
-    del left
-    assert process.wait(5) == -signal.SIGKILL
+    del left  # which ends its pipes, and so the device by itself
+    assert process.wait(5) == 0
 
 
 def test_a_device_that_waits_at_a_socket_serves_one_trainer_after_the_other(folder):
