@@ -54,7 +54,7 @@ class Experiment:
             for.
         batch: sequences per batch, or parallel streams online.
         lr: learning rate.
-        optimiser: any optax optimiser by name (adam, sgd, rmsprop, ...); in Python also the optimiser itself,
+        optimiser: any optax optimiser by name (adam, sgd, muon, ...); in Python also the optimiser itself,
             which then brings its own learning rate.
         schedule: learning rate over the run: constant, cosine, linear, exponential, or an optax schedule by
             name.

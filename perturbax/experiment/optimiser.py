@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import optax
+from optax import contrib
 
 from perturbax.errors import ArgumentError, unknown
 
@@ -17,10 +18,13 @@ SCHEDULES = {
 }
 
 
-def _optimisers() -> list[str]:
-    """Return the names of optax's optimisers: functions that take a learning rate."""
-    names = (n for n in dir(optax) if n[0].islower() and not n.startswith("scale_by_"))
-    return [n for n in names if "learning_rate" in _parameters(getattr(optax, n))]
+def _optimisers() -> dict[str, Callable]:
+    """Return optax's optimisers by name, those of optax.contrib too: functions that take a learning rate."""
+    found = {}
+    for module in (contrib, optax):
+        names = (n for n in dir(module) if n[0].islower() and not n.startswith("scale_by_"))
+        found |= {n: getattr(module, n) for n in names if "learning_rate" in _parameters(getattr(module, n))}
+    return found
 
 
 def _parameters(function: Any) -> dict[str, inspect.Parameter]:
@@ -109,13 +113,13 @@ class OptimiserSettings(NamedTuple):
         """
         if not isinstance(self.name, str):
             return optax.chain(optax.clip_by_global_norm(self.clip), self.name) if self.clip else self.name
-        names = _optimisers()
-        if self.name not in names:
-            raise unknown("optimiser", self.name, names)
+        known = _optimisers()
+        if self.name not in known:
+            raise unknown("optimiser", self.name, sorted(known))
         peak = lr * self.lr_scale
         rate = self.rate(peak, speed)
         try:
-            function = getattr(optax, self.name)
+            function = known[self.name]
             key = {"key": 0} if "key" in _parameters(function) else {}  # of noise, the same at every seed
             # Some optimisers take a plain number only.
             chosen = function(learning_rate=peak if self.schedule == "constant" else rate, **key)

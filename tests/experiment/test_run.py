@@ -229,6 +229,7 @@ def test_task_ships_settings_that_the_user_overrides():
         ({"steps": 0}, "steps must be above 0"),
         ({"optimiser": "sgdd"}, "did you mean 'sgd'"),
         ({"optimiser": "lbfgs"}, "cannot be used here"),
+        ({"optimiser": "momo"}, "cannot be used here"),  # of optax.contrib: it is told the loss
         ({"schedule": "cosin"}, "did you mean 'cosine'"),
         ({"mode": "online", "rule": "bptt", "rule_options": {}}, "whole sequences"),
         ({"mode": "online"}, "end of the sequence"),
