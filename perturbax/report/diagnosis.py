@@ -3,6 +3,7 @@
 All depends on the content of diagnosis.json alone, as `analysis.along_training.diagnose_points` returns it.
 """
 
+import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -19,9 +20,10 @@ if not TYPE_CHECKING:  # checkers know the names of today alone
 HEADS = ("weights", "samples", "passes", "cosine", "bias", "variance", "norm", "signal/noise")
 MEANING = (
     "Each row: estimates averaged over so many samples, from {draws} independent draws of the noise on one "
-    "batch. Cosine: mean over draws, of the average and the exact gradient g. Bias: |E x - g| / |g| ± one "
-    "standard error, or what it stays below at three. Variance: trace of the covariance over |g|². Norm: "
-    "|x| / |g|. Last column: forward passes to a cosine of {target:g}, as bias and variance predict."
+    "batch; in row ∞ what the cosine tends to, which is 1 unless there is bias. Cosine: mean over draws, of "
+    "the average and the exact gradient g. Bias: |E x - g| / |g| ± one standard error, or what it stays "
+    "below at three. Variance: trace of the covariance over |g|². Norm: |x| / |g|. Last column: forward "
+    "passes to a cosine of {target:g}, as bias and variance predict."
 )
 """What the columns mean; `draws` and `target` of the data are filled in."""
 WAYS = {
@@ -145,7 +147,25 @@ def table_lines(group: dict[str, Any], measured: bool = False, with_errors: bool
                 cost,
             ]
         )
+    noisy = any(average["variance"] != 0 for average in group["averages"])
+    if noisy and (limit := limit_of(group)) is not None:
+        between = [""] if measured else []
+        lines.append(["", *between, "∞", "", number_or_dash(limit), "", "0", "", "∞", ""])
     return lines
+
+
+def limit_of(group: dict[str, Any]) -> float | None:
+    """Return the cosine that averages tend to, 1 where no bias is told from none; None without a gradient.
+
+    Arguments:
+        group: as in diagnosis.json.
+    """
+    if group["reach"] == "unknown":
+        return None
+    if not group["biased"]:
+        return 1.0
+    length = math.sqrt(max(0.0, group["expected"]))
+    return group["along"] / length if length else None
 
 
 def subject(data: dict[str, Any]) -> str:
