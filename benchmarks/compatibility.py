@@ -1,6 +1,6 @@
 """Which rule learns on which cell, by trying: the second table of docs/taxonomy.md.
 
-Nothing is computed: JAX traces shapes through a network of 2 inputs, 3 units and 2 outputs.
+Nothing is computed: JAX traces shapes through a network of 4 inputs, 3 units and 2 outputs.
 """
 
 import re
@@ -36,15 +36,16 @@ def refusal(rule: str, cell: str) -> str:
         cell: its name in `px.CELLS`.
     """
     made, net = RULES[rule](), _tiny(cell)
-    data = jax.ShapeDtypeStruct((2, 1, 2), jnp.result_type(float))  # (T, B, n_in) and (T, B, n_out)
-    now = jax.ShapeDtypeStruct(data.shape[1:], data.dtype)
+    kind = jnp.result_type(float)
+    xs, ys = jax.ShapeDtypeStruct((2, 1, 4), kind), jax.ShapeDtypeStruct((2, 1, 2), kind)
+    x, y = jax.ShapeDtypeStruct((1, 4), kind), jax.ShapeDtypeStruct((1, 2), kind)
     key = jax.eval_shape(lambda: jr.key(0))
     try:
         check_derivatives(made, net)
         if isinstance(made, StepRule):
-            jax.eval_shape(lambda *args: _first_step(made, *args), net, now, now, key)
+            jax.eval_shape(lambda *args: _first_step(made, *args), net, x, y, key)
         else:
-            jax.eval_shape(lambda *args: _first_update(made, *args), net, data, data, key)
+            jax.eval_shape(lambda *args: _first_update(made, *args), net, xs, ys, key)
     except LayerError as error:
         return re.sub(r"^layer 0 \(\w+\):? |^\w+: ", "", str(error))  # the column says which layer
     return ""
@@ -52,8 +53,8 @@ def refusal(rule: str, cell: str) -> str:
 
 @cache
 def _tiny(cell: str) -> Network:
-    """Return a layer of 3 units of a cell on 2 inputs, and a readout of 2 outputs."""
-    return Network(stack(CELLS[cell], (2, 2), (3,), jr.key(0)))
+    """Return 3 units of a cell on 4 inputs, for `conv` an image of 2 x 2, and a readout of 2 outputs."""
+    return Network(stack(CELLS[cell], (4, 2), (3,), jr.key(0)))
 
 
 def _mse(y: jax.Array, target: jax.Array) -> jax.Array:

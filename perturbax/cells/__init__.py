@@ -7,6 +7,7 @@ does. A new cell is one file with one class, and one line here.
 from typing import TYPE_CHECKING
 
 from perturbax.cells.binary import Binary
+from perturbax.cells.conv import Conv
 from perturbax.cells.dense import Dense, LeakyReadout, Readout
 from perturbax.cells.gru import GRU
 from perturbax.cells.leaky import Leaky
@@ -38,6 +39,7 @@ CELLS: Registry[Layer] = Registry(
         "binary": Binary,
         "settling": Settling,
         "dense": Dense,
+        "conv": Conv,
         "readout": Readout,
         "leaky-readout": LeakyReadout,
     },
@@ -52,6 +54,7 @@ __all__ = [
     "LSTM",
     "Binary",
     "BlockReadout",
+    "Conv",
     "Dense",
     "Leaky",
     "LeakyReadout",

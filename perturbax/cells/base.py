@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -37,6 +38,13 @@ def xavier(key: Array, shape: Sequence[int]) -> Array:
 
 
 INITS: dict[str, Callable[[Array, Sequence[int]], Array]] = {"default": uniform, "xavier": xavier}
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "leaky-relu": jax.nn.leaky_relu,
+    "sigmoid": jax.nn.sigmoid,
+}
 
 
 def orthogonal(key: Array, n: int, gates: int = 0) -> Array:
@@ -108,7 +116,7 @@ def partners(n: int, k: int, pattern: str) -> np.ndarray:
 
 def reads_no_unit(n: int) -> Bool[np.ndarray, "n n"]:
     """Return the wiring of a layer whose n units do not read each other."""
-    return np.zeros((n, n), bool)
+    return np.broadcast_to(np.False_, (n, n))
 
 
 class FeedForward(Layer):

@@ -1,21 +1,12 @@
 """Layers without recurrence: hidden layers of feed-forward networks, and readouts."""
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from perturbax.cells.base import FeedForward
+from perturbax.cells.base import ACTIVATIONS, FeedForward
 from perturbax.fields import in_range, one_of, setting
-
-ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
-    "tanh": jnp.tanh,
-    "relu": jax.nn.relu,
-    "leaky-relu": jax.nn.leaky_relu,
-    "sigmoid": jax.nn.sigmoid,
-}
 
 
 class Dense(FeedForward):

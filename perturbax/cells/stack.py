@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.random as jr
 
-from perturbax.cells.dense import Readout
+from perturbax.cells.dense import Dense, Readout
 from perturbax.errors import LayerError, PerturbaxError, first_line
 from perturbax.network.layer import Layer
 from perturbax.plugins import parameters_of
@@ -17,8 +17,9 @@ def stack(
 ) -> list[Layer]:
     """Return the layers of a network: one of the cell for every number of units, then a readout.
 
-    The readout is the cell's own (`cell.readout`) where it has one, else `Readout`. It shares the settings
-    `bias` and `init`: a network has biases, or none.
+    A layer with a method `above(n, key=key, **options)` says itself what stands above it in place of another
+    of the cell; None for dense layers from there on. The readout is the cell's own (`cell.readout`) where it
+    has one, else `Readout`. It shares the settings `bias` and `init`: a network has biases, or none.
 
     Arguments:
         cell: class of the hidden layers, called as `cell(n_in, n, key=key, **options)`.
@@ -31,13 +32,18 @@ def stack(
     """
     *keys, last_key = jr.split(key, len(units) + 1)
     n_in, n_out = sizes[0], sizes[1]
+    shared = {name: options[name] for name in ("bias", "init") if name in options}
     layers: list[Layer] = []
     width = n_in
     for n, layer_key in zip(units, keys, strict=True):
-        layer = _made(cell, width, n, layer_key, options)
+        below: Any = layers[-1] if layers else None
+        above = getattr(below, "above", None)
+        layer = above(n, key=layer_key, **options) if above else _made(cell, width, n, layer_key, options)
+        if layer is None:
+            cell, options = Dense, {"activation": below.activation, **shared}
+            layer = Dense(width, n, key=layer_key, **options)
         layers.append(layer)
         width = layer.width
-    shared = {name: options[name] for name in ("bias", "init") if name in options}
     own_readout: Any = getattr(layers[-1], "readout", None)
     if own_readout:
         readout = own_readout(n_out, key=last_key, **shared)

@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 
+from perturbax.cells.image import Convolution, Pool
 from perturbax.exchange.delays import DelayLine
 from perturbax.exchange.graph import ORDER, package
 from perturbax.exchange.maps import pool_node, weights_node
 from perturbax.exchange.neurons import Population
 from perturbax.exchange.pieces import Piece
 from perturbax.exchange.populations import population_node
-from perturbax.exchange.synapses import Convolution, Dense, Pool, Same, Scale, Slice, Sum, Term, shape_after
+from perturbax.exchange.synapses import Dense, Same, Scale, Slice, Sum, Term, shape_after
 from perturbax.network.sources import Source
 
 KINDS = {Dense: "affine", Scale: "scale", Convolution: "conv"}  # how nodes with weights are called

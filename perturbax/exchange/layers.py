@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from perturbax.cells.image import Convolution, Pool, size_of
 from perturbax.errors import FAULTS, DataError, PerturbaxError, first_line
 from perturbax.exchange.delays import DelayLine, delay_line, steps_of
 from perturbax.exchange.graph import POPULATIONS, Graph
@@ -13,7 +14,7 @@ from perturbax.exchange.maps import MAPS, pool_of
 from perturbax.exchange.neurons import Neurons, Population
 from perturbax.exchange.own import leak_of, own_layer, said_by_us, with_ours
 from perturbax.exchange.populations import Reading, neurons_of
-from perturbax.exchange.synapses import Convolution, Pool, Same, Slice, Sum, Term, shape_after, size_of
+from perturbax.exchange.synapses import Same, Slice, Sum, Term, shape_after
 from perturbax.exchange.wiring import Leaf, Part, Path, Wiring, wiring_of
 from perturbax.network.layer import Layer
 from perturbax.network.network import Network

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from perturbax.cells.image import Convolution, Pairs, Pool
 from perturbax.errors import DataError
 from perturbax.exchange.graph import Stage, package, texts
-from perturbax.exchange.synapses import Convolution, Dense, Pairs, Pool, Scale
+from perturbax.exchange.synapses import Dense, Scale
 
 
 def _array(stage: str, name: str, value: Any, ndim: int | None = None) -> Array:
@@ -86,7 +87,9 @@ def pool_of(stage: Stage, shape: Sequence[int]) -> Pool:
     node = stage.node
     kernel, stride = _each(node.kernel_size, 2), _each(node.stride, 2)
     padding = _padding(stage.name, node.padding, kernel, (1, 1), stride)
-    return Pool(stage.kind == "AvgPool2d", tuple(map(int, shape)), kernel, stride, padding)
+    return Pool(
+        "mean" if stage.kind == "AvgPool2d" else "sum", tuple(map(int, shape)), kernel, stride, padding
+    )
 
 
 def _each(value: Any, axes: int, least: int = 1) -> tuple[int, ...]:
@@ -171,5 +174,5 @@ def pool_node(pool: Pool) -> Any:
     """
     nir = package()
     padding = np.array([before for before, _ in pool.padding])
-    cls = nir.AvgPool2d if pool.mean else nir.SumPool2d
+    cls = nir.AvgPool2d if pool.kind == "mean" else nir.SumPool2d
     return cls(np.array(pool.kernel), np.array(pool.stride), padding)

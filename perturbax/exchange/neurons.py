@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from perturbax.cells.base import reads_no_unit
+from perturbax.cells.image import Convolution, Pool
 from perturbax.cells.spiking import SURROGATES, heaviside
 from perturbax.exchange.delays import DelayLine
-from perturbax.exchange.synapses import Convolution, Dense, Pool, Same, Scale, Sum
+from perturbax.exchange.synapses import Dense, Same, Scale, Sum
 from perturbax.fields import one_of
 from perturbax.network.layer import Fixed, Layer
 

@@ -4,18 +4,13 @@ All act on one example as a flat vector. What a convolution or a pool sees as an
 width)` lies in that vector channel by channel, row by row.
 """
 
-import math
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array
 
 from perturbax.cells.base import plus, product
-
-MOST_VALUES = 50_000_000  # of one example
-Pairs = tuple[tuple[int, int], ...]
+from perturbax.cells.image import Convolution, Pool, shape_behind, size_of
 
 
 class Dense(eqx.Module):
@@ -54,70 +49,6 @@ class Same(eqx.Module):
     def __call__(self, z: Array) -> Array:
         """Return z."""
         return z
-
-
-class Convolution(eqx.Module):
-    """Weights shared over space, `nir.Conv1d` and `nir.Conv2d`.
-
-        a[o, x] = sum_{i, k} K[o, i, k] z[i, stride x + dilation k - padding] + b[o]
-
-    Attributes:
-        K: kernel `(out, in / groups, *kernel)`.
-        b: bias `(out,)`, or None.
-        shape: of one example before, `(in, *space)`.
-        stride: steps between outputs, one per axis of space.
-        padding: zeros in front and behind, one pair per axis.
-        dilation: steps between the inputs of a kernel, one per axis.
-        groups: groups of channels that do not see each other.
-    """
-
-    K: Array
-    b: Array | None
-    shape: tuple[int, ...] = eqx.field(static=True)
-    stride: tuple[int, ...] = eqx.field(static=True)
-    padding: Pairs = eqx.field(static=True)
-    dilation: tuple[int, ...] = eqx.field(static=True)
-    groups: int = eqx.field(static=True)
-
-    def __call__(self, z: Array) -> Array:
-        """Return a, flat, for z `(in x space,)`."""
-        image = z.reshape(1, *self.shape)  # (1, in, *space)
-        found = jax.lax.conv_general_dilated(
-            image,
-            self.K.astype(z.dtype),
-            self.stride,
-            self.padding,
-            rhs_dilation=self.dilation,
-            feature_group_count=self.groups,
-        )[0]  # (out, *space)
-        if self.b is not None:
-            found = found + self.b.reshape(-1, *[1] * (found.ndim - 1))
-        return found.reshape(-1)
-
-
-class Pool(NamedTuple):
-    """Sums or means over rectangles of an image, `nir.SumPool2d` and `nir.AvgPool2d`; padded zeros count.
-
-    Attributes:
-        mean: whether it is the mean.
-        shape: of one example before, `(channels, height, width)`.
-        kernel: height and width of a rectangle.
-        stride: steps between rectangles.
-        padding: zeros in front and behind, one pair per axis.
-    """
-
-    mean: bool
-    shape: tuple[int, ...]
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: Pairs
-
-    def __call__(self, z: Array) -> Array:
-        """Return the pooled image, flat, for z `(channels x height x width,)`."""
-        image = z.reshape(self.shape)[:, None]  # (channels, 1, height, width)
-        ones = jnp.ones((1, 1, *self.kernel), z.dtype)
-        summed = jax.lax.conv_general_dilated(image, ones, self.stride, self.padding)
-        return (summed / ones.size if self.mean else summed).reshape(-1)
 
 
 Synapses = Dense | Scale | Convolution
@@ -210,27 +141,8 @@ def shape_after(synapses: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape
     channels = synapses.K.shape[0] if isinstance(synapses, Convolution) else shape[0]
     kernel = synapses.K.shape[2:] if isinstance(synapses, Convolution) else synapses.kernel
-    dilation = synapses.dilation if isinstance(synapses, Convolution) else (1,) * len(kernel)
-    space, padded = [], []
-    for size, k, d, s, (before, behind) in zip(
-        shape[1:], kernel, dilation, synapses.stride, synapses.padding, strict=True
-    ):
-        padded.append(size + before + behind)
-        space.append((padded[-1] - d * (k - 1) - 1) // s + 1)
-    if min(space) < 1:
-        raise ValueError(f"kernel {tuple(kernel)} and stride {synapses.stride} leave nothing of {shape}")
+    dilation = synapses.dilation if isinstance(synapses, Convolution) else None
+    space = shape_behind(shape, kernel, synapses.stride, synapses.padding, dilation)
+    padded = [n + before + behind for n, (before, behind) in zip(shape[1:], synapses.padding, strict=True)]
     size_of((shape[0], *padded))
     return (channels, *space)
-
-
-def size_of(shape: tuple[int, ...]) -> int:
-    """Return the number of values of an example.
-
-    shape: its shape.
-
-    Raises ValueError for more than any network here has.
-    """
-    size = math.prod(shape)
-    if size > MOST_VALUES:
-        raise ValueError(f"an example of shape {shape} has more than {MOST_VALUES} values")
-    return size

@@ -105,10 +105,13 @@ class Architecture(NamedTuple):
     decorrelate: str
 
     @classmethod
-    def of(cls, e: Resolved, sizes: Sequence[int]) -> "Architecture":
-        """Return that of a run, for a task with these sizes."""
+    def of(cls, e: Resolved, sizes: Sequence[int], image: Sequence[int] = ()) -> "Architecture":
+        """Return that of a run, for a task with these sizes, and images of this shape if it has any."""
         cell = find("cell", e.cell, KNOWN["cell"])
-        return cls(cell, e.cell_options, sizes, e.units, e.residual, e.normalise, e.decorrelate)
+        options = e.cell_options
+        if image and options.get("image") == "":
+            options = options | {"image": tuple(image)}
+        return cls(cell, options, sizes, e.units, e.residual, e.normalise, e.decorrelate)
 
     def network(self, key: jax.Array) -> Network:
         """Return a fresh network: layers of the cell, a readout, and decorrelating matrices if asked for."""
@@ -142,7 +145,7 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
         make_network = partial(_start_of_device, e, task, device, _held_at_first(e, device))
         starts_as_it_is = True
     else:
-        architecture = Architecture.of(e, task.sizes)
+        architecture = Architecture.of(e, task.sizes, task.image)
         make_network, starts_as_it_is = architecture.network, architecture.cell is NirFile
     found: dict[str, Any] = {}
     if unmeasured(e.rule_options):
@@ -206,7 +209,7 @@ def _start_of_device(
         return network_of(device.can, held)
     if e.cell == ON_DEVICE:
         return drawn(device.can, key)
-    return of_network(device.can, Architecture.of(e, task.sizes).network(key))
+    return of_network(device.can, Architecture.of(e, task.sizes, task.image).network(key))
 
 
 def discounted(e: Resolved) -> bool:

@@ -107,6 +107,8 @@ def describe(parts: Parts, name: str | None = None, side_by_side: int = 1) -> di
         "data": task.digest(),
         "abreast": side_by_side,
     }
+    if task.image:
+        facts["image"] = list(task.image)
     if parts.setup.placement.devices > 1:
         facts["devices"] = parts.setup.placement.devices
     if found := task.facts():
@@ -279,7 +281,7 @@ def _load(folder: Path, config: dict[str, Any]) -> Result:
     arrays = run_folder.read_arrays(path, layout)
     require_room(folder, layout)
     if e.device is None:
-        make_network = Architecture.of(e, config["facts"]["sizes"]).network
+        make_network = Architecture.of(e, config["facts"]["sizes"], config["facts"].get("image", ())).network
     else:
         make_network = partial(drawn, Abilities.of(config["facts"].get("device")))
     with in_precision_of(folder, layout):

@@ -19,6 +19,7 @@ from perturbax.learning.estimate import Both, Estimate, Outer, averaged, no_grad
 from perturbax.learning.products import passes_of
 from perturbax.learning.rule import Rule, StepRule
 from perturbax.learning.trees import tree_add
+from perturbax.network.decorrelation import matrices_of
 from perturbax.network.layer import join, split
 from perturbax.network.network import Network
 
@@ -120,7 +121,9 @@ def run_block(
 
 def _read_through_D(net: Network, estimate: Estimate) -> tuple:
     """Return what each layer with a decorrelating matrix read in a step."""
-    return tuple(None if D is None else site.z for site, D in zip(estimate.sites, net.decor, strict=True))
+    return tuple(
+        None if D is None else site.z for site, D in zip(estimate.sites, matrices_of(net), strict=True)
+    )
 
 
 def over_sequence(rule: StepRule, loss: Loss) -> Callable:

@@ -1,6 +1,8 @@
 """Decorrelation of what layers read: matrices D that learn, without labels, to make units uncorrelated.
 
-A layer with a D reads x = D z in place of z. After each update of the weights,
+A layer with a D reads x = D z in place of z; where its weights are shared over the places of an image, D has
+the size of a patch, what they read at one place, and is shared likewise (Dalm, Offergeld, Ahmad, van Gerven
+2024). After each update of the weights,
 
     D <- D - lr (C - diag(C)) D,      C = mean of x x^T over steps and examples,
 
@@ -9,6 +11,7 @@ van Gerven 2024). A network stores the transpose, presynaptic first: x = z value
 """
 
 from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -31,12 +34,53 @@ def add_decorrelation(net: Network, which: str, n_in: int) -> Network:
     Raises ArgumentError for another `which`, and for networks that are residual, normalised or graphs.
     """
     one_of("decorrelate", which, ("off", "hidden", "hidden+input"))
+    plain = with_matrices(net, [None] * len(net.layers))
     if which == "off":
-        return net.like(net.layers)
+        return plain
     dtype = jnp.result_type(*jax.tree.leaves(weights(net)))
-    first = Fixed(jnp.eye(n_in, dtype=dtype)) if which == "hidden+input" else None
-    identities = [Fixed(jnp.eye(layer.width, dtype=dtype)) for layer in net.layers[:-1]]
-    return net.like(net.layers, [first, *identities])
+    widths = [n_in, *(layer.width for layer in net.layers[:-1])]
+    matrices: list[Fixed | None] = []
+    for i, (layer, width) in enumerate(zip(net.layers, widths, strict=True)):
+        size = layer.patches(jnp.zeros(width)).shape[-1] if isinstance(layer, Patchwise) else width
+        matrices.append(None if i == 0 and which == "hidden" else Fixed(jnp.eye(size, dtype=dtype)))
+    return with_matrices(plain, matrices)
+
+
+@runtime_checkable
+class Patchwise(Protocol):
+    """A layer whose weights are shared over the places of what it reads.
+
+    Attributes:
+        D: the matrix it reads each patch through, or None.
+    """
+
+    D: Fixed | None
+
+    def patches(self, z: Array) -> Array:
+        """Return what its weights read at each place, through D: `(places, patch)`."""
+        ...
+
+    def through(self, D: Fixed | None) -> Any:
+        """Return the layer with another D."""
+        ...
+
+
+def matrices_of(net: Network) -> tuple[Fixed | None, ...]:
+    """Return the D that each layer reads through, or None; those that places share stand in their layers."""
+    pairs = zip(net.layers, net.decor, strict=True)
+    return tuple(layer.D if isinstance(layer, Patchwise) else D for layer, D in pairs)
+
+
+def with_matrices(net: Network, matrices: Sequence[Fixed | None]) -> Network:
+    """Return the network whose layers read through other matrices.
+
+    Arguments:
+        net: the network.
+        matrices: for each layer its D, or None.
+    """
+    pairs = list(zip(net.layers, matrices, strict=True))
+    layers = [layer.through(D) if isinstance(layer, Patchwise) else layer for layer, D in pairs]
+    return net.like(layers, [None if isinstance(layer, Patchwise) else D for layer, D in pairs])
 
 
 def decorrelation_update(net: Network, sites: Sequence[Site]) -> tuple[Array | None, ...]:
@@ -49,9 +93,13 @@ def decorrelation_update(net: Network, sites: Sequence[Site]) -> tuple[Array | N
         net: the network.
         sites: one for each layer, with z `(..., n)`, what the layer reads; all axes but the last are rows.
     """
-    return tuple(
-        None if D is None else _direction(D.value, site.z) for D, site in zip(net.decor, sites, strict=True)
-    )
+    directions = []
+    for layer, D, site in zip(net.layers, matrices_of(net), sites, strict=True):
+        read = site.z
+        if D is not None and isinstance(layer, Patchwise):
+            read = jax.vmap(layer.patches)(read.reshape(-1, read.shape[-1]))  # (rows, places, patch)
+        directions.append(None if D is None else _direction(D.value, read))
+    return tuple(directions)
 
 
 def _direction(value: Float[Array, "n n"], read: Float[Array, "*rows n"]) -> Float[Array, "n n"]:
@@ -72,9 +120,9 @@ def apply_decorrelation(net: Network, update: Sequence[Array | None], lr: float 
     """
     new = [
         None if D is None or direction is None else Fixed(D.value - lr * direction)
-        for D, direction in zip(net.decor, update, strict=True)
+        for D, direction in zip(matrices_of(net), update, strict=True)
     ]
-    return net.like(net.layers, new)
+    return with_matrices(net, new)
 
 
 def decorrelate(net: Network, xs: Float[Array, "T B n_in"], lr: float | Array) -> Network:
@@ -85,6 +133,6 @@ def decorrelate(net: Network, xs: Float[Array, "T B n_in"], lr: float | Array) -
         xs: inputs, `(T, B, n_in)`.
         lr: learning rate of the decorrelation.
     """
-    if all(D is None for D in net.decor):
+    if all(D is None for D in matrices_of(net)):
         return net
     return apply_decorrelation(net, decorrelation_update(net, activity(net, xs)), lr)

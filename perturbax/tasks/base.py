@@ -121,6 +121,11 @@ class Task(eqx.Module):
         """Steps T of one training sequence."""
 
     @property
+    def image(self) -> tuple[int, ...]:
+        """Shape of the image that one step shows, `(height, width[, colours])`; () where it shows none."""
+        return ()
+
+    @property
     def starts_at_zero(self) -> bool:
         """Whether outputs of zero are an answer to start from, so that a fresh readout is zero."""
         return False

@@ -1,5 +1,6 @@
 """Handwritten digits of 8 x 8 pixels."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -47,4 +48,5 @@ class Digits(Images):
         x = self.in_order(found.images[order].astype(np.uint8))  # (N, T, n_in)
         label = found.target[order]  # (N,)
         cuts = {"train": slice(VALID + TEST, None), "valid": slice(TEST, VALID + TEST), "test": slice(TEST)}
-        return self._with_parts({part: (x[cut], label[cut]) for part, cut in cuts.items()})
+        opened = dataclasses.replace(self, shape=found.images.shape[1:])
+        return opened._with_parts({part: (x[cut], label[cut]) for part, cut in cuts.items()})

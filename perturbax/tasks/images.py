@@ -3,6 +3,7 @@
 import abc
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -24,12 +25,14 @@ class Images(Labelled):
         hold: steps that an image read at once is held for, so that a network can settle.
         cost: entropy (cross-entropy, outputs are logits) or squares (half the squared distance from 1 for the
             class and 0 for the others).
+        shape: of a stored image, `(height, width[, colours])`, found when the images were read; no setting.
     """
 
     order: str = setting("rows")
     permuted: bool = setting(False)
     hold: int = setting(1)
     cost: str = setting("entropy")
+    shape: tuple[int, ...] = eqx.field(default=(), static=True, metadata={"data": True})
 
     def __check_init__(self) -> None:
         """Check the order, and that what is held is a whole image."""
@@ -43,6 +46,11 @@ class Images(Labelled):
     def classes(self) -> int:
         """Ten: digits, or as many kinds of something else."""
         return 10
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """Shape of the image that is read at once; () where images are read piece by piece."""
+        return self.shape if self.order == "whole" else ()
 
     @property
     def steps(self) -> int:

@@ -80,7 +80,7 @@ class Mnist(Images):
         if not self.white:
             check_white(f"{data}, images for testing", test_images, white)
         cut = len(images) - self.valid
-        opened = dataclasses.replace(self, divisor=white)
+        opened = dataclasses.replace(self, divisor=white, shape=images.shape[1:])
         return opened._with_parts(
             {
                 "train": (self.in_order(images[:cut]), labels[:cut]),

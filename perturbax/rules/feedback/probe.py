@@ -38,13 +38,14 @@ def pull_back_by_nudging(layer: Layer, h: PyTree, a: Array, later: PyTree, y: Ar
         later: dL/dh' for the hidden state after the step, like h.
         y: dL/dy for the visible output.
 
-    Raises LayerError for neurons that spike (no slope to measure), and hidden states without an axis of
-    units.
+    Raises LayerError for neurons that spike (no slope to measure), units that act on each other, and hidden
+    states without an axis of units.
     """
     neurons, name = split(layer)[1], type(layer).__name__
     inputs, tree = jax.tree.flatten((h, a))
     if any(value.ndim < 1 for value in inputs):
         raise LayerError(f"{name}: a hidden state needs an axis of units, to be nudged one by one")
+    _check_unitwise(layer)
     if hasattr(layer, "surrogate"):
         raise LayerError(f"{name}: a spike has no slope that nudging could measure: take node or innovation")
     step = float(jnp.finfo(a.dtype).eps) ** (1 / 3)  # balances rounding and curvature of a central difference
@@ -76,6 +77,15 @@ def pull_back_by_nudging(layer: Layer, h: PyTree, a: Array, later: PyTree, y: Ar
     return tree.unflatten(gradients)
 
 
+def _check_unitwise(layer: Layer) -> None:
+    """Raise LayerError for neurons that act on each other within a step: all are nudged at once."""
+    if not layer.unitwise:
+        raise LayerError(
+            f"{type(layer).__name__}: units that act on each other within a step (pooling does) cannot all "
+            "be nudged at once: take node or innovation"
+        )
+
+
 def measured_gains(net: Network, before: list[PyTree], sites: tuple) -> list[Array]:
     """Return dy/da of every unit of every layer but the last, `(T, B, ...)` like a: 1 - y^2 for tanh,
     measured.
@@ -89,6 +99,7 @@ def measured_gains(net: Network, before: list[PyTree], sites: tuple) -> list[Arr
     """
 
     def of_one(layer: Layer, h: PyTree, a: Array) -> Array:
+        _check_unitwise(layer)
         after, y = split(layer)[1].advance(h, a)
         if y.shape[-1] != a.shape[-1]:
             raise LayerError(

@@ -14,7 +14,7 @@ from perturbax.learning.facts import Facts
 from perturbax.learning.jacobian import Errors, check_acts_within_step, errors, reads_itself
 from perturbax.learning.rule import StepRule
 from perturbax.learning.traces import Plan, Traces, block, owned
-from perturbax.network.layer import Layer, weights
+from perturbax.network.layer import Layer, advance_batch, weights
 from perturbax.network.network import Network
 from perturbax.network.sources import Source
 
@@ -86,6 +86,9 @@ class EligibilityRule(StepRule):
             rows = late = 0
         if rows or late:
             owned(i, layer, site)
+        elif not layer.unitwise:  # nothing is followed in time: units may act on each other
+            pull = jax.vjp(lambda a: advance_batch(i, layer, h, a)[1], site.a)[1]
+            return (), jax.tree.map(jnp.zeros_like, weights(layer)), pull(q)[0]
         b, q = block(plan, net, i, h, site), q.reshape(len(q), -1, n)
         if not rows and not late:
             return (), jax.tree.map(jnp.zeros_like, weights(layer)), Traces.now(site, b, q)

@@ -67,8 +67,8 @@ DRIVES += [(cell, *STACKED) for cell in (px.cells.Tanh, px.cells.GRU, px.cells.L
 
 @pytest.mark.parametrize(("cell", "decor", "depth", "rank"), DRIVES)
 def test_the_same_as_multiplied_out(cell, decor, depth, rank, x64, monkeypatch):
-    net = px.add_decorrelation(helpers.network(cell, n_in=2, n=2, depth=depth), decor, 2)
-    xs, ys = helpers.data(n_in=2)
+    net = px.add_decorrelation(helpers.network(cell, n_in=4, n=2, depth=depth), decor, 4)
+    xs, ys = helpers.data(n_in=4)
     loss, grads = estimate(net, xs, ys, rank=rank)
     monkeypatch.setattr("perturbax.rules.evolution.evolution.matrix_inputs", lambda *args: None)
     slow, full = estimate(net, xs, ys, rank=rank)
