@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from perturbax.experiment.config import Experiment as Experiment
     from perturbax.experiment.forecaster import Forecaster as Forecaster
     from perturbax.experiment.predict import predict as predict
+    from perturbax.experiment.pruning import PruningPlan as PruningPlan
+    from perturbax.experiment.pruning import growing_regularisation as growing_regularisation
     from perturbax.experiment.result import Result as Result
     from perturbax.experiment.result import load as load
     from perturbax.experiment.run import resume as resume
@@ -76,6 +78,7 @@ _HOME = {
     "experiment.config": ("Experiment",),
     "experiment.forecaster": ("Forecaster",),
     "experiment.predict": ("predict",),
+    "experiment.pruning": ("PruningPlan", "growing_regularisation"),
     "experiment.result": ("Result", "load"),
     "experiment.run": ("resume", "run"),
     "fields": ("setting",),

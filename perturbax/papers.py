@@ -313,6 +313,10 @@ CITATIONS: dict[str, str] = {
         "computation graphs with persistent evolution strategies. International Conference on Machine "
         "Learning (ICML). arXiv:2112.13835."
     ),
+    "wang2021": (
+        "Wang H., Qin C., Zhang Y., Fu Y. (2021). Neural pruning via growing regularization. International "
+        "Conference on Learning Representations (ICLR). arXiv:2012.09243."
+    ),
     "wang2024": (
         "Wang C., Dong X., Jiang J., Ji Z., Liu X., Wu S. (2024). BrainScale: enabling scalable online "
         "learning in spiking neural networks. bioRxiv 2024.09.24.614728."

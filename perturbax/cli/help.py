@@ -13,7 +13,7 @@ from typing import Any
 
 from perturbax.cli.arguments import Parser, last_value
 from perturbax.cli.catalogue import Entry, entry, shipped
-from perturbax.experiment.config import Experiment
+from perturbax.experiment.config import OF_PRUNING, Experiment
 from perturbax.experiment.options import NOTHING, typed_form
 
 MOST_CHANGED = (
@@ -73,6 +73,8 @@ class _Chosen:
     """What a command line has chosen so far: its classes, and the settings that they bring."""
 
     def __init__(self, parser: Parser, words: Sequence[str]):
+        self.words = words
+
         def typed(name: str) -> str:
             default = parser.own_defaults.get(name) or getattr(Experiment(), name)
             return last_value(words, f"--{name}") or default
@@ -126,7 +128,8 @@ def _short(parser: Parser, chosen: _Chosen) -> list[str]:
     values = {name: chosen.value(name) for name in parser.experiment}
     wide = max((len(flag) for flag, _ in own_arguments), default=0)
     lines = [*rows(own_arguments, min(wide, WIDEST_FLAG) + 4), *_most_changed(parser, chosen, values)]
-    further = {name: value for name, value in values.items() if name not in MOST_CHANGED}
+    told_by_prune = OF_PRUNING if "--prune" not in chosen.words else ()
+    further = {name: value for name, value in values.items() if name not in (*MOST_CHANGED, *told_by_prune)}
     lines += _in_brief("further settings of the run (--NAME VALUE)", further)
     lines += _in_brief(f"settings of task {chosen.task.name} (--task.NAME VALUE)", _values(chosen.task, {}))
     of_cell = _values(chosen.cell, chosen.task.cells.get(chosen.cell.name, {}))

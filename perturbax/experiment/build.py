@@ -23,8 +23,11 @@ from perturbax.experiment.auto import measure
 from perturbax.experiment.config import ON_DEVICE, Experiment, Resolved, optimiser_text
 from perturbax.experiment.optimiser import OptimiserSettings
 from perturbax.experiment.options import find, provisional, unmeasured
+from perturbax.experiment.pruning import GROUPS, Pruning, PruningPlan, Single
 from perturbax.experiment.resolve import KNOWN, passes_per_step, resolve, with_measured
+from perturbax.experiment.smaller import Units, shapes_of
 from perturbax.experiment.train_step import Hyperparameters, Setup
+from perturbax.fields import one_of
 from perturbax.learning.rule import Rule, check_derivatives
 from perturbax.network.arrays import check_leaves
 from perturbax.network.decorrelation import add_decorrelation
@@ -42,12 +45,14 @@ class Parts(NamedTuple):
         setup: what its training steps are made of.
         auto: how the settings that were `auto` were measured, by name; empty where none was.
         device: the device that the network lives on; None in process.
+        pruning: what is pruned; None for nothing.
     """
 
     experiment: Resolved
     setup: Setup
     auto: dict[str, Any]
     device: Checked | None = None
+    pruning: Pruning | None = None
 
     @property
     def task(self) -> Task:
@@ -155,12 +160,14 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
         draw = partial(_draw, task, e.batch, e.mode)
         rule, options, found = measure(rule, e.rule_options, task.loss, draw, make_network(net_key), key)
         e = with_measured(e, rule, options)
+    pruning = _pruning(e, rule, task, e.steps * updates)
     settings = OptimiserSettings(
         name=e.optimiser,
         schedule=e.schedule,
         clip=e.clip,
         updates=e.steps * updates,
         lr_scale=_lr_scale(rule, task, e.mode, e.optimiser),
+        around=None if pruning is None else pruning.around,
     )
     setup = Setup(
         task=task,
@@ -180,7 +187,48 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
     )
     check_derivatives(rule, _network_shapes(e.cell, make_network))
     _check_optimiser(optimiser_text(e.optimiser), setup.optimiser, make_network)
-    return Parts(e, setup, found, device)
+    return Parts(e, setup, found, device, pruning)
+
+
+def _pruning(e: Resolved, rule: Rule, task: Task, updates: int) -> Pruning | None:
+    """Return what a run prunes, or None; ArgumentError where that cannot be."""
+    if not e.prune:
+        return None
+    if e.device is not None:
+        raise ArgumentError("weights of a device are not pruned: leave prune at 0")
+    one_of("prune_groups", e.prune_groups, GROUPS)
+    plan = PruningPlan(e.prune, e.prune_by, e.prune_from * updates, e.prune_until * updates, e.prune_ceiling)
+    plan.check()
+    architecture = Architecture.of(e, task.sizes)
+    held = _held_by(rule, architecture)
+    if e.prune_groups == "weights":
+        return Pruning(plan, Single(held))
+    if architecture.cell is NirFile:
+        raise ArgumentError("cell nir brings layers of fixed size: take prune_groups weights")
+    if any(held):
+        raise ArgumentError(f"rule {e.rule} leaves weights as they are, so that no whole unit can go")
+    return Pruning(plan, units_of(architecture))
+
+
+def units_of(architecture: Architecture) -> Units:
+    """Return the units of the hidden layers of a network, as groups that are pruned.
+
+    Arguments:
+        architecture: what the network is made from.
+
+    Raises ArgumentError for networks of which no smaller one can be made.
+    """
+    return Units(
+        shapes_of(lambda units: architecture._replace(units=tuple(units)).network), architecture.units
+    )
+
+
+def _held_by(rule: Rule, architecture: Architecture) -> list[bool]:
+    """Return for each array of weights whether a rule leaves it as it is, whatever its update."""
+    shapes: Any = jax.eval_shape(lambda key: weights(architecture.network(key)), jr.PRNGKey(0))
+    ones, zeros = (jax.tree.map(lambda w, v=v: jnp.full(w.shape, v, w.dtype), shapes) for v in (1, 0))
+    after = jax.tree.leaves(rule.modify_updates(ones, zeros))
+    return [not bool(jnp.any(u)) for u in after]
 
 
 def _held_at_first(e: Resolved, device: Checked) -> dict[str, Any] | None:

@@ -18,6 +18,8 @@ KINDS = ("task", "rule", "cell")  # the classes of an experiment, each with sett
 
 OF_DEVICES = ("device", "score", "rounding", "start")
 """Settings of runs on a device alone."""
+OF_PRUNING = ("prune_groups", "prune_by", "prune_from", "prune_until", "prune_ceiling")
+"""Settings of runs that prune alone."""
 ON_DEVICE = "device"
 """Stands for the cell of a network that lives on a device, whose neurons are not known here."""
 AUTO_RULE = "auto"
@@ -65,6 +67,15 @@ class Experiment:
         normalise: whether what a layer reads from a layer below is normalised over units (true or false).
         mode: sequence (an update per batch of sequences) or online (updates while the stream runs).
         every: steps of the stream between updates, online.
+        prune: share of the weights, or units, that goes during the run; 0 for none.
+        prune_groups: what goes as one: weights (single ones; biases stay), or units, whole (the network that
+            is left is smaller).
+        prune_by: greg-1 (penalties grow on the smallest), greg-2 (on all first, which tells them apart), or
+            magnitude (the smallest are removed at once).
+        prune_from: share of the updates after which penalties begin to grow.
+        prune_until: share of the updates after which what was chosen is removed; the rest of the run learns
+            on without it. Of the time between, penalties grow in 5 parts of 9 and are held in 4.
+        prune_ceiling: the largest penalty, in units of the loss's curvature, which it must pass.
         seed: seed of weights, data order and noise.
         logs: how often to log, validate and checkpoint during the run.
         device: the device that the network lives on: a command that serves one (docs/devices.md), or the
@@ -98,6 +109,12 @@ class Experiment:
     normalise: bool | None = None
     mode: str | None = None
     every: int | None = None
+    prune: float | None = None
+    prune_groups: str | None = None
+    prune_by: str | None = None
+    prune_from: float | None = None
+    prune_until: float | None = None
+    prune_ceiling: float | None = None
     seed: int = 0
     logs: int = 50
     task_options: Options = field(default_factory=dict)
@@ -172,6 +189,12 @@ class Resolved:
     normalise: bool
     mode: str
     every: int
+    prune: float
+    prune_groups: str
+    prune_by: str
+    prune_from: float
+    prune_until: float
+    prune_ceiling: float
     seed: int
     logs: int
     task_options: Options
@@ -192,6 +215,8 @@ class Resolved:
         fields = {of.name: getattr(self, of.name) for of in dataclasses.fields(self)}
         fields |= {f"{kind}_options": dict(fields[f"{kind}_options"]) for kind in KINDS}
         fields["optimiser"] = optimiser_text(self.optimiser)
+        if not self.prune:  # nor does a run that prunes nothing say how
+            fields = {name: value for name, value in fields.items() if name not in ("prune", *OF_PRUNING)}
         if self.device is None:  # a run in process says nothing of devices
             fields = {name: value for name, value in fields.items() if name not in OF_DEVICES}
         else:
@@ -224,4 +249,10 @@ DEFAULTS: Options = {
     "normalise": False,
     "mode": "sequence",
     "every": 1,
+    "prune": 0.0,
+    "prune_groups": "weights",
+    "prune_by": "greg-1",
+    "prune_from": 0.2,
+    "prune_until": 0.6,
+    "prune_ceiling": 1.0,
 }

@@ -83,6 +83,8 @@ class OptimiserSettings(NamedTuple):
         clip: largest global norm of a gradient estimate; 0 for no clipping.
         updates: updates of the whole run, which the schedule spans.
         lr_scale: what the learning rate of the weights is multiplied with.
+        around: (optimiser, speed) -> the optimiser that is used in its place, such as one that prunes, behind
+            the clip; None for the optimiser itself.
     """
 
     name: Any
@@ -90,6 +92,7 @@ class OptimiserSettings(NamedTuple):
     clip: float
     updates: int
     lr_scale: int = 1
+    around: Callable[[Any, Any], optax.GradientTransformation] | None = None
 
     def rate(self, peak: Any, speed: Any = 1.0) -> Callable[[Any], Any]:
         """Return update -> learning rate, on the schedule.
@@ -111,8 +114,13 @@ class OptimiserSettings(NamedTuple):
 
         Raises ArgumentError for an unknown optimiser, or one that needs other arguments than a learning rate.
         """
-        if not isinstance(self.name, str):
-            return optax.chain(optax.clip_by_global_norm(self.clip), self.name) if self.clip else self.name
+        chosen = self._named(lr, speed) if isinstance(self.name, str) else self.name
+        if self.around is not None:
+            chosen = self.around(chosen, speed)
+        return optax.chain(optax.clip_by_global_norm(self.clip), chosen) if self.clip else chosen
+
+    def _named(self, lr: Any, speed: Any) -> optax.GradientTransformation:
+        """Return the optimiser of optax by its name; arguments as for `optimiser`."""
         known = _optimisers()
         if self.name not in known:
             raise unknown("optimiser", self.name, sorted(known))
@@ -122,7 +130,6 @@ class OptimiserSettings(NamedTuple):
             function = known[self.name]
             key = {"key": 0} if "key" in _parameters(function) else {}  # of noise, the same at every seed
             # Some optimisers take a plain number only.
-            chosen = function(learning_rate=peak if self.schedule == "constant" else rate, **key)
+            return function(learning_rate=peak if self.schedule == "constant" else rate, **key)
         except (TypeError, ValueError) as error:
             raise ArgumentError(f"optimiser {self.name} cannot be used here: {error}") from error
-        return optax.chain(optax.clip_by_global_norm(self.clip), chosen) if self.clip else chosen

@@ -14,6 +14,7 @@ from perturbax.experiment.config import (
     DEFAULTS,
     KINDS,
     OF_DEVICES,
+    OF_PRUNING,
     ON_DEVICE,
     Experiment,
     Options,
@@ -146,7 +147,8 @@ def explain(given: Experiment | Resolved) -> dict[str, Explained]:
     found: dict[str, Explained] = {}
     for field in dataclasses.fields(Resolved):
         name = field.name
-        if name.endswith("_options") or (name in OF_DEVICES and e.device is None):
+        unsaid = (name in OF_DEVICES and e.device is None) or (name in OF_PRUNING and not e.prune)
+        if name.endswith("_options") or unsaid:
             continue
         if name in origins:
             value = budget if name == "passes" else getattr(e, name)

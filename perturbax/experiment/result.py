@@ -31,6 +31,7 @@ from perturbax.network.arrays import from_named_arrays
 from perturbax.network.network import Network
 from perturbax.tasks.base import Task
 
+UNITS_LEFT = "pruned.units"  # in the file of weights: units of hidden layers that pruning left, `(layers,)`
 SHOWN = 1000  # steps of the test part kept for pictures
 SPARSE = 1 / 16  # share of steps asked for below which a picture is of those alone
 
@@ -109,6 +110,8 @@ def describe(parts: Parts, name: str | None = None, side_by_side: int = 1) -> di
     }
     if task.image:
         facts["image"] = list(task.image)
+    if e.prune:
+        facts["pruning"] = {"papers": ["wang2021"]}
     if parts.setup.placement.devices > 1:
         facts["devices"] = parts.setup.placement.devices
     if found := task.facts():
@@ -282,6 +285,10 @@ def _load(folder: Path, config: dict[str, Any]) -> Result:
     require_room(folder, layout)
     if e.device is None:
         make_network = Architecture.of(e, config["facts"]["sizes"], config["facts"].get("image", ())).network
+        architecture = Architecture.of(e, config["facts"]["sizes"])
+        if UNITS_LEFT in arrays:
+            architecture = architecture._replace(units=tuple(map(int, arrays[UNITS_LEFT])))
+        make_network = architecture.network
     else:
         make_network = partial(drawn, Abilities.of(config["facts"].get("device")))
     with in_precision_of(folder, layout):

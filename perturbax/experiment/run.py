@@ -25,6 +25,7 @@ from perturbax.experiment.precision import in_precision_of, precision, require_r
 from perturbax.experiment.program import Compiled, Program
 from perturbax.experiment.resolve import check_seed, resolve
 from perturbax.experiment.result import (
+    UNITS_LEFT,
     Result,
     describe,
     load,
@@ -34,6 +35,7 @@ from perturbax.experiment.result import (
     read_experiment,
 )
 from perturbax.experiment.reuse import compiled_for
+from perturbax.experiment.smaller import after_pruning
 from perturbax.experiment.train_step import State
 from perturbax.experiment.variants import with_settings
 from perturbax.experiment.watch import Report, Watcher, watcher_of
@@ -442,7 +444,10 @@ def _finish_run(compiled: Program, one: _Run) -> Result:
         kept, gain, valid_answers = _better_than_chance(task, first, one.state, compiled.valid)
     elif isinstance(task, Forecast) and e.score == "task":
         valid_answers = np.asarray(compiled.outputs(kept.best, compiled.valid.xs))[compiled.valid.warmup :]
-    net = kept.best
+    net, left = kept.best, None
+    if compiled.parts.pruning is not None:
+        left = after_pruning(compiled.parts.pruning, one.state.learner.opt, net)
+        net = net if left is None else left.net
     measured, prediction = compiled.tested(net, test)
     if prediction is not None:  # a device may return scores alone
         prediction = prediction[test.warmup :]
@@ -469,6 +474,8 @@ def _finish_run(compiled: Program, one: _Run) -> Result:
         **compiled.further(first, net),
         "updates_per_step": setup.updates,
     }
+    if left is not None:
+        summary["pruned"] = left.facts
     if setup.placement.devices > 1:
         summary["devices"] = setup.placement.devices
     if compiled.valid_baselines:
@@ -497,6 +504,8 @@ def _finish_run(compiled: Program, one: _Run) -> Result:
         run_folder.write_arrays(one.folder / "predictions.npz", shown, one.layout)
         named_scaling = {f"scaling.{name}": value for name, value in scaling.items()}
         kept = to_named_arrays(net, "net.") | named_scaling
+        if left is not None and left.units is not None:
+            kept |= {UNITS_LEFT: np.asarray(left.units)}
         run_folder.write_arrays(one.folder / "weights", kept, one.layout)
         run_folder.write_result(one.folder, summary, one.layout)
     return Result(e, net, summary, one.metrics, scaling, one.folder, shown)

@@ -16,6 +16,7 @@ from jaxtyping import Array, PyTree
 
 from perturbax.experiment.optimiser import OptimiserSettings
 from perturbax.experiment.placement import Placement
+from perturbax.experiment.pruning import pruning_state
 from perturbax.learning.estimator import learner
 from perturbax.learning.online import Stream, begun_anew, online
 from perturbax.learning.rule import Rule, StepRule
@@ -308,6 +309,7 @@ def chunk(
     def step(state: State, _: None) -> tuple[State, Array]:
         return _step(setup, task, state)
 
+    begun_whole = _whole(state)
     state, losses = jax.lax.scan(step, state, None, length=length)
     net = state.learner.net
     if valid[0].shape[1] % setup.placement.devices == 0:
@@ -315,12 +317,20 @@ def chunk(
     metrics = evaluate(task, net, HeldOut(valid[0], valid[1], warmup))
     loss = jnp.asarray(metrics["loss"], state.best_loss.dtype)
     better = loss < state.best_loss
+    if begun_whole is not None:  # until it is pruned, no network is better than the one after it
+        better = better | begun_whole
     state = state._replace(
         best=jax.tree.map(lambda new, old: jnp.where(better, new, old), net, state.best),
         best_loss=jnp.where(better, loss, state.best_loss),
         best_step=jnp.where(better, state.step, state.best_step),
     )
     return state, losses, metrics
+
+
+def _whole(state: State) -> Array | None:
+    """Return whether what a run prunes is still there; None for a run that prunes nothing."""
+    pruning = pruning_state(state.learner.opt)
+    return None if pruning is None else ~pruning.removed
 
 
 def correlation(net: Network, xs: Array) -> Array:

@@ -259,8 +259,8 @@ def _references(runs: Sequence[Run]) -> str:
     used: dict[str, dict[str, None]] = {}
     for run in runs:
         experiment = run.experiment
-        for kind in ("rule", "task", "cell", "decorrelation"):
-            what = "decorrelation" if kind == "decorrelation" else str(experiment.get(kind))
+        for kind in ("rule", "task", "cell", "decorrelation", "pruning"):
+            what = str(experiment.get(kind, kind))
             if kind != "decorrelation" or run.decorrelated:
                 for key in as_strings(run.fact(kind, "papers", [])):
                     used.setdefault(key, {})[what] = None

@@ -16,6 +16,7 @@ from perturbax.report.compare import (
 )
 from perturbax.report.document import breakable, scrolled
 from perturbax.report.numbers import DASH, count, interval, memory, metric_name, rounded
+from perturbax.report.read import as_dict
 from perturbax.report.settings import flag_name, setting_text
 from perturbax.report.style import Look, swatch
 
@@ -118,7 +119,7 @@ def _row(section: Section, variant: VariantRuns, look: Look, best: dict[str, flo
     bptt = section.reference("bptt", variant)
     own, theirs = section.main(variant).mean, section.main(bptt).mean if bptt else math.nan
     ratio = own / theirs if theirs else math.nan
-    target = escape(str(variant.first.fact("rule", "target")) or DASH)
+    target = escape("; ".join([str(variant.first.fact("rule", "target")) or DASH, *_pruned(variant)]))
     mark = swatch(look, line=False)
     name = f'<th scope="row">{mark}{breakable(variant.label)}</th>'
     counted, all_seeds = len(section.main(variant).values), len(variant.runs)
@@ -129,6 +130,21 @@ def _row(section: Section, variant: VariantRuns, look: Look, best: dict[str, flo
     cells += [] if _all_finished(section) else [f'<td class="text">{_status(variant)}</td>']
     target = f'<tr class="target"><td colspan="{len(cells) + 1}">{target}</td></tr>'
     return f"<tr>{name}{''.join(cells)}</tr>{target}"
+
+
+def _pruned(variant: VariantRuns) -> list[str]:
+    """Return what pruning left of the networks of a variant, in words; nothing where nothing was pruned."""
+    weights, left = (
+        Stat.of(run.number("pruned", name) for run in variant.runs) for name in ("weights", "left")
+    )
+    if not left:
+        return []
+    said = f"pruned to {count(left.mean)} of {count(weights.mean)} weights"
+    facts = as_dict(as_dict(variant.first.result).get("pruned"))
+    units, before = (facts.get(name) for name in ("units", "units_before"))
+    if isinstance(units, list) and isinstance(before, list):
+        said += f", to {', '.join(map(str, units))} of {', '.join(map(str, before))} units"
+    return [said]
 
 
 def _costs(variant: VariantRuns) -> list[str]:

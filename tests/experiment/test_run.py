@@ -14,6 +14,7 @@ import jax.random as jr
 import numpy as np
 import optax
 import pytest
+from helpers import copied_at
 
 import perturbax as px
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
@@ -36,17 +37,6 @@ SMALL = px.Experiment(
     lr=1e-2,
     rule_options={"credit": "to-go"},
 )
-
-
-def copied_at(step, *folders):
-    """A report that copies what a kill after so many steps leaves: what each folder holds, to `cut-NAME`."""
-
-    def report(done, total, loss):
-        if done == step:
-            for folder in folders:
-                shutil.copytree(folder, folder.with_name(f"cut-{folder.name}"))
-
-    return report
 
 
 @pytest.fixture(scope="module")
