@@ -199,7 +199,7 @@ def _pruning(e: Resolved, rule: Rule, task: Task, updates: int) -> Pruning | Non
     one_of("prune_groups", e.prune_groups, GROUPS)
     plan = PruningPlan(e.prune, e.prune_by, e.prune_from * updates, e.prune_until * updates, e.prune_ceiling)
     plan.check()
-    architecture = Architecture.of(e, task.sizes)
+    architecture = Architecture.of(e, task.sizes, task.image)
     held = _held_by(rule, architecture)
     if e.prune_groups == "weights":
         return Pruning(plan, Single(held))

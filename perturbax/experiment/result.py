@@ -284,8 +284,7 @@ def _load(folder: Path, config: dict[str, Any]) -> Result:
     arrays = run_folder.read_arrays(path, layout)
     require_room(folder, layout)
     if e.device is None:
-        make_network = Architecture.of(e, config["facts"]["sizes"], config["facts"].get("image", ())).network
-        architecture = Architecture.of(e, config["facts"]["sizes"])
+        architecture = Architecture.of(e, config["facts"]["sizes"], config["facts"].get("image", ()))
         if UNITS_LEFT in arrays:
             architecture = architecture._replace(units=tuple(map(int, arrays[UNITS_LEFT])))
         make_network = architecture.network
