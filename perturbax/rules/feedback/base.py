@@ -7,10 +7,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 from jaxtyping import Array, PyTree
 
 from perturbax.errors import ArgumentError
-from perturbax.fields import in_range, setting
+from perturbax.fields import in_range, one_of, positive, setting
 from perturbax.learning.blocks import step_keys
 from perturbax.learning.credit import to_go
 from perturbax.learning.estimate import Outer
@@ -19,9 +20,17 @@ from perturbax.learning.noise import check_white
 from perturbax.learning.rule import SequenceRule
 from perturbax.learning.trees import expand_like
 from perturbax.network.network import Network
-from perturbax.rules.feedback.probe import measured_gains, outputs_of_rows, through_gains
+from perturbax.rules.feedback.probe import (
+    measured_error,
+    measured_gains,
+    outputs_of_rows,
+    query_signs,
+    through_gains,
+)
 from perturbax.rules.perturbation.node_base import NodeNoise
 
+ERRORS = ("told", "measured")
+QUERIES = 2**31 - 1  # no step of a sequence: names the key of what is added to outputs
 Guesses = list[Array]  # one per layer, `(T, B, ...)` like its pre-activations
 
 
@@ -30,7 +39,7 @@ class Observed(NamedTuple):
 
     Attributes:
         loss: of the clean row, `(T, B)`.
-        error: dL_t/dy_t of the clean row, `(T, B, n_out)`.
+        error: dL_t/dy_t of the clean row, `(T, B, n_out)`, or an estimate of it.
         sites: what every layer of the clean row saw, `(T, B, ...)`.
         before: its hidden states one step ago.
         y: its visible outputs.
@@ -63,6 +72,14 @@ class LearntFeedback(NodeNoise, SequenceRule):
     whose input is clean. The last layer must be linear (its pre-activation is the output): its gradient is
     the output error.
 
+    That error may be told (the derivative of the loss by the outputs), or measured, by the score alone: what
+    becomes of it when signs of size sigma are added to the outputs. The network is not run again for that,
+    and each step's score shows its own outputs alone, so that only n_out places hide each other:
+
+        e_t = mean over queries of (L(y_t + sigma s) - L(y_t)) / sigma  s,      exact for n_out queries
+
+    where queries as many as there are outputs move one output each. A query counts as a pass.
+
     A rule is its `guess`, and what it learns about it: `init_knowledge` and `fit`. A complete rule, whose
     guess is the present error sent back through fixed random weights:
 
@@ -77,6 +94,8 @@ class LearntFeedback(NodeNoise, SequenceRule):
                 return [through_gains(gain, seen.error @ B.T) for gain, B in zip(gains, known)]
 
     Attributes:
+        error: told (dL/dy is given) or measured (from the score).
+        queries: how often the score is asked for one step, where the error is measured.
         lam: weight of the correction by perturbation.
         penalty: weight of a local activity penalty, penalty y psi on top of g: the slope of penalty / 2 times
             squared activity. It keeps units in their linear range; biased unless 0.
@@ -88,6 +107,8 @@ class LearntFeedback(NodeNoise, SequenceRule):
     difference: str = setting("linearised")
     credit: str = setting("to-go")
     lam: float = 1.0
+    error: str = setting("told")
+    queries: int = setting(1)
 
     fits_first: ClassVar[bool] = False
 
@@ -97,6 +118,8 @@ class LearntFeedback(NodeNoise, SequenceRule):
         check_white(self.noise, name.lower())
         in_range("lam", self.lam, 0, below=True)
         in_range("penalty", self.penalty, 0, below=True)
+        one_of("error", self.error, ERRORS)
+        positive("queries", self.queries)
         if self.credit != "to-go":
             raise ArgumentError(f"{name} works on whole sequences: credit is to-go, not {self.credit}")
 
@@ -144,7 +167,9 @@ class LearntFeedback(NodeNoise, SequenceRule):
         facts = super().described()
         name = type(self).__name__
         offline = f"{name} works on whole sequences: it cannot learn online (use sequence mode)"
-        return facts.but(offline=offline, passes=self.rows, keeps=self.facts.keeps or facts.keeps)
+        passes = self.rows + (self.queries if self.error == "measured" else 0)
+        uses = tuple(use for use in facts.uses if use != "output error" or self.error == "told")
+        return facts.but(offline=offline, passes=passes, uses=uses, keeps=self.facts.keeps or facts.keeps)
 
     def init_state(self, net: Network, x: Array, key: Array) -> PyTree:
         """Return the state of the noise, and what is known; raises ArgumentError without a linear readout."""
@@ -180,7 +205,7 @@ class LearntFeedback(NodeNoise, SequenceRule):
             noise_state: state of the noise before the sequence.
             xs: inputs `(T, B, n_in)`.
             ys: targets, leaves `(T, B, ...)`.
-            loss: (y `(B, n_out)`, target) -> `(B,)`, differentiated by y.
+            loss: (y `(B, n_out)`, target) -> `(B,)`; differentiated by y where the error is told.
             key: a random key.
         """
         start = net.start(xs.shape[1])
@@ -189,14 +214,13 @@ class LearntFeedback(NodeNoise, SequenceRule):
         in_units_of_noise = 1 / self.variance**0.5
 
         def one_step(states: PyTree, now: tuple) -> tuple[PyTree, Observed]:
-            x, target, noise = now
+            x, target, noise, asking = now
             noise, ambient = noise if self.ambient else (noise, None)
             inject = added = self.noise_of_rows(noise)
             if ambient is not None:
                 added = [i + self.ambient * o for i, o in zip(inject, ambient, strict=True)]
             after, y, sites = jax.vmap(net.step, in_axes=(0, None, 0))(states, x, added)
-            value, delta = self.compare(lambda out: loss(out, target), y)
-            error = jax.grad(lambda out: loss(out, target).sum())(self.middle(y))
+            value, delta, error = self.judged(lambda out: loss(out, target), y, asking)
             hidden = [h for h, _ in states]
             out = [
                 outputs_of_rows(layer, h, site.a)
@@ -207,7 +231,26 @@ class LearntFeedback(NodeNoise, SequenceRule):
             clean = (self.middle(rows) for rows in (sites, hidden, out))
             return after, Observed(value, error, *clean, *scaled)
 
-        return noise_state, jax.lax.scan(one_step, states, (xs, ys, xi))[1]
+        asking = step_keys(jr.fold_in(key, QUERIES), 0, len(xs))
+        return noise_state, jax.lax.scan(one_step, states, (xs, ys, xi, asking))[1]
+
+    def judged(self, score: Any, y: Array, key: Array) -> tuple[Array, Array, Array]:
+        """Return the loss `(B,)`, delta `(K, B)`, and the output error `(B, n_out)`, told or measured.
+
+        Arguments:
+            score: output `(B, n_out)` -> loss per example `(B,)`.
+            y: outputs of all rows, `(rows, B, n_out)`.
+            key: for the signs that are added to outputs.
+        """
+        middle = self.middle(y)
+        if self.error == "told":
+            loss, delta = self.compare(score, y)
+            return loss, delta, jax.grad(lambda out: score(out).sum())(middle)
+        signs = query_signs(key, self.queries, middle)
+        error = measured_error(score, middle, signs, self.sigma)
+        if self.difference != "linearised":
+            return *self.compare(score, y), error
+        return score(middle), jnp.sum(error[None] * self.pair(y), -1), error
 
     def corrected(self, guesses: Guesses, seen: Observed, lam: Any) -> Guesses:
         """Return g of every layer, `(T, B, ...)`: the guess and its correction, averaged over samples.

@@ -60,7 +60,8 @@ class Mirror(LearntFeedback):
 
     def described(self) -> Facts:
         """Return the facts: the recursion backwards costs as much as a pass forwards."""
-        return super().described().but(passes=self.rows + 1)
+        facts = super().described()
+        return facts.but(passes=facts.passes + 1)
 
     def init_knowledge(self, net: Network, x: Array) -> PyTree:
         """Return feedback weights of zero: a matrix per layer, from its inputs' units to its

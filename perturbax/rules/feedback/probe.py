@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 from jaxtyping import Array, PyTree
 
 from perturbax.errors import LayerError
@@ -21,6 +22,42 @@ def outputs_of_rows(layer: Layer, h: PyTree, a: Array) -> Array:
     """
     neurons = split(layer)[1]
     return jax.vmap(jax.vmap(neurons.advance))(h, a)[1]
+
+
+def query_signs(key: Array, queries: int, y: Array) -> Array:
+    """Return what is added to outputs, in units of sigma, `(queries, B, n_out)`.
+
+    As many queries as there are outputs move one output each, up or down; fewer move all of them, by signs.
+
+    Arguments:
+        key: a random key.
+        queries: how often the score is asked; those beyond the number of outputs are left out.
+        y: outputs `(B, n_out)`, for their shape and dtype.
+    """
+    B, n = y.shape
+    if queries < n:
+        return jr.rademacher(key, (queries, B, n), y.dtype)
+    up_or_down = jr.rademacher(key, (n, B, 1), y.dtype)
+    return jnp.eye(n, dtype=y.dtype)[:, None] * up_or_down
+
+
+def measured_error(score: Any, y: Array, signs: Array, sigma: Any) -> Array:
+    """Return dL/dy `(B, n_out)` as the score shows it when outputs are moved.
+
+        e = mean over queries of (L(y + sigma s) - L(y)) / sigma  s,     a sum where each moves one output
+
+    The mean over all signs is without bias up to sigma^2.
+
+    Arguments:
+        score: output `(B, n_out)` -> loss per example `(B,)`.
+        y: outputs, `(B, n_out)`.
+        signs: what is added, in units of sigma, `(queries, B, n_out)`.
+        sigma: how far outputs are moved.
+    """
+    moved = jax.vmap(lambda s: score(y + sigma * s))(signs)  # (queries, B)
+    slopes = (moved - score(y)[None]) / sigma
+    asked = jnp.sum(signs**2, 0)  # (B, n_out): how many queries moved an output
+    return jnp.sum(slopes[..., None] * signs, 0) / asked
 
 
 def pull_back_by_nudging(layer: Layer, h: PyTree, a: Array, later: PyTree, y: Array) -> tuple[PyTree, Array]:

@@ -14,7 +14,8 @@ import pytest
 
 import perturbax as px
 from perturbax.errors import ArgumentError
-from perturbax.rules.feedback.probe import measured_gains
+from perturbax.learning.sequence import visible_loss
+from perturbax.rules.feedback.probe import measured_error, measured_gains, query_signs
 
 CASES = {
     "tanh": (px.cells.Tanh, {"n": 2}, 3),
@@ -123,6 +124,42 @@ def test_feedback_learns_the_lagged_gradient(x64, fit_to):
     if fit_to == "outputs":
         assert float(kept[1].explained) > 0.95
         assert float(rule.correction_weight(kept[1])) == 0.0  # nothing left to correct
+
+
+def test_the_error_can_be_measured_by_the_score(x64):
+    """Over all signs its mean is dL/dy; where each output is moved by itself, every draw is."""
+    y = helpers.normal(jr.key(0), (2, 3))  # (B, n_out)
+    labels = jnp.array([0, 2])
+    score = lambda out: optax.softmax_cross_entropy_with_integer_labels(out, labels)
+    error = jax.grad(lambda out: score(out).sum())(y)
+    table = helpers.every_sign((1, 3))  # (8, 1, 3)
+    every = jax.vmap(lambda s: measured_error(score, y, jnp.broadcast_to(s[:, None], (1, 2, 3)), 1e-5))(table)
+    assert helpers.distance(every.mean(0), error) < 1e-9
+    assert helpers.distance(every[0], error) > 1e-1  # one query alone is noise
+    one_each = query_signs(jr.key(1), 5, y)
+    assert one_each.shape == (3, 2, 3)
+    assert helpers.distance(measured_error(score, y, one_each, 1e-5), error) < 1e-4
+    few = query_signs(jr.key(1), 2, y)
+    assert few.shape == (2, 2, 3)
+    assert set(np.unique(few)) == {-1.0, 1.0}
+
+
+@pytest.mark.parametrize("name", ["mirror", "feedback"])
+def test_the_score_alone_is_as_good_as_the_error(x64, name):
+    """With a query for every output, estimates are those of the rule that is told the error."""
+    net, (xs, ys) = (
+        helpers.network(px.cells.Tanh, n=3, n_out=2, scale=0.6),
+        helpers.data(n_out=2, steps=8, batch=8),
+    )
+    c = Case(net, xs, ys, exact(net, xs, ys))
+    told = px.RULES[name](sigma=1e-5)
+    asked = px.RULES[name](sigma=1e-5, error="measured", queries=2)
+    assert helpers.distance(learnt(asked, c, 3)[1], learnt(told, c, 3)[1]) < 1e-4
+    assert "output error" in told.described().uses
+    assert "output error" not in asked.described().uses  # and so the learner seals the score
+    assert asked.described().passes == told.described().passes + 2
+    with pytest.raises(TypeError, match="must not differentiate"):
+        jax.grad(lambda y: visible_loss(asked, helpers.mse)(y, c.ys[0]).sum())(c.ys[0])
 
 
 def test_feedback_without_knowledge_is_node_perturbation(x64):
