@@ -14,7 +14,7 @@ measurement:
                     shifted at once: of a loss that noise blurs, this averages the blur over all weights
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -141,7 +141,7 @@ class _Differences:
     """Differences of the loss along every weight, solved for the gradient."""
 
     def __init__(self, learner: DeviceLearner):
-        self.learner = learner
+        self.learner, self._tried = learner, False
         loss = learner.loss
         self._losses = jax.jit(lambda outputs, targets: jax.vmap(loss)(outputs, targets))  # (T, B)
 
@@ -150,6 +150,9 @@ class _Differences:
         asked = {name: np.asarray(array, np.float64) for name, array in as_written(net).items()}
         lengths = self._steps(asked, key)  # (N,)
         n = len(lengths)
+        if not self._tried:
+            self._refuse_together(net, asked, lengths)
+            self._tried = True
         D, delta, total = np.zeros((n, n)), np.zeros(n), 0.0
         for first in range(0, n, AT_ONCE):
             some = range(first, min(first + AT_ONCE, n))
@@ -159,6 +162,30 @@ class _Differences:
             delta[some.start : some.stop] = np.mean(losses[0::2] - losses[1::2], (1, 2))
             total += float(np.sum(np.mean(losses, (1, 2)))) / 2
         return total / n, _named(self._solved(D, delta), asked)
+
+    def _refuse_together(self, net: DeviceNetwork, asked: dict[str, np.ndarray], lengths: np.ndarray) -> None:
+        """Raise DeviceError where some weights only move together, as far as writing shows: nothing is run.
+
+        Where the largest weight of every array moves by itself, no other is tried.
+        """
+        device = self.learner.device
+
+        def moved(i: int) -> np.ndarray | None:  # (N,): what moves as weight i is shifted up and down
+            both = [_shifted(asked, i, sign * lengths[i]) for sign in (1, -1)]
+            held = [device.write(as_written(net.with_named(weights))) for weights in both]
+            flat = [None if one is None else _flat(one[name] for name in asked) for one in held]
+            return None if flat[0] is None or flat[1] is None else flat[0] - flat[1]
+
+        first = 0
+        for array in asked.values():
+            largest = first + int(np.argmax(np.abs(array)))
+            seen, first = moved(largest), first + array.size
+            if seen is None:  # which the measurement will take for weights as asked for
+                return
+            if np.count_nonzero(np.delete(seen, largest)):
+                rows = [moved(i) for i in range(len(lengths))]
+                self._solved(np.stack([row for row in rows if row is not None]), np.zeros(len(lengths)))
+                return
 
     def _solved(self, D: np.ndarray, delta: np.ndarray) -> np.ndarray:
         """Return g of D g = delta, `(N,)`; DeviceError where the differences held leave it open.
@@ -186,7 +213,7 @@ class _Differences:
     def _steps(self, asked: dict[str, np.ndarray], key: Array) -> np.ndarray:
         """Return how far each weight is shifted, `(N,)`: no less than its grid lets it move."""
         rng = np.random.default_rng(np.asarray(jr.bits(jr.fold_in(key, 1), (4,))))
-        every = np.concatenate([array.ravel() for array in asked.values()])
+        every = _flat(asked.values())
         size = float(np.sqrt(np.mean(every * every))) or 1.0
         lengths = []
         for name, array in asked.items():
@@ -208,9 +235,14 @@ class _Differences:
         return np.concatenate(flat, 1), losses
 
 
+def _flat(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the values of arrays end to end, `(N,)`, of float64."""
+    return np.concatenate([np.asarray(array, np.float64).ravel() for array in arrays])
+
+
 def _shifted(arrays: dict[str, np.ndarray], i: int, by: float) -> dict[str, np.ndarray]:
     """Return arrays of which value i of all of them, end to end, is shifted."""
-    every = np.concatenate([array.ravel() for array in arrays.values()])
+    every = _flat(arrays.values())
     every[i] += by
     return _named(every, arrays)
 

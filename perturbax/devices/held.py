@@ -1,6 +1,6 @@
 """Weight perturbation along the difference that a device really held."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from perturbax.devices.network import DeviceNetwork
+from perturbax.devices.checked import Checked
+from perturbax.devices.network import DeviceNetwork, as_written
+from perturbax.devices.opening import holds_what_is_asked
 from perturbax.errors import DeviceError
 from perturbax.learning.noise import Orthogonal, Rademacher
 from perturbax.network.layer import weights
@@ -43,8 +45,9 @@ def check_held(
         )
     share = []  # of the shift asked for, of every weight and pair
     for name in asked:
-        wanted = np.abs(asked[name][: rule.samples] - asked[name][rule.samples :])  # (K, ...)
-        found = np.abs(held[name][: rule.samples] - held[name][rule.samples :])  # (K, ...)
+        pairs = len(asked[name]) // 2  # row k is paired with row K + k
+        wanted = np.abs(asked[name][:pairs] - asked[name][pairs:])  # (K, ...)
+        found = np.abs(held[name][:pairs] - held[name][pairs:])  # (K, ...)
         share.append(found[wanted > 0] / wanted[wanted > 0])
     share = np.concatenate(share)
     lost, right = share < LEAST, (share >= LEAST) & (share <= MOST)
@@ -57,6 +60,33 @@ def check_held(
             f"{device} holds less than half of the shift that it is asked for in {np.sum(lost)} of "
             f"{len(share)} weights: sigma {rule.sigma:g} is below its grid (take at least {step:.2g})"
         )
+
+
+def check_first_shift(rule: WeightRule, device: Checked, start: Callable[[], DeviceNetwork]) -> None:
+    """Raise DeviceError where a device does not hold shifts as large as those of a rule; see `check_held`.
+
+    Tried by two writes, before anything is trained, on a device that holds other weights than it is asked for
+    and does not say on which grid.
+
+    Arguments:
+        rule: the rule.
+        device: the device.
+        start: returns weights such as training starts with.
+    """
+    says_grid = any(about.step is not None for about in device.can.weights.values())
+    if says_grid or not isinstance(rule.sigma, int | float) or holds_what_is_asked(device):
+        return
+    rng = np.random.default_rng(0)
+    asked = {}
+    for name, array in as_written(start()).items():
+        shift = (rule.sigma * rng.choice([-1.0, 1.0], array.shape)).astype(array.dtype)
+        asked[name] = np.stack([array + shift, array - shift])  # (2, ...)
+    both = [device.write({name: rows[k] for name, rows in asked.items()}) for k in range(2)]
+    held = {
+        name: np.stack([rows[k] if one is None else one[name] for k, one in enumerate(both)])
+        for name, rows in asked.items()
+    }
+    check_held(rule, device.can.name, asked, held)
 
 
 def shift_seen(

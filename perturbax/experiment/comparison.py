@@ -1,9 +1,13 @@
 """Several rules on one task over several seeds: what is to be trained, and where each run goes."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax.random as jr
+
+from perturbax.devices.held import check_first_shift
 from perturbax.errors import ArgumentError, unknown
 from perturbax.experiment.build import build
 from perturbax.experiment.config import Experiment, Resolved
@@ -17,6 +21,7 @@ from perturbax.experiment.seeds import complete, missing
 from perturbax.experiment.variants import Variant, of_variant, slug
 from perturbax.experiment.watch import Report, Watcher
 from perturbax.jobs.job import Engine, Lost
+from perturbax.rules.perturbation.weight_base import WeightRule
 from perturbax.tasks.base import Task
 
 
@@ -120,7 +125,12 @@ def plan_comparison(
     if len({slug(label) for label in experiments}) < len(variants):
         raise ArgumentError("two entries of --rules are the same")
     check_seed(seeds[-1])
-    tasks = {label: build(e).task for label, e in experiments.items()}
+    parts = {label: build(e) for label, e in experiments.items()}
+    for one in parts.values():
+        if one.device is not None and isinstance(one.rule, WeightRule):
+            first: Any = partial(one.network, jr.PRNGKey(one.experiment.seed))
+            check_first_shift(one.rule, one.device, first)
+    tasks = {label: one.task for label, one in parts.items()}
     digests = {label: task.digest() for label, task in tasks.items()}
     if out is None:
         return Comparison(experiments, None, {label: list(seeds) for label in experiments}, tasks)

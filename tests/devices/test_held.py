@@ -15,7 +15,9 @@ from perturbax.devices.network import network_of
 from perturbax.devices.opening import holds_what_is_asked
 from perturbax.devices.simulated import Simulated
 from perturbax.errors import ArgumentError, DeviceError
+from perturbax.experiment.comparison import plan_comparison
 from perturbax.experiment.resolve import resolve
+from perturbax.experiment.variants import parse_variant
 
 SLOPE = np.asarray([1.0, -2.0, 0.5, 3.0, -1.0, 2.0])
 AT = np.asarray([[0.1, 0.4, -0.2, 0.25, 1.0, -0.7]], np.float32)
@@ -142,6 +144,25 @@ def test_shifts_that_are_not_held_are_said():
         DeviceError, match=r"holding holds less than half of the shift .* in 384 of 384 weights"
     ):
         estimated(learner, net)
+
+
+def test_shifts_that_are_not_held_are_said_before_anything_is_trained():
+    class Narrow(Holding):
+        def hello(self, asked):
+            return super().hello(asked) | {"outputs": 1}
+
+    rounded = Narrow(lambda w: np.round(w / 0.3) * 0.3)
+    rounded.run = lambda *arguments, **named: pytest.fail("something was run")
+
+    def planned(variant):
+        base = px.Experiment("probe-lag1", device=rounded)
+        return plan_comparison([parse_variant(variant)], base, {}, 1, None)
+
+    with pytest.raises(DeviceError, match=r"holds less than half of the shift .* \(take at least 0.\d+"):
+        planned("weight:sigma=0.02")
+    with pytest.raises(DeviceError, match="a one-sided difference is not the slope"):
+        planned("weight:sigma=0.4:difference=one-sided")
+    assert list(planned("weight:sigma=0.4").tasks) == ["weight:sigma=0.4"]
 
 
 def test_synapses_that_are_missing_do_not_end_a_run():
