@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from perturbax.learning.rule import Rule as Rule
     from perturbax.learning.rule import SequenceRule as SequenceRule
     from perturbax.learning.rule import StepRule as StepRule
+    from perturbax.loop.closed_loop import closed_loop as closed_loop
     from perturbax.network.decorrelation import add_decorrelation as add_decorrelation
     from perturbax.network.decorrelation import decorrelate as decorrelate
     from perturbax.network.layer import Fixed as Fixed
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from perturbax.rules.perturbation.node_base import NodeRule as NodeRule
     from perturbax.tasks import TASKS as TASKS
     from perturbax.tasks.base import Task as Task
+    from perturbax.tasks.environment import Environment as Environment
 
 __version__ = "0.1.0"
 
@@ -90,6 +92,7 @@ _HOME = {
     "learning.noise": ("Noise",),
     "learning.online": ("online",),
     "learning.rule": ("Rule", "SequenceRule", "StepRule"),
+    "loop.closed_loop": ("closed_loop",),
     "network.decorrelation": ("add_decorrelation", "decorrelate"),
     "network.layer": ("Fixed", "Layer", "apply_updates", "join", "split", "weights"),
     "network.network": ("Network", "Site"),
@@ -101,6 +104,7 @@ _HOME = {
     "rules.perturbation.node_base": ("NodeRule",),
     "tasks": ("TASKS",),
     "tasks.base": ("Task",),
+    "tasks.environment": ("Environment",),
 }
 _MODULES = (
     "cells",

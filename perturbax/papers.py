@@ -26,6 +26,11 @@ CITATIONS: dict[str, str] = {
         "Atiya A. F., Parlos A. G. (2000). New results on recurrent network training: unifying the "
         "algorithms and accelerating convergence. IEEE Transactions on Neural Networks 11(3), 697-709."
     ),
+    "barto1983": (
+        "Barto A. G., Sutton R. S., Anderson C. W. (1983). Neuronlike adaptive elements that can solve "
+        "difficult learning control problems. IEEE Transactions on Systems, Man, and Cybernetics 13(5), "
+        "834-846."
+    ),
     "baydin2022": (
         "Baydin A. G., Pearlmutter B. A., Syme D., Wood F., Torr P. (2022). Gradients without "
         "backpropagation. arXiv:2202.08587."

@@ -11,6 +11,7 @@ FLOORS = (
     ("network",),
     ("learning",),
     ("cells", "rules", "tasks"),
+    ("loop",),
     ("exchange",),
     ("devices",),
     ("jobs",),

@@ -29,12 +29,14 @@ from perturbax.experiment.smaller import Units, shapes_of
 from perturbax.experiment.train_step import Hyperparameters, Setup
 from perturbax.fields import one_of
 from perturbax.learning.rule import Rule, check_derivatives
+from perturbax.loop.in_world import InWorld, check_can_act
 from perturbax.network.arrays import check_leaves
 from perturbax.network.decorrelation import add_decorrelation
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
 from perturbax.tasks.base import Task
 from perturbax.tasks.contract import check_task
+from perturbax.tasks.environment import Environment
 
 
 class Parts(NamedTuple):
@@ -152,6 +154,9 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
     else:
         architecture = Architecture.of(e, task.sizes, task.image)
         make_network, starts_as_it_is = architecture.network, architecture.cell is NirFile
+    if isinstance(task, Environment):
+        check_can_act(rule)
+        make_network = partial(_acting, make_network, task)
     found: dict[str, Any] = {}
     if unmeasured(e.rule_options):
         if device is not None:
@@ -296,6 +301,13 @@ def _silent(make_network: Callable[[jax.Array], Network], key: jax.Array) -> Net
     readout = net.layers[-1]
     zeros = jax.tree.map(jnp.zeros_like, weights(readout))
     return net.like((*net.layers[:-1], eqx.combine(zeros, readout)), net.decor)
+
+
+def _acting(
+    make_network: Callable[[jax.Array], Network], environment: Environment, key: jax.Array
+) -> Network:
+    """Return a fresh network in its world."""
+    return InWorld(make_network(key), environment)
 
 
 def _draw(task: Task, batch: int, mode: str, key: jax.Array) -> tuple[Any, Any]:

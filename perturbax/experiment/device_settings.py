@@ -16,6 +16,7 @@ from perturbax.experiment.options import settings_of
 from perturbax.fields import one_of
 from perturbax.rules import RULES
 from perturbax.rules.perturbation.weight_base import WeightRule
+from perturbax.tasks.environment import Environment
 
 ROUNDINGS = ("float", "stochastic")
 STARTS = ("drawn", "held")
@@ -72,6 +73,11 @@ def device_of(typed: Any, task_class: Any) -> Checked:
         task_class: the class of its task.
     """
     task = task_class(**settings_of("task", task_class, typed.task_options))
+    if isinstance(task, Environment):
+        raise ArgumentError(
+            f"task {typed.task} is a world in this process, which a network on a device does not see: leave "
+            "out the device, or let a px.Agent act from here"
+        )
     task = task.open(None if typed.data is None else Path(typed.data))
     inputs, outputs = task.sizes
     return opened(typed.device, inputs, outputs, task.steps)

@@ -32,6 +32,7 @@ from perturbax.network.network import Network
 from perturbax.network.passes import forward
 from perturbax.tasks.base import HeldOut, Task
 from perturbax.tasks.contract import held_out, is_own
+from perturbax.tasks.environment import Environment
 
 VECTORISE = 512  # units x batch up to which runs are faster as one vmapped program (measured on 2 cores)
 
@@ -320,7 +321,12 @@ class Compiled(Program):
         return evaluate_compiled(self.parts.task, net, *held)
 
     def reservoir(self, first: State) -> dict[str, Any] | None:
-        """Return the score of the reservoir; first: the state before the first step."""
+        """Return the score of the reservoir; None in a world, where no output is known to be the right one.
+
+        first: the state before the first step.
+        """
+        if isinstance(self.parts.task, Environment):
+            return None
         return self.judged(solve(first.best, self.parts.task, self.valid, first.key), self.test)
 
     def further(self, first: State, net: Network) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from perturbax.moved import old_names
 from perturbax.plugins import Registry
 from perturbax.tasks.adding import Adding
+from perturbax.tasks.bandit import Bandit
 from perturbax.tasks.base import Task
+from perturbax.tasks.cart_pole import CartPole
 from perturbax.tasks.copying import Copy
 from perturbax.tasks.delayed_xor import DelayedXor
 from perturbax.tasks.digits import Digits
@@ -47,6 +49,8 @@ TASKS: Registry[Task] = Registry(
         "shd": Shd,
         "text": Text,
         "neurogym": NeuroGym,
+        "bandit": Bandit,
+        "cart-pole": CartPole,
         "weather": Weather,
         "series": Series,
         "probe-bias": Bias,

@@ -126,6 +126,11 @@ class Task(eqx.Module):
         return ()
 
     @property
+    def data_sizes(self) -> tuple[int, int]:
+        """(inputs, targets) of one step of the data: `sizes`, unless a world stands between."""
+        return self.sizes
+
+    @property
     def starts_at_zero(self) -> bool:
         """Whether outputs of zero are an answer to start from, so that a fresh readout is zero."""
         return False

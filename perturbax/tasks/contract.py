@@ -32,7 +32,7 @@ def check_task(task: Task, batch: int, mode: str) -> None:
     ys = _checked_targets(task, f"sample(key, {batch})", lambda: task.sample(key, batch), batch)
     if mode == "online":
         _checked_targets(task, f"stream(key, 0, {batch})", lambda: task.stream(key, 0, batch), batch)
-    y = jax.ShapeDtypeStruct((batch, task.sizes[1]), _float_type(ys))
+    y = jax.ShapeDtypeStruct((batch, task.data_sizes[1]), _float_type(ys))
     target = jax.ShapeDtypeStruct(ys.shape[1:], ys.dtype)
     value = _of(task, "loss(y, target)", lambda: jax.eval_shape(task.loss, y, target))
     if getattr(value, "shape", None) != (batch,) or not jnp.issubdtype(value.dtype, jnp.floating):
@@ -54,7 +54,7 @@ def held_out(task: Task, part: str) -> HeldOut:
     held = _of(task, call, lambda: task.held_out(part))
     if not isinstance(held, HeldOut):
         raise _wrong(task, f"{call} must return a perturbax.tasks.base.HeldOut", held)
-    n_in, n_out = task.sizes
+    n_in, n_out = task.data_sizes
     for name, array, width in (("xs", held.xs, n_in), ("ys", held.ys, n_out)):
         shape = tuple(getattr(array, "shape", ()))
         fits = len(shape) == 3 and shape[2] == width and 0 not in shape
@@ -130,7 +130,7 @@ def _checked_targets(task: Task, call: str, draw: Callable[[], Any], batch: int)
     if not isinstance(made, tuple | list) or len(made) != 2:
         raise _wrong(task, f"{call} must return (inputs, targets)", made)
     for name, array, n, of in (("xs", made[0], 0, "n_in"), ("ys", made[1], 1, "n_out")):
-        want = task.steps, batch, task.sizes[n]
+        want = task.steps, batch, task.data_sizes[n]
         if getattr(array, "shape", None) != want:
             raise _wrong(
                 task,
