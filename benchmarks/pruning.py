@@ -31,8 +31,8 @@ LINES: dict[str, dict[str, Any]] = {
     "not pruned": {},
     "greg-1": {"prune_by": "greg-1"},
     "greg-2": {"prune_by": "greg-2"},
-    "magnitude at 80 % of the run": {"prune_by": "magnitude"},
-    "greg-1, whole units": {"prune_by": "greg-1", "prune_groups": "units"},
+    "magnitude at 60 % of the run": {"prune_by": "magnitude"},
+    "greg-1, 80 % of the units": {"prune_by": "greg-1", "prune_groups": "units"},
 }
 CUT = "magnitude at the end of the run"
 

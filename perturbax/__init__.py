@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from perturbax.exchange.measuring import differing_spikes as differing_spikes
     from perturbax.exchange.reading import from_nir as from_nir
     from perturbax.exchange.writing import to_nir as to_nir
+    from perturbax.experiment.adas import by_knowledge_gain as by_knowledge_gain
     from perturbax.experiment.config import Experiment as Experiment
     from perturbax.experiment.forecaster import Forecaster as Forecaster
     from perturbax.experiment.predict import predict as predict
@@ -77,6 +78,7 @@ _HOME = {
     "exchange.measuring": ("differing_spikes",),
     "exchange.reading": ("from_nir",),
     "exchange.writing": ("to_nir",),
+    "experiment.adas": ("by_knowledge_gain",),
     "experiment.config": ("Experiment",),
     "experiment.forecaster": ("Forecaster",),
     "experiment.predict": ("predict",),

@@ -122,6 +122,10 @@ CITATIONS: dict[str, str] = {
     "hochreiter1997": (
         "Hochreiter S., Schmidhuber J. (1997). Long short-term memory. Neural Computation 9(8), 1735-1780."
     ),
+    "hosseini2020": (
+        "Hosseini M. S., Plataniotis K. N. (2020). AdaS: adaptive scheduling of stochastic gradients. "
+        "arXiv:2006.06587."
+    ),
     "jabri1992": (
         "Jabri M., Flower B. (1992). Weight perturbation: an optimal architecture and learning technique "
         "for analog VLSI feedforward and recurrent multilayer networks. IEEE Transactions on Neural "

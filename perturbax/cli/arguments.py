@@ -31,6 +31,7 @@ METAVARS = {
     "normalise": "true|false",
     "mode": "sequence|online",
     "every": "N",
+    "plateau": "LOSS",
     "prune": "SHARE",
     "prune_groups": "weights|units",
     "prune_by": "greg-1|greg-2|magnitude",

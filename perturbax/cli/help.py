@@ -128,8 +128,8 @@ def _short(parser: Parser, chosen: _Chosen) -> list[str]:
     values = {name: chosen.value(name) for name in parser.experiment}
     wide = max((len(flag) for flag, _ in own_arguments), default=0)
     lines = [*rows(own_arguments, min(wide, WIDEST_FLAG) + 4), *_most_changed(parser, chosen, values)]
-    told_by_prune = OF_PRUNING if "--prune" not in chosen.words else ()
-    further = {name: value for name, value in values.items() if name not in (*MOST_CHANGED, *told_by_prune)}
+    rare = ("plateau", *(OF_PRUNING if "--prune" not in chosen.words else ()))  # the long help has them
+    further = {name: value for name, value in values.items() if name not in (*MOST_CHANGED, *rare)}
     lines += _in_brief("further settings of the run (--NAME VALUE)", further)
     lines += _in_brief(f"settings of task {chosen.task.name} (--task.NAME VALUE)", _values(chosen.task, {}))
     of_cell = _values(chosen.cell, chosen.task.cells.get(chosen.cell.name, {}))

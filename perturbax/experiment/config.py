@@ -59,7 +59,7 @@ class Experiment:
         optimiser: any optax optimiser by name (adam, sgd, muon, ...); in Python also the optimiser itself,
             which then brings its own learning rate.
         schedule: learning rate over the run: constant, cosine, linear, exponential, or an optax schedule by
-            name.
+            name; or adas, a rate for every array of weights that follows what the array has learnt.
         clip: largest global norm of a gradient estimate; 0 for no clipping.
         decorrelate: decorrelate nothing (off), hidden outputs (hidden), or also the input (hidden+input).
         decor_lr: learning rate of the decorrelating matrices, on the same schedule.
@@ -67,6 +67,8 @@ class Experiment:
         normalise: whether what a layer reads from a layer below is normalised over units (true or false).
         mode: sequence (an update per batch of sequences) or online (updates while the stream runs).
         every: steps of the stream between updates, online.
+        plateau: by how much the training loss must fall; a run whose loss has not fallen by so much for 10
+            logs ends there. 0 for all steps.
         prune: share of the weights, or units, that goes during the run; 0 for none.
         prune_groups: what goes as one: weights (single ones; biases stay), or units, whole (the network that
             is left is smaller).
@@ -109,6 +111,7 @@ class Experiment:
     normalise: bool | None = None
     mode: str | None = None
     every: int | None = None
+    plateau: float | None = None
     prune: float | None = None
     prune_groups: str | None = None
     prune_by: str | None = None
@@ -189,6 +192,7 @@ class Resolved:
     normalise: bool
     mode: str
     every: int
+    plateau: float
     prune: float
     prune_groups: str
     prune_by: str
@@ -215,8 +219,9 @@ class Resolved:
         fields = {of.name: getattr(self, of.name) for of in dataclasses.fields(self)}
         fields |= {f"{kind}_options": dict(fields[f"{kind}_options"]) for kind in KINDS}
         fields["optimiser"] = optimiser_text(self.optimiser)
-        if not self.prune:  # nor does a run that prunes nothing say how
-            fields = {name: value for name, value in fields.items() if name not in ("prune", *OF_PRUNING)}
+        unsaid = [name for name in ("plateau", "prune") if not fields[name]]  # nor of what it does not do
+        unsaid += [] if self.prune else OF_PRUNING
+        fields = {name: value for name, value in fields.items() if name not in unsaid}
         if self.device is None:  # a run in process says nothing of devices
             fields = {name: value for name, value in fields.items() if name not in OF_DEVICES}
         else:
@@ -249,6 +254,7 @@ DEFAULTS: Options = {
     "normalise": False,
     "mode": "sequence",
     "every": 1,
+    "plateau": 0.0,
     "prune": 0.0,
     "prune_groups": "weights",
     "prune_by": "greg-1",

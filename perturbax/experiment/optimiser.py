@@ -8,6 +8,7 @@ import optax
 from optax import contrib
 
 from perturbax.errors import ArgumentError, unknown
+from perturbax.experiment import adas
 
 SCHEDULES = {
     "constant": "constant_schedule",
@@ -50,7 +51,7 @@ def make_schedule(name: str, lr: float, total: int) -> Any:
     wanted = _parameters(function)
     if not (full.endswith("_schedule") or full in SCHEDULES.values()) or not wanted:
         also = [n for n in dir(optax) if n.endswith("_schedule")]
-        raise unknown("schedule", name, [*SCHEDULES, *also])
+        raise unknown("schedule", name, [*SCHEDULES, adas.NAME, *also])
     known = {
         "value": lr,
         "init_value": 0.0 if "peak_value" in wanted else lr,
@@ -79,7 +80,8 @@ class OptimiserSettings(NamedTuple):
 
     Attributes:
         name: an optax optimiser, by name; or one as an object, which has a learning rate of its own.
-        schedule: constant, cosine, linear, exponential, warmup-cosine, or an optax schedule.
+        schedule: constant, cosine, linear, exponential, warmup-cosine, or an optax schedule; or adas, a rate
+            for every array that follows what it has learnt.
         clip: largest global norm of a gradient estimate; 0 for no clipping.
         updates: updates of the whole run, which the schedule spans.
         lr_scale: what the learning rate of the weights is multiplied with.
@@ -102,7 +104,8 @@ class OptimiserSettings(NamedTuple):
             speed: factor by which the schedule is compressed, for a run over a share of the updates; may be
                 traced.
         """
-        shape = make_schedule(self.schedule, 1.0, self.updates)
+        name = "constant" if self.schedule == adas.NAME else self.schedule
+        shape = make_schedule(name, 1.0, self.updates)
         return lambda count: peak * shape(count * speed)  # schedules are linear in their rate
 
     def optimiser(self, lr: Any, speed: Any = 1.0) -> optax.GradientTransformation:
@@ -129,6 +132,9 @@ class OptimiserSettings(NamedTuple):
         try:
             function = known[self.name]
             key = {"key": 0} if "key" in _parameters(function) else {}  # of noise, the same at every seed
+            if self.schedule == adas.NAME:
+                rates = adas.by_knowledge_gain(peak, max(1, self.updates // adas.EPOCHS), speed=speed)
+                return optax.chain(function(learning_rate=1.0, **key), rates)
             # Some optimisers take a plain number only.
             return function(learning_rate=peak if self.schedule == "constant" else rate, **key)
         except (TypeError, ValueError) as error:

@@ -177,6 +177,7 @@ FIELDS: dict[str, type] = {
     "normalise": bool,
     "mode": str,
     "every": int,
+    "plateau": float,
     "prune": float,
     "prune_groups": str,
     "prune_by": str,

@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from perturbax.errors import ArgumentError
+from perturbax.experiment import adas
 from perturbax.experiment.build import Parts
 from perturbax.experiment.config import Resolved
 from perturbax.experiment.reservoir import solve
@@ -39,6 +40,8 @@ VECTORISE = 512  # units x batch up to which runs are faster as one vmapped prog
 
 def in_one_program(e: Resolved) -> bool:
     """Whether several seeds of a run are faster side by side in one program than in turn."""
+    if e.schedule == adas.NAME:  # side by side, singular values would be computed at every update
+        return False
     return e.device is None and sum(e.units) * e.batch <= VECTORISE
 
 

@@ -333,6 +333,8 @@ def _check_values(e: Resolved) -> None:
         raise ArgumentError("units needs at least one layer")
     for n in e.units:
         positive("units", n)
+    if e.plateau < 0:
+        raise ArgumentError(f"plateau must be 0 (off) or more, not {e.plateau}")
     if e.clip < 0:
         raise ArgumentError(f"clip must be 0 (off) or more, not {e.clip}")
     check_seed(e.seed)

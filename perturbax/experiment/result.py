@@ -18,7 +18,7 @@ from perturbax.devices.network import Unknown, drawn
 from perturbax.devices.opening import FolderDevice
 from perturbax.errors import PerturbaxError, StoreError
 from perturbax.exchange.file import kept_options
-from perturbax.experiment import own_code, run_folder
+from perturbax.experiment import adas, own_code, run_folder
 from perturbax.experiment.build import Architecture, Parts
 from perturbax.experiment.config import DEFAULTS, ON_DEVICE, Experiment, Resolved
 from perturbax.experiment.layout import described, layout_of
@@ -112,6 +112,8 @@ def describe(parts: Parts, name: str | None = None, side_by_side: int = 1) -> di
         facts["image"] = list(task.image)
     if e.prune:
         facts["pruning"] = {"papers": ["wang2021"]}
+    if e.schedule == adas.NAME:
+        facts["schedule"] = {"papers": ["hosseini2020"]}
     if parts.setup.placement.devices > 1:
         facts["devices"] = parts.setup.placement.devices
     if found := task.facts():

@@ -14,6 +14,7 @@ from perturbax.devices.opening import check_same_weights
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.exchange.file import KEPT, file_to_keep
 from perturbax.experiment import own_code, run_folder
+from perturbax.experiment.adas import has_levelled
 from perturbax.experiment.build import Parts, build
 from perturbax.experiment.calibration import calibrate
 from perturbax.experiment.chance import ONE_SIDED_5_PERCENT, gain_over_chance
@@ -385,6 +386,7 @@ def _advance_all(compiled: Program, runs: list[_Run], told: _Told) -> None:
             if one.ended:
                 continue
             _record_chunk(compiled, one, seconds, state, loss, metric)
+            one.stopped = has_levelled([m["loss"] for m in one.metrics], compiled.parts.experiment.plateau)
             if told.on_log and not one.ended:
                 line = dict(one.metrics[-1])
                 answer = told.on_log(line["step"], line, state.learner.net)

@@ -95,7 +95,7 @@ def test_a_budget_waits_for_what_is_measured():
 def test_a_saved_run_has_the_fields_of_an_experiment(tmp_path):
     result = px.run(SMALL, tmp_path / "run")
     saved = json.loads((tmp_path / "run" / "config.json").read_text())["experiment"]
-    unsaid = (*OF_DEVICES, "prune", *OF_PRUNING)  # of what the run does not do
+    unsaid = (*OF_DEVICES, "plateau", "prune", *OF_PRUNING)  # of what the run does not do
     assert list(saved) == [name for name in NAMES if name not in unsaid]
     assert saved["passes"] is None
     assert saved["steps"] == 2
