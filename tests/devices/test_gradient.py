@@ -65,7 +65,8 @@ def measured(device, kind, repeats=4):
 def test_differences_are_exact_along_what_is_held(leak):
     parts, costs = measured(Linear(leak=leak), "differences")
     np.testing.assert_allclose(parts, np.tile(SLOPE, (4, 1)), rtol=1e-5)
-    assert (costs.writes, costs.trials) == (4 * 2 * 4, 4 * 2 * 4 * 2)
+    assert costs.writes - 4 * 2 * 4 in (2, 2 + 4 * 2)  # the largest weight, or all where it moves another
+    assert costs.trials == 4 * 2 * 4 * 2
     with pytest.raises(DeviceError, match="the weights of linear stay as they are"):
         measured(Linear(still=True), "differences")
 
@@ -116,7 +117,7 @@ def test_a_rule_is_diagnosed_on_a_device_beside_the_gradient_that_is_measured_th
         assert groups[name]["gradient"] == pytest.approx(float(jnp.linalg.norm(g)), rel=1e-3)
     html = page(data)
     assert "gradient of simulated tanh, measured there by differences" in html
-    assert f"{2 * 8 * n:,} writes" in html
+    assert f"{2 * 8 * n + 2 * 5:,} writes" in html
     assert "beside the gradient of the device on probe-lag1" in html
 
 

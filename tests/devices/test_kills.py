@@ -141,7 +141,7 @@ def test_the_kept_network_is_diagnosed_on_its_device_where_that_is_vouched_for(w
     assert main([*words, "--device", command, "--out", str(tmp_path / "found")]) == 0
     data = json.loads((tmp_path / "found" / "diagnosis.json").read_text())
     assert data["reference"]["device"] == "chip"
-    assert data["points"][0]["reference"]["writes"] == 2 * data["reference"]["weights"] * 4
+    assert data["points"][0]["reference"]["writes"] == 2 + 2 * data["reference"]["weights"] * 4
     assert "measured there by differences" in " ".join(capsys.readouterr().out.split())
     assert main([*words, "--trust", "--device", f"{command} x", "--rule", "bptt"]) == 2
     assert "it takes rules that perturb weights or pre-activations" in capsys.readouterr().err
