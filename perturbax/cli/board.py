@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from perturbax.cli.lines import broken
 from perturbax.experiment.watch import Watcher
 
 BAR = 24  # most columns of a bar; fewer than LEAST are not worth drawing
@@ -133,6 +135,16 @@ class Board(Watcher):
                 one.start = done, self._clock()
             if not math.isnan(valid_loss):
                 one.loss = valid_loss
+
+    def warned(self, name: str, seed: int, said: str) -> None:
+        """Print what there is to say of a run that goes on, on standard error.
+
+        Arguments:
+            name: what reports call the run.
+            seed: its seed.
+            said: what is said, behind the name of the run.
+        """
+        print(broken(f"perturbax: {name} seed {seed} {said}"), file=sys.stderr)
 
     def judging(self, name: str, seeds: Sequence[int]) -> None:
         """Runs are judged on test data.

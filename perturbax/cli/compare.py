@@ -26,6 +26,7 @@ from perturbax.experiment.options import coerce
 
 if TYPE_CHECKING:
     from perturbax.experiment.variants import Variant
+    from perturbax.tasks.base import Task
 
 HELP = "train several rules over several seeds, then write the report"
 
@@ -64,7 +65,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         settings: those of task, rule and cell, as typed.
     """
     from perturbax.cli.board import Board
-    from perturbax.cli.output import print_end, print_notes, print_table
+    from perturbax.cli.output import print_end, print_followed, print_notes, print_table
     from perturbax.cli.progress import shown
 
     entries, out = variants(args.rules), Path(args.out)
@@ -83,12 +84,13 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
             raise ArgumentError(f"{out / 'report.html'} is a folder: name another --out")
         comparison = plan_comparison(entries, base, settings["rule"], count, out)
         print_notes(*comparison.tasks.values())
+        print_followed(comparison.auto)
         every = comparison.every_folder
         finished = sum((folder / "result.json").exists() for folder in every)
         if finished:
             print(f"{finished} of {len(every)} runs were finished before and are kept")
         if args.dry_run:
-            _explain(entries, base, args, settings)
+            _explain(entries, base, args, settings, comparison.tasks)
             return 0
         workers, engine = processes_for(comparison.pieces, asked, args.cluster)
         stack.enter_context(watching(args.watch, args.out))
@@ -105,7 +107,11 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
 
 
 def _explain(
-    entries: Sequence["Variant"], base: Experiment, args: argparse.Namespace, settings: ClassSettings
+    entries: Sequence["Variant"],
+    base: Experiment,
+    args: argparse.Namespace,
+    settings: ClassSettings,
+    tasks: "dict[str, Task]",
 ) -> None:
     """Print the settings of the runs."""
     from perturbax.cli.dry_run import print_comparison
@@ -113,4 +119,4 @@ def _explain(
 
     by_label = {entry.label: entry for entry in entries}
     asked = {label: typed_of_variant(base, entry, settings["rule"]) for label, entry in by_label.items()}
-    print_comparison(by_label, asked, typed_names(experiment_fields(args), settings))
+    print_comparison(by_label, asked, typed_names(experiment_fields(args), settings), tasks=tasks)

@@ -106,6 +106,7 @@ def _diagnosed(
     from perturbax.analysis.along_training import along_training, diagnose_points, of_run, trials_on_device
     from perturbax.analysis.diagnosis import check_counts
     from perturbax.cli.dry_run import print_run
+    from perturbax.cli.output import print_followed
     from perturbax.cli.progress import progress
     from perturbax.experiment.result import read_experiment
     from perturbax.experiment.variants import experiment_from
@@ -128,8 +129,10 @@ def _diagnosed(
         repeats = None if args.repeats is None else coerce("repeats", args.repeats, int)
         if trials := trials_on_device(plan, samples, draws, repeats):
             print(f"perturbax: the device is asked for {trials:,} trials, beside training", file=sys.stderr)
+        print_followed({experiment.rule: plan.parts.auto})
         if args.dry_run:
-            print_run(experiment, typed, elsewhere, f"settings of what is diagnosed, {plan.path}:")
+            title = f"settings of what is diagnosed, {plan.path}:"
+            print_run(experiment, typed, elsewhere, title, plan.parts.task)
             return None
         return diagnose_points(plan, samples, draws, bar, reference=args.reference, repeats=repeats)
 

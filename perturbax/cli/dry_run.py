@@ -1,6 +1,7 @@
 """What `--dry-run` prints: the settings of the runs that would be started, and where each comes from."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from perturbax.cli.help import columns, rows, shortened, wrapped
 from perturbax.experiment.config import Experiment
@@ -8,6 +9,9 @@ from perturbax.experiment.grid import SearchPlan
 from perturbax.experiment.options import typed_form
 from perturbax.experiment.resolve import Explained, explain
 from perturbax.experiment.variants import Variant
+
+if TYPE_CHECKING:
+    from perturbax.tasks.base import Task
 
 Lines = dict[str, tuple[str, str]]
 """Name of a setting -> its value, as it is typed, and where that comes from."""
@@ -19,6 +23,7 @@ def print_run(
     typed: set[str],
     elsewhere: str = "typed",
     title: str = "settings of the run:",
+    task: "Task | None" = None,
 ) -> None:
     """Print the settings of one run.
 
@@ -27,8 +32,9 @@ def print_run(
         typed: names of the settings that stand on the command line.
         elsewhere: where others come from that the run names, such as a file.
         title: what stands above them.
+        task: its opened task.
     """
-    _print(title, _lines(e, typed, elsewhere))
+    _print(title, _lines(e, typed, elsewhere, task))
     print(NOTHING_WRITTEN)
 
 
@@ -37,6 +43,7 @@ def print_comparison(
     experiments: Mapping[str, Experiment],
     typed: set[str],
     elsewhere: str = "typed",
+    tasks: "Mapping[str, Task] | None" = None,
 ) -> None:
     """Print the settings of several runs: first what all have in common.
 
@@ -45,12 +52,13 @@ def print_comparison(
         experiments: the runs, by label.
         typed: names of the settings that stand on the command line.
         elsewhere: where others come from that the runs name, such as the command.
+        tasks: their opened tasks, by label.
     """
     by_label = {}
     for label, e in experiments.items():
         variant = variants[label]
         own = {*variant.fields, *(f"rule.{name}" for name in variant.options)}
-        lines = _lines(e, typed, elsewhere)
+        lines = _lines(e, typed, elsewhere, (tasks or {}).get(label))
         of_label = {name: (lines[name][0], f"--rules {label}") for name in lines if name in own}
         by_label[label] = lines | of_label
     _print_shared("settings of all runs:", by_label)
@@ -68,7 +76,7 @@ def print_search(plan: SearchPlan, typed: set[str], steps_typed: bool) -> None:
     tried = {name: (" ".join(map(typed_form, values)), "tried") for name, values in plan.grid.items()}
     by_label = {}
     for combination in plan.combinations:
-        lines = _lines(combination.experiment, typed, "typed")
+        lines = _lines(combination.experiment, typed, "typed", combination.whole.task)
         lines.pop("passes", None)
         lines["steps"] = str(combination.steps), "typed" if steps_typed else "one in ten of the whole run's"
         label = ", ".join(f"{name}={typed_form(value)}" for name, value in combination.values.items())
@@ -94,20 +102,21 @@ def _print_shared(title: str, by_label: Mapping[str, Lines]) -> None:
             _print(f"settings of {label}:", own)
 
 
-def _lines(e: Experiment, typed: set[str], elsewhere: str) -> Lines:
+def _lines(e: Experiment, typed: set[str], elsewhere: str, task: "Task | None") -> Lines:
     """Return the settings of a run with where they come from.
 
     Arguments:
         e: the run.
         typed: names of the settings that stand on the command line.
         elsewhere: where the others come from that the run names, too.
+        task: its opened task.
     """
     names = {
         "task": f"task {e.task}",
         "rule": f"rule {e.rule}",
         "task for this rule": f"task {e.task} for rule {e.rule}",
     }
-    explained = explain(e)
+    explained = explain(e, task)
     lines = {}
     for name, (value, origin) in explained.items():
         if name in typed:

@@ -1,7 +1,7 @@
 """What several commands print: the result of a run, and tables that fit the terminal."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,20 @@ def print_notes(*tasks: "Task") -> None:
     """
     for note in dict.fromkeys(note for task in tasks for note in task.notes()):
         print(broken(note))
+
+
+def print_followed(auto: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print why runs have the credit that they have, where it follows from when the task asks for answers.
+
+    Arguments:
+        auto: how the settings that were open were settled, by the name of the rule (`Parts.auto` of each).
+    """
+    by_reason: dict[str, list[str]] = {}
+    for name, found in auto.items():
+        if reason := found.get("credit", {}).get("reason"):
+            by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        print(broken(f"{', '.join(names)}: {reason}"))
 
 
 def print_end(place: str, name: str, result: "Result") -> None:

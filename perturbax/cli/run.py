@@ -22,6 +22,7 @@ from perturbax.experiment.named import resume_words
 
 if TYPE_CHECKING:
     from perturbax.experiment.result import Result
+    from perturbax.tasks.base import Task
 
 HELP = "train one network and write a run folder"
 
@@ -86,9 +87,9 @@ def _execute(args: argparse.Namespace, settings: ClassSettings, devices: int | N
     from perturbax.cli.progress import shown
 
     with shown(Board()) as board, contextlib.ExitStack() as stack:
-        from perturbax.cli.output import print_notes
+        from perturbax.cli.output import print_followed, print_notes
         from perturbax.devices.choice import strongest
-        from perturbax.experiment.build import open_task
+        from perturbax.experiment.build import open_task, settled_by
         from perturbax.experiment.device_settings import device_of
         from perturbax.experiment.many import placement_of
         from perturbax.experiment.resolve import resolve
@@ -106,23 +107,24 @@ def _execute(args: argparse.Namespace, settings: ClassSettings, devices: int | N
         print_notes(task)
         if experiment.rule == AUTO_RULE:
             print(f"{strongest(device_of(experiment, type(task)).can).why} (--rule names another)")
+        print_followed({experiment.rule: settled_by(resolve(experiment), task)})
         if args.dry_run:
-            _explain(args, experiment, typed, task.digest())
+            _explain(args, experiment, typed, task)
             return 0
         stack.enter_context(watching(args.watch, args.out))
         result = run(experiment, args.out, report=board, mesh=mesh)
     return _print_end(result)
 
 
-def _explain(args: argparse.Namespace, experiment: Experiment, typed: set[str], data: str) -> None:
+def _explain(args: argparse.Namespace, experiment: Experiment, typed: set[str], task: "Task") -> None:
     """Print the settings of the run; refuse a folder in which it could not start."""
     from perturbax.cli.dry_run import print_run
     from perturbax.experiment.differences import refuse_other
     from perturbax.experiment.resolve import resolve
 
     if args.out is not None:
-        refuse_other(Path(args.out), resolve(experiment), data)
-    print_run(experiment, typed, args.config or "typed")
+        refuse_other(Path(args.out), resolve(experiment), task.digest())
+    print_run(experiment, typed, args.config or "typed", task=task)
 
 
 def _print_end(result: "Result") -> int:

@@ -88,6 +88,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         settings: those of task, rule and cell, as typed.
     """
     from perturbax.cli.lines import broken
+    from perturbax.cli.output import print_followed
     from perturbax.cli.progress import progress
     from perturbax.experiment import own_code
     from perturbax.experiment.grid import plan_search
@@ -106,6 +107,7 @@ def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
         plan = plan_search(
             base, _candidates(args), count, None if steps is None else coerce("steps", steps, int)
         )
+        print_followed({plan.rule: plan.combinations[0].whole.auto})
         if args.dry_run:
             return _explain(plan, typed_names(given, settings), steps is not None)
         _, engine = processes_for(pieces_of(plan), asked, args.cluster)

@@ -1,5 +1,6 @@
 """From a resolved run to its parts: task, rule, network, optimiser."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from perturbax.devices.network import drawn, network_of, of_network
 from perturbax.devices.opening import held_at_first, opened
 from perturbax.errors import ArgumentError, LayerError, PerturbaxError
 from perturbax.exchange.file import NirFile
+from perturbax.experiment.asking import followed
 from perturbax.experiment.auto import measure
 from perturbax.experiment.config import ON_DEVICE, Experiment, Resolved, optimiser_text
 from perturbax.experiment.optimiser import OptimiserSettings
@@ -45,7 +47,7 @@ class Parts(NamedTuple):
     Attributes:
         experiment: the run's settings, with all that was `auto` measured.
         setup: what its training steps are made of.
-        auto: how the settings that were `auto` were measured, by name; empty where none was.
+        auto: how the settings that were `auto` were settled, by name; empty where none was.
         device: the device that the network lives on; None in process.
         pruning: what is pruned; None for nothing.
     """
@@ -141,9 +143,11 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
     """
     e = experiment if isinstance(experiment, Resolved) else resolve(experiment)
     rule_class: Any = find("rule", e.rule, KNOWN["rule"])
-    rule = rule_class(**provisional(rule_class, e.rule_options))
+    rule_class(**provisional(rule_class, e.rule_options))  # settings it cannot have are refused before data
     task = task or open_task(e)
     check_task(task, e.batch, e.mode)
+    e, found = _with_followed(e, task)
+    rule = rule_class(**provisional(rule_class, e.rule_options))
     device = None if e.device is None else opened(e.device, *task.sizes, task.steps)
     updates = _updates_per_step(e.mode, e.every, rule, task.steps)
     make_network: Callable[[jax.Array], Network]
@@ -154,16 +158,20 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
     else:
         architecture = Architecture.of(e, task.sizes, task.image)
         make_network, starts_as_it_is = architecture.network, architecture.cell is NirFile
+<<<<<<< HEAD
     if isinstance(task, Environment):
         check_can_act(rule)
         make_network = partial(_acting, make_network, task)
     found: dict[str, Any] = {}
+=======
+>>>>>>> 247e15b (Credit follows from when a task asks for answers where nobody names one; a run at chance after a fifth of its steps says so and what to try)
     if unmeasured(e.rule_options):
         if device is not None:
             raise ArgumentError("auto settings of a rule are measured in process: on a device, name numbers")
         net_key, _, key = jr.split(jr.PRNGKey(e.seed), 3)  # the network that training starts from
         draw = partial(_draw, task, e.batch, e.mode)
-        rule, options, found = measure(rule, e.rule_options, task.loss, draw, make_network(net_key), key)
+        rule, options, measured = measure(rule, e.rule_options, task.loss, draw, make_network(net_key), key)
+        found |= measured
         e = with_measured(e, rule, options)
     pruning = _pruning(e, rule, task, e.steps * updates)
     settings = OptimiserSettings(
@@ -234,6 +242,26 @@ def _held_by(rule: Rule, architecture: Architecture) -> list[bool]:
     ones, zeros = (jax.tree.map(lambda w, v=v: jnp.full(w.shape, v, w.dtype), shapes) for v in (1, 0))
     after = jax.tree.leaves(rule.modify_updates(ones, zeros))
     return [not bool(jnp.any(u)) for u in after]
+
+
+def settled_by(e: Resolved, task: Task) -> dict[str, Any]:
+    """Return how the credit of a rule that was left open follows from its task, as `Parts.auto` has it.
+
+    Arguments:
+        e: the run.
+        task: its opened task.
+    """
+    return _with_followed(e, task)[1]
+
+
+def _with_followed(e: Resolved, task: Task) -> tuple[Resolved, dict[str, Any]]:
+    """Return the run with the credit of its rule, and how that was found; nothing where it was not open."""
+    rule_class: Any = find("rule", e.rule, KNOWN["rule"])
+    choice = followed(task, rule_class, e.rule_options, e.mode, e.batch)
+    if choice is None:
+        return e, {}
+    settled = dataclasses.replace(e, rule_options={**e.rule_options, **choice.settings})
+    return settled, {"credit": choice.facts()}
 
 
 def _held_at_first(e: Resolved, device: Checked) -> dict[str, Any] | None:

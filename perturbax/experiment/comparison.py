@@ -33,12 +33,14 @@ class Comparison(NamedTuple):
         folders: the run folder of each of its seeds; None for runs without folders.
         fresh: the seeds whose folders hold nothing yet.
         tasks: its task, the data read.
+        auto: how its settings that were open were settled.
     """
 
     experiments: dict[str, Resolved]
     folders: dict[str, dict[int, Path]] | None
     fresh: dict[str, list[int]]
     tasks: dict[str, Task]
+    auto: dict[str, dict[str, Any]]
 
     @property
     def every_folder(self) -> list[Path]:
@@ -126,17 +128,22 @@ def plan_comparison(
         raise ArgumentError("two entries of --rules are the same")
     check_seed(seeds[-1])
     parts = {label: build(e) for label, e in experiments.items()}
+<<<<<<< HEAD
     for one in parts.values():
         if one.device is not None and isinstance(one.rule, WeightRule):
             first: Any = partial(one.network, jr.PRNGKey(one.experiment.seed))
             check_first_shift(one.rule, one.device, first)
     tasks = {label: one.task for label, one in parts.items()}
+=======
+    tasks = {label: of_label.task for label, of_label in parts.items()}
+    auto = {label: of_label.auto for label, of_label in parts.items()}
+>>>>>>> 247e15b (Credit follows from when a task asks for answers where nobody names one; a run at chance after a fifth of its steps says so and what to try)
     digests = {label: task.digest() for label, task in tasks.items()}
     if out is None:
-        return Comparison(experiments, None, {label: list(seeds) for label in experiments}, tasks)
+        return Comparison(experiments, None, {label: list(seeds) for label in experiments}, tasks, auto)
     folders = {label: {seed: out / f"{slug(label)}-s{seed}" for seed in seeds} for label in experiments}
     fresh = {label: missing(e, folders[label], digests[label]) for label, e in experiments.items()}
-    return Comparison(experiments, folders, fresh, tasks)
+    return Comparison(experiments, folders, fresh, tasks, auto)
 
 
 def _check_shared(variants: Sequence[Variant], shared: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from perturbax.errors import ArgumentError, PerturbaxError
 from perturbax.experiment import run_folder
 from perturbax.experiment.config import KINDS, Resolved
 from perturbax.experiment.named import resume_words
-from perturbax.experiment.options import typed_form, unmeasured
+from perturbax.experiment.options import left_open, typed_form
 from perturbax.experiment.result import read_config, read_resolved
 
 MOST = 5  # settings that an error names
@@ -17,7 +17,7 @@ def differences(stored: Resolved, asked: Resolved) -> list[str]:
     """Return the settings in which two runs differ, such as `lr 0.002 asked, 0.001 stored`.
 
     Where the data lie does not count, nor does a setting of one side alone (it is younger than the run), nor
-    one that is still to be measured. Settings of a class are compared where both runs have that class.
+    one that is still open. Settings of a class are compared where both runs have that class.
 
     Arguments:
         stored: the run of the folder.
@@ -34,7 +34,7 @@ def differences(stored: Resolved, asked: Resolved) -> list[str]:
         if getattr(stored, kind) != getattr(asked, kind):
             continue
         before, now = (getattr(e, f"{kind}_options") for e in (stored, asked))
-        settled = [name for name in now if name in before and name not in unmeasured(now)]
+        settled = [name for name in now if name in before and name not in left_open(now)]
         if getattr(asked, kind) == "nir":
             settled.remove("file")  # where it lies does not count: its digest does
         differing = [name for name in settled if before[name] != now[name]]

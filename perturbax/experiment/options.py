@@ -18,7 +18,8 @@ from perturbax.plugins import import_object, parameters_of
 
 OF_CELLS = ("n_in", "n", "key")  # what a cell is built with beside its settings
 AUTO = "auto"
-MEASURED = ("sigma", "samples")  # settings of a rule that may be `auto`
+MEASURED = ("sigma", "samples")  # settings of a rule that may be `auto`: measured at the first network
+FOLLOWING = ("credit", "window")  # those that then follow from when the task asks for answers
 
 
 class Option(NamedTuple):
@@ -104,7 +105,7 @@ def coerce(name: str, value: Any, kind: Any) -> Any:
 
     Raises ArgumentError for a value that is none of that type.
     """
-    if isinstance(value, str) and value == AUTO and name in [f"rule.{n}" for n in MEASURED]:
+    if isinstance(value, str) and value == AUTO and name in [f"rule.{n}" for n in (*MEASURED, *FOLLOWING)]:
         return value
     try:
         if kind is bool:
@@ -148,15 +149,21 @@ def settings_of(kind: str, cls: type, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def provisional(cls: type, given: dict[str, Any]) -> dict[str, Any]:
-    """Return settings of a class with its defaults in place of `auto`, until that is measured."""
+    """Return settings of a class with its defaults in place of `auto`, until that is settled."""
     known = options(cls)
-    defaults = {name: known[name].default for name in unmeasured(given)}
+    defaults = {name: known[name].default for name in left_open(given)}
     return given | defaults
 
 
 def unmeasured(given: dict[str, Any]) -> list[str]:
+    """Return the settings that are still to be measured."""
+    return [name for name in left_open(given) if name in MEASURED]
+
+
+def left_open(given: dict[str, Any]) -> list[str]:
     """Return the settings that are still `auto`."""
-    return [name for name in MEASURED if isinstance(given.get(name), str) and given[name] == AUTO]
+    names = (*MEASURED, *FOLLOWING)
+    return [name for name in names if isinstance(given.get(name), str) and given[name] == AUTO]
 
 
 FIELDS: dict[str, type] = {

@@ -10,6 +10,7 @@ from perturbax.devices.network import Unknown
 from perturbax.devices.opening import check_device
 from perturbax.errors import ArgumentError
 from perturbax.exchange.file import NirFile
+from perturbax.experiment.asking import followed
 from perturbax.experiment.config import (
     DEFAULTS,
     KINDS,
@@ -23,8 +24,11 @@ from perturbax.experiment.config import (
 )
 from perturbax.experiment.device_settings import fitted, refuse_without_device
 from perturbax.experiment.options import (
+    AUTO,
     FIELDS,
+    FOLLOWING,
     find,
+    options,
     parse_units,
     provisional,
     settings_of,
@@ -35,11 +39,14 @@ from perturbax.fields import of_kind, one_of, positive
 from perturbax.learning.rule import Rule
 from perturbax.network.layer import Layer, words_of
 from perturbax.rules import RULES
+from perturbax.rules.perturbation.base import CREDITS, Credited
 from perturbax.tasks import TASKS
 from perturbax.tasks.base import Task
 
 KNOWN: dict[str, dict[str, type]] = {"task": TASKS, "rule": RULES, "cell": CELLS | {"nir": NirFile}}
 ORIGINS = ("default", "task", "rule", "task for this rule", "typed")  # of settings, the last on top
+SAME_STEP = CREDITS[0]
+ASKING = "follows from when the task asks"  # where a setting comes from that is left open until then
 BASES: dict[str, type] = {"task": Task, "rule": Rule, "cell": Layer}
 RUN_SETTINGS = ("steps", *DEFAULTS)  # the settings of a run that an Experiment may leave open
 
@@ -48,7 +55,7 @@ def resolve(given: Experiment | Resolved) -> Resolved:
     """Return the run with every setting named.
 
     A setting is what the user typed, else what the task ships for this rule, else the rule's, the task's, or
-    the general default. Settings of the rule that are `auto` stay so until `build` measures them. A budget of
+    the general default. Settings of the rule that are `auto` stay so until `build` settles them. A budget of
     passes becomes steps; where the rule's samples are `auto` these are provisional, and the budget is kept
     beside them (`Resolved.passes`). A Resolved is resolved anew, as its fields may have been changed since.
 
@@ -114,7 +121,25 @@ class Layers(NamedTuple):
         for kind, cls in self.classes.items():
             given = getattr(self.typed, f"{kind}_options")
             found[kind] = settings_of(kind, cls, {**self.shipped[kind], **given})
+        found["rule"] |= self._left_open()
         return found
+
+    def _left_open(self) -> Options:
+        """Return the settings of the rule that follow from when answers are asked, as `auto`: its credit
+        where that is same-step by default and nobody names one, and the window that it then may have.
+
+        Tasks of ours that ask at every step leave nothing open.
+        """
+        rule, task = self.classes["rule"], self.classes["task"]
+        named = {**self.shipped["rule"], **self.typed.rule_options}
+        if not issubclass(rule, Credited) or not rule.follows_asking or "credit" in named:
+            return {}
+        if options(rule)["credit"].default != SAME_STEP:
+            return {}
+        ours = task.__module__.startswith("perturbax.")
+        if ours and task.asked_steps is Task.asked_steps and task is not TASKS["series"]:
+            return {}
+        return {"credit": AUTO} if "window" in named else {"credit": AUTO, "window": AUTO}
 
 
 class Explained(NamedTuple):
@@ -129,9 +154,13 @@ class Explained(NamedTuple):
     origin: str
 
 
-def explain(given: Experiment | Resolved) -> dict[str, Explained]:
+def explain(given: Experiment | Resolved, task: Task | None = None) -> dict[str, Explained]:
     """Return every setting of a run with where it comes from: fields by name, and `task.NAME`, `rule.NAME`,
     `cell.NAME`. Where a budget of forward passes is what counts, it is there beside the steps it pays for.
+
+    Arguments:
+        given: the run.
+        task: its opened task, from which open settings then follow; None leaves these `auto`.
 
     Raises what `resolve` raises.
     """
@@ -159,13 +188,18 @@ def explain(given: Experiment | Resolved) -> dict[str, Explained]:
             value = getattr(e, name)
             default = getattr(Experiment(), name)
             found[name] = Explained(value, "default" if value == default else "typed")
+    choice = None
+    if task is not None:
+        choice = followed(task, layers.classes["rule"], e.rule_options, e.mode, e.batch)
     for kind in KINDS:
         for name, value in getattr(e, f"{kind}_options").items():
             origin = "task for this rule" if kind == "rule" else "task"
             if name in getattr(layers.typed, f"{kind}_options"):
                 origin = "typed"
             elif name not in layers.shipped[kind]:
-                origin = "default"
+                origin = ASKING if kind == "rule" and value == AUTO and name in FOLLOWING else "default"
+            if origin == ASKING and choice is not None:
+                value = choice.settings[name]
             found[f"{kind}.{name}"] = Explained(value, origin)
     return found
 

@@ -14,7 +14,11 @@ from perturbax.devices.opening import check_same_weights
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.exchange.file import KEPT, file_to_keep
 from perturbax.experiment import own_code, run_folder
+<<<<<<< HEAD
 from perturbax.experiment.adas import has_levelled
+=======
+from perturbax.experiment.at_chance import SHARE, AtChance, at_chance, chance_loss, looked_at
+>>>>>>> 247e15b (Credit follows from when a task asks for answers where nobody names one; a run at chance after a fifth of its steps says so and what to try)
 from perturbax.experiment.build import Parts, build
 from perturbax.experiment.calibration import calibrate
 from perturbax.experiment.chance import ONE_SIDED_5_PERCENT, gain_over_chance
@@ -385,14 +389,35 @@ def _advance_all(compiled: Program, runs: list[_Run], told: _Told) -> None:
             one.compile_seconds += compile_seconds
             if one.ended:
                 continue
+            before = int(one.state.step)
             _record_chunk(compiled, one, seconds, state, loss, metric)
+<<<<<<< HEAD
             one.stopped = has_levelled([m["loss"] for m in one.metrics], compiled.parts.experiment.plateau)
+=======
+            if SHARE * before < total <= SHARE * int(one.state.step) and (found := _at_chance(compiled, one)):
+                told.watcher.warned(told.name, one.experiment.seed, found.sentence())
+>>>>>>> 247e15b (Credit follows from when a task asks for answers where nobody names one; a run at chance after a fifth of its steps says so and what to try)
             if told.on_log and not one.ended:
                 line = dict(one.metrics[-1])
                 answer = told.on_log(line["step"], line, state.learner.net)
                 one.stopped = isinstance(answer, bool | np.bool_) and bool(answer)
         done += length
         told.advanced(done, total, float(losses[0].mean()), float(metrics[0]["loss"]))
+
+
+def _at_chance(compiled: Program, one: _Run) -> AtChance | None:
+    """Return what there is to say of a run that has learnt nothing in a fifth of its steps, else None.
+
+    A forecast that starts from a simple one is judged by that (`_better_than_chance`), and a score of a
+    device has no chance that is known here.
+    """
+    parts, e = compiled.parts, one.experiment
+    if parts.task.starts_at_zero or (parts.device is not None and e.score == "device"):
+        return None
+    if not looked_at(one.metrics, e.steps):
+        return None
+    chance = chance_loss(compiled.valid_baselines or compiled.baselines)
+    return at_chance(one.metrics, e, parts.rule.described(), chance)
 
 
 def _record_chunk(
@@ -486,6 +511,8 @@ def _finish_run(compiled: Program, one: _Run) -> Result:
         summary["train"] = compiled.judged(net, compiled.seen)
     if gain:
         summary["gain"] = gain
+    if found := _at_chance(compiled, one):
+        summary["at_chance"] = found._asdict()
     if prediction is not None and base is not None and truth.shape[-1] > 1:
         summary["outputs"] = _each_output(task, prediction, truth, base)
     if one.stopped:

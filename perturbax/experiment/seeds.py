@@ -9,7 +9,7 @@ from perturbax.experiment import own_code, run_folder
 from perturbax.experiment.config import Experiment, Resolved, device_text
 from perturbax.experiment.differences import another_run
 from perturbax.experiment.layout import layout_of
-from perturbax.experiment.options import unmeasured
+from perturbax.experiment.options import left_open
 from perturbax.experiment.precision import require_same
 from perturbax.experiment.program import Program
 from perturbax.experiment.resolve import resolve
@@ -67,13 +67,11 @@ def _holds(folder: Path, e: Resolved, data: str) -> bool:
         if not _same_names(found, e) or found.device != device:
             raise another_run(folder, dataclasses.replace(e, seed=found.seed), data)
         found = dataclasses.replace(found, device=e.device)  # the user's own, not a name in a file
-        measured = {
-            name: found.rule_options[name]
-            for name in unmeasured(e.rule_options)
-            if name in found.rule_options
+        settled = {
+            name: found.rule_options[name] for name in left_open(e.rule_options) if name in found.rule_options
         }
-        if measured:
-            e = resolve(dataclasses.replace(e, rule_options={**e.rule_options, **measured}))
+        if settled:
+            e = resolve(dataclasses.replace(e, rule_options={**e.rule_options, **settled}))
         # A setting that is younger than the run was at its default then; where the data lie does not matter.
         same = _without_place(resolve(found)) == _without_place(e)
         config = read_config(folder)

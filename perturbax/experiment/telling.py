@@ -46,6 +46,16 @@ class Telling(Watcher):
         values = {"done": done, "total": total, "loss": loss, "valid_loss": valid_loss}
         self._tell("advanced", name=name, seeds=list(seeds), **values)
 
+    def warned(self, name: str, seed: int, said: str) -> None:
+        """Tell that there is something to say of a run that goes on.
+
+        Arguments:
+            name: what reports call the run.
+            seed: its seed.
+            said: what is said.
+        """
+        self._tell("warned", name=name, seed=seed, said=said)
+
     def judging(self, name: str, seeds: Sequence[int]) -> None:
         """Tell that training has ended.
 

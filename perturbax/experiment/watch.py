@@ -36,6 +36,15 @@ class Watcher:
             valid_loss: validation loss after the chunk, likewise; NaN before the first chunk.
         """
 
+    def warned(self, name: str, seed: int, said: str) -> None:
+        """There is something to say of a run that goes on, such as that it has learnt nothing so far.
+
+        Arguments:
+            name: what reports call the run.
+            seed: its seed.
+            said: what is said, behind the name of the run.
+        """
+
     def judging(self, name: str, seeds: Sequence[int]) -> None:
         """Training has ended; the runs are judged on test data.
 

@@ -8,7 +8,7 @@ from html import escape
 from perturbax.report.compare import Section, Stat, VariantRuns
 from perturbax.report.lead import summary as summary
 from perturbax.report.numbers import count, rounded
-from perturbax.report.read import as_dict
+from perturbax.report.read import as_dict, as_number
 from perturbax.report.standing import CLOSE as CLOSE
 from perturbax.report.standing import (
     SIMPLEST,
@@ -58,6 +58,7 @@ def verdicts(section: Section) -> list[str]:
     said += _simple_verdicts(section)
     if kept := start_kept(section):
         said.append(kept)
+    said += [line for v in section.variants if (line := _at_chance(v))]
     mishaps = [line for v in section.variants if (line := _mishaps(v))]
     return _outside(section) + _uninformative(section) + said + mishaps
 
@@ -188,6 +189,21 @@ def start_kept(section: Section) -> str | None:
     return (
         f"{enumerated(named)} {keep} the simple forecast that {they} from: training lowered the validation "
         f"loss by {largest}."
+    )
+
+
+def _at_chance(variant: VariantRuns) -> str | None:
+    """Return a sentence about the seeds that were at chance after a fifth of their steps, and what to try."""
+    found = {run.seed: as_dict((run.result or {}).get("at_chance")) for run in variant.runs}
+    found = {seed: said for seed, said in found.items() if said}
+    if not found:
+        return None
+    seeds = enumerated([str(seed) for seed in found])
+    first = next(iter(found.values()))
+    loss, chance = (rounded(as_number(first.get(name))) for name in ("valid_loss", "chance"))
+    return (
+        f"{bold(variant)} was at chance after a fifth of its steps (seed {seeds}; validation loss {loss}, "
+        f"{chance} for the best constant answer). What to try: {escape(str(first.get('advice', '')))}."
     )
 
 

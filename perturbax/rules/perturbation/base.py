@@ -3,7 +3,7 @@ noise.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -34,8 +34,11 @@ class Credited(Rule):
         discount: weight of a loss k steps later is discount^k, except in same-step credit.
         noise: rademacher, gaussian, orthogonal, low-rank, correlated, scaled, a Noise, or module:name of your
             own function (key, shape, dtype) -> values.
+        follows_asking: whether a run may take other credit than the default, by when answers are asked for
+            (of the class).
     """
 
+    follows_asking: ClassVar[bool] = False
     credit: str = setting("same-step")
     window: int = setting(20)
     discount: float = 1.0

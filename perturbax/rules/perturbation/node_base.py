@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -124,7 +124,12 @@ class NodeRule(NodeNoise, StepRule):
         class Sign(px.NodeRule):
             def signal(self, net, sites, delta, inject):
                 return (delta > 0) * 2.0 - 1.0, [noise / self.sigma for noise in self.pair(list(inject))]
+
+    A run whose task asks for answers at few steps takes to-go credit, online window credit, unless it names
+    one. A rule that is made in Python knows no task, and has same-step credit unless it is told otherwise.
     """
+
+    follows_asking: ClassVar[bool] = True
 
     @abc.abstractmethod
     def signal(self, net: Network, sites: Sequence[Site], delta: Array, inject: Sequence[Array]) -> tuple:

@@ -54,6 +54,7 @@ class PublishedNode(NodeRule):
     dA_t = (1/sigma) delta_t eps_t z_t^T,   eps ~ N(0, sigma^2), summed over batch and time
     """
 
+    follows_asking: ClassVar[bool] = False  # as it was published
     noise: Noise = eqx.field(converter=as_noise, default="gaussian")
 
     facts: ClassVar[Facts] = PUBLISHED.but(
@@ -82,6 +83,7 @@ class PublishedActivity(NodeRule):
         over_batch: divide by the batch size, as the published Mackey-Glass and weather loops do.
     """
 
+    follows_asking: ClassVar[bool] = False  # as it was published
     noise: Noise = eqx.field(converter=as_noise, default="gaussian")
     over_batch: bool = setting(False)
 
