@@ -158,13 +158,9 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
     else:
         architecture = Architecture.of(e, task.sizes, task.image)
         make_network, starts_as_it_is = architecture.network, architecture.cell is NirFile
-<<<<<<< HEAD
     if isinstance(task, Environment):
         check_can_act(rule)
         make_network = partial(_acting, make_network, task)
-    found: dict[str, Any] = {}
-=======
->>>>>>> 247e15b (Credit follows from when a task asks for answers where nobody names one; a run at chance after a fifth of its steps says so and what to try)
     if unmeasured(e.rule_options):
         if device is not None:
             raise ArgumentError("auto settings of a rule are measured in process: on a device, name numbers")

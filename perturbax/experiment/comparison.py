@@ -128,16 +128,12 @@ def plan_comparison(
         raise ArgumentError("two entries of --rules are the same")
     check_seed(seeds[-1])
     parts = {label: build(e) for label, e in experiments.items()}
-<<<<<<< HEAD
     for one in parts.values():
         if one.device is not None and isinstance(one.rule, WeightRule):
             first: Any = partial(one.network, jr.PRNGKey(one.experiment.seed))
             check_first_shift(one.rule, one.device, first)
     tasks = {label: one.task for label, one in parts.items()}
-=======
-    tasks = {label: of_label.task for label, of_label in parts.items()}
-    auto = {label: of_label.auto for label, of_label in parts.items()}
->>>>>>> 247e15b (Credit follows from when a task asks for answers where nobody names one; a run at chance after a fifth of its steps says so and what to try)
+    auto = {label: one.auto for label, one in parts.items()}
     digests = {label: task.digest() for label, task in tasks.items()}
     if out is None:
         return Comparison(experiments, None, {label: list(seeds) for label in experiments}, tasks, auto)

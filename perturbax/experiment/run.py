@@ -14,11 +14,8 @@ from perturbax.devices.opening import check_same_weights
 from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.exchange.file import KEPT, file_to_keep
 from perturbax.experiment import own_code, run_folder
-<<<<<<< HEAD
 from perturbax.experiment.adas import has_levelled
-=======
 from perturbax.experiment.at_chance import SHARE, AtChance, at_chance, chance_loss, looked_at
->>>>>>> 247e15b (Credit follows from when a task asks for answers where nobody names one; a run at chance after a fifth of its steps says so and what to try)
 from perturbax.experiment.build import Parts, build
 from perturbax.experiment.calibration import calibrate
 from perturbax.experiment.chance import ONE_SIDED_5_PERCENT, gain_over_chance
@@ -391,12 +388,9 @@ def _advance_all(compiled: Program, runs: list[_Run], told: _Told) -> None:
                 continue
             before = int(one.state.step)
             _record_chunk(compiled, one, seconds, state, loss, metric)
-<<<<<<< HEAD
             one.stopped = has_levelled([m["loss"] for m in one.metrics], compiled.parts.experiment.plateau)
-=======
             if SHARE * before < total <= SHARE * int(one.state.step) and (found := _at_chance(compiled, one)):
                 told.watcher.warned(told.name, one.experiment.seed, found.sentence())
->>>>>>> 247e15b (Credit follows from when a task asks for answers where nobody names one; a run at chance after a fifth of its steps says so and what to try)
             if told.on_log and not one.ended:
                 line = dict(one.metrics[-1])
                 answer = told.on_log(line["step"], line, state.learner.net)
