@@ -260,6 +260,8 @@ class Checked:
         """Return an array of an answer; DeviceError where it is missing, no numbers, or not finite."""
         if name not in answer:
             raise self._wrong(f"leaves out {name}")
+        if np.ma.is_masked(answer[name]):
+            raise self._wrong(f"{name} with values that are masked, and no numbers")
         array = np.asarray(answer[name])
         if array.dtype.kind not in "fiub":
             raise self._wrong(f"{name} is of {array.dtype}, not of real numbers")

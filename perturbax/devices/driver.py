@@ -649,10 +649,18 @@ def _answer_run(
 def _by_name(op: str, found: Any) -> Mapping[str, Any]:
     """Return what a method of a device has returned; FrameError for all but a dictionary by name."""
     if isinstance(found, Mapping) and all(isinstance(name, str) for name in found):
+        for name, array in found.items():
+            _refuse_masked(name, array)
         return found
     wanted = {"hello": "a dictionary", "write": "a dictionary of arrays by name, or None"}
     what = "other names than texts" if isinstance(found, Mapping) else type(found).__name__
     raise FrameError(f"{op} must return {wanted.get(op, 'a dictionary of arrays by name')}, not {what}")
+
+
+def _refuse_masked(name: str, array: Any) -> None:
+    """Raise FrameError for an array of which some values are masked: what is behind a mask is no number."""
+    if np.ma.is_masked(array):
+        raise FrameError(f"array {name!r:.80} has values that are masked: return numbers in their place")
 
 
 def _as_json(value: Any) -> Any:
@@ -737,6 +745,7 @@ def _line(error: BaseException) -> str:
 
 def _plain(name: str, array: Any) -> np.ndarray:
     """Return an array of little-endian numbers; FrameError for others."""
+    _refuse_masked(name, array)
     array = np.asarray(array)
     dtype = array.dtype
     if dtype.kind not in "fiub" or dtype.itemsize > 8:

@@ -209,10 +209,10 @@ def _numbers(data: Any, what: str) -> np.ndarray:
         columns = [_numbers(data[name], f"{what}, column {name},") for name in data.columns]
         return np.concatenate([column.reshape(len(data), -1) for column in columns], 1)
     try:
-        values = np.asarray(data.to_numpy() if hasattr(data, "to_numpy") else data)
+        values = np.ma.asarray(data.to_numpy() if hasattr(data, "to_numpy") else data)
         if values.dtype.kind in "Mmc":
             raise TypeError(f"it holds {values.dtype}")
-        return values.astype(np.float64)
+        return np.ma.filled(values.astype(np.float64), np.nan)  # what is masked is missing
     except (TypeError, ValueError) as error:
         raise DataError(
             f"{what} must hold numbers: {first_line(error)} (dates and names of rows belong in the index)"

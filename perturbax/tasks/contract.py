@@ -56,6 +56,11 @@ def held_out(task: Task, part: str) -> HeldOut:
         raise _wrong(task, f"{call} must return a perturbax.tasks.base.HeldOut", held)
     n_in, n_out = task.data_sizes
     for name, array, width in (("xs", held.xs, n_in), ("ys", held.ys, n_out)):
+        if isinstance(array, np.ma.MaskedArray):
+            raise ArgumentError(
+                f"{_name(task)}: {name} of {call} is a masked array: fill it, targets that are not asked for "
+                "with NaN"
+            )
         shape = tuple(getattr(array, "shape", ()))
         fits = len(shape) == 3 and shape[2] == width and 0 not in shape
         if not fits or shape[:2] != tuple(held.xs.shape[:2]):

@@ -41,6 +41,7 @@ class Answering:
         lambda a: a[::-1][::-1],
         lambda a: np.broadcast_to(a[:1], a.shape),  # cannot be written to
         lambda a: a.tolist(),
+        lambda a: np.ma.masked_invalid(a),  # nothing of it is masked
     ],
 )
 def test_numbers_of_any_kind_and_order_are_taken(made):
@@ -58,6 +59,7 @@ def test_numbers_of_any_kind_and_order_are_taken(made):
         (lambda a: {"outputs": a.astype(str)}, "outputs is of <U.*, not of real numbers"),
         (lambda a: {"outputs": None}, "outputs is of object, not of real numbers"),
         (lambda a: {"outputs": np.float32(1)}, r"outputs has the shape \(\), not \(4, 8, 1\)"),
+        (lambda a: {"outputs": np.ma.masked_equal(a, 2)}, "outputs with values that are masked"),
         (lambda a: {"outputs": a * np.inf}, r"outputs is inf at \[0, 0, 0\]"),
         (lambda a: {}, "leaves out outputs"),
         (lambda a: a, "must be a dictionary of arrays, not ndarray"),

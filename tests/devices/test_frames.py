@@ -83,6 +83,8 @@ def test_what_numpy_writes_is_read(save):
 def test_what_cannot_be_sent_is_said():
     with pytest.raises(driver.FrameError, match="'x' is of object, not of real numbers"):
         driver.pack({}, {"x": [None]})
+    with pytest.raises(driver.FrameError, match="'x' has values that are masked"):
+        driver.pack({}, {"x": np.ma.masked_equal([1, 2], 2)})
     with pytest.raises(driver.FrameError, match="longer than the limit of 100 bytes"):
         driver.pack({}, {"x": np.zeros(100)}, limit=100)
 

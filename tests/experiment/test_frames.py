@@ -28,6 +28,10 @@ def test_lists_and_arrays():
     assert held.values.tolist() == [[1, 2], [1, 3], [1, 3]]
     with pytest.raises(DataError, match=r"y, row 1, column y: nan is not a finite number \(gaps: hold"):
         read_frame([np.nan, 1], "y", "hold")
+    masked = np.ma.masked_equal([1, 999, 3], 999)  # of whole numbers
+    assert read_frame(masked, "y", "hold").values.tolist() == [[1], [1], [3]]
+    with pytest.raises(DataError, match="y, row 2, column y: nan is not"):
+        read_frame(masked, "y")
     assert renamed(one, ("y",)).names == ("X y",)
     assert time_axis(None) == (None, 0)
 

@@ -112,6 +112,7 @@ WRONG_HELD_OUT = {
         "has 6 steps and must warm up over fewer; it is 6",
     ),
     "all NaN": (holding(lambda xs, ys: HeldOut(xs, ys * NAN)), r"all targets of held_out\('valid'\) are NaN"),
+    "masked": (holding(lambda xs, ys: HeldOut(xs, np.ma.masked_less(ys, 9))), "ys of .* is a masked array"),
     "fails": (holding(lambda xs, ys: HeldOut(xs @ xs, ys)), r"held_out\('valid'\) fails: \w+Error"),
     "metrics of steps": (
         own(metrics=lambda self, y, t: {"loss": y[..., 0]}),
