@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from perturbax.errors import ArgumentError
+from perturbax.experiment.attacks import ascent, near, one_step
 from perturbax.experiment.finished import finished_run
 from perturbax.fields import positive, whole
 from perturbax.network.network import Network
@@ -21,7 +22,6 @@ from perturbax.tasks.classify import Classify, right
 from perturbax.tasks.images import Images
 
 ATTACKS = ("fgsm", "pgd", "margin", "random")
-STEP = 2.5  # of projected descent, in units of eps over the number of steps
 DEAD = 0.05  # share of images without a gradient from which on attacks by the loss say little
 APART = 0.1  # accuracy that one attack leaves above another that is as strong
 
@@ -160,26 +160,16 @@ def _attacks(
     image, target = pictures
     key_start, key_signs = jr.split(key)
 
-    def near(changed: Array) -> Array:
-        """Return the nearest image within eps of the original whose pixels are in [0, 1]."""
-        return jnp.clip(jnp.clip(changed, image - eps, image + eps), 0, 1)
+    def summed(cost: Any) -> Any:
+        """Return the cost of all images, as a function of what they were changed to."""
+        return lambda changed: cost(net, task, changed, target).sum()
 
-    def climbed(cost: Any) -> Array:
-        """Return the image that projected ascent finds."""
-        slope = jax.grad(lambda changed: cost(net, task, changed, target).sum())
-        start = near(image + eps * jr.uniform(key_start, image.shape, image.dtype, -1, 1))
-
-        def one_step(_: Any, changed: Array) -> Array:
-            return near(changed + STEP * eps / steps * jnp.sign(slope(changed)))
-
-        return jax.lax.fori_loop(0, steps, one_step, start)
-
-    once = jax.grad(lambda changed: _cost(net, task, changed, target).sum())(image)
+    signs = jr.rademacher(key_signs, image.shape, image.dtype)
     return {
-        "fgsm": near(image + eps * jnp.sign(once)),
-        "pgd": climbed(_cost),
-        "margin": climbed(_margin),
-        "random": near(image + eps * jr.rademacher(key_signs, image.shape, image.dtype)),
+        "fgsm": one_step(summed(_cost), image, eps),
+        "pgd": ascent(summed(_cost), image, eps, steps, key_start),
+        "margin": ascent(summed(_margin), image, eps, steps, key_start),
+        "random": near(image + eps * signs, image, eps),
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from perturbax.cli.arguments import Parser, last_value
 from perturbax.cli.catalogue import Entry, entry, shipped
-from perturbax.experiment.config import OF_PRUNING, Experiment
+from perturbax.experiment.config import OF_ATTACKS, OF_PRUNING, Experiment
 from perturbax.experiment.options import NOTHING, typed_form
 
 MOST_CHANGED = (
@@ -128,7 +128,8 @@ def _short(parser: Parser, chosen: _Chosen) -> list[str]:
     values = {name: chosen.value(name) for name in parser.experiment}
     wide = max((len(flag) for flag, _ in own_arguments), default=0)
     lines = [*rows(own_arguments, min(wide, WIDEST_FLAG) + 4), *_most_changed(parser, chosen, values)]
-    rare = ("plateau", *(OF_PRUNING if "--prune" not in chosen.words else ()))  # the long help has them
+    told_by_prune = OF_PRUNING if "--prune" not in chosen.words else ()
+    rare = ("plateau", "attack", *OF_ATTACKS, *told_by_prune)  # the long help has them
     further = {name: value for name, value in values.items() if name not in (*MOST_CHANGED, *rare)}
     lines += _in_brief("further settings of the run (--NAME VALUE)", further)
     lines += _in_brief(f"settings of task {chosen.task.name} (--task.NAME VALUE)", _values(chosen.task, {}))

@@ -21,12 +21,13 @@ from perturbax.devices.opening import held_at_first, opened
 from perturbax.errors import ArgumentError, LayerError, PerturbaxError
 from perturbax.exchange.file import NirFile
 from perturbax.experiment.asking import followed
+from perturbax.experiment.attacks import attack_of, check_attack
 from perturbax.experiment.auto import measure
 from perturbax.experiment.config import ON_DEVICE, Experiment, Resolved, optimiser_text
 from perturbax.experiment.optimiser import OptimiserSettings
 from perturbax.experiment.options import find, provisional, unmeasured
 from perturbax.experiment.pruning import GROUPS, Pruning, PruningPlan, Single
-from perturbax.experiment.resolve import KNOWN, passes_per_step, resolve, with_measured
+from perturbax.experiment.resolve import KNOWN, passes_of_run, resolve, with_measured
 from perturbax.experiment.smaller import Units, shapes_of
 from perturbax.experiment.train_step import Hyperparameters, Setup
 from perturbax.fields import one_of
@@ -146,6 +147,7 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
     rule_class(**provisional(rule_class, e.rule_options))  # settings it cannot have are refused before data
     task = task or open_task(e)
     check_task(task, e.batch, e.mode)
+    check_attack(e, task)
     e, found = _with_followed(e, task)
     rule = rule_class(**provisional(rule_class, e.rule_options))
     device = None if e.device is None else opened(e.device, *task.sizes, task.steps)
@@ -188,7 +190,8 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
         batch=e.batch,
         every=e.every,
         updates=updates,
-        passes=passes_per_step(rule, e.decorrelate, e.mode),
+        passes=passes_of_run(rule, vars(e)),
+        attack=attack_of(e),
         settings=settings,
         hyperparameters=Hyperparameters(e.lr, e.decor_lr, _discount(e, rule)),
         optimiser=settings.optimiser(e.lr),

@@ -18,6 +18,8 @@ KINDS = ("task", "rule", "cell")  # the classes of an experiment, each with sett
 
 OF_DEVICES = ("device", "score", "rounding", "start")
 """Settings of runs on a device alone."""
+OF_ATTACKS = ("attack_eps", "attack_steps")
+"""Settings of runs that train on attacked images alone."""
 OF_PRUNING = ("prune_groups", "prune_by", "prune_from", "prune_until", "prune_ceiling")
 """Settings of runs that prune alone."""
 ON_DEVICE = "device"
@@ -69,6 +71,10 @@ class Experiment:
         every: steps of the stream between updates, online.
         plateau: by how much the training loss must fall; a run whose loss has not fallen by so much for 10
             logs ends there. 0 for all steps.
+        attack: train on images and on copies that are changed to be answered wrongly: off, fgsm (by one step
+            along the sign of the gradient) or pgd (by several).
+        attack_eps: largest change of a pixel.
+        attack_steps: steps of pgd.
         prune: share of the weights, or units, that goes during the run; 0 for none.
         prune_groups: what goes as one: weights (single ones; biases stay), or units, whole (the network that
             is left is smaller).
@@ -112,6 +118,9 @@ class Experiment:
     mode: str | None = None
     every: int | None = None
     plateau: float | None = None
+    attack: str | None = None
+    attack_eps: float | None = None
+    attack_steps: int | None = None
     prune: float | None = None
     prune_groups: str | None = None
     prune_by: str | None = None
@@ -193,6 +202,9 @@ class Resolved:
     mode: str
     every: int
     plateau: float
+    attack: str
+    attack_eps: float
+    attack_steps: int
     prune: float
     prune_groups: str
     prune_by: str
@@ -221,6 +233,7 @@ class Resolved:
         fields["optimiser"] = optimiser_text(self.optimiser)
         unsaid = [name for name in ("plateau", "prune") if not fields[name]]  # nor of what it does not do
         unsaid += [] if self.prune else OF_PRUNING
+        unsaid += ["attack", *OF_ATTACKS] if self.attack == "off" else []
         fields = {name: value for name, value in fields.items() if name not in unsaid}
         if self.device is None:  # a run in process says nothing of devices
             fields = {name: value for name, value in fields.items() if name not in OF_DEVICES}
@@ -255,6 +268,9 @@ DEFAULTS: Options = {
     "mode": "sequence",
     "every": 1,
     "plateau": 0.0,
+    "attack": "off",
+    "attack_eps": 0.1,
+    "attack_steps": 10,
     "prune": 0.0,
     "prune_groups": "weights",
     "prune_by": "greg-1",

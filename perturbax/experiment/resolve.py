@@ -11,6 +11,7 @@ from perturbax.devices.opening import check_device
 from perturbax.errors import ArgumentError
 from perturbax.exchange.file import NirFile
 from perturbax.experiment.asking import followed
+from perturbax.experiment.attacks import Attack
 from perturbax.experiment.config import (
     DEFAULTS,
     KINDS,
@@ -214,7 +215,7 @@ def with_measured(e: Resolved, rule: Rule, rule_options: Options) -> Resolved:
     """
     steps = e.steps
     if e.passes:
-        steps = affordable_steps(e.passes, passes_per_step(rule, e.decorrelate, e.mode))
+        steps = affordable_steps(e.passes, passes_of_run(rule, vars(e)))
     return dataclasses.replace(e, steps=steps, passes=0, rule_options=rule_options)
 
 
@@ -227,6 +228,20 @@ def passes_per_step(rule: Rule, decorrelate: str, mode: str) -> int:
         mode: sequence or online.
     """
     return rule.described().passes + (decorrelate != "off" and mode == "sequence")
+
+
+def passes_of_run(rule: Rule, settings: Mapping[str, Any]) -> int:
+    """Return forward passes per training step of a run, over batches as large as the setting says: where they
+    are attacked, those of twice as many rows, and of the attack.
+
+    Arguments:
+        rule: its rule.
+        settings: of the run, by name.
+    """
+    passes = passes_per_step(rule, settings["decorrelate"], settings["mode"])
+    if settings["attack"] == "off":
+        return passes
+    return 2 * passes + Attack(settings["attack"], settings["attack_eps"], settings["attack_steps"]).passes
 
 
 def affordable_steps(budget: int, cost: int) -> int:
@@ -354,7 +369,7 @@ def _steps(settings: dict[str, Any], rule: type[Rule], rule_options: Options) ->
     budget = settings["passes"]
     positive("passes", budget)
     made = rule(**provisional(rule, rule_options))
-    steps = affordable_steps(budget, passes_per_step(made, settings["decorrelate"], settings["mode"]))
+    steps = affordable_steps(budget, passes_of_run(made, settings))
     waits = "samples" in unmeasured(rule_options)
     return {"steps": steps, "passes": budget if waits else 0}
 
@@ -367,6 +382,9 @@ def _check_values(e: Resolved) -> None:
         raise ArgumentError("units needs at least one layer")
     for n in e.units:
         positive("units", n)
+    one_of("attack", e.attack, ("off", "fgsm", "pgd"))
+    positive("attack_eps", e.attack_eps)
+    positive("attack_steps", e.attack_steps)
     if e.plateau < 0:
         raise ArgumentError(f"plateau must be 0 (off) or more, not {e.plateau}")
     if e.clip < 0:

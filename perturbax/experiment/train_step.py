@@ -14,6 +14,7 @@ import jax.random as jr
 import optax
 from jaxtyping import Array, PyTree
 
+from perturbax.experiment.attacks import Attack
 from perturbax.experiment.optimiser import OptimiserSettings
 from perturbax.experiment.placement import Placement
 from perturbax.experiment.pruning import pruning_state
@@ -64,6 +65,7 @@ class Setup(NamedTuple):
         decor_rate: update -> learning rate of the decorrelating matrices, which must come to rest with the
             weights that read through them: both follow the schedule.
         placement: the devices that share every update, and what they share.
+        attack: what makes the copy of each batch that is trained on beside it; None for none.
     """
 
     task: Task
@@ -79,6 +81,7 @@ class Setup(NamedTuple):
     optimiser: optax.GradientTransformation
     decor_rate: Callable[[Any], Any]
     placement: Placement = Placement()
+    attack: Attack | None = None
 
     def at(self, hyperparameters: Hyperparameters) -> "Setup":
         """Return the setup at other hyperparameters, which may be traced."""
@@ -207,6 +210,8 @@ def _step(setup: Setup, task: Task, state: State) -> tuple[State, Array]:
     else:
         data_key, noise_key = jr.split(jr.fold_in(state.key, state.step))
         xs, ys = task.sample(data_key, setup.batch)
+        if setup.attack is not None:
+            xs, ys = setup.attack.batch(task, state.learner.net, xs, ys, jr.fold_in(data_key, 1))
         net = decorrelate(state.learner.net, xs, setup.decor_rate(state.step))
         update = learner(setup.rule, task.loss, setup.placement.of_work).update
         kept, loss, grads = update(state.learner.kept, net, xs, ys, noise_key)

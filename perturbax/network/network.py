@@ -130,6 +130,7 @@ class Network(eqx.Module):
         noise: Sequence[Array] | None = None,
         shift: Sequence[Array] | None = None,
         held: Sequence[Array] | None = None,
+        masks: Sequence[Array] | None = None,
     ):
         """Advance by one step: -> (state, y `(B, n_out)`, one `Site` per layer).
 
@@ -142,6 +143,7 @@ class Network(eqx.Module):
             shift: per layer what is added to the outputs, like y.
             held: per hidden layer what layers above read in this step in place of its output, like r; the
                 state after the step then holds what each layer would have said.
+            masks: per hidden layer what its outputs are multiplied with, like y, as in dropout.
         """
         y = z = self._through_decor(0, x)  # (B, n_in)
         after, said, sites = [], [], []
@@ -157,6 +159,8 @@ class Network(eqx.Module):
             h, y = advance_batch(i, layer, h, a)
             if shift is not None:
                 y = y + shift[i]
+            if masks is not None and i < len(masks):
+                y = y * masks[i]
             y = self._through_decor(i + 1, y)  # (B, n)
             check_kept(i, layer, before, (h, y), read)
             after.append((h, y))

@@ -12,7 +12,7 @@ import perturbax as px
 from perturbax.errors import ArgumentError, StoreError
 from perturbax.experiment import Experiment, Resolved
 from perturbax.experiment.build import build
-from perturbax.experiment.config import OF_DEVICES, OF_PRUNING
+from perturbax.experiment.config import OF_ATTACKS, OF_DEVICES, OF_PRUNING
 from perturbax.experiment.resolve import resolve
 from perturbax.experiment.result import read_experiment, read_resolved
 
@@ -95,7 +95,8 @@ def test_a_budget_waits_for_what_is_measured():
 def test_a_saved_run_has_the_fields_of_an_experiment(tmp_path):
     result = px.run(SMALL, tmp_path / "run")
     saved = json.loads((tmp_path / "run" / "config.json").read_text())["experiment"]
-    unsaid = (*OF_DEVICES, "plateau", "prune", *OF_PRUNING)  # of what the run does not do
+    not_done = ("plateau", "attack", *OF_ATTACKS, "prune", *OF_PRUNING)
+    unsaid = (*OF_DEVICES, *not_done)
     assert list(saved) == [name for name in NAMES if name not in unsaid]
     assert saved["passes"] is None
     assert saved["steps"] == 2

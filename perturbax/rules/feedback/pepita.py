@@ -36,6 +36,8 @@ class PEPITA(StepRule):
         mirror: rate at which F follows the product of the weights, by noise that is sent through each layer
             alone; 0 for an F that stays. Needs sign minus.
         decay: share of the mirrored weights that is lost in every step.
+        dropout: share of the hidden outputs that is 0 while learning, others times 1 / (1 - dropout); the
+            same ones in both passes of a step.
     """
 
     scale: float = 0.05
@@ -43,6 +45,7 @@ class PEPITA(StepRule):
     error: str = setting("plain")
     mirror: float = setting(0.0)
     decay: float = setting(1e-4)
+    dropout: float = setting(0.0)
 
     facts: ClassVar[Facts] = Facts(
         equation="x' = x + F e, dA = (y - y') z'^T",
@@ -63,6 +66,7 @@ class PEPITA(StepRule):
         one_of("error", self.error, ("plain", "sign"))
         in_range("mirror", self.mirror, 0)
         in_range("decay", self.decay, 0, 1, below=True)
+        in_range("dropout", self.dropout, 0, 1, below=True)
         if self.mirror and self.sign == "plus":
             raise ArgumentError("pepita: an F that mirrors the weights needs sign minus (x - F e)")
 
@@ -102,16 +106,18 @@ class PEPITA(StepRule):
     ) -> tuple[PyTree, Estimate]:
         """Make the step twice, the second time on the changed input; noise is the key of the step."""
         state, factors = carry
-        after, y, sites = net.step(state, x)
+        masks = self.masks(net, x, noise)
+        after, y, sites = net.step(state, x, masks=masks)
         loss, pull = jax.vjp(score, y)
         e = pull(jnp.ones_like(loss))[0]  # (B, n_out)
         told = jnp.sign(e) if self.error == "sign" else e
         changed = x + told @ self.feedback(factors).T  # (B, n_in)
-        _, _, changed_sites = net.step(state, changed)
+        _, _, changed_sites = net.step(state, changed, masks=masks)
         signal = []
         for i, (layer, (h, _)) in enumerate(zip(net.layers[:-1], state, strict=False)):
             clean, other = (advance_batch(i, layer, h, s[i].a)[1] for s in (sites, changed_sites))
-            signal.append((clean - other)[None])  # (1, B, n)
+            change = clean - other if masks is None else (clean - other) * masks[i]  # (B, n)
+            signal.append(change[None])  # (1, B, n)
         if self.mirror:
             factors = tuple(
                 self.mirrored(i, layer, site, B, jr.fold_in(noise, i))
@@ -119,6 +125,24 @@ class PEPITA(StepRule):
             )
         outer = Outer.of(changed_sites, [*signal, e[None]])
         return (after, factors), Estimate(loss, y, sites, None, outer)
+
+    def masks(self, net: Network, x: Array, key: Array) -> list[Array] | None:
+        """Return what the outputs of each hidden layer are multiplied with, `(B, n)`; None without dropout.
+
+        Arguments:
+            net: the network.
+            x: inputs of the step, `(B, n_in)`.
+            key: of the step.
+        """
+        if not self.dropout:
+            return None
+        keep = 1 - self.dropout
+        keys = jr.split(jr.fold_in(key, len(net.layers)), len(net.layers))
+        shapes = [site.a.shape for site in net.sites_like(x)[:-1]]
+        return [
+            jr.bernoulli(k, keep, shape).astype(x.dtype) / keep
+            for k, shape in zip(keys, shapes, strict=False)
+        ]
 
     def feedback(self, factors: tuple[Array, ...]) -> Array:
         """Return F with its sign, `(n_in, n_out)`; a product of factors is given the size that F starts with.

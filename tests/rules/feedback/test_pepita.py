@@ -134,3 +134,24 @@ def test_what_pepita_cannot_do_is_refused():
     net = helpers.stack("gru")
     with pytest.raises(LayerError, match=r"layer 0 \(GRU\).*one pre-activation"):
         px.learner(px.rules.PEPITA(), helpers.mse).init(net, jnp.zeros((1, 2)), jr.key(0))
+
+
+def test_dropout_has_the_same_units_in_both_passes():
+    """Of dropped units nothing is heard; a changed input is all that the passes differ in."""
+    net, rule = deep(), px.rules.PEPITA(dropout=0.4)
+    x, target, state = jr.normal(jr.key(4), (64, 6)), jr.normal(jr.key(5), (64, 3)), net.start(64)
+    score = lambda y: helpers.mse(y, target)
+    F = 1e-6 * jr.normal(jr.key(3), (6, 3))
+    found = rule.step(net, (state, (F,)), x, score, jr.key(7))[1]
+    masks = rule.masks(net, x, jr.key(7))
+    for mask, signal, above in zip(masks, found.parts.signal[:-1], found.sites[1:], strict=True):
+        dropped = np.asarray(mask) == 0
+        assert set(np.unique(mask).round(12)) == {0.0, round(1 / 0.6, 12)}
+        assert 0.3 < dropped.mean() < 0.5
+        assert not np.asarray(above.z)[dropped].any()  # what the layer above read
+        assert not np.asarray(signal)[0][dropped].any()
+        assert 0 < np.abs(signal).max() < 1e-4  # other units in the second pass would make it of order 1
+    assert rule.masks(net, x, jr.key(8))[0].tolist() != masks[0].tolist()
+    assert px.rules.PEPITA().masks(net, x, jr.key(7)) is None
+    with pytest.raises(ArgumentError, match="dropout"):
+        px.rules.PEPITA(dropout=1.0)

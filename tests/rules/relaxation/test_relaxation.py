@@ -22,6 +22,7 @@ CELLS = {
     "lru": {"scale": 0.4},
     "graph": {},
     "decorrelated": {"depth": 1, "scale": 0.8},
+    "residual": {"depth": 2, "scale": 0.8},
 }
 
 
@@ -29,12 +30,12 @@ def network(name):
     """Strong random weights; `graph`: two layers that read each other, and a readout of both."""
     if name == "graph":
         return helpers.drawn(graph, jr.key(3), 0.8)
-    cell = "tanh" if name == "decorrelated" else name
+    cell = "tanh" if name in ("decorrelated", "residual") else name
     net = helpers.strong(cell, n=2, **CELLS[name])
     if name == "decorrelated":
         mixing = [px.Fixed(jnp.array([[1.0, 0.3], [-0.2, 0.8]]))] * 2
         return px.Network(net.layers, mixing)
-    return net
+    return px.Network(net.layers, residual=True) if name == "residual" else net
 
 
 def graph():
