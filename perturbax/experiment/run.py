@@ -524,7 +524,8 @@ def _finish_run(compiled: Program, one: _Run) -> Result:
     summary = run_folder.to_json(summary)
     scaling = task.scaling() | calibration
     if one.folder:
-        run_folder.write_arrays(one.folder / "predictions.npz", shown, one.layout)
+        if shown:
+            run_folder.write_arrays(one.folder / "predictions.npz", shown, one.layout)
         named_scaling = {f"scaling.{name}": value for name, value in scaling.items()}
         kept = to_named_arrays(net, "net.") | named_scaling
         if left is not None and left.units is not None:

@@ -243,10 +243,10 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _read_predictions(path: Path, layout: Layout) -> tuple[np.ndarray, np.ndarray] | None:
-    """Read truth and prediction, `(T, n_out)` each; None where the file is missing."""
-    if not path.exists():
+    """Read truth and prediction, `(T, n_out)` each; None where the file is missing, or holds neither."""
+    arrays = read_arrays(path, layout) if path.exists() else {}
+    if not arrays:
         return None
-    arrays = read_arrays(path, layout)
     try:
         truth, prediction = (np.asarray(arrays[key], float) for key in ("truth", "prediction"))
     except (ValueError, TypeError, KeyError) as error:

@@ -24,8 +24,10 @@ from perturbax.devices.updates import on_grid
 from perturbax.errors import ArgumentError, DeviceError
 from perturbax.experiment import run_folder
 from perturbax.experiment.build import build
+from perturbax.experiment.layout import layout_of
 from perturbax.experiment.program import Compiled
 from perturbax.experiment.result import read_experiment
+from perturbax.report.read import read_runs
 
 SMALL = {"task": "copy", "task__length": 2, "task__delay": 1, "steps": 4, "logs": 2, "batch": 4, "seed": 3}
 
@@ -200,7 +202,7 @@ def test_drawn_weights_are_within_the_range_of_the_device():
     assert made.max() == np.float32(0.1)
 
 
-def test_a_device_that_returns_a_score_per_trial_learns_with_credit_to_the_end():
+def test_a_device_that_returns_a_score_per_trial_learns_with_credit_to_the_end(tmp_path):
     class Scoring(Simulated):
         def hello(self, asked):
             return super().hello(asked) | {"score": True}
@@ -211,8 +213,14 @@ def test_a_device_that_returns_a_score_per_trial_learns_with_credit_to_the_end()
                 found["score"] = np.mean((found["outputs"] - targets) ** 2, (0, 2))
             return found
 
-    result = px.run(device=Scoring("tanh", (4,)), rule="node", score="device", **SMALL)
+    folder = tmp_path / "run"
+    result = px.run(device=Scoring("tanh", (4,)), rule="node", score="device", out=folder, **SMALL)
     assert np.isfinite(result.summary["test"]["loss"])
+    assert not (folder / "predictions.npz").exists()  # the device's outputs were not asked for
+    assert read_runs([folder])[0].predictions is None
+    layout = layout_of(folder / "config.json", run_folder.read_json(folder / "config.json"))
+    run_folder.write_arrays(folder / "predictions.npz", {}, layout)  # as once
+    assert read_runs([folder])[0].predictions is None
     assert result.experiment.rule_options["credit"] == "to-go"
     with pytest.raises(DeviceError, match="take credit to-go"):
         px.run(device=Scoring("tanh", (4,)), rule="node", score="device", rule__credit="same-step", **SMALL)
