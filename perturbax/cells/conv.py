@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from perturbax.cells.base import ACTIVATIONS, INITS, check_sizes, reads_no_unit
-from perturbax.cells.image import Geometry, Maps, image_of
+from perturbax.cells.image import Geometry, Maps, from_pixels, image_of
 from perturbax.fields import one_of, setting, whole
 from perturbax.network.layer import Fixed, Layer
 
@@ -128,7 +128,4 @@ class Conv(Layer):
 
     def _channels_first(self, z: Array) -> Array:
         """Return an image channel by channel, whose colours may lie pixel by pixel."""
-        if not self.pixelwise:
-            return z
-        channels, height, width = self.geometry.before
-        return jnp.moveaxis(z.reshape(height, width, channels), -1, 0).reshape(-1)
+        return from_pixels(z, self.geometry.before) if self.pixelwise else z

@@ -184,6 +184,16 @@ def image_of(n_in: int, image: Any) -> tuple[Maps, bool]:
     return Maps(colours, sizes[0], sizes[1]), colours > 1
 
 
+def from_pixels(z: Array, shape: Maps) -> Array:
+    """Return an image channel by channel that lies pixel by pixel, the colours of each side by side.
+
+    Arguments:
+        z: the image, flat.
+        shape: of it.
+    """
+    return jnp.moveaxis(z.reshape(shape.height, shape.width, shape.channels), -1, 0).reshape(-1)
+
+
 class Geometry(NamedTuple):
     """What a square kernel sees of an image, and what is pooled behind it.
 
@@ -267,7 +277,44 @@ class Geometry(NamedTuple):
 
         z: the image, flat.
         """
-        sides, zeros = (self.kernel,) * 2, ((self.padding, self.padding),) * 2
-        image = z.reshape(1, *self.before)
-        seen = jax.lax.conv_general_dilated_patches(image, sides, (self.stride,) * 2, zeros)[0]
-        return seen.reshape(self.patch, -1).T
+        rows, columns = self.between
+        zeros = (self.padding, self.padding)
+        image = jnp.pad(z.reshape(self.before), ((0, 0), zeros, zeros))  # (channels, height, width)
+        seen = []
+        for i in range(self.kernel):
+            for j in range(self.kernel):
+                down, right = i + self.stride * rows, j + self.stride * columns
+                seen.append(image[:, i : down : self.stride, j : right : self.stride])
+        return jnp.stack(seen, 1).reshape(self.patch, rows * columns).T
+
+    def pooled_at_once(self, W: Array, z: Array) -> Array:
+        """Return what a kernel makes of an image and the pool of that, by one product of matrices, flat.
+
+        In loops of compiled programs a CPU makes it many times faster than a convolution. The mean of places
+        side by side is one larger kernel that moves from square to square.
+
+        Arguments:
+            W: weights `(patch, maps)`.
+            z: the image, flat.
+        """
+        if self.pool == 1 or self.pooling == "max" or self.stride > 1:
+            return self.pooled((self.patches(z) @ W).T.reshape(-1))
+        side, (rows, columns) = self.pool, self.after
+        channels, height, width = self.before
+        reach = -(-(self.kernel + side - 1) // side)  # squares that the larger kernel meets
+        rest = reach * side - self.kernel
+        kernel = W.reshape(channels, self.kernel, self.kernel, -1)
+        shifts = [(i, j) for i in range(side) for j in range(side)]
+        moved = [jnp.pad(kernel, ((0, 0), (i, rest - i), (j, rest - j), (0, 0))) for i, j in shifts]
+        larger = sum(moved[1:], moved[0]) / side**2  # (channels, reach x side, reach x side, maps)
+        high, wide = rows + reach - 1, columns + reach - 1  # in squares
+        lacks = [max(0, n * side - size - self.padding) for n, size in ((high, height), (wide, width))]
+        around = [(self.padding, max(self.padding, lack)) for lack in lacks]
+        image = jnp.pad(z.reshape(self.before), ((0, 0), *around))[:, : high * side, : wide * side]
+        parts = image.reshape(channels, high, side, wide, side).transpose(0, 2, 4, 1, 3)
+        squares = parts.reshape(channels * side**2, high, wide)
+        places = [(i, j) for i in range(reach) for j in range(reach)]
+        met = jnp.concatenate([squares[:, i : i + rows, j : j + columns] for i, j in places])
+        met = met.reshape(-1, rows * columns)
+        weights = larger.reshape(channels, reach, side, reach, side, -1).transpose(1, 3, 0, 2, 4, 5)
+        return (weights.reshape(len(met), -1).T @ met).reshape(-1)

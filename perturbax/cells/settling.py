@@ -1,7 +1,7 @@
 """Layers that settle: blocks of units with symmetric weights between neighbours."""
 
+import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from perturbax.cells.base import INITS, FeedForward, check_sizes, plus
+from perturbax.cells.image import Geometry, Maps, from_pixels, image_of
 from perturbax.errors import ArgumentError
 from perturbax.fields import one_of, setting, whole
 from perturbax.network.layer import Layer
@@ -36,16 +37,26 @@ class Settling(Layer):
     y_1 . (z W) has the slope f^-1(y): what equilibrium propagation needs (Scellier and Bengio 2017; in
     discrete time Ernoult et al. 2019). Every other rule trains it, too.
 
+    The lowest blocks may be convolutional: y_{l-1} U_{l-1} is then P(y_{l-1} * U_{l-1}) with pooling P, and
+    the way down its transpose at the same activities (Ernoult et al. 2019; Laborieux et al. 2021): averages
+    go back in equal parts, a largest value to where it came from.
+
     Args:
         n_in: number of inputs from below.
-        n: number of units, those of all blocks together.
+        n: number of units, those of all blocks together; with `maps` those of the dense blocks above them.
         key: JAX key of the initial weights.
         blocks: number of hidden blocks, of equal size; or in Python the sizes of all blocks, from below.
         outputs: units of one more block on top whose outputs are those of the network; 0 for a readout
             above the last block.
         activation: f: sigmoid (1 / (1 + exp(2 - 4 a)), of slope 1), clip (a, kept within 0 and 1), half-clip
             (a / 2 likewise), tanh, relu, leaky-relu.
-        bias: whether there is a b.
+        maps: number of maps of each convolutional block, from below, as 32,64; nothing for none.
+        image: height, width and colours of the image that the lowest map reads, as for `Conv`.
+        kernel: side of the kernels of maps.
+        padding: zeros around what a kernel moves over.
+        pool: side of the squares of a map that are pooled; 1 for none.
+        pooling: average or max.
+        bias: whether there is a b; in maps one value for all places.
         init: how weights start: default (uniform in +-1/sqrt(presynaptic)) or xavier (normal, variance 2 /
             (presynaptic + postsynaptic)).
     """
@@ -54,6 +65,8 @@ class Settling(Layer):
     U: tuple[Array, ...]
     b: Array | None
     sizes: tuple[int, ...] = eqx.field(static=True)
+    geometry: tuple[Geometry, ...] = eqx.field(static=True)
+    pixelwise: bool = eqx.field(static=True)
     outputs: int = setting(0)
     activation: str = setting("sigmoid")
     equation: ClassVar[str] = "y_l = f(y_{l-1} U_{l-1} + y_{l+1} U_l^T + b_l)"
@@ -69,6 +82,12 @@ class Settling(Layer):
         blocks: int | Sequence[int] = 1,
         outputs: int = 0,
         activation: str = "sigmoid",
+        maps: str | Sequence[int] = "",
+        image: Any = "",
+        kernel: int = 5,
+        padding: int = 0,
+        pool: int = 2,
+        pooling: str = "average",
         bias: bool = True,
         init: str = "default",
     ):
@@ -76,11 +95,24 @@ class Settling(Layer):
         one_of("init", init, INITS)
         whole("outputs", outputs, 0)
         check_sizes((n_in, n))
-        self.sizes = sizes_of_blocks(n, blocks, outputs)
-        key_below, *keys = jr.split(key, len(self.sizes))
-        self.W = INITS[init](key_below, (n_in, self.sizes[0]))
-        self.U = tuple(INITS[init](k, pair) for k, pair in zip(keys, pairwise(self.sizes), strict=True))
-        self.b = jnp.zeros(n) if bias else None
+        counts, self.pixelwise = counts_of_maps(maps), False
+        below, moves = Maps(n_in, 1, 1), []
+        if counts:
+            below, self.pixelwise = image_of(n_in, image)
+        for count in counts:
+            moves.append(Geometry.of(below, kernel, 1, padding, pool, pooling))
+            below = Maps(count, *moves[-1].after)
+        self.geometry = tuple(moves)
+        of_maps = [count * math.prod(move.after) for count, move in zip(counts, self.geometry, strict=True)]
+        no_hidden = bool(counts) and outputs == n
+        self.sizes = (*of_maps, *((n,) if no_hidden else sizes_of_blocks(n, blocks, outputs)))
+        dense = zip((n_in, *self.sizes), self.sizes, strict=False)
+        shapes = [(move.patch, count) for move, count in zip(self.geometry, counts, strict=True)]
+        shapes += list(dense)[len(counts) :]
+        keys = jr.split(key, len(shapes))
+        self.W, *above = (INITS[init](k, shape) for k, shape in zip(keys, shapes, strict=True))
+        self.U = tuple(above)
+        self.b = jnp.zeros(sum(counts) + n) if bias else None
         self.outputs, self.activation = outputs, activation
 
     def readout(self, n_out: int, *, key: Array, **synapses: Any) -> Layer:
@@ -103,14 +135,37 @@ class Settling(Layer):
         """Return no hidden state, and outputs of zero `(n,)`."""
         return (), jnp.zeros(sum(self.sizes))
 
+    @property
+    def piecewise(self) -> bool:
+        """Whether weights choose: which of several values is the largest."""
+        return any(move.pooling == "max" and move.pool > 1 for move in self.geometry)
+
     def drive(self, z: Array, r: Array) -> Array:
         """Return what all blocks receive, from below and from above, `(n,)`."""
         y = jnp.split(r, np.cumsum(self.sizes)[:-1])  # one per block
-        received = [z @ self.W]
-        for below, U in enumerate(self.U):
-            received[below] = received[below] + y[below + 1] @ U.T
-            received.append(y[below] @ U)
-        return plus(jnp.concatenate(received), self.b)
+        image = from_pixels(z, self.geometry[0].before) if self.pixelwise else z
+        received = [self._up(0, self.W, image)]
+        for i, U in enumerate(self.U):
+            from_below, down = jax.vjp(lambda y, i=i, U=U: self._up(i + 1, U, y), y[i])
+            received[i] = received[i] + down(y[i + 1])[0]
+            received.append(from_below)
+        bias = self.b
+        if bias is not None and self.geometry:
+            bias = bias[self._places_of_b()]  # (n,)
+        return plus(jnp.concatenate(received), bias)
+
+    def _up(self, i: int, U: Array, y: Array) -> Array:
+        """Return what block i receives from below, through weights U."""
+        if i >= len(self.geometry):
+            return y @ U
+        return self.geometry[i].pooled_at_once(U, y)
+
+    def _places_of_b(self) -> np.ndarray:
+        """Return which value of b each unit has, `(n,)`."""
+        each = [math.prod(move.after) for move in self.geometry]  # units of a map
+        counts = [size // n for size, n in zip(self.sizes, each, strict=False)]
+        dense = sum(self.sizes[len(each) :])
+        return np.repeat(np.arange(sum(counts) + dense), [*np.repeat(each, counts), *[1] * dense])
 
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
         """Return no hidden state, and y = f(a)."""
@@ -119,7 +174,9 @@ class Settling(Layer):
     def wiring(self) -> Bool[np.ndarray, "n n"]:
         """Return that units read those of the blocks below and above."""
         block = np.repeat(np.arange(len(self.sizes)), self.sizes)  # (n,)
-        return np.abs(block[:, None] - block[None]) == 1
+        between = np.arange(len(self.sizes))
+        reads = np.abs(between[:, None] - between[None]) == 1  # (blocks, blocks)
+        return reads[block[:, None], block[None]]
 
 
 class BlockReadout(FeedForward):
@@ -167,6 +224,23 @@ class Pick(Layer):
     def wiring(self) -> Bool[np.ndarray, "n n"]:
         """Return that no unit reads another."""
         return np.zeros((self.n, self.n), bool)
+
+
+def counts_of_maps(maps: str | Sequence[int]) -> tuple[int, ...]:
+    """Return the number of maps of each convolutional block.
+
+    maps: text as 32,64, or the numbers.
+
+    Raises ArgumentError for what are no whole numbers above 0.
+    """
+    parts = maps.split(",") if isinstance(maps, str) and maps else maps
+    try:
+        counts = tuple(int(part) for part in parts)
+    except (TypeError, ValueError):
+        counts = (0,)
+    if any(count < 1 for count in counts):
+        raise ArgumentError(f"maps must be numbers of maps from below, as 32,64, not {maps!r}")
+    return counts
 
 
 def sizes_of_blocks(n: int, blocks: int | Sequence[int], outputs: int) -> tuple[int, ...]:

@@ -141,6 +141,13 @@ class Layer(eqx.Module):
         """Number of visible outputs: the length of y, and of r."""
         return check_start(type(self).__name__, jax.eval_shape(self.start))[1].shape[-1]
 
+    @property
+    def piecewise(self) -> bool:
+        """Whether weights choose in `drive`, as the largest of several products: it is then linear in them as
+        long as each choice stays, and its derivative takes choices as given.
+        """
+        return False
+
     def filters(self) -> float:
         """Return the leak of a layer that only filters, y_t = leak y_{t-1} + a_t; 0 for every other layer."""
         return 0.0
@@ -320,6 +327,9 @@ def pull_back(i: int, layer: Layer, z: Array, r: Array, signal: Array) -> Layer:
     def drive_rows(some: Layer) -> Array:
         return jax.vmap(join(some, rest).drive)(z, r)
 
+    if layer.piecewise:
+        driven, pull = jax.vjp(drive_rows, some)
+        return pull(signal.astype(driven.dtype))[0]
     traced, driven = jax.make_jaxpr(drive_rows, return_shape=True)(some)
     label = layer_label(i, layer)
     if found := step_through_integers(traced):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import perturbax as px
-from perturbax.cells.image import Maps, Pool
+from perturbax.cells.image import Geometry, Maps, Pool
 from perturbax.cells.stack import stack
 from perturbax.errors import ArgumentError
 from perturbax.network.decorrelation import apply_decorrelation, decorrelation_update
@@ -63,6 +63,15 @@ def test_pools_are_their_definition(kind):
             for x in columns
         ]
         np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "kernel", "padding", "pool"), [(9, 3, 0, 2), (8, 5, 2, 3), (7, 2, 1, 1)])
+def test_pooled_at_once_is_convolution_and_pool(size, kernel, padding, pool, x64):
+    W, z = RNG.normal(size=(2 * kernel**2, 3)), jnp.asarray(RNG.normal(size=2 * size * (size + 1)))
+    for pooling in ("average", "max"):
+        move = Geometry.of(Maps(2, size, size + 1), kernel, 1, padding, pool, pooling)
+        want = move.pooled(move.convolve(jnp.asarray(W), None, z))
+        np.testing.assert_allclose(move.pooled_at_once(jnp.asarray(W), z), want, atol=1e-12)
 
 
 @pytest.mark.parametrize(
