@@ -9,6 +9,7 @@ from perturbax.learning.facts import Facts
 LEAST = 100  # steps of a run that is looked at: shorter ones only try whether all works
 SHARE = 5  # one in so many steps is made when a run is looked at
 LEARNT = 0.95  # times the loss of the best constant answer: a run above has learnt nothing yet
+WITHOUT_SLOPE = ("lif", "alif", "binary", "device")  # cells that rules of mirrored weights refuse
 CONSTANT = ("constant", "mean", "zero")  # the baselines that answer alike whatever they read
 
 
@@ -90,7 +91,10 @@ def advice(e: Resolved, facts: Facts) -> str:
     if e.rule_options.get("credit") == "same-step":
         far = "to-go" if e.mode == "sequence" else "window"
         tried.append(f"credit for later losses (--rule.credit {far})")
-    if facts.uses and not {"output error", "derivatives"} & set(facts.uses):
-        tried.append("a rule that is told the output error and takes no derivative (--rule mirror)")
+    if facts.uses and not {"output error", "derivatives"} & set(facts.uses) and e.cell not in WITHOUT_SLOPE:
+        tried.append(
+            "mirrored weights, learnt from the score alone (--rule mirror --rule.error measured) or told the "
+            "output error (--rule mirror)"
+        )
     tried.append(f"other learning rates (perturbax tune --task {e.task} --rule {e.rule} ...)")
     return "; or ".join(tried)

@@ -50,7 +50,8 @@ def test_advice_fits_the_run():
         return advice(e, px.RULES[rule](**e.rule_options).described())
 
     assert "--rule.credit to-go" in said("node")
-    assert "--rule mirror" in said("node")
+    assert "--rule mirror --rule.error measured" in said("node")
+    assert "mirror" not in said("node", cell="lif")
     assert "--rule.credit window" in said("node", mode="online")
     assert "credit" not in said("node", rule_options={"credit": "to-go"})
     assert said("mirror") == "other learning rates (perturbax tune --task narma --rule mirror ...)"
