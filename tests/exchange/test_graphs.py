@@ -1,6 +1,9 @@
 """Graphs of NIR that are no chain: branches, sums, feedback between populations, delays."""
 
 import itertools
+import json
+from functools import partial
+from pathlib import Path
 
 import helpers
 import jax
@@ -11,10 +14,12 @@ import pytest
 
 import perturbax as px
 from perturbax.devices.simulated import Simulated
-from perturbax.errors import ArgumentError, DataError, LayerError
+from perturbax.errors import ArgumentError, DataError, LayerError, PerturbaxError
 from perturbax.exchange.graph import written_out
 from perturbax.exchange.wiring import wiring_of
+from perturbax.experiment.build import build
 from perturbax.experiment.reservoir import solve
+from perturbax.experiment.train_step import _step, start
 from perturbax.tasks.base import HeldOut
 
 nir = pytest.importorskip("nir")
@@ -368,3 +373,26 @@ def test_a_readout_that_others_read_is_not_solved_for_and_no_simulated_device_is
         solve(net, px.TASKS["copy"](), HeldOut(jnp.zeros((1, 1, 3)), jnp.zeros((1, 1, 3))), jr.key(0))
     with pytest.raises(ArgumentError, match="a simulated device is a stack of layers alone: no graph"):
         Simulated("tanh", net=net)
+
+
+def test_rules_that_do_not_train_a_graph_say_why_before_anything_is_compiled(tmp_path):
+    """What `benchmarks/nir_rules.py` found as it trained with every rule."""
+    import nir_rules
+
+    found = json.loads((Path(nir_rules.__file__).parent / "results" / "nir-rules-cpu.json").read_text())
+    assert {*found["trains"], *found["refused"]} <= set(px.RULES)
+    assert {"node", "weight", "bptt", "e-prop"} <= set(found["trains"])
+    file = tmp_path / "branched.nir"
+    nir.write(str(file), nir_rules.graph())
+
+    def traced(rule):
+        e = px.Experiment("probe-lag1", rule, cell="nir", cell_options={"file": str(file)}, batch=2)
+        setup = build(e).setup
+        state = jax.eval_shape(partial(start, setup, 0))
+        jax.eval_shape(partial(_step, setup, setup.task), state)
+
+    for rule, why in found["refused"].items():
+        with pytest.raises(PerturbaxError) as error:
+            traced(rule)
+        assert str(error.value) == why
+        assert "\n" not in why

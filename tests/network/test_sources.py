@@ -54,7 +54,7 @@ def test_what_a_graph_cannot_be_is_refused():
     for rule, options, words in [
         *((name, {}, "layer 1 .Tanh. acts on the output one step later alone") for name in WITHIN_A_STEP),
         ("e-prop", {"feedback": "adaptive"}, "adaptive feedback follows the readout of a stack"),
-        ("mirror", {}, "mirror learns the way back through a stack"),
+        ("mirror", {}, "the way back is learnt through a stack"),
         ("pepita", {"mirror": 0.1, "sign": "minus"}, "an F that mirrors the weights goes down a stack"),
     ]:
         with pytest.raises(LayerError, match=words):

@@ -68,7 +68,7 @@ class Mirror(LearntFeedback):
         pre-activations.
         """
         if net.reads is not None:
-            raise LayerError("mirror learns the way back through a stack of layers: this network is a graph")
+            raise LayerError("the way back is learnt through a stack of layers: this network is a graph")
         known = []
         below = 0
         for layer, site in zip(net.layers, net.sites_like(x), strict=True):
