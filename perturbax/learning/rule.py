@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 from jaxtyping import Array, PyTree
 
-from perturbax.errors import LayerError
+from perturbax.errors import ArgumentError, LayerError
 from perturbax.fields import check_given, refuse_abstract
 from perturbax.learning.credit import Credit
 from perturbax.learning.estimate import Estimate
@@ -78,6 +78,36 @@ class Rule(eqx.Module):
             share: a `perturbax.learning.shares.Share`, of a kind that the class names in `shares`.
         """
         return self
+
+    def scalars(self, net: Network, xs: Array, ys: PyTree, loss: Any, key: Array, which: Array) -> tuple:
+        """Return (loss, what the passes of some samples say, `(m, ...)`): scalars, however many weights there
+        are, from which `from_scalars` makes the update of all samples (`learning.scalars`).
+
+        Arguments:
+            net: the network.
+            xs: inputs `(T, B, n_in)`.
+            ys: targets, leaves `(T, B, ...)`.
+            loss: (y `(B, n_out)`, target) -> `(B,)`.
+            key: the random key of the update, the same for all samples.
+            which: numbers of the samples to run, `(m,)`.
+
+        Raises ArgumentError for a rule, or settings, whose update needs more than scalars.
+        """
+        raise ArgumentError(
+            f"the update of {type(self).__name__} needs more than scalars of each sample: rules node, weight "
+            "and evolution do not"
+        )
+
+    def from_scalars(self, net: Network, xs: Array, key: Array, scalars: Array) -> Network:
+        """Return the gradient, like the weights, from the scalars of all samples.
+
+        Arguments:
+            net: the network.
+            xs: inputs `(T, B, n_in)`.
+            key: that of `scalars`.
+            scalars: of all samples, `(K, ...)`; 0 for one that is missing, and the others larger by as much.
+        """
+        raise NotImplementedError
 
     def modify_updates(self, updates: Network, some: Network) -> Network:
         """Return the optimiser's updates as they are to be applied, with zeros where weights are frozen, say.

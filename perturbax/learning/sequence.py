@@ -126,6 +126,28 @@ def _read_through_D(net: Network, estimate: Estimate) -> tuple:
     )
 
 
+def runner(score: Loss, net: Network, xs: Array, ys: Any, key: Array) -> Callable:
+    """Return (rule, carry, start, steps, second=False) -> (carry, what the block leaves), over a sequence.
+
+    Arguments:
+        score: the loss as the rule may see it.
+        net: the network.
+        xs: inputs `(T, B, n_in)`.
+        ys: targets, leaves `(T, B, ...)`.
+        key: the random key of the steps.
+    """
+
+    def run_steps(
+        rule: StepRule, carry: PyTree, start: Array | int, steps: int, second: bool = False
+    ) -> tuple[PyTree, BlockResult]:
+        """Draw the noise of `steps` steps from `start` on, and run them."""
+        x, y = jax.tree.map(lambda s: jax.lax.dynamic_slice_in_dim(s, start, steps), (xs, ys))
+        carry, noise = rule.draw(net, carry, x, step_keys(key, start, steps))
+        return run_block(rule, score, net, carry, (x, y, noise), second)
+
+    return run_steps
+
+
 def over_sequence(rule: StepRule, loss: Loss) -> Callable:
     """Return (state, net, xs, ys, key) -> (state, loss, grads) of a step rule.
 
@@ -144,19 +166,12 @@ def over_sequence(rule: StepRule, loss: Loss) -> Callable:
         first = rule.init_sequence(net, state, xs[0], key_start)
         b = steps_per_block(rule, net, drawn_at_once(rule, net, first, xs[0]), T, B)
 
-        def run_steps(
-            rule: StepRule, carry: PyTree, start: Array | int, steps: int, second: bool = False
-        ) -> tuple:
-            """Draw the noise of `steps` steps from `start` on, and run them."""
-            x, y = jax.tree.map(lambda s: jax.lax.dynamic_slice_in_dim(s, start, steps), (xs, ys))
-            carry, noise = rule.draw(net, carry, x, step_keys(key_steps, start, steps))
-            return run_block(rule, score, net, carry, (x, y, noise), second)
-
+        run_steps = runner(score, net, xs, ys, key_steps)
         if credit.form == "replay":
-            carry, total, delta = _deltas(rule, run_steps, first, T, b)
+            carry, total, delta = deltas(rule, run_steps, first, T, b)
             again = rule.second_pass()
             carry_again = again.init_sequence(net, state, xs[0], key_start)
-            grads = _replayed(again, net, run_steps, carry_again, to_go(delta, credit.discount), b)
+            grads = replayed(again, net, run_steps, carry_again, to_go(delta, credit.discount), b)
         else:
             carry, total, delta, grads = _one_pass(rule, net, run_steps, first, T, b)
         return rule.final_state(carry), total / (T * B), averaged(grads, T * B, delta)
@@ -196,8 +211,16 @@ def _one_pass(rule: StepRule, net: Network, run_steps: Any, first: PyTree, T: in
     return carry, total, shapes.delta, pairing.flush(net, ring, grads)
 
 
-def _deltas(rule: StepRule, run_steps: Any, carry: PyTree, T: int, b: int) -> tuple[PyTree, Array, Array]:
-    """Run a whole sequence for its deltas `(T, K, B)` alone: -> (carry, summed loss, deltas)."""
+def deltas(rule: StepRule, run_steps: Any, carry: PyTree, T: int, b: int) -> tuple[PyTree, Array, Array]:
+    """Run a whole sequence for its deltas `(T, K, B)` alone: -> (carry, summed loss, deltas).
+
+    Arguments:
+        rule: the rule.
+        run_steps: what `runner` returned.
+        carry: that of the first step.
+        T: steps of the sequence.
+        b: steps of a block.
+    """
     whole, rest = divmod(T, b)
 
     def one_block(carry: PyTree, j: Array) -> tuple[PyTree, tuple]:
@@ -212,8 +235,19 @@ def _deltas(rule: StepRule, run_steps: Any, carry: PyTree, T: int, b: int) -> tu
     return carry, total, delta
 
 
-def _replayed(rule: StepRule, net: Network, run_steps: Any, carry: PyTree, c: Array, b: int) -> Network:
-    """Run the sequence again under the same noise, and multiply its signals with the credit c `(T, K, B)`."""
+def replayed(rule: StepRule, net: Network, run_steps: Any, carry: PyTree, c: Array, b: int) -> Network:
+    """Run the sequence again under the same noise, and multiply its signals with the credit c `(T, K, B)`.
+
+    Arguments:
+        rule: that of the second pass.
+        net: the network.
+        run_steps: what `runner` returned.
+        carry: that of the first step.
+        c: what the signals are multiplied with.
+        b: steps of a block.
+
+    Returns the summed gradients, like the weights.
+    """
 
     def settle(carry: PyTree, start: Array | int, steps: int) -> tuple[PyTree, Network]:
         carry, result = run_steps(rule, carry, start, steps, second=True)

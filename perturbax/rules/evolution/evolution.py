@@ -14,6 +14,7 @@ from perturbax.fields import in_range, one_of, positive, setting
 from perturbax.learning.facts import Facts
 from perturbax.learning.noise import Noise, Orthogonal, as_noise, check_white
 from perturbax.learning.rule import Rule, SequenceRule
+from perturbax.learning.scalars import BySample
 from perturbax.learning.shares import (
     ROWS,
     SAMPLES,
@@ -113,6 +114,19 @@ class Evolution(SequenceRule):
         some, _ = split(net)
         check_resolution(self.sigma, some)
         pairs = self.population // 2
+        if self.rank:
+            members = self._draw(some, key, pairs)
+        else:
+            members = own_samples(jr.split(key, samples_in_all(pairs)))
+        losses = mean_over(ROWS, self._losses(net, xs, ys, loss, members, pairs))
+        shaped = own_samples(shape_losses(gathered(losses), self.shaping))
+        worth = (shaped[:, 0] - shaped[:, 1]) / (2 * self.sigma * pairs)
+        return state, losses.mean(), self._contract(some, members, worth)
+
+    def _losses(
+        self, net: Network, xs: Array, ys: Any, loss: Any, members: PyTree, pairs: int
+    ) -> Float[Array, "P 2"]:
+        """Return the losses of both members of every pair, a few pairs at a time."""
         inputs_of_matrices = self._inputs_of_matrices(net, xs[0])
         both_signs = self.sigma * jnp.array([1.0, -1.0])
 
@@ -122,15 +136,35 @@ class Evolution(SequenceRule):
 
             return jax.vmap(one)(both_signs)
 
-        if self.rank:
-            members = self._draw(some, key, pairs)
-        else:
-            members = own_samples(jr.split(key, samples_in_all(pairs)))
-        losses = jax.lax.map(losses_of_pair, members, batch_size=min(self.abreast, pairs))  # (P, 2)
-        losses = mean_over(ROWS, losses)
-        shaped = own_samples(shape_losses(gathered(losses), self.shaping))
-        worth = (shaped[:, 0] - shaped[:, 1]) / (2 * self.sigma * pairs)
-        return state, losses.mean(), self._contract(some, members, worth)
+        return jax.lax.map(losses_of_pair, members, batch_size=min(self.abreast, pairs))
+
+    def scalars(self, net: Network, xs: Array, ys: Any, loss: Any, key: Array, which: Array) -> tuple:
+        """Return (mean loss, the difference of losses within each pair, `(m,)`).
+
+        Arguments and errors as in `Rule.scalars`.
+        """
+        if type(self) is not Evolution:
+            return super().scalars(net, xs, ys, loss, key, which)
+        if self.shaping != "none" or not self.rank:
+            raise ArgumentError(
+                "hosts share members of a population with shaping none and rank at least 1: other shaping "
+                "compares all members, of which some may be missing"
+            )
+        check_resolution(self.sigma, split(net)[0])
+        part = dataclasses.replace(self, noise=BySample(self.noise, which))
+        members = part._draw(split(net)[0], key, len(which))
+        losses = self._losses(net, xs, ys, loss, members, len(which))  # (m, 2)
+        return losses.mean(), losses[:, 0] - losses[:, 1]
+
+    def from_scalars(self, net: Network, xs: Array, key: Array, scalars: Array) -> Network:
+        """Return the sum of the directions, each times its scalar.
+
+        Arguments as in `Rule.from_scalars`.
+        """
+        part = dataclasses.replace(self, noise=BySample(self.noise, jnp.arange(len(scalars))))
+        some, _ = split(net)
+        worth = scalars / (2 * self.sigma * len(scalars))
+        return self._contract(some, part._draw(some, key, len(scalars)), worth)
 
     def _noise_shape(self, w: Array, rows: int) -> Any:
         """Return shapes of the noise of a weight: two sides, (pre) x (all the rest), or the weight's own."""

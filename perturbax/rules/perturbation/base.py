@@ -16,6 +16,7 @@ from perturbax.learning.credit import Credit
 from perturbax.learning.facts import USES, Facts
 from perturbax.learning.noise import Noise, Orthogonal, as_noise
 from perturbax.learning.rule import Rule
+from perturbax.learning.scalars import BySample
 from perturbax.learning.shares import SAMPLES, OwnNoise, Share, mean_over
 
 # Variance of a difference of noises, in sigma^2.
@@ -146,6 +147,24 @@ class Perturbation(Credited):
         halves = 2 if self.difference == "noisy" else 1
         noise = OwnNoise(self.noise, share, halves)
         return dataclasses.replace(self, samples=self.samples // share.n, noise=noise)
+
+    def of_samples(self, which: Array | None = None) -> Any:
+        """Return the rule of some samples, each with noise from a key of its own.
+
+        Arguments:
+            which: numbers of the samples, `(m,)`; None for all.
+
+        Raises ArgumentError for noise of which one sample cannot be drawn alone, and for samples that are
+        compared with each other.
+        """
+        like = [jax.ShapeDtypeStruct((1, 1, 1), jnp.result_type(float))]
+        kind = type(self.noise).__name__
+        if isinstance(self.noise, Orthogonal) or jax.tree.leaves(self.noise.init(like)):
+            raise ArgumentError(f"one sample of {kind} noise cannot be drawn alone: take another noise")
+        if self.difference not in ("one-sided", "linearised"):
+            raise ArgumentError(f"difference {self.difference} has no clean pass: take one-sided")
+        which = jnp.arange(self.samples) if which is None else which
+        return dataclasses.replace(self, samples=len(which), noise=BySample(self.noise, which))
 
     @property
     def clean(self) -> bool:

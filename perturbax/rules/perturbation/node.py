@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from perturbax.errors import ArgumentError
 from perturbax.learning.estimate import Estimate, Outer
 from perturbax.learning.facts import Facts
 from perturbax.learning.noise import Scaled
 from perturbax.learning.rule import StepRule
+from perturbax.learning.scalars import credited, differences, settled
 from perturbax.learning.shares import ROWS, SAMPLES
 from perturbax.learning.signs import expanded, is_packed
 from perturbax.network.network import Network, Site
@@ -79,6 +82,26 @@ class Node(NodeRule):
             and self.difference != "noisy"
             and type(self.noise) is not Scaled
         )
+
+    def scalars(self, net: Network, xs: Array, ys: PyTree, loss: Any, key: Array, which: Array) -> tuple:
+        """Return (loss, deltas `(m, T, B)`): what the noise was and what each layer read is known to all.
+
+        Arguments and errors as in `Rule.scalars`.
+        """
+        if type(self) is not Node:
+            return super().scalars(net, xs, ys, loss, key, which)
+        if self.ambient:
+            raise ArgumentError("ambient noise is in the clean pass, too, which hosts could not repeat")
+        clean, delta = differences(self.of_samples(which), loss, net, xs, ys, key)
+        return clean, jnp.moveaxis(delta, 1, 0)
+
+    def from_scalars(self, net: Network, xs: Array, key: Array, scalars: Array) -> Network:
+        """Return the gradient by one clean pass, and the noise made again.
+
+        Arguments as in `Rule.from_scalars`.
+        """
+        c = credited(self.pairing(), jnp.moveaxis(scalars, 0, 1))  # (T, K, B)
+        return settled(self.of_samples(), net, xs, key, c)
 
     def second_pass(self) -> StepRule:
         """Return a pass of the clean row alone: signals are the noise itself."""

@@ -1,12 +1,16 @@
 """Weight perturbation."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
+import jax.random as jr
 from jaxtyping import Array, PyTree
 
+from perturbax.errors import ArgumentError
 from perturbax.learning.credit import Credit
 from perturbax.learning.facts import Facts
+from perturbax.learning.scalars import differences
 from perturbax.learning.shares import ROWS, SAMPLES
 from perturbax.network.network import Network
 from perturbax.rules.perturbation.weight_base import WeightRule
@@ -49,3 +53,27 @@ class Weight(WeightRule):
     def gradient(self, net: Network, sites: PyTree, first: Array, shift: Network) -> Network:
         """Return the noise difference over its variance."""
         return jax.tree.map(lambda e: e / self.variance, shift)
+
+    def scalars(self, net: Network, xs: Array, ys: PyTree, loss: Any, key: Array, which: Array) -> tuple:
+        """Return (loss, the delta of each direction, averaged over T and B, `(m,)`).
+
+        Arguments and errors as in `Rule.scalars`.
+        """
+        if type(self) is not Weight:
+            return super().scalars(net, xs, ys, loss, key, which)
+        if self.hold_steps:
+            raise ArgumentError(
+                "hosts share directions that are kept for the sequence: leave hold_steps at 0"
+            )
+        clean, delta = differences(self.of_samples(which), loss, net, xs, ys, key)
+        return clean, delta.mean((0, 2))
+
+    def from_scalars(self, net: Network, xs: Array, key: Array, scalars: Array) -> Network:
+        """Return the mean of the directions, each times its scalar.
+
+        Arguments as in `Rule.from_scalars`.
+        """
+        every = self.of_samples()
+        xi = every.init_sequence(net, (), xs[0], jr.split(key)[0])[2]
+        along = jax.tree.map(lambda e: e / self.variance, every.pair(every.noise_of_rows(xi)))  # (K, ...)
+        return jax.tree.map(lambda e: jnp.tensordot(scalars.astype(e.dtype), e, 1) / len(scalars), along)
