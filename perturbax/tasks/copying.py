@@ -1,5 +1,6 @@
 """The copying memory task."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -8,8 +9,9 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from perturbax.fields import setting, whole
-from perturbax.tasks.base import HeldOut, Metrics, Task, held_out_key, held_out_number
+from perturbax.tasks.base import HeldOut, Metrics, Shipped, Task, held_out_key, held_out_number
 
+TUNED_FOR = 24  # steps of a sequence up to which the settings below were found
 TO_GO = {"credit": "to-go", "lr": 1e-3, "decorrelate": "hidden", "decor_lr": 1e-2}
 FEEDBACK = {"lr": 4e-3, "lags": 24, "gate": False, "penalty": 1e-2}
 
@@ -45,6 +47,19 @@ class Copy(Task):
         "mirror": ({"lr": 8e-3, "penalty": 1e-2},),
         "bptt": ({"lr": 8e-3},),
     }
+
+    @classmethod
+    def shipped(cls, options: Mapping[str, Any], data: str | None = None) -> Shipped:
+        """Return what is shipped for a sequence of that length.
+
+        The activity penalty that helps to hold few symbols keeps units from holding many, and feedback must
+        reach as far back as a sequence is long.
+        """
+        steps = 2 * _count(options, "length", cls.length) + _count(options, "delay", cls.delay)
+        if steps <= TUNED_FOR:
+            return super().shipped(options, data)
+        longer = {"feedback": (FEEDBACK | {"lags": steps},), "mirror": ({"lr": 8e-3},)}
+        return Shipped(cls.settings, {**cls.rule_settings, **longer})
 
     def __check_init__(self) -> None:
         """Check the counts."""
@@ -115,3 +130,11 @@ class Copy(Task):
         inputs = jnp.concatenate([symbols, blanks, markers])
         targets = jnp.concatenate([jnp.zeros_like(symbols), blanks, symbols])
         return jax.nn.one_hot(inputs, self.symbols + 2), jax.nn.one_hot(targets, self.symbols + 2)
+
+
+def _count(options: Mapping[str, Any], name: str, otherwise: int) -> int:
+    """Return a whole number among settings as typed; what is none is refused where the task is made."""
+    try:
+        return int(options.get(name, otherwise))
+    except (TypeError, ValueError):
+        return otherwise

@@ -73,10 +73,10 @@ class LearntFeedback(NodeNoise, SequenceRule):
     the output error.
 
     That error may be told (the derivative of the loss by the outputs), or measured, by the score alone: what
-    becomes of it when signs of size sigma are added to the outputs. The network is not run again for that,
+    becomes of it when small signs are added to the outputs. The network is not run again for that,
     and each step's score shows its own outputs alone, so that only n_out places hide each other:
 
-        e_t = mean over queries of (L(y_t + sigma s) - L(y_t)) / sigma  s,      exact for n_out queries
+        e_t = mean over queries of (L(y_t + shift s) - L(y_t)) / shift  s,      exact for n_out queries
 
     where queries as many as there are outputs move one output each. A query counts as a pass.
 
@@ -96,6 +96,7 @@ class LearntFeedback(NodeNoise, SequenceRule):
     Attributes:
         error: told (dL/dy is given) or measured (from the score).
         queries: how often the score is asked for one step, where the error is measured.
+        shift: how far outputs are moved for that, in units of the outputs.
         lam: weight of the correction by perturbation.
         penalty: weight of a local activity penalty, penalty y psi on top of g: the slope of penalty / 2 times
             squared activity. It keeps units in their linear range; biased unless 0.
@@ -109,6 +110,7 @@ class LearntFeedback(NodeNoise, SequenceRule):
     lam: float = 1.0
     error: str = setting("told")
     queries: int = setting(1)
+    shift: float = 1e-4
 
     fits_first: ClassVar[bool] = False
 
@@ -120,6 +122,7 @@ class LearntFeedback(NodeNoise, SequenceRule):
         in_range("penalty", self.penalty, 0, below=True)
         one_of("error", self.error, ERRORS)
         positive("queries", self.queries)
+        positive("shift", self.shift)
         if self.credit != "to-go":
             raise ArgumentError(f"{name} works on whole sequences: credit is to-go, not {self.credit}")
 
@@ -247,7 +250,7 @@ class LearntFeedback(NodeNoise, SequenceRule):
             loss, delta = self.compare(score, y)
             return loss, delta, jax.grad(lambda out: score(out).sum())(middle)
         signs = query_signs(key, self.queries, middle)
-        error = measured_error(score, middle, signs, self.sigma)
+        error = measured_error(score, middle, signs, self.shift)
         if self.difference != "linearised":
             return *self.compare(score, y), error
         return score(middle), jnp.sum(error[None] * self.pair(y), -1), error

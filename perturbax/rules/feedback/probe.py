@@ -25,7 +25,7 @@ def outputs_of_rows(layer: Layer, h: PyTree, a: Array) -> Array:
 
 
 def query_signs(key: Array, queries: int, y: Array) -> Array:
-    """Return what is added to outputs, in units of sigma, `(queries, B, n_out)`.
+    """Return what is added to outputs, in units of the shift, `(queries, B, n_out)`.
 
     As many queries as there are outputs move one output each, up or down; fewer move all of them, by signs.
 
@@ -41,21 +41,21 @@ def query_signs(key: Array, queries: int, y: Array) -> Array:
     return jnp.eye(n, dtype=y.dtype)[:, None] * up_or_down
 
 
-def measured_error(score: Any, y: Array, signs: Array, sigma: Any) -> Array:
+def measured_error(score: Any, y: Array, signs: Array, shift: Any) -> Array:
     """Return dL/dy `(B, n_out)` as the score shows it when outputs are moved.
 
-        e = mean over queries of (L(y + sigma s) - L(y)) / sigma  s,     a sum where each moves one output
+        e = mean over queries of (L(y + shift s) - L(y)) / shift  s,     a sum where each moves one output
 
-    The mean over all signs is without bias up to sigma^2.
+    The mean over all signs is without bias up to shift^2.
 
     Arguments:
         score: output `(B, n_out)` -> loss per example `(B,)`.
         y: outputs, `(B, n_out)`.
-        signs: what is added, in units of sigma, `(queries, B, n_out)`.
-        sigma: how far outputs are moved.
+        signs: what is added, in units of the shift, `(queries, B, n_out)`.
+        shift: how far outputs are moved.
     """
-    moved = jax.vmap(lambda s: score(y + sigma * s))(signs)  # (queries, B)
-    slopes = (moved - score(y)[None]) / sigma
+    moved = jax.vmap(lambda s: score(y + shift * s))(signs)  # (queries, B)
+    slopes = (moved - score(y)[None]) / shift
     asked = jnp.sum(signs**2, 0)  # (B, n_out): how many queries moved an output
     return jnp.sum(slopes[..., None] * signs, 0) / asked
 
