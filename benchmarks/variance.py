@@ -59,9 +59,9 @@ def measured(rule: Any, parts: Parts, net: Network, batch: tuple) -> dict[str, f
     keys = jr.split(jr.key(1), DRAWS)
 
     def estimates(net: Network, batch: tuple) -> np.ndarray:
-        learn = learner(one, loss)
-        state = learn.init(net, batch[0][0], jr.key(0))
-        update = jax.jit(lambda key: learn.update(state, net, *batch, key)[2])
+        learn, (xs, ys) = learner(one, loss), batch
+        state = learn.init(net, xs[0], jr.key(0))
+        update = jax.jit(lambda key: learn.update(state, net, xs, ys, key)[2])
         return np.stack([flat(update(key)) for key in keys])
 
     found = estimates(net, batch)
@@ -175,7 +175,9 @@ def yardstick(name: str, rule: str, batch: int, seeds: int) -> float:
 
 def main() -> None:
     """Count and measure what the file does not hold yet, writing it after every part; print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/variance.json"))
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--seeds", type=int, default=3)
