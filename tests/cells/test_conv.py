@@ -1,5 +1,6 @@
 """Convolutional layers: what they compute, that every family of rules trains them, and patch-wise D."""
 
+import dataclasses
 import functools
 
 import helpers
@@ -13,6 +14,8 @@ import perturbax as px
 from perturbax.cells.image import Geometry, Maps, Pool
 from perturbax.cells.stack import stack
 from perturbax.errors import ArgumentError
+from perturbax.experiment.build import Architecture
+from perturbax.experiment.resolve import resolve
 from perturbax.network.decorrelation import apply_decorrelation, decorrelation_update
 
 RNG = np.random.default_rng(0)
@@ -103,6 +106,20 @@ def test_a_stack_reads_maps_as_images():
         ArgumentError, match="kernel of 7x7 is larger than what it reads, an image of 2x2 with 1 zeros"
     ):
         stack(px.cells.Conv, (36, 10), (2, 3), jr.key(0), kernel=7, padding=1, pool=1)
+
+
+def test_a_run_takes_the_shape_of_the_images_of_its_task():
+    digits = px.Experiment(task="digits", task_options={"order": "whole"}, cell="conv", units=(3,))
+    e = resolve(digits)
+    for sizes, image, maps in (
+        ((60, 2), (10, 6), (1, 10, 6)),
+        ((72, 2), (4, 6, 3), (3, 4, 6)),
+        ((64, 2), (), (1, 8, 8)),
+    ):
+        layer = Architecture.of(e, sizes, image).network(jr.key(0)).layers[0]
+        assert layer.geometry.before == maps
+    typed = resolve(dataclasses.replace(digits, cell_options={"image": "6x10"}))
+    assert Architecture.of(typed, (60, 2), (10, 6)).network(jr.key(0)).layers[0].geometry.before == (1, 6, 10)
 
 
 # --- learning
