@@ -203,6 +203,11 @@ CITATIONS: dict[str, str] = {
         "Manchev N., Spratling M. (2020). Target propagation in recurrent neural networks. Journal of "
         "Machine Learning Research 21(7), 1-33."
     ),
+    "martins2016": (
+        "Martins A. F. T., Astudillo R. F. (2016). From softmax to sparsemax: a sparse model of attention "
+        "and multi-label classification. International Conference on Machine Learning (ICML). "
+        "arXiv:1602.02068."
+    ),
     "martinsanchez2022": (
         "Martín-Sánchez G., Bohté S., Otte S. (2022). A taxonomy of recurrent learning rules. "
         "International Conference on Artificial Neural Networks (ICANN). arXiv:2207.11439."
@@ -354,6 +359,10 @@ CITATIONS: dict[str, str] = {
     "xiao2022": (
         "Xiao M., Meng Q., Zhang Z., He D., Lin Z. (2022). Online training through time for spiking "
         "neural networks. Advances in Neural Information Processing Systems 35. arXiv:2210.04195."
+    ),
+    "zhao2023": (
+        "Zhao G., Wang T., Jin Y., Lang C., Li Y., Ling H. (2023). The cascaded forward algorithm for neural "
+        "network training. arXiv:2303.09728."
     ),
     "zhou2021": (
         "Zhou H., Zhang S., Peng J., Zhang S., Li J., Xiong H., Zhang W. (2021). Informer: beyond "

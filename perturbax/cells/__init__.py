@@ -10,6 +10,7 @@ from perturbax.cells.binary import Binary
 from perturbax.cells.conv import Conv
 from perturbax.cells.dense import Dense, LeakyReadout, Readout
 from perturbax.cells.gru import GRU
+from perturbax.cells.heads import Heads
 from perturbax.cells.leaky import Leaky
 from perturbax.cells.lif import ALIF, LIF
 from perturbax.cells.lru import LRU
@@ -56,6 +57,7 @@ __all__ = [
     "BlockReadout",
     "Conv",
     "Dense",
+    "Heads",
     "Leaky",
     "LeakyReadout",
     "MinGRU",

@@ -7,13 +7,21 @@ import jax
 import jax.random as jr
 
 from perturbax.cells.dense import Dense, Readout
+from perturbax.cells.heads import Heads
 from perturbax.errors import LayerError, PerturbaxError, first_line
 from perturbax.network.layer import Layer
+from perturbax.network.sources import Source
 from perturbax.plugins import parameters_of
 
 
 def stack(
-    cell: Callable[..., Layer], sizes: Sequence[int], units: Sequence[int], key: jax.Array, **options: Any
+    cell: Callable[..., Layer],
+    sizes: Sequence[int],
+    units: Sequence[int],
+    key: jax.Array,
+    *,
+    heads: str = "none",
+    **options: Any,
 ) -> list[Layer]:
     """Return the layers of a network: one of the cell for every number of units, then a readout.
 
@@ -26,6 +34,7 @@ def stack(
         sizes: (n_in, n_out), the inputs and outputs of the network.
         units: units of each hidden layer, from below; at least one layer.
         key: for the initial weights.
+        heads: none; or what kind of heads, one above every hidden layer, take the place of the readout.
         options: settings of the cell.
 
     Raises LayerError for a cell that cannot be made this way, or is no layer.
@@ -44,12 +53,23 @@ def stack(
             layer = Dense(width, n, key=layer_key, **options)
         layers.append(layer)
         width = layer.width
+    if heads != "none":
+        return [*layers, Heads([layer.width for layer in layers], n_out, heads)]
     own_readout: Any = getattr(layers[-1], "readout", None)
     if own_readout:
         readout = own_readout(n_out, key=last_key, **shared)
     else:
         readout = Readout(width, n_out, key=last_key, **shared)
     return [*layers, readout]
+
+
+def below_and_all(n: int) -> list[list[Source]]:
+    """Return what the layers of a network with heads read: each the one below, the last one all hidden ones.
+
+    Arguments:
+        n: number of layers, with the heads.
+    """
+    return [*([Source(i - 1)] for i in range(n - 1)), [Source(i) for i in range(n - 1)]]
 
 
 def _made(cell: Callable[..., Layer], n_in: int, n: int, key: jax.Array, options: dict[str, Any]) -> Layer:

@@ -129,7 +129,7 @@ def _short(parser: Parser, chosen: _Chosen) -> list[str]:
     wide = max((len(flag) for flag, _ in own_arguments), default=0)
     lines = [*rows(own_arguments, min(wide, WIDEST_FLAG) + 4), *_most_changed(parser, chosen, values)]
     told_by_prune = OF_PRUNING if "--prune" not in chosen.words else ()
-    rare = ("plateau", "attack", *OF_ATTACKS, *told_by_prune)  # the long help has them
+    rare = ("heads", "plateau", "attack", *OF_ATTACKS, *told_by_prune)  # the long help has them
     further = {name: value for name, value in values.items() if name not in (*MOST_CHANGED, *rare)}
     lines += _in_brief("further settings of the run (--NAME VALUE)", further)
     lines += _in_brief(f"settings of task {chosen.task.name} (--task.NAME VALUE)", _values(chosen.task, {}))

@@ -13,7 +13,7 @@ import jax.random as jr
 import optax
 from jax.tree_util import keystr, tree_flatten_with_path
 
-from perturbax.cells.stack import stack
+from perturbax.cells.stack import below_and_all, stack
 from perturbax.devices.checked import Checked
 from perturbax.devices.choice import check_rule
 from perturbax.devices.network import drawn, network_of, of_network
@@ -104,6 +104,7 @@ class Architecture(NamedTuple):
         residual: whether hidden layers above the first add to what they read.
         normalise: whether what a layer reads from a layer below is normalised over units.
         decorrelate: what is decorrelated: off, hidden or hidden+input.
+        heads: none, or the kind of heads above every hidden layer.
     """
 
     cell: Any
@@ -113,6 +114,7 @@ class Architecture(NamedTuple):
     residual: bool
     normalise: bool
     decorrelate: str
+    heads: str = "none"
 
     @classmethod
     def of(cls, e: Resolved, sizes: Sequence[int], image: Sequence[int] = ()) -> "Architecture":
@@ -121,15 +123,16 @@ class Architecture(NamedTuple):
         options = e.cell_options
         if image and options.get("image") == "":
             options = options | {"image": tuple(image)}
-        return cls(cell, options, sizes, e.units, e.residual, e.normalise, e.decorrelate)
+        return cls(cell, options, sizes, e.units, e.residual, e.normalise, e.decorrelate, e.heads)
 
     def network(self, key: jax.Array) -> Network:
         """Return a fresh network: layers of the cell, a readout, and decorrelating matrices if asked for."""
         if self.cell is NirFile:
             net = NirFile.whole(self.sizes, self.cell_options)
         else:
-            layers = stack(self.cell, self.sizes, self.units, key, **self.cell_options)
-            net = Network(layers, residual=self.residual, normalise=self.normalise)
+            layers = stack(self.cell, self.sizes, self.units, key, heads=self.heads, **self.cell_options)
+            reads = None if self.heads == "none" else below_and_all(len(layers))
+            net = Network(layers, residual=self.residual, normalise=self.normalise, reads=reads)
         return add_decorrelation(net, self.decorrelate, self.sizes[0])
 
 

@@ -67,6 +67,8 @@ class Experiment:
         decor_lr: learning rate of the decorrelating matrices, on the same schedule.
         residual: whether recurrent layers above the first add to what they read (true or false).
         normalise: whether what a layer reads from a layer below is normalised over units (true or false).
+        heads: none (a readout above the last layer), or a head above every hidden layer, whose answers are
+            averaged: linear, softmax or sparsemax.
         mode: sequence (an update per batch of sequences) or online (updates while the stream runs).
         every: steps of the stream between updates, online.
         plateau: by how much the training loss must fall; a run whose loss has not fallen by so much for 10
@@ -115,6 +117,7 @@ class Experiment:
     decor_lr: float | None = None
     residual: bool | None = None
     normalise: bool | None = None
+    heads: str | None = None
     mode: str | None = None
     every: int | None = None
     plateau: float | None = None
@@ -199,6 +202,7 @@ class Resolved:
     decor_lr: float
     residual: bool
     normalise: bool
+    heads: str
     mode: str
     every: int
     plateau: float
@@ -234,6 +238,7 @@ class Resolved:
         unsaid = [name for name in ("plateau", "prune") if not fields[name]]  # nor of what it does not do
         unsaid += [] if self.prune else OF_PRUNING
         unsaid += ["attack", *OF_ATTACKS] if self.attack == "off" else []
+        unsaid += ["heads"] if self.heads == "none" else []
         fields = {name: value for name, value in fields.items() if name not in unsaid}
         if self.device is None:  # a run in process says nothing of devices
             fields = {name: value for name, value in fields.items() if name not in OF_DEVICES}
@@ -265,6 +270,7 @@ DEFAULTS: Options = {
     "decor_lr": 1e-3,
     "residual": False,
     "normalise": False,
+    "heads": "none",
     "mode": "sequence",
     "every": 1,
     "plateau": 0.0,

@@ -54,7 +54,7 @@ def fitted(typed: Experiment, task_class: Any) -> Experiment:
     if typed.units is None or typed.cell == ON_DEVICE:
         own |= {"cell": ON_DEVICE, "units": hidden_units(abilities), "cell_options": {}}
     own["score"] = typed.score or ("task" if abilities.outputs else "device")
-    own |= {"mode": "sequence", "decorrelate": "off", "residual": False, "normalise": False}
+    own |= {"mode": "sequence", "decorrelate": "off", "residual": False, "normalise": False, "heads": "none"}
     own["rounding"] = typed.rounding or "float"
     if own["rounding"] == "stochastic" and all(about.step is None for about in abilities.weights.values()):
         raise ArgumentError(
@@ -96,8 +96,8 @@ def _check(typed: Experiment) -> None:
         raise ArgumentError(
             "what the layers of a device read cannot be decorrelated: leave decorrelate at off"
         )
-    if typed.residual or typed.normalise:
-        raise ArgumentError("how a device is wired is its own matter: leave residual and normalise at false")
+    if typed.residual or typed.normalise or typed.heads not in (None, "none"):
+        raise ArgumentError("how a device is wired is its own matter: leave residual, normalise and heads")
 
 
 def _shifts_weights(rule: str) -> bool:

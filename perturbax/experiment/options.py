@@ -182,6 +182,7 @@ FIELDS: dict[str, type] = {
     "decor_lr": float,
     "residual": bool,
     "normalise": bool,
+    "heads": str,
     "mode": str,
     "every": int,
     "plateau": float,

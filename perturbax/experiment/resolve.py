@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from perturbax.cells import CELLS
+from perturbax.cells.heads import HEADS
 from perturbax.devices.network import Unknown
 from perturbax.devices.opening import check_device
 from perturbax.errors import ArgumentError
@@ -96,8 +97,10 @@ def _of_file(typed: Experiment, options: Options) -> tuple[Options, tuple[int, .
     found, units = NirFile.settled(options)
     if typed.units is not None and parse_units(typed.units) != units:
         raise ArgumentError(f"cell nir brings layers of {typed_form(units)} units: leave --units out")
-    if typed.residual or typed.normalise:
-        raise ArgumentError("cell nir brings its own layers: it is neither residual nor normalised")
+    if typed.residual or typed.normalise or typed.heads not in (None, "none"):
+        raise ArgumentError(
+            "cell nir brings its own layers: it is neither residual nor normalised, nor has heads"
+        )
     return found, units
 
 
@@ -394,6 +397,9 @@ def _check_values(e: Resolved) -> None:
         raise ArgumentError(f"batch {e.batch} is beyond any memory")
     one_of("mode", e.mode, ("sequence", "online"))
     one_of("decorrelate", e.decorrelate, ("off", "hidden", "hidden+input"))
+    one_of("heads", e.heads, ("none", *HEADS))
+    if e.heads != "none" and (e.residual or e.normalise or e.decorrelate != "off"):
+        raise ArgumentError("a network with heads is a plain stack: not residual, normalised or decorrelated")
     if e.residual and (len(e.units) < 2 or len(set(e.units)) > 1):
         raise ArgumentError("residual needs two recurrent layers or more, all of one width")
     if e.normalise and min(e.units) < 2:

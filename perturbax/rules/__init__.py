@@ -6,6 +6,7 @@ from perturbax.learning.rule import Rule
 from perturbax.moved import old_names
 from perturbax.plugins import Registry
 from perturbax.rules.backprop.bptt import BPTT
+from perturbax.rules.backprop.cascaded import Cascaded
 from perturbax.rules.backprop.dsf import DSF
 from perturbax.rules.backprop.frozen import Frozen
 from perturbax.rules.backprop.lra import LRA
@@ -81,6 +82,7 @@ RULES: Registry[Rule] = Registry(
         "predictive-coding": PredictiveCoding,
         "activation-relaxation": ActivationRelaxation,
         "equilibrium": Equilibrium,
+        "cascaded": Cascaded,
         "one-step": OneStep,
         "frozen": Frozen,
         "published-weight": PublishedWeight,

@@ -95,7 +95,7 @@ def test_a_budget_waits_for_what_is_measured():
 def test_a_saved_run_has_the_fields_of_an_experiment(tmp_path):
     result = px.run(SMALL, tmp_path / "run")
     saved = json.loads((tmp_path / "run" / "config.json").read_text())["experiment"]
-    not_done = ("plateau", "attack", *OF_ATTACKS, "prune", *OF_PRUNING)
+    not_done = ("heads", "plateau", "attack", *OF_ATTACKS, "prune", *OF_PRUNING)
     unsaid = (*OF_DEVICES, *not_done)
     assert list(saved) == [name for name in NAMES if name not in unsaid]
     assert saved["passes"] is None

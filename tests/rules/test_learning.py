@@ -143,6 +143,7 @@ LATER = (
     *EXACT,
     *SPIKING,
     "equilibrium",
+    "cascaded",  # BPTT where there is one layer
     "pepita",
     "dsf",
     "lra",
