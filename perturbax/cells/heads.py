@@ -1,6 +1,6 @@
 """A readout with a head above every hidden layer, whose answers are averaged."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -65,6 +65,23 @@ class Heads(Layer):
         if self.kind == "linear":
             return p
         return jnp.log(p + SMALLEST if self.kind == "sparsemax" else p)
+
+    def loss_of_head(self, a: Array, ys: Array, loss: Callable) -> Array:
+        """Return the loss of one head, averaged over steps and examples: what is its own to lower.
+
+        That of the task on the answer of this head alone; of sparsemax heads the loss that belongs to them.
+
+        Arguments:
+            a: pre-activations of the head, `(T, B, n_out)`.
+            ys: targets, `(T, B, n_out)`; NaN where none is asked for.
+            loss: that of the task, step by step.
+        """
+        if self.kind == "sparsemax":
+            asked = ~jnp.isnan(ys).any(-1)  # (T, B)
+            losses = sparsemax_loss(a, jnp.where(asked[..., None], ys, 0))
+            return jnp.where(asked, losses, 0).sum() / jnp.maximum(1, asked.sum())
+        answer = jax.nn.log_softmax(a) if self.kind == "softmax" else a
+        return jax.vmap(loss)(answer, ys).mean()
 
     def wiring(self) -> Bool[np.ndarray, "n n"]:
         """Return that no output reads another."""

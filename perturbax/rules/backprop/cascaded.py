@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from perturbax.cells.heads import Heads, sparsemax_loss
 from perturbax.errors import LayerError
 from perturbax.fields import one_of, positive, setting
 from perturbax.learning.facts import Facts
@@ -154,7 +153,7 @@ def _check(net: Network, solve: bool) -> Any:
     n = len(net.layers) - 1
     stacked = all(net.sources(i) == (Source(i - 1),) for i in range(n))
     plain = not (net.residual or net.normalise) and all(D is None for D in net.decor)
-    if not (stacked and plain and (isinstance(last, Heads) or n == 1)):
+    if not (stacked and plain and (_has_heads(last) or n == 1)):
         raise LayerError(
             "cascaded learns by a head above every layer of a plain stack: take heads linear, softmax or "
             "sparsemax, without decorrelation"
@@ -193,6 +192,11 @@ def _read(net: Network, xs: Array, one_step: bool) -> Read:
     return Read(z, a)
 
 
+def _has_heads(layer: Any) -> bool:
+    """Whether a layer is a readout with a head above every hidden layer, as `px.cells.Heads` is."""
+    return hasattr(layer, "loss_of_head")
+
+
 def _loss_of(heads: Any, a: Array, ys: Array, loss: Callable) -> Array:
     """Return the loss of one head, averaged over steps and examples.
 
@@ -202,18 +206,12 @@ def _loss_of(heads: Any, a: Array, ys: Array, loss: Callable) -> Array:
         ys: targets.
         loss: that of the task, step by step.
     """
-    kind = getattr(heads, "kind", "")
-    if kind == "sparsemax":
-        asked = ~jnp.isnan(ys).any(-1)  # (T, B)
-        losses = sparsemax_loss(a, jnp.where(asked[..., None], ys, 0))
-        return jnp.where(asked, losses, 0).sum() / jnp.maximum(1, asked.sum())
-    answer = jax.nn.log_softmax(a) if kind == "softmax" else a
-    return jax.vmap(loss)(answer, ys).mean()
+    return heads.loss_of_head(a, ys, loss) if _has_heads(heads) else jax.vmap(loss)(a, ys).mean()
 
 
 def _answers(heads: Any, a: Array) -> Array:
     """Return the outputs of the network, `(T, B, n_out)`, from pre-activations `(T, B, L, n_out)`."""
-    return heads.logarithm(heads.says(a).mean(2)) if isinstance(heads, Heads) else a[:, :, 0]
+    return heads.logarithm(heads.says(a).mean(2)) if _has_heads(heads) else a[:, :, 0]
 
 
 def _added(sums: Sums, z: Array, ys: Array, kept: float) -> Sums:
