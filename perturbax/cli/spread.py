@@ -10,6 +10,7 @@ from perturbax.errors import ArgumentError
 from perturbax.experiment.options import coerce
 
 AUTO = "auto"
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 def add_devices(parser: Parser) -> None:
@@ -93,13 +94,15 @@ def _meet(coordinator: str, processes: str | None, process: str | None) -> tuple
     else:
         if processes is None or process is None:
             raise ArgumentError("--coordinator HOST:PORT needs --processes N and --process I (0 to N - 1)")
-        _, colon, port = coordinator.rpartition(":")
+        host, colon, port = coordinator.rpartition(":")
         n, i = _whole("processes", processes, 1), _whole("process", process, 0)
         if not colon or not port.isdigit():
             raise ArgumentError(f"--coordinator is HOST:PORT, not {coordinator!r}")
         if i >= n:
             raise ArgumentError(f"processes are numbered from 0 to {n - 1}: there is no process {i}")
         settings = {"coordinator_address": coordinator, "num_processes": n, "process_id": i}
+        if host in LOOPBACK:  # JAX would listen on every address of this machine
+            settings["coordinator_bind_address"] = coordinator
     try:
         jax.distributed.initialize(**settings)
     except (RuntimeError, ValueError) as error:

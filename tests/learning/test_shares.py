@@ -137,6 +137,23 @@ def test_two_processes_share_a_run_that_the_first_one_writes(tmp_path):
     assert two.summary["test"]["loss"] == pytest.approx(one.summary["test"]["loss"], rel=1e-3)
 
 
+def test_processes_that_meet_on_this_machine_listen_on_it_alone(monkeypatch, capsys):
+    """JAX itself would listen on every address of the machine."""
+    given = []
+
+    def initialize(**settings):
+        given.append(settings)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr("jax.distributed.initialize", initialize)
+    for host in ("127.0.0.1", "localhost", "[::1]", "node1"):
+        place = f"{host}:9000"
+        typed = ["--coordinator", place, "--processes", "2", "--process", "0"]
+        assert main(["run", "--out", "runs/never", *typed]) == 2
+        assert given[-1].get("coordinator_bind_address") == (None if host == "node1" else place)
+    assert "the processes did not meet: enough" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
