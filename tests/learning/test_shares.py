@@ -1,5 +1,6 @@
 """One estimate by 2, 4 and 8 devices: equal to that of one, each with its own share of the work."""
 
+import contextlib
 import json
 import os
 import socket
@@ -118,23 +119,49 @@ def test_devices_are_asked_for_by_a_number_that_there_is(capsys):
         px.run(task="probe-lag1", mesh=2)
 
 
-def test_two_processes_share_a_run_that_the_first_one_writes(tmp_path):
-    command = ["run", "--task", "probe-lag1", "--units", "3", "--batch", "8", "--steps", "2", "--logs", "1"]
-    one = px.run(task="probe-lag1", units=3, batch=8, steps=2, logs=1)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = f"127.0.0.1:{free.getsockname()[1]}"
-    command += ["--coordinator", place, "--processes", "2", "--out", str(tmp_path / "two"), "--process"]
-    start = [sys.executable, "-m", "perturbax", *command]
-    processes = [subprocess.Popen([*start, str(i)], stdout=subprocess.PIPE, text=True) for i in range(2)]
-    said = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    assert "test loss" in said[0]
-    assert "test loss" not in said[1]
-    two = px.load(tmp_path / "two")
-    assert two.summary["devices"] == 2
-    assert two.metrics[0]["loss"] == pytest.approx(one.metrics[0]["loss"], rel=1e-4)
-    assert two.summary["test"]["loss"] == pytest.approx(one.summary["test"]["loss"], rel=1e-3)
+TINY = {"task": "probe-lag1", "units": 3, "batch": 8, "steps": 2, "logs": 2}
+
+
+def free_port(first=0, last=0):
+    """A port of this machine that is free, one of these where they are named."""
+    for port in range(first, last + 1):
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return free.getsockname()[1]
+    raise OSError("no port is free")
+
+
+def said_by(words, of_each):
+    """What processes say that are started with these words, and words and variables of their own."""
+    start = [sys.executable, "-m", "perturbax", "run", *words]
+    processes = [
+        subprocess.Popen([*start, *own], env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True)
+        for own, variables in of_each
+    ]
+    said = [process.communicate(timeout=600)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes)
+    return said
+
+
+def test_four_processes_share_a_run_and_two_of_slurm_go_on_with_one(tmp_path):
+    one = px.run(**TINY)
+    with contextlib.suppress(KeyboardInterrupt):
+        px.run(**TINY, out=tmp_path / "half", on_log=many_devices.interrupt)
+    words = [word for name, value in TINY.items() for word in (f"--{name}", str(value))]
+    words += ["--out", str(tmp_path / "four"), "--coordinator", f"127.0.0.1:{free_port()}"]
+    four = said_by([*words, "--processes", "4"], [(["--process", str(i)], {}) for i in range(4)])
+    job = free_port(61440, 65535) - 61440  # JAX makes the port of the number of the job
+    slurm = {"SLURM_JOB_ID": str(job), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
+    own = [([], slurm | {"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)}) for i in range(2)]
+    two = said_by(["--resume", str(tmp_path / "half"), "--coordinator", "auto"], own)
+    for said, folder, devices in ((four, "four", 4), (two, "half", 2)):
+        assert "test loss" in said[0]
+        assert not any("test loss" in silent for silent in said[1:])
+        found = px.load(tmp_path / folder)
+        assert found.summary["devices"] == devices
+        assert [line["step"] for line in found.metrics] == [1, 2]
+        assert found.metrics[1]["loss"] == pytest.approx(one.metrics[1]["loss"], rel=1e-4)
+        assert found.summary["test"]["loss"] == pytest.approx(one.summary["test"]["loss"], rel=1e-3)
 
 
 def test_processes_that_meet_on_this_machine_listen_on_it_alone(monkeypatch, capsys):
