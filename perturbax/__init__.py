@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from perturbax.learning.rule import Rule as Rule
     from perturbax.learning.rule import SequenceRule as SequenceRule
     from perturbax.learning.rule import StepRule as StepRule
+    from perturbax.loop.agent import Agent as Agent
     from perturbax.loop.closed_loop import closed_loop as closed_loop
     from perturbax.network.decorrelation import add_decorrelation as add_decorrelation
     from perturbax.network.decorrelation import decorrelate as decorrelate
@@ -94,6 +95,7 @@ _HOME = {
     "learning.noise": ("Noise",),
     "learning.online": ("online",),
     "learning.rule": ("Rule", "SequenceRule", "StepRule"),
+    "loop.agent": ("Agent",),
     "loop.closed_loop": ("closed_loop",),
     "network.decorrelation": ("add_decorrelation", "decorrelate"),
     "network.layer": ("Fixed", "Layer", "apply_updates", "join", "split", "weights"),

@@ -49,6 +49,10 @@ CITATIONS: dict[str, str] = {
         "Bird G., Polivoda M. E. (2021). Backpropagation through time for networks with long-term "
         "dependencies. arXiv:2103.15589."
     ),
+    "boyan2002": (
+        "Boyan J. A. (2002). Technical update: least-squares temporal difference learning. Machine Learning "
+        "49(2), 233-246."
+    ),
     "caillon2025": (
         "Caillon P., Fagnou E., Allauzen A. (2025). Fast training of recurrent neural networks with "
         "stationary state feedbacks. arXiv:2503.23104."
@@ -297,6 +301,11 @@ CITATIONS: dict[str, str] = {
         "Scellier B., Bengio Y. (2017). Equilibrium propagation: bridging the gap between energy-based "
         "models and backpropagation. Frontiers in Computational Neuroscience 11:24. arXiv:1602.05179."
     ),
+    "schulman2016": (
+        "Schulman J., Moritz P., Levine S., Jordan M., Abbeel P. (2016). High-dimensional continuous control "
+        "using generalized advantage estimation. International Conference on Learning Representations "
+        "(ICLR). arXiv:1506.02438."
+    ),
     "song2020": (
         "Song Y., Lukasiewicz T., Xu Z., Bogacz R. (2020). Can the brain do backpropagation? Exact "
         "implementation of backpropagation in predictive coding networks. Advances in Neural Information "
@@ -321,6 +330,10 @@ CITATIONS: dict[str, str] = {
     "tallec2018": (
         "Tallec C., Ollivier Y. (2018). Unbiased online recurrent optimization. International Conference "
         "on Learning Representations (ICLR). arXiv:1702.05043."
+    ),
+    "towers2024": (
+        "Towers M., Kwiatkowski A., Terry J., Balis J. U., De Cola G., Deleu T., et al. (2024). Gymnasium: a "
+        "standard interface for reinforcement learning environments. arXiv:2407.17032."
     ),
     "vicol2021": (
         "Vicol P., Metz L., Sohl-Dickstein J. (2021). Unbiased gradient estimation in unrolled "

@@ -87,6 +87,7 @@ class InWorld(Network):
         noise: Sequence[Array] | None = None,
         shift: Sequence[Array] | None = None,
         held: Sequence[Array] | None = None,
+        masks: Sequence[Array] | None = None,
     ):
         """Let the network see, act, and be paid: -> (state, rewards `(B, 1)`, one `Site` per layer).
 
@@ -96,12 +97,13 @@ class InWorld(Network):
             noise: as for `Network.step`.
             shift: as for `Network.step`.
             held: as for `Network.step`.
+            masks: as for `Network.step`.
         """
         *below, (last, r) = state
         lives, seen = jax.vmap(self.environment.awake)(last.lives, x)  # (B, n_in)
         dtype = jnp.result_type(*jax.tree.leaves(weights(self)))
         inner = (*below, (last.h, r))
-        inner, outputs, sites = super().step(inner, seen.astype(dtype), noise, shift, held)
+        inner, outputs, sites = super().step(inner, seen.astype(dtype), noise, shift, held, masks)
         lives, rewards = jax.vmap(self.environment.lived)(lives, outputs, x)  # (B,)
         *below, (h, r) = inner
         return (*below, (Embodied(h, lives), r)), rewards[:, None].astype(dtype), sites

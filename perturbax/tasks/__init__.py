@@ -17,6 +17,7 @@ from perturbax.tasks.delayed_xor import DelayedXor
 from perturbax.tasks.digits import Digits
 from perturbax.tasks.evidence import Evidence
 from perturbax.tasks.flip_flop import FlipFlop
+from perturbax.tasks.gym import Gym
 from perturbax.tasks.lorenz import Lorenz
 from perturbax.tasks.mackey_glass import MackeyGlass
 from perturbax.tasks.mnist import Mnist
@@ -51,6 +52,7 @@ TASKS: Registry[Task] = Registry(
         "neurogym": NeuroGym,
         "bandit": Bandit,
         "cart-pole": CartPole,
+        "gym": Gym,
         "weather": Weather,
         "series": Series,
         "probe-bias": Bias,

@@ -77,6 +77,16 @@ class Environment(Task):
             chance: random numbers between 0 and 1, those of the first step, `(draws,)`.
         """
 
+    def began(self, first: Bool[Array, ""], world: PyTree, chance: Float[Array, " draws"]) -> PyTree:
+        """Return the world of this step: one that begins where an episode starts, else as it is.
+
+        Arguments:
+            first: whether an episode starts with this step, `()`.
+            world: as the last step left it.
+            chance: random numbers of the step, `(draws,)`.
+        """
+        return jax.tree.map(lambda new, old: jnp.where(first, new, old), self.begin(chance), world)
+
     @abc.abstractmethod
     def observe(self, world: PyTree) -> Float[Array, " n_in"]:
         """Return what the network sees of the world, `(n_in,)`."""
@@ -160,8 +170,7 @@ class Environment(Task):
             chance: random numbers of the step, `(draws,)`.
         """
         first = life.t == 0
-        begun = self.begin(chance)
-        world = jax.tree.map(lambda new, old: jnp.where(first, new, old), begun, life.world)
+        world = self.began(first, life.world, chance)
         life = Life(life.t, life.alive | first, world)
         seen = self.observe(world)
         return life, jnp.where(life.alive, seen, jnp.zeros_like(seen))
