@@ -120,7 +120,15 @@ class DeviceNetwork(Network):
         del batch
         return ()
 
-    def step(self, state: tuple, x: Any, noise: Any = None, shift: Any = None, held: Any = None) -> NoReturn:
+    def step(
+        self,
+        state: tuple,
+        x: Any,
+        noise: Any = None,
+        shift: Any = None,
+        held: Any = None,
+        masks: Any = None,
+    ) -> NoReturn:
         """Raise DeviceError: this network runs on the device alone."""
         raise DeviceError("this network lives on a device: run it there (px.devices)")
 

@@ -57,7 +57,7 @@ def test_every_source_is_cited():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
-    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.DOTALL)  # code has brackets of its own
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.DOTALL)  # code has other brackets
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         if "://" not in link:
             assert ((ROOT / page).parent / link).exists(), link
