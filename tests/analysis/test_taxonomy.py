@@ -59,7 +59,7 @@ def test_which_rule_learns_on_which_cell():
     for rule in ("weight", "node", "activity", "innovation", "evolution", "reward"):
         assert not no[rule]
     assert no["sltt"] == no["ottt"] == set(compatibility.HIDDEN) - {"lif", "alif"}
-    assert no["mirror"] == {"lif", "alif", "binary"}
-    assert no["feedback"] == {"lif", "alif", "binary", "lru"}
+    assert no["mirror"] == {"lif", "alif", "binary", "conv"}
+    assert no["feedback"] == {"lif", "alif", "binary", "lru", "conv"}
     assert no["rflo"] == {"gru", "mingru", "lstm", "lru", "alif", "binary"}
     assert no["rtrl"] == no["e-prop"] == no["bptt"] == {"binary"}

@@ -183,7 +183,6 @@ def test_sigma_alone_online_and_antithetic():
     ("fields", "message"),
     [
         ({"rule_options": {"discount": "auto"}}, "rule.discount must be a finite number"),
-        ({"rule_options": {"window": "auto"}}, "rule.window must be a whole number"),
         ({"rule_options": {"sigma": "automatic"}}, "rule.sigma must be a finite number"),
         ({"task_options": {"length": "auto"}}, "whole number"),
         ({"rule": "bptt", "rule_options": {"sigma": "auto"}}, "unknown rule setting 'sigma'"),
