@@ -221,7 +221,8 @@ def show(found: dict[str, Any]) -> None:
         rows.append(["same-step, restarted", *restarted_cells(stages)])
         print(table(head, rows) + "\n")
         rows = [[rule, *(f"{own[str(b)]:.3g}" for b in BATCHES)] for rule, own in task["yardsticks"].items()]
-        print(table(["test loss", *(f"batch {b}" for b in BATCHES)], rows))
+        if rows:
+            print(table(["test loss", *(f"batch {b}" for b in BATCHES)], rows))
 
 
 def mean(seeds: tuple, key: str) -> float:
