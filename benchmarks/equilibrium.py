@@ -22,8 +22,8 @@ BATCH = "--batch 50 --optimiser adam --clip 0 --logs 10 --workers 1"
 # Two epochs of 58,000 images (2,000 are kept for validation): the two-layer network of Laborieux et al. 2021.
 # Of their learning rate, 5e-4, and twice it, the larger has the lower validation loss (symmetric, seed 0).
 DENSE = "--task.hold 30 --units 522 --cell.outputs 10 --steps 2320 --lr 1e-3 --schedule constant"
-# Four epochs; two convolutional blocks of 5 x 5 kernels with pooling of 2 x 2. Of clip and sigmoid units at this learning
-# rate the former have the lower validation error after 210 updates (average pooling, seed 0).
+# Four epochs; two convolutional blocks of 5 x 5 kernels with pooling of 2 x 2. Of clip and sigmoid units at
+# this learning rate the former have the lower validation error after 210 updates (average pooling, seed 0).
 CONVOLUTION = (
     "--task.hold 15 --units 10 --cell.outputs 10 --cell.maps 16,32 --cell.activation clip --steps 4640 "
     "--lr 2e-3 --schedule cosine"
