@@ -27,7 +27,7 @@ from harness import on_what, place, save, table
 import perturbax as px
 from perturbax.analysis.along_training import DIAGNOSED_STEP, along_training
 from perturbax.analysis.group import sampled
-from perturbax.analysis.moments import cosine_at
+from perturbax.analysis.moments import Moments, cosine_at
 from perturbax.analysis.variance import Sources, balanced, sources
 from perturbax.experiment.build import Parts, build
 from perturbax.learning.estimator import learner
@@ -52,31 +52,28 @@ def credit_of(rule: Any) -> dict[str, Any]:
     return {"window": windows[rule.credit], "discount": rule.discount}
 
 
-def measured(rule: Any, parts: Parts, net: Network, batch: tuple) -> dict[str, float]:
+def measured(rule: Any, parts: Parts, net: Network, batch: tuple, exact: np.ndarray) -> dict[str, float]:
     """The variance over draws at the shipped sigma, and what of it is rounding, over |g|^2."""
-    loss, one = parts.task.loss, sampled(rule, 1)
-    exact = flat(px.bptt(loss)(net, *batch)[1])
-    keys = jr.split(jr.key(1), DRAWS)
+    one, keys = sampled(rule, 1), jr.split(jr.key(1), DRAWS)
 
     def estimates(net: Network, batch: tuple) -> np.ndarray:
-        learn, (xs, ys) = learner(one, loss), batch
+        learn, (xs, ys) = learner(one, parts.task.loss), batch
         state = learn.init(net, xs[0], jr.key(0))
         update = jax.jit(lambda key: learn.update(state, net, xs, ys, key)[2])
         return np.stack([flat(update(key)) for key in keys])
 
     found = estimates(net, batch)
-    square = float(exact @ exact)
-    apart = found - found.mean(0)
     with jax.enable_x64(True):
         wide = jax.tree.map(in_float64, (net, batch))
         rounded = found - estimates(*wide)
+    moments = Moments.of(found, exact)
     return {
-        "measured": float(np.sum(apart**2)) / (DRAWS - 1) / square,
-        "rounding": float(np.mean(np.sum(rounded**2, 1))) / square,
+        "measured": moments.variance / moments.g,
+        "rounding": float(np.mean(np.sum(rounded**2, 1))) / moments.g,
     }
 
 
-def by_outputs(parts: Parts, net: Network, batch: tuple) -> float:
+def by_outputs(parts: Parts, net: Network, batch: tuple, exact: np.ndarray) -> float:
     """The variance over |g|^2 of the exact way back from an output error that one query a step measures."""
     loss, (xs, ys) = parts.task.loss, batch
     some, rest = px.split(net)
@@ -96,8 +93,8 @@ def by_outputs(parts: Parts, net: Network, batch: tuple) -> float:
 
     update = jax.jit(estimate)
     found = np.stack([flat(update(key)) for key in jr.split(jr.key(2), DRAWS)])
-    exact = flat(px.bptt(loss)(net, *batch)[1])
-    return float(np.sum((found - found.mean(0)) ** 2)) / (DRAWS - 1) / float(exact @ exact)
+    moments = Moments.of(found, exact)
+    return moments.variance / moments.g
 
 
 def in_float64(leaf: Any) -> Any:
@@ -144,9 +141,11 @@ def at_points(name: str, seed: int) -> list[dict[str, Any]]:
         net, loss = point.net, parts.task.loss
         counted = sources(loss, net, *batch, **credit_of(parts.rule))
         row = {"point": point.name, "step": point.step, "batch": own.batch, **shares(counted)}
-        row |= measured(parts.rule, parts, net, batch)
-        row["outputs"] = by_outputs(parts, net, batch)
-        row["loss"] = float(px.bptt(loss)(net, *batch)[0])
+        value, gradient = px.bptt(loss)(net, *batch)
+        exact = flat(gradient)
+        row["loss"] = float(value)
+        row |= measured(parts.rule, parts, net, batch, exact)
+        row["outputs"] = by_outputs(parts, net, batch, exact)
         row["credits"] = []
         for window in WINDOWS:
             other = sources(loss, net, *batch, window=window)
