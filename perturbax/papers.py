@@ -123,6 +123,10 @@ CITATIONS: dict[str, str] = {
         "Goodfellow I. J., Shlens J., Szegedy C. (2015). Explaining and harnessing adversarial examples. "
         "International Conference on Learning Representations (ICLR). arXiv:1412.6572."
     ),
+    "greydanus2024": (
+        "Greydanus S., Kobak D. (2024). Scaling down deep learning with MNIST-1D. International Conference "
+        "on Machine Learning (ICML). arXiv:2011.14439."
+    ),
     "hochreiter1997": (
         "Hochreiter S., Schmidhuber J. (1997). Long short-term memory. Neural Computation 9(8), 1735-1780."
     ),
@@ -372,6 +376,10 @@ CITATIONS: dict[str, str] = {
     "xiao2022": (
         "Xiao M., Meng Q., Zhang Z., He D., Lin Z. (2022). Online training through time for spiking "
         "neural networks. Advances in Neural Information Processing Systems 35. arXiv:2210.04195."
+    ),
+    "yik2025": (
+        "Yik J., Van den Berghe K., den Blanken D., et al. (2025). The neurobench framework for benchmarking "
+        "neuromorphic computing algorithms and systems. Nature Communications 16, 1545. arXiv:2304.04640."
     ),
     "zhao2023": (
         "Zhao G., Wang T., Jin Y., Lang C., Li Y., Ling H. (2023). The cascaded forward algorithm for neural "

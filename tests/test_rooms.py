@@ -18,7 +18,7 @@ FLOORS = (
     ("experiment",),
     ("analysis",),
     ("report",),
-    ("study",),
+    ("study", "bench"),
     ("cli",),
     ("__init__", "__main__"),
 )

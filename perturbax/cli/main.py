@@ -37,6 +37,7 @@ COMMANDS = {
         "robustness",
         "taxonomy",
         "reproduce",
+        "bench",
         "predict",
         "export",
         "import",

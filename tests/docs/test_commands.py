@@ -73,7 +73,7 @@ def test_commands_of_the_pages_are_known():
         known = {flag for action in parser_of(command)._actions for flag in action.option_strings}
         flags = [w for w in words if w.startswith("--") and not re.match(r"--(task|rule|cell)\.", w)]
         assert set(flags) <= known, line
-        named = dict(zip(words, [*words[1:], ""], strict=True))
+        named = dict(zip(words, [*words, ""][1:], strict=True))
         for kind, registry in KNOWN.items():
             value = named.get(f"--{kind}", "")
             assert not value or ":" in value or value in registry or value.isupper(), line

@@ -1,0 +1,10 @@
+"""Other people's benchmarks, a file each: what they ask, and what is published. `perturbax bench` runs them.
+
+A new one is a file with a `Benchmark`, and a line in `BENCHMARKS`.
+"""
+
+from perturbax.bench import mnist_1d
+from perturbax.bench.base import Benchmark
+
+BENCHMARKS: dict[str, Benchmark] = {one.name: one for one in (mnist_1d.BENCHMARK,)}
+"""Every benchmark by its name."""
