@@ -194,6 +194,15 @@ CITATIONS: dict[str, str] = {
         "Lillicrap T., Cownden D., Tweed D., Akerman C. (2016). Random synaptic feedback weights support "
         "error backpropagation for deep learning. Nature Communications 7:13276."
     ),
+    "lin2023": (
+        "Lin S., Lin W., Wu W., Zhao F., Mo R., Zhang H. (2023). SegRNN: segment recurrent neural network "
+        "for long-term time series forecasting. arXiv:2308.11200."
+    ),
+    "liu2024": (
+        "Liu Y., Hu T., Zhang H., Wu H., Wang S., Ma L., Long M. (2024). iTransformer: inverted transformers "
+        "are effective for time series forecasting. International Conference on Learning Representations "
+        "(ICLR). arXiv:2310.06625."
+    ),
     "lorenz1963": (
         "Lorenz E. N. (1963). Deterministic nonperiodic flow. Journal of the Atmospheric Sciences 20(2), "
         "130-141."
@@ -380,6 +389,10 @@ CITATIONS: dict[str, str] = {
     "yik2025": (
         "Yik J., Van den Berghe K., den Blanken D., et al. (2025). The neurobench framework for benchmarking "
         "neuromorphic computing algorithms and systems. Nature Communications 16, 1545. arXiv:2304.04640."
+    ),
+    "zeng2023": (
+        "Zeng A., Chen M., Zhang L., Xu Q. (2023). Are transformers effective for time series forecasting? "
+        "AAAI Conference on Artificial Intelligence. arXiv:2205.13504."
     ),
     "zhao2023": (
         "Zhao G., Wang T., Jin Y., Lang C., Li Y., Ling H. (2023). The cascaded forward algorithm for neural "

@@ -3,8 +3,17 @@
 A new one is a file with a `Benchmark`, and a line in `BENCHMARKS`.
 """
 
-from perturbax.bench import mnist_1d
+from perturbax.bench import etth1, mnist, mnist_1d, neurobench
 from perturbax.bench.base import Benchmark
 
-BENCHMARKS: dict[str, Benchmark] = {one.name: one for one in (mnist_1d.BENCHMARK,)}
+BENCHMARKS: dict[str, Benchmark] = {
+    one.name: one
+    for one in (
+        mnist_1d.BENCHMARK,
+        neurobench.BENCHMARK,
+        etth1.BENCHMARK,
+        mnist.SEQUENTIAL,
+        mnist.PERMUTED,
+    )
+}
 """Every benchmark by its name."""

@@ -58,22 +58,22 @@ def test_a_benchmark_says_all_there_is_to_say(name):
 def test_a_benchmark_from_end_to_end(monkeypatch, capsys, tmp_path):
     """Runs, the mean over parts for each seed, files, and nothing done twice."""
     monkeypatch.setitem(bench.BENCHMARKS, "toy", TOY)
-    words = ["bench", "toy", "--rules", "frozen,bptt:steps=2", "--seeds", "2", "--workers", "1"]
+    words = ["bench", "toy", "--rules", "frozen,frozen:steps=2", "--seeds", "2", "--workers", "1"]
     words += ["--out", str(tmp_path / "toy")]
     assert main(words) == 0
     shown = capsys.readouterr().out
     found = json.loads((tmp_path / "toy" / "bench.json").read_text())
-    frozen, bptt = found["rows"]
-    for row, name in ((frozen, "frozen"), (bptt, "bptt-steps=2")):
+    frozen, short = found["rows"]
+    for row, name in ((frozen, "frozen"), (short, "frozen-steps=2")):
         for seed in (0, 1):
             folders = [tmp_path / "toy" / part / f"{name}-s{seed}" for part in TOY.parts]
             losses = [px.load(folder).summary["test"]["loss"] for folder in folders]
             assert row["values"]["loss"][seed] == sum(losses) / 2
     assert px.load(tmp_path / "toy" / "two" / "frozen-s0").experiment.lr == 3e-3
     assert (frozen["passes"], frozen["derivatives"], frozen["own_budget"]) == (2 * 4, False, False)
-    assert (bptt["derivatives"], bptt["own_budget"]) == (True, True)
+    assert (short["passes"], short["own_budget"]) == (2 * 2, True)
     assert "| somebody | 0.25 |" in shown
-    assert "so not comparable: bptt:steps=2" in " ".join(shown.split())
+    assert "so not comparable: frozen:steps=2" in " ".join(shown.split())
     page = (tmp_path / "toy" / "bench.md").read_text()
     assert "4 forward passes over batches of 4" in page
     assert CITATIONS["fiete2006"] in page

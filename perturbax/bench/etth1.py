@@ -1,0 +1,75 @@
+"""ETTh1: hourly load and oil temperature of a transformer, forecast over long horizons (Zhou et al. 2021)."""
+
+from typing import Any
+
+from perturbax.bench.base import Benchmark, Measure, Published
+from perturbax.experiment.config import Experiment
+
+COLUMNS = "HUFL,HULL,MUFL,MULL,LUFL,LULL,OT"
+HORIZONS = (96, 192, 336, 720)
+LOOK_BACK = 96  # hours
+MONTH = 30 * 24  # hours, as the published splits count
+TRAIN, VALID, TEST = 12 * MONTH, 4 * MONTH, 4 * MONTH  # rows; what the file has behind them is not used
+FILE = 17420  # rows of the file
+MEASURES = {horizon: Measure(f"mse {horizon} h", digits=3) for horizon in HORIZONS}
+PUBLIC = {
+    "SegRNN (a GRU, BPTT)": (0.368, 0.408, 0.444, 0.446),
+    "iTransformer": (0.386, 0.441, 0.487, 0.503),
+    "DLinear": (0.386, 0.437, 0.481, 0.519),
+}
+SOURCES = {"SegRNN (a GRU, BPTT)": "lin2023", "iTransformer": "liu2024", "DLinear": "zeng2023"}
+
+
+def over_windows(result: Any, task: Any) -> dict[str, float]:
+    """Return the mean squared error over all windows of the test months, in training variances.
+
+    A window is 96 hours, read from a state of zero, and the hours behind it, all of them test hours.
+
+    Arguments:
+        result: of a run.
+        task: its task, opened.
+    """
+    from perturbax.bench.windows import error_of_windows
+
+    horizon = max(task.shifts)
+    origins = range(TRAIN + VALID - 1, TRAIN + VALID + TEST - horizon)  # the last hour that is read
+    return {MEASURES[horizon].name: error_of_windows(result.net, task, origins, LOOK_BACK)}
+
+
+BENCHMARK = Benchmark(
+    name="etth1",
+    summary="forecast seven hourly columns of a transformer over the next 96 to 720 hours",
+    papers=("zhou2021",),
+    needs="ETTh1.csv, with a line of names, 17,420 rows and seven columns of numbers",
+    split="12 months for training, 4 for validation, 4 for testing, of 720 hours each; columns are scaled by "
+    "the mean and standard deviation of the training months",
+    metric="mean squared error of scaled columns, over all of them, all hours of the horizon and all windows "
+    "whose forecast hours are test hours; a window reads 96 hours and nothing in front of them",
+    experiment=Experiment(
+        task="series",
+        cell="gru",
+        units=64,
+        passes=3000,
+        batch=32,
+        lr=1e-3,
+        logs=10,
+        task_options={
+            "target": COLUMNS,
+            "inputs": COLUMNS,
+            "form": "difference",
+            "season": 24,
+            "window": LOOK_BACK,
+            "warmup": LOOK_BACK,
+            "lags": 24,
+            "valid": VALID / FILE,
+            "test": (FILE - TRAIN - VALID) / FILE,
+        },
+    ),
+    judge=over_windows,
+    measures=tuple(MEASURES.values()),
+    published=tuple(
+        Published(who, dict(zip((m.name for m in MEASURES.values()), values, strict=True)), SOURCES[who])
+        for who, values in PUBLIC.items()
+    ),
+    parts={f"{horizon}-h": {"horizon": f"1-{horizon}"} for horizon in HORIZONS},
+)

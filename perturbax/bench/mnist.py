@@ -1,0 +1,37 @@
+"""MNIST pixel by pixel, in the order of the image and in a random one (Le, Jaitly and Hinton 2015)."""
+
+from perturbax.bench.base import Benchmark
+from perturbax.bench.mnist_1d import ACCURACY, accuracy
+from perturbax.experiment.config import Experiment
+
+
+def _benchmark(name: str, summary: str, permuted: bool) -> Benchmark:
+    """Return the benchmark in one of the two orders."""
+    return Benchmark(
+        name=name,
+        summary=summary,
+        papers=("le2015", "lecun1998"),
+        needs="MNIST, a folder with its four IDX files, or an NPZ file with x_train, y_train, x_test, y_test",
+        split="60,000 images, of which the last 5,000 choose the network that is kept; 10,000 for testing",
+        metric="share of the test images whose digit is named right at the last of 784 steps",
+        experiment=Experiment(
+            task="mnist",
+            cell="gru",
+            units=128,
+            passes=30000,
+            batch=64,
+            logs=30,
+            task_options={"order": "pixels", "permuted": permuted, "valid": 5000},
+        ),
+        judge=accuracy,
+        measures=(ACCURACY,),
+        published=(),
+    )
+
+
+SEQUENTIAL = _benchmark(
+    "sequential-mnist", "say which digit was read, one pixel of 784 after the other", permuted=False
+)
+PERMUTED = _benchmark(
+    "permuted-mnist", "the same with the pixels in one random order, drawn from a seed of ours", permuted=True
+)
