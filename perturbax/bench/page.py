@@ -35,16 +35,19 @@ def said(planned: Planned, rows: Sequence[Row]) -> list[str]:
         planned: what was run.
         rows: what came out.
     """
-    benchmark, first = planned.benchmark, planned.benchmark.measures[0]
+    benchmark, first = planned.benchmark, deciding(planned.benchmark, rows)
     seeds = len(rows[0].values[first.name]) if rows else 0
     over = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     sentences = [f"Ours: {over}; every run may spend {planned.budget}, whatever its rule."]
-    if len(benchmark.parts) > 1:
-        sentences.append(f"Passes and seconds are those of {len(benchmark.parts)} runs together.")
-    if not planned.comparable:
+    if len(planned.comparisons) > 1:
+        sentences.append(f"Passes and seconds are those of {len(planned.comparisons)} runs together.")
+    if planned.steps is not None:
         sentences.append(
             "The runs were shortened (--steps): these rows are not comparable with published ones."
         )
+    if planned.left_out:
+        of_all = f"{len(planned.comparisons)} of {len(benchmark.parts)} parts were run"
+        sentences.append(f"{of_all}{'.' if planned.comparable else ': means are not comparable.'}")
     own = [row.rule for row in rows if row.own_budget]
     if own:
         sentences.append(f"Of another budget, so not comparable: {', '.join(own)}.")
@@ -54,6 +57,16 @@ def said(planned: Planned, rows: Sequence[Row]) -> list[str]:
             "standard errors): this run of the benchmark does not tell them apart."
         )
     return sentences
+
+
+def deciding(benchmark: Benchmark, rows: Sequence[Row]) -> Measure:
+    """Return the measure that decides: the first that was measured.
+
+    Arguments:
+        benchmark: what was run.
+        rows: what came out.
+    """
+    return next((m for m in benchmark.measures if rows and m.name in rows[0].values), benchmark.measures[0])
 
 
 def describe(benchmark: Benchmark) -> list[str]:
@@ -68,6 +81,7 @@ def describe(benchmark: Benchmark) -> list[str]:
         f"split: {benchmark.split}",
         f"metric: {benchmark.metric}",
         f"network: {e.cell} {e.units}, {e.passes:,} forward passes over batches of {e.batch}",
+        *([f"parts: {', '.join(benchmark.parts)}"] if len(benchmark.parts) > 1 else []),
         f"rules: {','.join(benchmark.rules)}; {benchmark.seeds} seeds",
     ]
     lines += [f"{rule} has {settings}" for rule, settings in benchmark.settings.items()]
@@ -127,7 +141,7 @@ def as_json(planned: Planned, rows: Sequence[Row]) -> dict[str, Any]:
         "metric": benchmark.metric,
         "budget": planned.budget,
         "comparable": planned.comparable,
-        "told_apart": not alike(rows, benchmark.measures[0]),
+        "told_apart": not alike(rows, deciding(benchmark, rows)),
         "experiment": {label: e.to_dict() for label, e in one.experiments.items()},
         "rows": [
             row._asdict() | {"values": {name: _finite(values) for name, values in row.values.items()}}
@@ -157,6 +171,8 @@ def _published_line(benchmark: Benchmark, one: Published) -> list[str]:
 
 def _value(row: Row, measure: Measure) -> str:
     """Return a mean and its spread as text."""
+    if measure.name not in row.values:
+        return ""
     mean, spread = row.mean(measure), row.spread(measure)
     if not math.isfinite(mean):
         return "diverged"

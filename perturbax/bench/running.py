@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from perturbax.bench.base import Benchmark, Measure
-from perturbax.errors import ArgumentError
+from perturbax.errors import ArgumentError, unknown
 from perturbax.experiment import run_folder
 from perturbax.experiment.comparison import Comparison, plan_comparison
 from perturbax.experiment.pieces import Piece, work_off
@@ -26,7 +26,8 @@ class Row(NamedTuple):
     Attributes:
         rule: with its suffixes, as it was typed.
         settings: what the benchmark adds to these.
-        values: of each measure by name, a number per seed; NaN where a run diverged.
+        values: of each measure by name, a number per seed; NaN where a run diverged. Measures of parts that
+            were not run are not there.
         passes: forward passes of training, all parts together, mean over seeds.
         seconds: of training, likewise, without compiling.
         device: what it ran on.
@@ -44,12 +45,12 @@ class Row(NamedTuple):
     own_budget: bool
 
     def mean(self, measure: Measure) -> float:
-        """Return the mean over seeds; NaN where one of them diverged."""
-        return statistics.fmean(self.values[measure.name])
+        """Return the mean over seeds; NaN where one of them diverged, or the measure is not there."""
+        return statistics.fmean(self.values.get(measure.name, [math.nan]))
 
     def spread(self, measure: Measure) -> float:
         """Return the standard deviation over seeds; NaN for a single one."""
-        values = self.values[measure.name]
+        values = self.values.get(measure.name, [])
         return statistics.stdev(values) if len(values) > 1 else math.nan
 
 
@@ -62,6 +63,7 @@ class Planned(NamedTuple):
         comparisons: one for each part, by its name.
         budget: what each run may spend, in words.
         steps: the number of steps that shortens all runs; None for the budget of the benchmark.
+        left_out: the parts that are not run.
     """
 
     benchmark: Benchmark
@@ -69,11 +71,13 @@ class Planned(NamedTuple):
     comparisons: dict[str, Comparison]
     budget: str
     steps: int | None
+    left_out: tuple[str, ...] = ()
 
     @property
     def comparable(self) -> bool:
-        """Whether the runs have the budget of the benchmark."""
-        return self.steps is None
+        """Whether the runs have the budget of the benchmark, and every mean is over all of its parts."""
+        one_each = len(self.benchmark.measures) == len(self.benchmark.parts)  # a measure for each part
+        return self.steps is None and (one_each or not self.left_out)
 
     @property
     def folders(self) -> list[Path]:
@@ -124,11 +128,13 @@ class Planned(NamedTuple):
                 passes += result.summary["forward_passes"] / len(folders)
                 seconds += result.summary["seconds"] / len(folders)
                 config = run_folder.read_json(folder / "config.json")
-        measures = self.benchmark.measures
+        every = [judged for parts in by_seed.values() for judged in parts]
+        names = [measure.name for measure in self.benchmark.measures]
+        measured = [name for name in names if not all(every) or any(name in judged for judged in every)]
         return Row(
             rule=label,
             settings=_added(self.benchmark, label),
-            values={m.name: [_mean_of(m.name, parts) for parts in by_seed.values()] for m in measures},
+            values={name: [_mean_of(name, parts) for parts in by_seed.values()] for name in measured},
             passes=passes,
             seconds=seconds,
             device=config["machine"]["devices"],
@@ -144,6 +150,7 @@ def plan(
     data: str | None,
     out: Path,
     steps: int | None = None,
+    parts: Sequence[str] = (),
 ) -> Planned:
     """Return the runs of a benchmark; what cannot run is refused here, before anything is trained.
 
@@ -154,6 +161,7 @@ def plan(
         data: the file that the benchmark needs.
         out: the folder for the run folders, one folder for each part where there are several.
         steps: training steps instead of the budget of the benchmark.
+        parts: the parts to run; none for all of them.
 
     Raises what `plan_comparison` raises, and ArgumentError for a file that is missing or not asked for.
     """
@@ -166,11 +174,17 @@ def plan(
         budget = f"{steps:,} steps"
     variants = {label: _with_settings(benchmark, label) for label in rules}
     comparisons = {}
+    for part in parts:
+        if part not in benchmark.parts:
+            raise unknown(f"part of {benchmark.name}", part, benchmark.parts)
+    left_out = tuple(part for part in benchmark.parts if parts and part not in parts)
     for part, settings in benchmark.parts.items():
+        if part in left_out:
+            continue
         of_part = dataclasses.replace(base, task_options={**base.task_options, **settings})
         folder = out / part if part else out
         comparisons[part] = plan_comparison(list(variants.values()), of_part, {}, seeds, folder)
-    return Planned(benchmark, variants, comparisons, budget, steps)
+    return Planned(benchmark, variants, comparisons, budget, steps, left_out)
 
 
 def alike(rows: Sequence[Row], measure: Measure) -> bool:

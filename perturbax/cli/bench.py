@@ -28,6 +28,11 @@ perturbax bench NAME         says what one is, and what is published
     parser.add_argument(
         "--steps", metavar="N", help="shorten every run to so many steps: the rows are not comparable then"
     )
+    parser.add_argument(
+        "--parts",
+        metavar="PART,PART,...",
+        help="run some parts of a benchmark that has several (default: all)",
+    )
     add_cluster(parser, "one for each core, if memory allows")
 
 
@@ -87,7 +92,8 @@ def _run(args: argparse.Namespace) -> int:
     with shown(board):
         from perturbax.experiment.pieces import processes_for
 
-        planned = plan(benchmark, rules, seeds, args.data, out, steps)
+        parts = args.parts.split(",") if args.parts else ()
+        planned = plan(benchmark, rules, seeds, args.data, out, steps, parts)
         print_followed(next(iter(planned.comparisons.values())).auto)
         every = planned.folders
         finished = sum((folder / "result.json").exists() for folder in every)

@@ -84,7 +84,8 @@ def test_a_benchmark_from_end_to_end(monkeypatch, capsys, tmp_path):
     status, line = error_of(capsys, [*words, "--steps", "1"])
     assert (status, "holds another run" in line) == (2, True)
     words[3], words[-1] = "frozen", str(tmp_path / "short")
-    assert main([*words, "--steps", "2"]) == 0
+    assert main([*words, "--steps", "2", "--parts", "two"]) == 0
+    assert not (tmp_path / "short" / "one").exists()
     assert "not comparable with published" in " ".join(capsys.readouterr().out.split())
     assert not json.loads((tmp_path / "short" / "bench.json").read_text())["comparable"]
 
