@@ -29,6 +29,7 @@ from perturbax.learning.facts import USES, Facts
 from perturbax.learning.products import difference_error, in_full
 from perturbax.learning.rule import Rule, SequenceRule, StepRule
 from perturbax.network.network import Network
+from perturbax.tasks.environment import Environment
 
 DIAGNOSED_STEP = 2**31 - 2  # training step whose batch is diagnosed: none that a run would reach
 DETECTION_DRAWS = 2  # further draws of every point, which tell rules without noise
@@ -99,6 +100,7 @@ def along_training(experiment: Experiment, leading: Experiment | None = None) ->
             rule trains the network itself.
     """
     parts = build(experiment)
+    _check_has_gradient(parts)
     if leading is not None and parts.device is not None:
         raise ArgumentError(
             "a network on a device cannot be trained by the exact gradient: leave --train at rule"
@@ -159,6 +161,7 @@ def of_run(folder: Path, asked: Experiment) -> DiagnosisPlan:
     compiled = program_of(parts)
     state = compiled.restored(compiled.start(own.seed), arrays, found[1])
     asked_parts = build(asked)
+    _check_has_gradient(asked_parts)
     e = asked_parts.experiment
     own_rule = (e.rule, e.rule_options) == (own.rule, own.rule_options)
 
@@ -167,6 +170,16 @@ def of_run(folder: Path, asked: Experiment) -> DiagnosisPlan:
         yield Point("kept network", int(state.best_step), state.best, kept)
 
     return DiagnosisPlan(asked_parts, f"the run {folder.name}, by {own.rule}", 1, walk)
+
+
+def _check_has_gradient(parts: Parts) -> None:
+    """Raise ArgumentError for a world: what actions do to it has no gradient to compare estimates with."""
+    if isinstance(parts.task, Environment):
+        name = parts.experiment.task
+        raise ArgumentError(
+            f"what actions do to {name} has no derivative, so that there is no exact gradient to compare "
+            f"estimates with: compare what rules reach, by perturbax compare --task {name} --rules ..."
+        )
 
 
 def diagnose_points(

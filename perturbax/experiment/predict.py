@@ -215,7 +215,9 @@ def _opened(
     if on is not None:
         check_has_weights_of(on, result.net)
     if not result.scaling:
-        raise ArgumentError(f"{chosen} was trained on {result.experiment.task}: predict is for series")
+        acts = "return" in result.summary.get("test", {})
+        hint = f"; let it act by px.load({str(chosen)!r}).play()" if acts else ""
+        raise ArgumentError(f"{chosen} was trained on {result.experiment.task}: predict is for series{hint}")
     settings: Any = result.experiment.task_options
     if classes.answers_with_classes(result):
         gaps = settings.get("gaps", "refuse")

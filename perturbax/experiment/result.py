@@ -16,10 +16,10 @@ import numpy as np
 from perturbax.devices.abilities import Abilities
 from perturbax.devices.network import Unknown, drawn
 from perturbax.devices.opening import FolderDevice
-from perturbax.errors import PerturbaxError, StoreError
+from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.exchange.file import kept_options
 from perturbax.experiment import adas, own_code, run_folder
-from perturbax.experiment.build import Architecture, Parts
+from perturbax.experiment.build import Architecture, Parts, open_task
 from perturbax.experiment.config import DEFAULTS, ON_DEVICE, Experiment, Resolved
 from perturbax.experiment.layout import described, layout_of
 from perturbax.experiment.machine import machine
@@ -27,9 +27,13 @@ from perturbax.experiment.options import find, typed_fields
 from perturbax.experiment.precision import in_precision_of, precision, require_room
 from perturbax.experiment.resolve import KNOWN
 from perturbax.experiment.shown import html_table, short
+from perturbax.fields import whole
+from perturbax.loop.in_world import InWorld
 from perturbax.network.arrays import from_named_arrays
 from perturbax.network.network import Network
+from perturbax.network.passes import forward
 from perturbax.tasks.base import Task
+from perturbax.tasks.environment import Environment
 
 UNITS_LEFT = "pruned.units"  # in the file of weights: units of hidden layers that pruning left, `(layers,)`
 SHOWN = 1000  # steps of the test part kept for pictures
@@ -72,6 +76,30 @@ class Result:
         names = list(test["this run"])
         rows = [[who, *(metrics.get(name) for name in names)] for who, metrics in test.items()]
         return html_table(self._said(), ["on test data", *names], rows)
+
+    def play(self, episodes: int = 100, seed: int = 0, *, trust: bool = False) -> np.ndarray:
+        """Let the network act in the world it was trained in, without noise: returns `(episodes,)`.
+
+            px.load("runs/cart").play().mean()
+
+        Arguments:
+            episodes: how many, side by side.
+            seed: of their chance, the same episodes for the same number.
+            trust: as for `px.load`, of an environment of somebody's own.
+
+        Raises ArgumentError for a task that is no environment, or whose code is not trusted.
+        """
+        whole("episodes", episodes)
+        e = self.experiment
+        config = {} if self.folder is None else read_config(self.folder)
+        with own_code.code_of(self.folder or Path(), config, trust, kinds=("task",)):
+            world = open_task(e)
+        if not isinstance(world, Environment):
+            raise ArgumentError(
+                f"{e.task} is no world to act in: `predictions` has what the network answered"
+            )
+        chance, _ = world.sample(jr.key(seed), episodes)
+        return np.asarray(forward(InWorld(self.net, world), chance).sum((0, 2)))
 
     def _said(self) -> str:
         """Return what was run and how far it came."""

@@ -17,7 +17,7 @@ from perturbax.report.settings import flatten_settings, telling
 if not TYPE_CHECKING:  # checkers know the names of today alone
     __getattr__ = old_names(__name__)
 
-HIGHER_IS_BETTER = ("recall", "accuracy")
+HIGHER_IS_BETTER = ("recall", "accuracy", "return")
 FORECAST_MEASURES = ("mae", "rmse", "smape", "mase")  # in a table of their own
 _NETWORK = ("cell", "cell_options", "units", "layers")
 _NOT_SETTINGS = ("seed", "logs")
@@ -236,6 +236,12 @@ class Section:
         return next(
             (str(u) for v in self.variants if (u := as_dict(v.first.config.get("facts")).get("unit"))), ""
         )
+
+    @cached_property
+    def acts(self) -> bool:
+        """Whether the task is a world, which pays for what a network does: no output is known to be right."""
+        runs = [run for v in self.variants for run in v.runs]
+        return any("return" in run.test or any("valid_return" in m for m in run.metrics) for run in runs)
 
     def main(self, variant: VariantRuns) -> Stat:
         """Summarise the metric that decides."""

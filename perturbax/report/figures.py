@@ -35,6 +35,8 @@ def is_map(run: Run) -> bool:
 def prediction(section: Section, variant: VariantRuns, look: Look, name: str) -> str | None:
     """Draw a stretch of the test part of one variant, under its name; None when it saved no predictions.
 
+    Of a network that acts these are its rewards, beside which there is no truth.
+
     Arguments:
         section: the runs that are compared.
         variant: whose forecasts are drawn.
@@ -45,9 +47,12 @@ def prediction(section: Section, variant: VariantRuns, look: Look, name: str) ->
     if run is None or run.predictions is None:
         return None
     truth, guess = (np.where(np.abs(a[:_STEPS]) < 1e100, a[:_STEPS], np.nan) for a in run.predictions)
-    error = rounded(run.number("test", section.metric))
-    named = f"{breakable(variant.label)} · seed {run.seed} · {escape(section.metric)} {error}"
-    title = f"Prediction of {variant.label} beside the truth, test part, seed {run.seed}"
+    metric, shown = section.metric, "Prediction of {} beside the truth, test part, seed {}"
+    if section.acts:
+        metric, shown, truth = "return", "Rewards of {}, test episodes, seed {}", np.full_like(truth, np.nan)
+    error = rounded(run.number("test", metric))
+    named = f"{breakable(variant.label)} · seed {run.seed} · {escape(metric)} {error}"
+    title = shown.format(variant.label, run.seed)
     with canvas(5.3, 1.5 if truth.shape[1] == 1 else 1.85) as (figure, ax):
         if truth.shape[1] == 1:
             _draw_series(ax, truth[:, 0], guess[:, 0], look)

@@ -106,7 +106,8 @@ def _section(section: Section, name: str, level: int) -> str:
         if (measured := forecast_table(section))
         else "",
         f"<{h}>Learning curves</{h}>{_curves(section, styles, name)}",
-        f"<{h}>Predictions and truth</{h}>{_predictions(section, styles, name)}",
+        f"<{h}>{'Rewards' if section.acts else 'Predictions and truth'}</{h}>"
+        f"{_predictions(section, styles, name)}",
         f"<{h}>Confusion of classes</{h}>{confused}" if confused else "",
         f"<{h}>Correlation of hidden activity</{h}>{_correlation(section, styles, name)}",
         f"<{h}>Final test values</{h}>{_final(section, styles, name)}",
@@ -133,9 +134,10 @@ def _curves(section: Section, styles: Sequence[Look], name: str) -> str:
         f'<li data-name="{escape(v.label)}">{swatch(look)}{breakable(v.label)}</li>'
         for v, look in zip(section.variants, styles, strict=True)
     )
+    levels = "test loss of the baselines" if section.acts else LEVELS_IN_WORDS[bool(section.valid_baselines)]
     caption = (
         f"{_means_of_curves(section)}× marks where a seed diverged, which ends its part in the mean. Dashed "
-        f"lines: {LEVELS_IN_WORDS[bool(section.valid_baselines)]}; an arrow stands for one outside the panel."
+        f"lines: {levels}; an arrow stands for one outside the panel."
     )
     return _figure(panels, caption, "three curves", f'<ul class="legend">{names}</ul>')
 
@@ -158,6 +160,12 @@ def _predictions(section: Section, styles: Sequence[Look], name: str) -> str:
     note = f'<p class="none">No predictions are saved for {escape(_and(missing))}.</p>' if missing else ""
     if not panels:
         return note
+    if section.acts:
+        caption = (
+            "The first steps of test episodes, end to end, for the lowest seed of each variant (not the "
+        )
+        caption += "best one). Vertical: reward of a step; horizontal: time steps."
+        return _figure(panels, caption, "two") + note
     line = (
         '<svg class="swatch" width="30" height="14" viewBox="0 0 30 14" aria-hidden="true"><path d="M0 7H30"'
     )

@@ -40,6 +40,8 @@ def verdicts(section: Section) -> list[str]:
     ):
         changed = [v for v in trained if not kept_everywhere(v)]
         said = [line for v in changed if (line := _frozen_verdict(section, v))]
+    elif section.acts:
+        said = []  # no readout can be solved for, and a frozen reservoir learns from output errors
     elif all(map(_on_device, section.variants)):
         said = ["Devices have no frozen reservoir, so whether the recurrence was trained is not shown."]
     else:
@@ -49,11 +51,11 @@ def verdicts(section: Section) -> list[str]:
             "run the rule <code>frozen</code> beside the others."
         ]
     linear = linear_baseline(section)
-    if linear is None:
+    if linear is None and not section.acts:
         said.append(
             "No linear model is in this comparison, so it cannot show whether the task needs more than one."
         )
-    else:
+    elif linear is not None:
         said += _linear_verdict(section, linear)
     said += _simple_verdicts(section)
     if kept := start_kept(section):

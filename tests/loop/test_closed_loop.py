@@ -11,11 +11,13 @@ import optax
 import pytest
 
 import perturbax as px
+from perturbax.analysis.along_training import along_training
 from perturbax.cells.stack import stack
 from perturbax.errors import ArgumentError
 from perturbax.experiment.build import build
 from perturbax.loop.in_world import InWorld, check_can_act
 from perturbax.report import write_report
+from perturbax.report.compare import better
 
 CART = px.tasks.CartPole(length=12)
 
@@ -135,6 +137,10 @@ def experiment(**fields):
     return px.Experiment(**{**plain, "steps": 4, "logs": 2, "batch": 4, **fields})
 
 
+def whole_task():
+    return px.tasks.Bandit(**experiment().task_options)
+
+
 def test_a_run_ends_resumes_and_is_reported(tmp_path):
     whole = px.run(experiment(), tmp_path / "whole")
     px.run(experiment(), tmp_path / "part", on_log=lambda step, *_: step == 2)
@@ -147,12 +153,26 @@ def test_a_run_ends_resumes_and_is_reported(tmp_path):
     assert set(summaries[0]["baselines"]) == {"random"}
     page = write_report([tmp_path / "whole"], tmp_path / "report.html").read_text()
     assert "paid much later" in page
-    loaded = px.load(tmp_path / "whole").net
+    assert "Rewards" in page
+    assert "frozen" not in page  # no advice to run a rule that is refused
+    assert "truth" not in page
+    assert better("return", 0.8, 0.5)  # the most is set in bold
+    opened = px.load(tmp_path / "whole")
+    returns = opened.play(5, seed=3)
+    chance = whole_task().sample(jr.key(3), 5)[0]
+    np.testing.assert_array_equal(returns, px.forward(InWorld(opened.net, whole_task()), chance).sum((0, 2)))
+    with pytest.raises(
+        ArgumentError, match=r"predict is for series; let it act by px\.load\('.*'\)\.play\(\)"
+    ):
+        px.predict(tmp_path / "whole", tmp_path / "whole" / "config.json")
+    loaded = opened.net
     np.testing.assert_array_equal(loaded.layers[0].W, whole.net.layers[0].W)
     assert loaded.step(loaded.start(1), jnp.zeros((1, 5)))[1].shape == (1, 2)
 
 
 def test_what_a_run_in_a_world_cannot_have():
+    with pytest.raises(ArgumentError, match="what actions do to bandit has no derivative"):
+        along_training(experiment())
     with pytest.raises(ArgumentError, match="BPTT needs output error and derivatives"):
         build(experiment(rule="bptt"))
     with pytest.raises(ArgumentError, match="a world in this process"):
