@@ -76,4 +76,5 @@ def _key(parts: Parts) -> Any:
     classes = (type(task), type(parts.rule), find("cell", e.cell, KNOWN["cell"]))
     named = tuple((name, repr(value)) for name, value in sorted(settings.items()))
     place = parts.setup.placement
-    return named, classes, task.digest(), configuration, jax.default_backend(), place
+    settings_of_task = jax.tree.structure(task)  # a task given as an object has settings that no field names
+    return named, classes, task.digest(), settings_of_task, configuration, jax.default_backend(), place

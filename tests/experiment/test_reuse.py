@@ -61,3 +61,12 @@ def test_few_programs_are_kept_and_none_for_another_run():
     assert len({id(compiled._programs) for compiled in made}) == len(made)
     with jax.enable_x64(True):
         assert reuse.compiled_for(build(e))._programs is not made[-1]._programs
+
+
+def test_a_task_given_as_an_object_has_its_own_program():
+    """Its settings are in no field of the experiment; a program of other settings would refuse its data."""
+    tasks = [px.tasks.MackeyGlass(tau=tau, length=900, window=20).open(None) for tau in (17, 17, 20)]
+    e = px.Experiment(task="mackey-glass", rule="frozen", units=2, steps=2, batch=1)
+    same, again, other = (reuse._key(build(e, task)) for task in tasks)
+    assert same == again
+    assert same != other
