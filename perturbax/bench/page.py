@@ -165,7 +165,7 @@ def _our_line(benchmark: Benchmark, row: Row) -> list[str]:
 
 def _published_line(benchmark: Benchmark, one: Published) -> list[str]:
     """Return the cells of a published row."""
-    values = [f"{one.values[m.name]:g}" if m.name in one.values else "" for m in benchmark.measures]
+    values = [f"{one.values[m.name]:,g}" if m.name in one.values else "" for m in benchmark.measures]
     return [one.who, *values, "", "", "", "", f"{one.source}, {one.note}" if one.note else one.source]
 
 
@@ -177,7 +177,7 @@ def _value(row: Row, measure: Measure) -> str:
     if not math.isfinite(mean):
         return "diverged"
     shown = f"{mean:,.{measure.digits}f}"
-    return f"{shown} ± {spread:,.{measure.digits}f}" if math.isfinite(spread) else shown
+    return f"{shown} ± {spread:,.{measure.digits}f}" if spread > 0 else shown
 
 
 def _finite(values: Sequence[float]) -> list[float | None]:
