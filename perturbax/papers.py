@@ -198,6 +198,10 @@ CITATIONS: dict[str, str] = {
         "Lin S., Lin W., Wu W., Zhao F., Mo R., Zhang H. (2023). SegRNN: segment recurrent neural network "
         "for long-term time series forecasting. arXiv:2308.11200."
     ),
+    "lin2024": (
+        "Lin J., Bal M., Sengupta A. (2024). Scaling SNNs trained using equilibrium propagation to "
+        "convolutional architectures. arXiv:2405.02546."
+    ),
     "liu2024": (
         "Liu Y., Hu T., Zhang H., Wu H., Wang S., Ma L., Long M. (2024). iTransformer: inverted transformers "
         "are effective for time series forecasting. International Conference on Learning Representations "
@@ -278,6 +282,11 @@ CITATIONS: dict[str, str] = {
     "nicola2017": (
         "Nicola W., Clopath C. (2017). Supervised learning in spiking neural networks with FORCE "
         "training. Nature Communications 8:2208."
+    ),
+    "oconnor2019": (
+        "O'Connor P., Gavves E., Welling M. (2019). Training a spiking neural network with equilibrium "
+        "propagation. Proceedings of the 22nd International Conference on Artificial Intelligence and "
+        "Statistics (AISTATS), PMLR 89:1516-1523."
     ),
     "ororbia2019": (
         "Ororbia A. G., Mali A. (2019). Biologically motivated algorithms for propagating local target "

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool
 from perturbax.cells.base import INITS, FeedForward, check_sizes, plus
 from perturbax.cells.image import Geometry, Maps, from_pixels, image_of
 from perturbax.errors import ArgumentError
-from perturbax.fields import one_of, setting, whole
+from perturbax.fields import in_range, one_of, setting, whole
 from perturbax.network.layer import Layer
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -41,6 +41,16 @@ class Settling(Layer):
     the way down its transpose at the same activities (Ernoult et al. 2019; Laborieux et al. 2021): averages
     go back in equal parts, a largest value to where it came from.
 
+    With `levels` units send spikes (O'Connor, Gavves, Welling 2019; through convolution Lin, Bal, Sengupta
+    2024): each follows what it receives with a membrane u, in steps that become smaller, and what it has not
+    yet sent of its activity s is kept in phi, so that what it sends has the mean of s.
+
+        u <- (1 - e_t) u + e_t a,   s = f(u),   phi <- phi + s,   q = [phi > 1/2],   phi <- phi - q
+        e_t = (t + 1)^-anneal,   t = 0, 1, ...
+
+    Only q is read by other blocks; y = (q, s) `(2 n,)`, and layers above read s. In derivatives, for rules
+    that need them, q counts as s.
+
     Args:
         n_in: number of inputs from below.
         n: number of units, those of all blocks together; with `maps` those of the dense blocks above them.
@@ -59,6 +69,9 @@ class Settling(Layer):
         bias: whether there is a b; in maps one value for all places.
         init: how weights start: default (uniform in +-1/sqrt(presynaptic)) or xavier (normal, variance 2 /
             (presynaptic + postsynaptic)).
+        levels: values above 0 that a unit can send for an activity within 0 and 1: 1 for spikes, more for
+            graded spikes, q = ceil(levels phi - 1/2) / levels; 0 for y itself, without a membrane.
+        anneal: how fast steps of membranes become smaller; 0 for u = a.
     """
 
     W: Array
@@ -69,8 +82,10 @@ class Settling(Layer):
     pixelwise: bool = eqx.field(static=True)
     outputs: int = setting(0)
     activation: str = setting("sigmoid")
+    levels: int = setting(0)
+    anneal: float = setting(0.6)
     equation: ClassVar[str] = "y_l = f(y_{l-1} U_{l-1} + y_{l+1} U_l^T + b_l)"
-    papers: ClassVar[tuple[str, ...]] = ("scellier2017", "ernoult2019")
+    papers: ClassVar[tuple[str, ...]] = ("scellier2017", "ernoult2019", "oconnor2019", "lin2024")
     symmetric: ClassVar[bool] = True  # the weights from a unit to another are those back
 
     def __init__(
@@ -90,10 +105,14 @@ class Settling(Layer):
         pooling: str = "average",
         bias: bool = True,
         init: str = "default",
+        levels: int = 0,
+        anneal: float = 0.6,
     ):
         one_of("activation", activation, ACTIVATIONS)
         one_of("init", init, INITS)
         whole("outputs", outputs, 0)
+        whole("levels", levels, 0)
+        in_range("anneal", anneal, 0, 1)
         check_sizes((n_in, n))
         counts, self.pixelwise = counts_of_maps(maps), False
         below, moves = Maps(n_in, 1, 1), []
@@ -114,6 +133,7 @@ class Settling(Layer):
         self.U = tuple(above)
         self.b = jnp.zeros(sum(counts) + n) if bias else None
         self.outputs, self.activation = outputs, activation
+        self.levels, self.anneal = levels, anneal
 
     def readout(self, n_out: int, *, key: Array, **synapses: Any) -> Layer:
         """Return what stands above: a `BlockReadout` of the last block, or the outputs of that block.
@@ -132,8 +152,18 @@ class Settling(Layer):
         return Pick(n_out)
 
     def start(self) -> tuple[Any, Array]:
-        """Return no hidden state, and outputs of zero `(n,)`."""
-        return (), jnp.zeros(sum(self.sizes))
+        """Return no hidden state and outputs of zero `(n,)`; for spikes (u, phi, t), and `(2 n,)`."""
+        n = sum(self.sizes)
+        if not self.levels:
+            return (), jnp.zeros(n)
+        return (jnp.zeros(n), jnp.zeros(n), jnp.zeros(n, int)), jnp.zeros(2 * n)
+
+    def activity(self, y: Array) -> Array:
+        """Return the activity of each unit, whose products equilibrium propagation compares: y, or s.
+
+        y: outputs `(..., n)`, or (q, s) `(..., 2 n)`.
+        """
+        return y[..., -sum(self.sizes) :]
 
     @property
     def piecewise(self) -> bool:
@@ -141,8 +171,9 @@ class Settling(Layer):
         return any(move.pooling == "max" and move.pool > 1 for move in self.geometry)
 
     def drive(self, z: Array, r: Array) -> Array:
-        """Return what all blocks receive, from below and from above, `(n,)`."""
-        y = jnp.split(r, np.cumsum(self.sizes)[:-1])  # one per block
+        """Return what all blocks receive, from below and above, `(n,)`; of r the first n, what is sent."""
+        sent = r[: sum(self.sizes)]  # (n,)
+        y = jnp.split(sent, np.cumsum(self.sizes)[:-1])  # one per block
         image = from_pixels(z, self.geometry[0].before) if self.pixelwise else z
         received = [self._up(0, self.W, image)]
         for i, U in enumerate(self.U):
@@ -168,8 +199,19 @@ class Settling(Layer):
         return np.repeat(np.arange(sum(counts) + dense), [*np.repeat(each, counts), *[1] * dense])
 
     def advance(self, h: Any, a: Array) -> tuple[Any, Array]:
-        """Return no hidden state, and y = f(a)."""
-        return (), ACTIVATIONS[self.activation](a)
+        """Return no hidden state and y = f(a); for spikes (u, phi, t) and y = (q, s)."""
+        f = ACTIVATIONS[self.activation]
+        if not self.levels:
+            return (), f(a)
+        u, phi, t = h
+        e = (t[0] + 1).astype(a.dtype) ** -self.anneal  # (): all units count the same steps
+        u = (1 - e) * u + e * a
+        s = f(u)
+        known = jax.lax.stop_gradient(s)
+        phi = phi + known
+        q = jnp.ceil(self.levels * phi - 0.5) / self.levels
+        y = jnp.concatenate((q + (s - known), s))  # (2 n,)
+        return (u, phi - q, t + 1), y
 
     def wiring(self) -> Bool[np.ndarray, "n n"]:
         """Return that units read those of the blocks below and above."""

@@ -88,12 +88,19 @@ class Equilibrium(SequenceRule):
     def init_state(self, net: Network, x: Array, key: Array) -> PyTree:
         """Return nothing; raises LayerError for a network that does not settle as the rule needs it."""
         bottom, above = net.layers[0], range(1, len(net.layers))
-        if not above or any(carries(net, i) for i in above) or jax.tree.leaves(bottom.start()[0]):
+        settles = getattr(bottom, "symmetric", False)
+        remembers = bool(jax.tree.leaves(bottom.start()[0]))
+        if not above or any(carries(net, i) for i in above) or (remembers and not settles):
             raise LayerError(
-                "equilibrium needs one layer that settles and has no hidden state (cell settling, with "
-                "blocks for depth), under layers without memory"
+                "equilibrium needs one layer that settles (cell settling, with blocks for depth), under "
+                "layers without memory"
             )
-        if not (self.field or getattr(bottom, "symmetric", False)):
+        if remembers and self.nudge == "holomorphic":
+            raise LayerError(
+                f"{layer_label(0, bottom)}: spikes are not smooth, as nudge holomorphic needs neurons to be: "
+                "take symmetric"
+            )
+        if not (self.field or settles):
             raise LayerError(
                 f"{layer_label(0, bottom)}: equilibrium needs weights that are the same both ways, as the "
                 "cell settling has them; field true does without, approximately"
@@ -116,8 +123,8 @@ class Equilibrium(SequenceRule):
             return free, loss(out, target)
 
         free, losses = jax.lax.scan(settle, net.start(xs.shape[1]), (xs, ys))
-        settled = free[0][1]  # (B, n)
-        beta, factor = self._phases(key, settled.dtype)  # (P,) each
+        settled = free[0]  # (h, y)
+        beta, factor = self._phases(key, settled[1].dtype)  # (P,) each
         nudge = jax.vmap(lambda beta: self._nudged(net, settled, xs[-1], ys, loss, beta))
         nudged, by_above, moved = nudge(beta)  # (P, B, n), gradients (P, ...)
         if self.continual:
@@ -142,21 +149,21 @@ class Equilibrium(SequenceRule):
         return beta, 1 / (len(beta) * beta)
 
     def _nudged(
-        self, net: Network, settled: Array, x: Array, ys: PyTree, loss: Any, beta: Array
+        self, net: Network, settled: tuple, x: Array, ys: PyTree, loss: Any, beta: Array
     ) -> tuple[Array, Network, Network]:
         """Return activities after the nudged steps `(B, n)`, gradients of the layers above there, and of the
         settling layer what all steps moved, for `continual`.
 
         Arguments:
             net: the network.
-            settled: activities of its settling layer, `(B, n)`.
+            settled: hidden state and output (h, y) of its settling layer, leaves `(B, ...)`.
             x: the input that is held, `(B, n_in)`.
             ys: targets, leaves `(T, B, ...)`.
             loss: (y `(B, n_out)`, target) -> `(B,)`.
             beta: strength of nudging, `()`, real or complex.
         """
         lower, upper = _cut(net)
-        kind = jnp.result_type(settled, beta)
+        kind = jnp.result_type(settled[1], beta)
         some, rest = jax.tree.map(lambda w: w.astype(kind), split(upper)[0]), split(upper)[1]
         start = jax.tree.map(lambda leaf: leaf.astype(kind), upper.start(len(x)))
 
@@ -168,43 +175,53 @@ class Equilibrium(SequenceRule):
         slope = jax.grad(cost, (0, 1), holomorphic=jnp.issubdtype(kind, jnp.complexfloating))
 
         def one_step(carry: tuple, _: Any) -> tuple[tuple, None]:
-            y, moved = carry
-            push = -beta * slope(some, y)[1]  # (B, n)
+            before, moved = carry
+            push = -beta * _activity(lower, slope(some, before[1])[1])  # (B, n)
             now = lower
             if self.continual:
                 now = apply_updates(lower, jax.tree.map(lambda g: -self.continual / len(x) * g, moved))
-            after, _, sites = now.step((((), y),), x, [push])
-            y_after = after[0][1]
+            (after,), _, sites = now.step((before,), x, [push])
             if self.continual:
+                y, y_after = _activity(lower, before[1]), _activity(lower, after[1])
                 moved = tree_add(moved, _credited(lower, sites[0].z, y, y_after, -1 / beta))
-            return (y_after, moved), None
+            return (after, moved), None
 
-        start_of_nudge = settled.astype(kind), no_gradient(lower)
-        (y, moved), _ = jax.lax.scan(one_step, start_of_nudge, length=self.nudged)
-        return y, slope(some, y)[0], moved
+        def as_nudged(leaf: Array) -> Array:
+            """Return a part of the state in the kind of numbers that nudging makes of it; counts stay."""
+            return leaf.astype(kind) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
 
-    def _difference(self, net: Network, x: Array, settled: Array, nudged: Array, factor: Array) -> Network:
+        start_of_nudge = jax.tree.map(as_nudged, settled), no_gradient(lower)
+        ((_, y), moved), _ = jax.lax.scan(one_step, start_of_nudge, length=self.nudged)
+        return _activity(lower, y), slope(some, y)[0], moved
+
+    def _difference(self, net: Network, x: Array, settled: tuple, nudged: Array, factor: Array) -> Network:
         """Return -sum_p factor_p (dPhi/dW(nudged_p) - dPhi/dW(settled)), of the settling layer alone.
 
         Arguments:
             net: the network.
             x: the input that is held, `(B, n_in)`.
-            settled: activities of the settling layer, `(B, n)`.
-            nudged: those of every phase, `(P, B, n)`.
+            settled: hidden state and output (h, y) of the settling layer, leaves `(B, ...)`.
+            nudged: its activities in every phase, `(P, B, n)`.
             factor: of each phase, `(P,)`.
         """
         lower = _cut(net)[0]
-        z = lower.step((((), settled),), x)[2][0].z  # (B, n_in), as the layer reads the input
+        z = lower.step((settled,), x)[2][0].z  # (B, n_in), as the layer reads the input
+        start = _activity(lower, settled[1])  # (B, n)
         if self.field:
-            signal = -jnp.tensordot(factor, nudged - settled[None], 1).real  # (B, n)
-            return lower.credit([Site(z, settled, None)], [signal])
-        of_phases = jax.vmap(lambda y, factor: _credited(lower, z, settled, y, -factor))(nudged, factor)
+            signal = -jnp.tensordot(factor, nudged - start[None], 1).real  # (B, n)
+            return lower.credit([Site(z, start, None)], [signal])
+        of_phases = jax.vmap(lambda y, factor: _credited(lower, z, start, y, -factor))(nudged, factor)
         return jax.tree.map(lambda g: g.sum(0), of_phases)
 
 
 def _cut(net: Network) -> tuple[Network, Network]:
     """Return the settling layer, and the layers above it, as networks of their own."""
     return Network(net.layers[:1], net.decor[:1]), Network(net.layers[1:])
+
+
+def _activity(lower: Network, y: Array) -> Array:
+    """Return the activities of the settling layer, `(..., n)`, of its outputs, of which spikes are part."""
+    return getattr(lower.layers[0], "activity", lambda y: y)(y)
 
 
 def _credited(lower: Network, z: Array, before: Array, after: Array, factor: Array) -> Network:

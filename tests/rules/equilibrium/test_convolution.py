@@ -33,9 +33,9 @@ class ByHand(px.cells.Settling):
         return super().drive(z, r).at[: len(wrong)].add(wrong)
 
 
-def net_of(cell, pooling, strength):
+def net_of(cell, pooling, strength, **spikes):
     """Two convolutional blocks, a dense one and the outputs: units that settle within their range."""
-    shape = {"maps": "2,3", "kernel": 3, "padding": 1, "pooling": pooling, "outputs": 4}
+    shape = {"maps": "2,3", "kernel": 3, "padding": 1, "pooling": pooling, "outputs": 4, **spikes}
     layer = cell(64, 9, key=jr.key(0), activation="half-clip", **shape)
     some, rest = px.split(px.Network((layer, layer.readout(4, key=jr.key(1)))))
     leaves, tree = jax.tree.flatten(some)
@@ -101,6 +101,46 @@ def test_a_way_down_that_is_no_transpose_is_another_gradient():
     cosine = got @ exact / np.linalg.norm(got) / np.linalg.norm(exact)
     assert cosine < 0.99
     assert off(got, exact) > 0.1
+
+
+MANY = 1000  # steps of spiking units
+
+
+@functools.cache
+def by_spikes(pooling):
+    """(how far activities of spiking units are from those of units without spikes, after MANY / 10 and after
+    MANY steps; cosine of the estimate after MANY steps with the gradient of the network without spikes).
+    """
+    net, (xs, ys) = net_of(px.cells.Settling, pooling, 0.5, levels=1), held()
+    _, _, exact, (y, _) = compared(px.cells.Settling, pooling)
+    learn = px.learner(px.rules.Equilibrium(beta=0.2, nudged=MANY), lambda out, target: loss(out, target) / T)
+
+    @jax.jit
+    def run(net):
+        step = lambda state, _: (net.step(state, xs[0])[0],) * 2
+        s = jax.lax.scan(step, net.start(3), length=MANY)[1][0][1][:, :, y.shape[-1] :]  # (MANY, B, n)
+        held = jnp.broadcast_to(xs[0], (MANY, *xs.shape[1:])), jnp.broadcast_to(ys[-1], (MANY, *ys.shape[1:]))
+        return learn.update((), net, *held, jr.key(0))[2], s[MANY // 10 - 1], s[-1]
+
+    grads, *states = run(net)
+    got = flat(grads)
+    cosine = got @ exact / np.linalg.norm(got) / np.linalg.norm(exact)
+    return [float(np.abs(s - y).mean()) for s in states], cosine
+
+
+def test_spikes_settle_and_are_nudged_as_activities_are_where_averages_are_pooled():
+    (after_few, after_many), cosine = by_spikes("average")
+    assert after_many < after_few / 2
+    assert after_many < 1e-3
+    assert cosine > 0.995
+
+
+def test_spikes_settle_elsewhere_where_the_largest_is_pooled():
+    """The largest of spikes does not have the mean of the largest activity, however many steps there are."""
+    (after_few, after_many), cosine = by_spikes("max")
+    assert after_many > after_few / 2
+    assert after_many > 0.02
+    assert cosine < 0.98
 
 
 def test_its_shape():
