@@ -1,6 +1,7 @@
 """Which probe every rule solves, and why not the others: one recurrent layer of 24 units, three seeds.
 
 python benchmarks/probes.py --out runs/probes     # goes on where it was stopped; -> docs/taxonomy.md
+python benchmarks/probes.py --rules pepita,cascaded --out runs/probes   # the other rows stay
 """
 
 import argparse
@@ -16,10 +17,12 @@ from perturbax.cli import main as perturbax
 from perturbax.rules import RULES
 from perturbax.tasks import TASKS
 
+RESULTS = PAGE.parents[1] / "benchmarks" / "results" / "probes-cpu.json"
 PROBES = [name for name in TASKS if name.startswith("probe-")]
 SETTINGS = ["--units", "24", "--lr", "1e-2", "--optimiser", "adam", "--schedule", "cosine", "--clip", "1"]
 HOW = ["--logs", "10", "--seeds", "3"]
 SPIKING = ("sltt", "ottt")
+SETTLING = ("equilibrium",)
 PUBLISHED = [rule for rule in RULES if rule.startswith("published")]
 OWN = {
     **dict.fromkeys(("node", "activity", "innovation", "iterative", "reward"), "credit=to-go"),
@@ -28,12 +31,16 @@ OWN = {
     **dict.fromkeys(("published-node", "published-activity"), "lr=3e-3:steps=6000"),
 }
 GROUPS = {  # folder: (its rules, its settings)
-    "tanh": ([r for r in RULES if r not in (*SPIKING, *PUBLISHED)], ["--batch", "16", "--steps", "1500"]),
+    "tanh": (
+        [r for r in RULES if r not in (*SPIKING, *SETTLING, *PUBLISHED)],
+        ["--batch", "16", "--steps", "1500"],
+    ),
     "published": (PUBLISHED, ["--batch", "2"]),  # one loss difference for the whole batch
     "lif": (
         SPIKING,
         ["--batch", "16", "--steps", "1500", "--cell", "lif", "--cell.kappa", "0", "--units", "48"],
     ),
+    "settling": (SETTLING, ["--batch", "16", "--steps", "1500", "--cell", "settling"]),
 }
 FADES = "credit fades by a fixed factor at every step back"
 BLIND = "one loss difference for all units and steps, and no credit for later losses"
@@ -44,6 +51,7 @@ WHY = {
     "published-activity": BLIND,
     "sltt": "no credit through time: what a spike does to later membranes is cut",
     "ottt": "credit through the leak of the membrane alone",
+    "equilibrium": "takes the input for held: credit for the input of the last step alone",
 }
 
 
@@ -63,10 +71,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out
-    found: dict[str, dict[str, list[float]]] = {rule: {} for rule in RULES}
+    parser.add_argument("--rules", help="rules to train, as pepita,cascaded; all if not given")
+    args = parser.parse_args()
+    out, asked = args.out, args.rules.split(",") if args.rules else list(RULES)
+    before = json.loads(RESULTS.read_text())
+    known: dict[str, dict[str, list[float]]] = before["shares"]
+    found = {rule: {} if rule in asked else known[rule] for rule in RULES if rule in asked or rule in known}
     for probe in PROBES:
-        for group, (rules, fields) in GROUPS.items():
+        for group, (of_group, fields) in GROUPS.items():
+            rules = [rule for rule in of_group if rule in asked]
+            if not rules:
+                continue
             folder = out / f"{probe}-{group}"
             named = ",".join(f"{rule}:{OWN[rule]}" if rule in OWN else rule for rule in rules)
             if perturbax(
@@ -88,7 +103,10 @@ def main() -> None:
     said = table(["rule", *(probe.removeprefix("probe-") for probe in PROBES), "what is missing"], rows)
     print(said)
     PAGE.write_text(with_section(PAGE.read_text(), "probes", said))
-    write(out / "probes.json", json.dumps({"machine": machine(), "shares": found}, indent=1).encode())
+    partly = {} if set(asked) == set(RULES) else {"new": asked, "machine of the others": before["machine"]}
+    write(
+        out / "probes.json", json.dumps({"machine": machine(), **partly, "shares": found}, indent=1).encode()
+    )
 
 
 if __name__ == "__main__":
