@@ -179,7 +179,7 @@ def test_weighted_actors_have_the_gradient_of_the_target_and_clipped_ones_anothe
 
 def test_episodes_that_were_lived_together_are_taken_together():
     lived, variance = jnp.array([2, 2, 1, 1, -1]), jnp.array([0.0, 1.8, 0.1, 2.0, 0.0])
-    taken, share = close_enough(variance, lived, 1.0)
+    taken, share = jax.jit(close_enough, static_argnums=2)(variance, lived, 1.0)
     np.testing.assert_array_equal(taken, [True, True, False, False, False])
     np.testing.assert_array_equal(share, [0.5, 0.5, 0, 0, 0])
 
@@ -243,14 +243,12 @@ def test_replayed_updates_are_the_gradient_of_weighted_losses(lived):
     leaves = zip(*map(jax.tree.leaves, (want(moved), moved, after.net)), strict=True)
     for grad, start, end in leaves:
         np.testing.assert_allclose(start - end, grad, rtol=2e-4, atol=2e-6)
-    old = np.asarray(kept.mean[0][:, B:]), np.asarray(kept.mean[0][:, :B])
-    assert np.abs(old[0]).max() > 0
     far = before._replace(net=jax.tree.map(lambda w: w + 3, moved))
     left = loop.update(far, jr.key(3), B)[0].memory
     assert (int(left.for_critic), int(left.for_actor)) == (B, B)
 
 
-def test_what_cannot_be_replayed():
+def test_what_cannot_be_replayed(lived):
     with pytest.raises(ArgumentError, match=r"replay corrects a critic: take px\.rules\.Reward\(critic="):
         loop_of(8, critic="none")
     with pytest.raises(ArgumentError, match="credit to-go or trace"):
@@ -259,7 +257,6 @@ def test_what_cannot_be_replayed():
         loop_of(8, noise="rademacher")
     with pytest.raises(ArgumentError, match="unknown traces 'vtrace'"):
         px.closed_loop(px.RULES["reward"](critic="linear"), WORLD, optax.sgd(1.0), replay=8, traces="vtrace")
-    net = px.Network((px.cells.Readout(5, 2, key=jr.key(0)),))
-    loop = loop_of(2)
-    with pytest.raises(ArgumentError, match="replay=2 keeps fewer episodes than the 4 of an update"):
-        loop.update(loop.init(net, jr.key(0)), jr.key(1), 4)
+    before, loop = lived[-2:]
+    with pytest.raises(ArgumentError, match="replay=8 keeps fewer episodes than the 9 of an update"):
+        loop.update(before, jr.key(1), 9)
