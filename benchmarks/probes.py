@@ -23,6 +23,7 @@ SETTINGS = ["--units", "24", "--lr", "1e-2", "--optimiser", "adam", "--schedule"
 HOW = ["--logs", "10", "--seeds", "3"]
 SPIKING = ("sltt", "ottt")
 SETTLING = ("equilibrium",)
+HEADS = ("cascaded",)
 PUBLISHED = [rule for rule in RULES if rule.startswith("published")]
 OWN = {
     **dict.fromkeys(("node", "activity", "innovation", "iterative", "reward"), "credit=to-go"),
@@ -32,7 +33,7 @@ OWN = {
 }
 GROUPS = {  # folder: (its rules, its settings)
     "tanh": (
-        [r for r in RULES if r not in (*SPIKING, *SETTLING, *PUBLISHED)],
+        [r for r in RULES if r not in (*SPIKING, *SETTLING, *HEADS, *PUBLISHED)],
         ["--batch", "16", "--steps", "1500"],
     ),
     "published": (PUBLISHED, ["--batch", "2"]),  # one loss difference for the whole batch
@@ -40,6 +41,7 @@ GROUPS = {  # folder: (its rules, its settings)
         SPIKING,
         ["--batch", "16", "--steps", "1500", "--cell", "lif", "--cell.kappa", "0", "--units", "48"],
     ),
+    "heads": (HEADS, ["--batch", "16", "--steps", "1500", "--heads", "linear"]),  # values, not classes
     "settling": (SETTLING, ["--batch", "16", "--steps", "1500", "--cell", "settling"]),
 }
 FADES = "credit fades by a fixed factor at every step back"
@@ -51,6 +53,7 @@ WHY = {
     "published-activity": BLIND,
     "sltt": "no credit through time: what a spike does to later membranes is cut",
     "ottt": "credit through the leak of the membrane alone",
+    "cascaded": "heads have no biases and start at 0: without an input nothing learns",
     "equilibrium": "takes the input for held: credit for the input of the last step alone",
 }
 
@@ -88,8 +91,9 @@ def main() -> None:
                 ["compare", "--task", probe, "--rules", named, *SETTINGS, *fields, *HOW, "--out", str(folder)]
             ):
                 raise SystemExit(1)
-            for rule, values in losses(folder).items():
-                found[rule][probe] = values
+            every = losses(folder)
+            for rule in rules:
+                found[rule][probe] = every[rule]
     rows = []
     for rule, shares in found.items():
         middle = {probe: median(values) for probe, values in shares.items()}
