@@ -58,6 +58,10 @@ class DeviceError(PerturbaxError):
     """A device that cannot be reached, breaks the protocol, or cannot do what is asked; exit status 1."""
 
 
+class HostsError(PerturbaxError):
+    """Hosts that share a run and are all lost, or of which none can compute as the others; exit status 1."""
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UnknownName:
     """Return the error for a name that is none of the choices; it names the nearest choice, or all of them.
 

@@ -127,3 +127,18 @@ def end_a_script(folder, engine, number):
     if number == signal.SIGINT:
         assert said == "perturbax: interrupted\n"
     return process.returncode
+
+
+OPENED = {}
+
+
+def open_here(settings, tell):
+    """Keep a word in this process."""
+    OPENED[settings["name"]] = settings["word"]
+
+
+def say(name, question):
+    """Answer with the word, the process, and the question; with nothing where there is no word."""
+    if question == b"fail":
+        raise ArgumentError("nobody knows")
+    return f"{OPENED[name]} {os.getpid()} {question.decode()}".encode() if name in OPENED else b""

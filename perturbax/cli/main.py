@@ -23,7 +23,7 @@ from types import ModuleType
 from perturbax.cli.arguments import Parser, class_settings, help_topic
 from perturbax.cli.interrupt import STATUS, ends_at_once
 from perturbax.cli.lines import broken
-from perturbax.errors import DeviceError, PerturbaxError, unknown
+from perturbax.errors import DeviceError, HostsError, PerturbaxError, unknown
 
 COMMANDS = {
     name: f"perturbax.cli.{name}"
@@ -83,7 +83,7 @@ def _main(argv: list[str]) -> int:
             stream.reconfigure(errors="replace")  # names of authors on a terminal that knows ASCII only
     try:
         return _dispatch(argv)
-    except DeviceError as error:  # it may work another time
+    except (DeviceError, HostsError) as error:  # it may work another time
         hint = _how_to_go_on(argv, began)
         return _fail(f"error: {error}; {hint}" if hint else f"error: {error}", error.exit_code)
     except PerturbaxError as error:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from perturbax.cli.arguments import (
     experiment_fields,
     typed_names,
 )
-from perturbax.cli.spread import add_devices, devices_of
+from perturbax.cli.spread import add_devices, add_scalars, devices_of
 from perturbax.cli.watching import add_watch, watching
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import AUTO_RULE, Experiment
@@ -36,6 +37,7 @@ def add_arguments(parser: Parser) -> None:
     add_trust(parser)
     add_watch(parser)
     add_devices(parser)
+    add_scalars(parser)
     add_experiment(parser)
 
 
@@ -53,7 +55,8 @@ def interrupted(args: argparse.Namespace, began: float) -> str:
     own = config.exists() and (args.resume or config.stat().st_mtime >= began)
     if not own or (folder / "result.json").exists():
         return ""
-    return f"go on with: perturbax run {resume_words(folder, getattr(args, 'device', None))}"
+    hosts = f" --scalars {shlex.quote(args.scalars)}" if args.scalars else ""
+    return f"go on with: perturbax run {resume_words(folder, getattr(args, 'device', None))}{hosts}"
 
 
 def execute(args: argparse.Namespace, settings: ClassSettings) -> int:
@@ -77,7 +80,7 @@ def _execute(args: argparse.Namespace, settings: ClassSettings, devices: int | N
         if given or any(settings.values()) or args.out or args.config or args.dry_run:
             raise ArgumentError(
                 "--resume goes on with a run as it was started: it takes no other argument but --device "
-                "and those of several devices"
+                "and those of several devices or hosts"
             )
         return _resume(args, device, devices)
     if args.config is not None and not Path(args.config).exists():
@@ -112,7 +115,7 @@ def _execute(args: argparse.Namespace, settings: ClassSettings, devices: int | N
             _explain(args, experiment, typed, task)
             return 0
         stack.enter_context(watching(args.watch, args.out))
-        result = run(experiment, args.out, report=board, mesh=mesh)
+        result = run(experiment, args.out, report=board, mesh=mesh, scalars=args.scalars)
     return _print_end(result)
 
 
@@ -146,5 +149,6 @@ def _resume(args: argparse.Namespace, device: str | None, devices: int | None) -
         from perturbax.experiment.run import resume
 
         given: dict[str, Any] = {"device": device, "mesh": devices, "shard": args.shard}
+        given["scalars"] = args.scalars
         result = resume(args.resume, report=board, trust=args.trust, **given)
     return _print_end(result)

@@ -1,4 +1,6 @@
-"""Options of commands that train one network on several devices of JAX, in one process or in several."""
+"""Options of commands that train one network on several devices of JAX, in one process or in several, or on
+hosts that exchange scalars alone.
+"""
 
 import argparse
 import contextlib
@@ -8,6 +10,7 @@ from collections.abc import Iterator
 from perturbax.cli.arguments import Parser
 from perturbax.errors import ArgumentError
 from perturbax.experiment.options import coerce
+from perturbax.jobs.hosts import check_place
 
 AUTO = "auto"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -39,6 +42,17 @@ def add_devices(parser: Parser) -> None:
     parser.further += [number, which]
 
 
+def add_scalars(parser: Parser) -> None:
+    """Declare --scalars."""
+    group = parser.add_argument_group("hosts that exchange scalars alone (docs/scale.md)")
+    group.add_argument(
+        "--scalars",
+        metavar="PLACE",
+        help="hosts that run the noisy passes, for rules node, weight and evolution: local:N for N processes "
+        "of this machine, or tcp://HOST:PORT or tls://HOST:PORT of a scheduler of dask (extra cluster)",
+    )
+
+
 @contextlib.contextmanager
 def devices_of(args: argparse.Namespace) -> Iterator[int | None]:
     """Yield how many devices were asked for, those of all processes; None where none were named.
@@ -50,6 +64,10 @@ def devices_of(args: argparse.Namespace) -> Iterator[int | None]:
 
     Raises ArgumentError for what is no number of devices, and for processes that do not meet.
     """
+    if args.scalars is not None:
+        if (args.devices, args.shard, args.coordinator) != (None, None, None):
+            raise ArgumentError("hosts that exchange scalars share a run, or devices do: not both")
+        check_place(args.scalars)
     if args.coordinator is None:
         if args.processes is not None or args.process is not None:
             raise ArgumentError("several processes need a place to meet: --coordinator HOST:PORT")

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import jax
 
 from perturbax.errors import ArgumentError
-from perturbax.experiment import own_code, run_folder
+from perturbax.experiment import run_folder
 from perturbax.experiment.build import build
 from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.device_program import program_of
 from perturbax.experiment.options import typed_fields
+from perturbax.experiment.portable import is_portable
 from perturbax.experiment.precision import computing
 from perturbax.experiment.program import Program
 from perturbax.experiment.resolve import resolve
@@ -118,21 +119,7 @@ def portable(pieces: Sequence[Piece]) -> bool:
 
     pieces: those of one name have one experiment.
     """
-    return all(map(_plain, {piece.name: piece.experiment for piece in pieces}.values()))
-
-
-def _plain(e: Resolved) -> bool:
-    """Whether the settings of a run come back as they are from JSON, and any device serves several."""
-    if e.device is not None and (not isinstance(e.device, str) or e.device.startswith(("unix:", "tcp:"))):
-        return False
-    names = own_code.names_of(vars(e)).values()
-    if any(name.startswith("__main__:") or own_code.kept_object(name) for name in names):
-        return False
-    try:
-        there = json.loads(json.dumps(e.to_dict()))
-        return resolve(Experiment(**typed_fields(there))) == e
-    except (TypeError, ValueError):
-        return False
+    return all(map(is_portable, {piece.name: piece.experiment for piece in pieces}.values()))
 
 
 def work_off(pieces: Sequence[Piece], engine: Engine, watcher: Watcher) -> list[Lost]:

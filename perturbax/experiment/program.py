@@ -120,6 +120,10 @@ class Program(abc.ABC):
         """Return what a line of metrics says of the cost so far, beside time and passes."""
         return {}
 
+    def facts(self) -> dict[str, Any]:
+        """Return what config.json says of how the run is advanced, which it has to go on with."""
+        return {}
+
     def begin(self, last_line: dict[str, Any] | None) -> None:
         """Count the cost of a run from here on; last_line: of its metrics, where it is one that goes on."""
         del last_line

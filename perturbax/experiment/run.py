@@ -1,5 +1,6 @@
 """Running experiments: from a description to a run folder, over one seed or several, stopped and resumed."""
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from perturbax.experiment import own_code, run_folder
 from perturbax.experiment.adas import has_levelled
 from perturbax.experiment.at_chance import SHARE, AtChance, at_chance, chance_loss, looked_at
 from perturbax.experiment.build import Parts, build
+from perturbax.experiment.by_scalars import by_scalars
 from perturbax.experiment.calibration import calibrate
 from perturbax.experiment.chance import ONE_SIDED_5_PERCENT, gain_over_chance
 from perturbax.experiment.config import Experiment, Resolved, optimiser_text
@@ -96,6 +98,7 @@ def run(
     task: Task | str | None = None,
     mesh: Any = None,
     shard: str | None = None,
+    scalars: str | None = None,
     **settings: Any,
 ) -> Result:
     """Train one network. Same experiment, same machine: same numbers.
@@ -118,6 +121,9 @@ def run(
             device up to rounding.
         shard: what the devices share: work (as said, the default), or weights, which are split by units, for
             networks larger than a device.
+        scalars: hosts that run the noisy passes and exchange scalars alone, for rules node, weight and
+            evolution (docs/scale.md): local:N for N processes of this machine, or the address of a scheduler
+            of dask, tcp://HOST:PORT or tls://HOST:PORT, which must be trusted.
         settings: fields of an `Experiment` by name, laid over it; and settings of its task, rule and cell
             with a prefix, such as `task__length`, `rule__samples`, `cell__gain`.
 
@@ -131,7 +137,7 @@ def run(
     mesh = placement_of(asked, mesh, shard)
     resolved = resolve(asked)
     seeds = [resolved.seed]
-    told: dict[str, Any] = {"name": name, "report": report, "on_log": on_log}
+    told: dict[str, Any] = {"name": name, "report": report, "on_log": on_log, "scalars": scalars}
     return run_seeds(resolved, seeds, folders, task=task, mesh=mesh, **told)[0]
 
 
@@ -145,6 +151,7 @@ def resume(
     trust: bool = False,
     mesh: Any = None,
     shard: str | None = None,
+    scalars: str | None = None,
 ) -> Result:
     """Go on with a run where its last checkpoint is: its numbers will be those of a run never stopped.
 
@@ -161,6 +168,7 @@ def resume(
             code that is is said on standard error first.
         mesh: devices that share the rest of the run, as for `run`, however many it was started on.
         shard: as for `run`.
+        scalars: as for `run`, for a run that was started so; hosts may be others, and as many as there are.
 
     Raises ArgumentError for a folder that is no run, that names code which is not trusted, whose data file
     has changed since, or that is a float64 run in a process that computes in float32; StoreError for one that
@@ -183,6 +191,7 @@ def resume(
             device,
             mesh,
             shard,
+            scalars,
         )
 
 
@@ -196,6 +205,7 @@ def _go_on(
     device: Any,
     mesh: Any,
     shard: str | None,
+    scalars: str | None,
 ) -> Result:
     """Go on with a run that has not ended, in the precision of this process."""
     experiment = _with_optimiser(folder, read_experiment(folder), optimiser)
@@ -211,15 +221,24 @@ def _go_on(
         raise ArgumentError(f"{experiment.data} has changed since {folder} was started: start a new run")
     if parts.device is not None:
         check_same_weights(parts.device, config["facts"].get("device"), str(folder))
-    compiled = compiled_for(parts)
-    one = _restore(compiled, folder, layout)
-    # A run that was one of several side by side goes on in the same program, beside copies of itself, so that
-    # its numbers are the same.
-    side_by_side = config["facts"]["abreast"]
-    copies = [dataclasses.replace(one, folder=None, metrics=[]) for _ in range(side_by_side - 1)]
-    told = _Told(watcher, name, [one.experiment.seed], on_log)
-    _advance_all(compiled, [one, *copies], told)
-    return _finish_all(compiled, [one], told)[0]
+    if config["facts"].get("scalars") and scalars is None:
+        raise ArgumentError(f"{folder} is run by hosts that exchange scalars: name hosts again (scalars)")
+    if scalars is not None and not config["facts"].get("scalars"):
+        raise ArgumentError(f"{folder} was run in one process: leave scalars out")
+    with _program_for(parts, scalars) as compiled:
+        one = _restore(compiled, folder, layout)
+        # A run that was one of several side by side goes on in the same program, beside copies of itself, so
+        # that its numbers are the same.
+        side_by_side = config["facts"]["abreast"]
+        copies = [dataclasses.replace(one, folder=None, metrics=[]) for _ in range(side_by_side - 1)]
+        told = _Told(watcher, name, [one.experiment.seed], on_log)
+        _advance_all(compiled, [one, *copies], told)
+        return _finish_all(compiled, [one], told)[0]
+
+
+def _program_for(parts: Parts, scalars: str | None) -> contextlib.AbstractContextManager[Program]:
+    """Return what advances a run, and is closed in the end; scalars: as for `run`."""
+    return contextlib.nullcontext(compiled_for(parts)) if scalars is None else by_scalars(parts, scalars)
 
 
 def _with_optimiser(folder: Path, experiment: Experiment, optimiser: Any) -> Experiment:
@@ -250,6 +269,7 @@ def run_seeds(
     task: Task | None = None,
     on_log: OnLog | None = None,
     mesh: Any = None,
+    scalars: str | None = None,
 ) -> list[Result]:
     """Train one network per seed, compiled once; small ones side by side in one vmapped program.
 
@@ -267,6 +287,7 @@ def run_seeds(
         task: as for `run`.
         on_log: as for `run`; each run is told of, and stopped, by itself.
         mesh: as for `run`.
+        scalars: as for `run`.
 
     Returns a result per seed, and raises what `run` raises.
     """
@@ -278,7 +299,9 @@ def run_seeds(
         folders = None
     for seed, folder in zip(seeds, folders or (), strict=bool(folders)):
         refuse_other(folder, dataclasses.replace(parts.experiment, seed=seed), parts.task.digest())
-    return train(compiled or compiled_for(parts), seeds, folders, name, watcher_of(report), parts, on_log)
+    there = _program_for(parts, scalars) if compiled is None else contextlib.nullcontext(compiled)
+    with there as program:
+        return train(program, seeds, folders, name, watcher_of(report), parts, on_log)
 
 
 def train(
@@ -316,7 +339,7 @@ def train(
     for one in runs:
         if one.folder:
             described = describe(parts._replace(experiment=one.experiment), name, len(groups[0]))
-            described["facts"] |= {"auto": parts.auto} if parts.auto else {}
+            described["facts"] |= ({"auto": parts.auto} if parts.auto else {}) | compiled.facts()
             run_folder.create(one.folder, described)
             own_code.write_sources(one.folder, own_code.sources_of(described["experiment"]))
             of_cell = file_to_keep(one.experiment.cell, one.experiment.cell_options)

@@ -208,16 +208,39 @@ def _step(setup: Setup, task: Task, state: State) -> tuple[State, Array]:
         training, losses = run(_at_border(setup, task, state, xs, ys), xs, ys)
         loss = losses.mean()
     else:
-        data_key, noise_key = jr.split(jr.fold_in(state.key, state.step))
-        xs, ys = task.sample(data_key, setup.batch)
-        if setup.attack is not None:
-            xs, ys = setup.attack.batch(task, state.learner.net, xs, ys, jr.fold_in(data_key, 1))
-        net = decorrelate(state.learner.net, xs, setup.decor_rate(state.step))
+        net, xs, ys, noise_key = drawn(setup, task, state)
         update = learner(setup.rule, task.loss, setup.placement.of_work).update
         kept, loss, grads = update(state.learner.kept, net, xs, ys, noise_key)
-        net, opt = apply_estimate(net, setup.optimiser, state.learner.opt, grads, setup.rule)
-        training = Training(net, opt, kept)
+        training = applied(setup, state.learner, net, grads)._replace(kept=kept)
     return setup.placement.held(state._replace(learner=training, step=state.step + 1)), loss
+
+
+def drawn(setup: Setup, task: Task, state: State) -> tuple[Network, Array, Any, Array]:
+    """Return what an update in sequence mode is estimated from: (net, xs, ys, key of the noise). Traceable.
+
+    Arguments:
+        setup: what the training steps are made of.
+        task: the task.
+        state: where the run is.
+    """
+    data_key, noise_key = jr.split(jr.fold_in(state.key, state.step))
+    xs, ys = task.sample(data_key, setup.batch)
+    if setup.attack is not None:
+        xs, ys = setup.attack.batch(task, state.learner.net, xs, ys, jr.fold_in(data_key, 1))
+    return decorrelate(state.learner.net, xs, setup.decor_rate(state.step)), xs, ys, noise_key
+
+
+def applied(setup: Setup, training: Training, net: Network, grads: Network) -> Training:
+    """Return what is carried on from an update in sequence mode. Traceable.
+
+    Arguments:
+        setup: what the training steps are made of.
+        training: what the update began with.
+        net: the network that the estimate was made with.
+        grads: the estimate, like its weights.
+    """
+    net, opt = apply_estimate(net, setup.optimiser, training.opt, grads, setup.rule)
+    return training._replace(net=net, opt=opt)
 
 
 def evaluate(task: Task, net: Network, held_out: HeldOut) -> dict[str, Array]:
@@ -314,8 +337,20 @@ def chunk(
     def step(state: State, _: None) -> tuple[State, Array]:
         return _step(setup, task, state)
 
-    begun_whole = _whole(state)
+    begun_whole = whole(state)
     state, losses = jax.lax.scan(step, state, None, length=length)
+    state, metrics = validated(setup, warmup, task, valid, state, begun_whole)
+    return state, losses, metrics
+
+
+def validated(
+    setup: Setup, warmup: int, task: Task, valid: tuple[Array, Array], state: State, begun_whole: Array | None
+) -> tuple[State, dict[str, Array]]:
+    """Validate, and keep the network if it is the best so far: -> (state, validation metrics). Traceable.
+
+    Arguments as for `chunk`, and
+        begun_whole: what `whole` returned of the state before the chunk.
+    """
     net = state.learner.net
     if valid[0].shape[1] % setup.placement.devices == 0:
         valid = _apart(setup, valid)
@@ -329,11 +364,14 @@ def chunk(
         best_loss=jnp.where(better, loss, state.best_loss),
         best_step=jnp.where(better, state.step, state.best_step),
     )
-    return state, losses, metrics
+    return state, metrics
 
 
-def _whole(state: State) -> Array | None:
-    """Return whether what a run prunes is still there; None for a run that prunes nothing."""
+def whole(state: State) -> Array | None:
+    """Return whether what a run prunes is still there; None for a run that prunes nothing.
+
+    state: where the run is.
+    """
     pruning = pruning_state(state.learner.opt)
     return None if pruning is None else ~pruning.removed
 

@@ -67,7 +67,7 @@ class Cluster(Engine):
         Raises ArgumentError for a scheduler that does not answer.
         """
         self._heard = heard
-        self._open.enter_context(self._quiet())
+        self._open.enter_context(quiet(lambda: self._lost))
         self._client, self._name = self._connect(self._distributed, self._open)
         self._client.subscribe_topic(self._topic, self._tell)
         self._look()
@@ -132,23 +132,6 @@ class Cluster(Engine):
             if slot.job is job:
                 slot.job = None
 
-    @contextlib.contextmanager
-    def _quiet(self) -> Iterator[None]:
-        """Keep what dask logs off the screen: what matters is said in a line. It logs of a scheduler that is
-        lost for a while yet.
-        """
-        names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]
-        loggers = [logging.getLogger(name) for name in names]
-        before = [logger.level for logger in loggers]
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, before, strict=True):
-                if not self._lost:
-                    logger.setLevel(level)
-
     def _look(self) -> None:
         """Look for workers that have joined or left, at most once a second."""
         if time.monotonic() < self._seen + 1.0:
@@ -184,6 +167,25 @@ class Cluster(Engine):
             self._heard.put(Heard(job.name, "died", {"message": said}))
         else:  # cancelled, and not by us
             self._lose()
+
+
+@contextlib.contextmanager
+def quiet(lost: Callable[[], bool]) -> Iterator[None]:
+    """Keep what dask logs off the screen: what matters is said in a line.
+
+    lost: whether the scheduler is lost, of which dask logs for a while yet.
+    """
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            if not lost():
+                logger.setLevel(level)
 
 
 def local(workers: int, numpys: int) -> Open:

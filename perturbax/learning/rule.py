@@ -79,6 +79,10 @@ class Rule(eqx.Module):
         """
         return self
 
+    def samples_in_all(self) -> int:
+        """Return the number K of samples, of which `scalars` runs some and `from_scalars` takes all."""
+        return int(getattr(self, "samples", 1))
+
     def scalars(self, net: Network, xs: Array, ys: PyTree, loss: Any, key: Array, which: Array) -> tuple:
         """Return (loss, what the passes of some samples say, `(m, ...)`): scalars, however many weights there
         are, from which `from_scalars` makes the update of all samples (`learning.scalars`).

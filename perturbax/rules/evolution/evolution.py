@@ -138,6 +138,10 @@ class Evolution(SequenceRule):
 
         return jax.lax.map(losses_of_pair, members, batch_size=min(self.abreast, pairs))
 
+    def samples_in_all(self) -> int:
+        """Return the number of pairs, each of which is a sample."""
+        return self.population // 2
+
     def scalars(self, net: Network, xs: Array, ys: Any, loss: Any, key: Array, which: Array) -> tuple:
         """Return (mean loss, the difference of losses within each pair, `(m,)`).
 
