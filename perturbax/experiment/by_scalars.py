@@ -37,10 +37,8 @@ from perturbax.experiment.train_step import State, validated, whole
 from perturbax.jobs.hosts import LOOK, Hosts, check_place, workers_at
 from perturbax.jobs.job import Job
 
-LATE = (
-    2.0  # a host is late that takes this many times longer than the first, and at least LEAST seconds longer
-)
-LEAST = 1.0
+LATE = 2.0  # a host is late that takes so many times longer than the first one, and ...
+LEAST = 1.0  # ... as many seconds longer
 PATIENCE = 60.0  # seconds without any host, until the run ends
 TRIES = 2  # how often the weights of a host differ before it is left out
 
@@ -118,7 +116,7 @@ class ByScalars(Compiled):
         self._blocks: list[tuple[int, int]] = []  # of samples, one for each host at the last log
         self._results: dict[int, bytes] = {}  # of the last updates, by the number of those before
         self._bytes = self._heard = self._updates = 0
-        self._judge = jax.jit(self._validated)
+        self._judge, self._ready = jax.jit(self._validated), False
 
     @property
     def side_by_side(self) -> bool:
@@ -140,13 +138,13 @@ class ByScalars(Compiled):
 
     def prepare(self, states: list[State], length: int) -> tuple:
         """Compile the update and the validation, unless that is done."""
-        if () not in self._programs:
-            began, state = time.perf_counter(), states[0]
-            like = self._halves.like
+        if not self._ready:
+            began, state, like = time.perf_counter(), states[0], self._halves.like
             every, present = np.zeros(like.shape, like.dtype), np.ones(like.shape[0], bool)
-            self._programs[()] = self._halves.update(self.parts.task, moving(state), every, present)
-            jax.block_until_ready(self._judge(*self._data, state, whole(state)))
+            first = self._halves.update(self.parts.task, moving(state), every, present)
+            jax.block_until_ready((first, self._judge(*self._data, state, whole(state))))
             self._compile_seconds += time.perf_counter() - began
+            self._ready = True
         return ()
 
     def advance(
@@ -340,7 +338,7 @@ def by_scalars(parts: Parts, place: str) -> Iterator[ByScalars]:
     processes = check_place(place)
     e = parts.experiment
     if parts.device is not None or parts.setup.placement.mesh is not None:
-        raise ArgumentError("hosts that exchange scalars have the network in their processes: name no device")
+        raise ArgumentError("hosts that exchange scalars share a run, or devices do: not both")
     if not is_portable(e):
         raise ArgumentError("this run cannot be handed to another process: leave scalars out")
     halves = Halves(parts)
@@ -350,4 +348,6 @@ def by_scalars(parts: Parts, place: str) -> Iterator[ByScalars]:
     job = Job(settings["run"], f"{open_host.__module__}:{open_host.__name__}", settings)
     hosts = workers_at(place, computing(), job, f"{answering.__module__}:{answering.__name__}")
     with contextlib.closing(hosts):
+        if not hosts.there():
+            print(f"waiting for a worker of {place}", file=sys.stderr)
         yield ByScalars(parts, halves, hosts)

@@ -84,17 +84,19 @@ class Workers(Hosts):
         self._heard: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._asked: dict[str, Any] = {}  # futures, by the address of the worker
         self._there: set[str] = set()
-        self._seen = -LOOK
-        self._closing = contextlib.ExitStack()
-        self._closing.enter_context(quiet(lambda: self._client.status != "running"))
-        self._client, self._name = connect(distributed, self._closing)
+        self._seen, self._lost = -LOOK, False
+        with contextlib.ExitStack() as opening:
+            opening.enter_context(quiet(lambda: self._lost))
+            self._client, self._name = connect(distributed, opening)
+            self._closing = opening.pop_all()
 
     def there(self) -> set[str]:
         """Return the addresses of the workers, as they were within the last second.
 
         Raises HostsError where the scheduler is lost.
         """
-        if self._client.status != "running":
+        self._lost = self._client.status != "running"
+        if self._lost:
             raise HostsError(f"{self._name} is lost")
         if time.monotonic() >= self._seen + LOOK:
             with contextlib.suppress(Exception):  # that the scheduler is lost is seen next time

@@ -31,7 +31,6 @@ K = 4
 TINY = {"task": "probe-lag1", "units": 3, "batch": 8, "steps": 9, "logs": 3, "lr": 0.03}
 NODE = TINY | {"rule": "node", "rule__samples": K, "rule__credit": "to-go"}
 RULES = {
-    "node": NODE,
     "weight": {"rule": "weight", "rule__samples": K},
     "evolution": {"rule": "evolution", "rule__population": 2 * K, "rule__shaping": "none"},
 }
@@ -156,11 +155,8 @@ def test_nobody_missing_has_the_numbers_of_one_process_and_bytes_are_counted(x64
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_scalars_do_not_grow_with_the_weights(rule):
-    few, many = (Halves(started(TINY | RULES[rule] | {"units": units})).like for units in (2, 50))
-    assert few.shape == many.shape == (K, *(few.shape[1:] if rule == "node" else ()))
-    if rule == "node":
-        assert few.shape[2:] == (TINY["batch"],)
+def test_a_sample_of_the_other_rules_sends_one_number(rule):
+    assert Halves(started(TINY | RULES[rule])).like.shape == (K,)
 
 
 MISSING = {  # update -> present, where samples are missing
