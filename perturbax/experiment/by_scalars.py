@@ -6,7 +6,6 @@ came; it validates, logs and writes the folder, and runs no noisy passes.
 
 import contextlib
 import dataclasses
-import itertools
 import math
 import sys
 import time
@@ -158,9 +157,8 @@ class ByScalars(Compiled):
         began, before, task = time.perf_counter(), states[0], self.parts.task
         state, losses = moving(before), []
         self._heard = self._updates = 0
-        self._divide(int(before.step))
-        for _ in range(length):
-            now = self._scalars(state)
+        for done in range(length):
+            now = self._scalars(state, anew=done == 0)
             self._keep(now.step, result_of(now.every, now.present))
             state = self._halves.update(task, state, now.every, now.present)
             self._heard, self._updates = self._heard + int(now.present.sum()), self._updates + 1
@@ -187,11 +185,15 @@ class ByScalars(Compiled):
         while len(self._results) > 1 and sum(map(len, self._results.values())) > most:
             del self._results[min(self._results)]
 
-    def _scalars(self, state: State) -> "_Update":
+    def _scalars(self, state: State, anew: bool) -> "_Update":
         """Return what hosts say for an update, of at least one of them.
 
         Every host is waited for, but not much longer than the first that answers takes, and one that has only
         just come not at all.
+
+        Arguments:
+            state: where the run is.
+            anew: whether samples are divided anew.
         """
         now = _Update(int(state.step), check_of(state.learner.net), self._halves.like)
         alone = time.monotonic()
@@ -199,7 +201,9 @@ class ByScalars(Compiled):
             self._look(now.step)
             while self._hear(0.0, now):  # of those that were late
                 pass
-            asked = self._ask(state, now.step)
+            if anew:
+                self._divide()
+            anew, asked = False, self._ask(state, now.step)
             waited = [name for name in asked if self._known[name].open] or asked
             if waited:
                 self._wait(waited, now)
@@ -240,8 +244,10 @@ class ByScalars(Compiled):
             one.step, one.open = None, False
         else:
             self._bytes += len(heard.answer)
+            if not one.open and asked.step < now.step:
+                _say(now.step, f"host {heard.host} has joined")
             one.step, one.open = asked.step, True
-            if asked.step == now.step:
+            if asked.step == now.step and one.samples:
                 self._use(heard.host, asked, Answer.of(heard.answer, self._halves.like), now)
         return True
 
@@ -281,20 +287,27 @@ class ByScalars(Compiled):
                 one.samples = free.pop(0)
                 _say(step, f"host {name} takes samples {one.samples[0]} to {one.samples[1] - 1}")
 
-    def _divide(self, step: int) -> None:
-        """Divide the samples anew among the hosts that are there."""
-        self._look(step)
-        sharing = [one for one in self._known.values() if not one.reason]
+    def _divide(self) -> None:
+        """Divide the samples anew among the hosts that have answered, or all at first."""
+        there = [one for one in self._known.values() if not one.reason]
+        sharing = [one for one in there if one.open] or there
         parts = np.array_split(np.arange(self._halves.samples), max(1, len(sharing)))
         self._blocks = [(int(part[0]), int(part[-1]) + 1) for part in parts if part.size]
-        for one, block in itertools.zip_longest(sharing, self._blocks[: len(sharing)]):
+        for one in there:
+            one.samples = None
+        for one, block in zip(sharing, self._blocks, strict=False):
             one.samples = block
 
     def _ask(self, state: State, step: int) -> list[str]:
-        """Ask every host that has samples and nothing to answer; return their names."""
-        idle = {name: one for name, one in self._known.items() if one.samples and not one.asked}
-        for name, one in idle.items():
-            first, end = one.samples or (0, 0)
+        """Ask every host that has samples and nothing to answer; return their names.
+
+        One that has only just come is asked without any, so that it is ready when samples are divided anew.
+        """
+        some = 0, -(-self._halves.samples // (len(self._blocks) + 1))
+        idle = {name: one for name, one in self._known.items() if not one.asked and not one.reason}
+        asking = {name: one for name, one in idle.items() if one.samples or not one.open}
+        for name, one in asking.items():
+            first, end = one.samples or some
             since = range(step if one.step is None else one.step, step)
             if one.step is None or any(update not in self._results for update in since):
                 one.asked = Question(step, first, end, state=packed(state))
@@ -304,7 +317,7 @@ class ByScalars(Compiled):
             question = one.asked.to_bytes()
             self._hosts.ask(name, question, not one.open)
             self._bytes += len(question)
-        return list(idle)
+        return [name for name, one in asking.items() if one.samples]
 
     def _leave_out(self, name: str, step: int, reason: str) -> None:
         """Leave a host out for good."""
