@@ -15,7 +15,7 @@ from perturbax.cli.arguments import (
     experiment_fields,
     typed_names,
 )
-from perturbax.cli.spread import add_devices, add_scalars, devices_of
+from perturbax.cli.spread import add_devices, devices_of
 from perturbax.cli.watching import add_watch, watching
 from perturbax.errors import ArgumentError
 from perturbax.experiment.config import AUTO_RULE, Experiment
@@ -37,7 +37,6 @@ def add_arguments(parser: Parser) -> None:
     add_trust(parser)
     add_watch(parser)
     add_devices(parser)
-    add_scalars(parser)
     add_experiment(parser)
 
 

@@ -17,8 +17,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 def add_devices(parser: Parser) -> None:
-    """Declare --devices, --shard, --coordinator, --processes and --process."""
-    group = parser.add_argument_group("several devices of JAX (docs/scale.md)")
+    """Declare --devices, --shard, --coordinator, --processes, --process and --scalars."""
+    group = parser.add_argument_group("several devices of JAX, or hosts (docs/scale.md)")
     group.add_argument(
         "--devices",
         metavar="N",
@@ -39,18 +39,13 @@ def add_devices(parser: Parser) -> None:
     which = group.add_argument(
         "--process", metavar="I", help="with --coordinator: which this is, from 0; process 0 writes the run"
     )
-    parser.further += [number, which]
-
-
-def add_scalars(parser: Parser) -> None:
-    """Declare --scalars."""
-    group = parser.add_argument_group("hosts that exchange scalars alone (docs/scale.md)")
     group.add_argument(
         "--scalars",
         metavar="PLACE",
-        help="hosts that run the noisy passes, for rules node, weight and evolution: local:N for N processes "
-        "of this machine, or tcp://HOST:PORT or tls://HOST:PORT of a scheduler of dask (extra cluster)",
+        help="hosts that exchange losses alone: they run the passes of node, weight or evolution; local:N for N "
+        "processes here, or tcp://HOST:PORT, tls://HOST:PORT of a scheduler of dask (extra cluster)",
     )
+    parser.further += [number, which]
 
 
 @contextlib.contextmanager
