@@ -24,7 +24,7 @@ def add_devices(parser: Parser) -> None:
         metavar="N",
         help="devices (GPUs, cores of a CPU) that share the run: rows of a batch or samples are split",
     )
-    group.add_argument(
+    what = group.add_argument(
         "--shard",
         metavar="work|weights",
         help="what they share: work, as said (default), or weights, split by units, for large networks",
@@ -42,10 +42,10 @@ def add_devices(parser: Parser) -> None:
     group.add_argument(
         "--scalars",
         metavar="PLACE",
-        help="hosts that exchange losses alone: they run the passes of node, weight or evolution; local:N for N "
-        "processes here, or tcp://HOST:PORT, tls://HOST:PORT of a scheduler of dask (extra cluster)",
+        help="hosts that exchange losses alone: they run the passes of node, weight or evolution; local:N (N "
+        "processes here), or tcp://HOST:PORT, tls://HOST:PORT of a scheduler of dask (extra cluster)",
     )
-    parser.further += [number, which]
+    parser.further += [what, number, which]
 
 
 @contextlib.contextmanager

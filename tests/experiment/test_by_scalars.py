@@ -20,7 +20,7 @@ from perturbax.experiment.build import build
 from perturbax.experiment.halves import Halves, Host, Question, check_of
 from perturbax.experiment.program import Compiled
 from perturbax.experiment.run import train
-from perturbax.experiment.train_step import applied, drawn, start
+from perturbax.experiment.train_step import applied, drawn
 from perturbax.experiment.variants import with_settings
 from perturbax.experiment.watch import Watcher
 from perturbax.jobs.hosts import Heard, Hosts
@@ -203,7 +203,7 @@ def test_hosts_that_die_are_late_differ_or_join_leave_the_mean_of_the_others(x64
         grads = estimate(net, xs, key, every, present)
         return state._replace(learner=applied(setup_now, state.learner, net, grads), step=state.step + 1)
 
-    state = start(setup, 0)
+    state = Compiled(parts).start(0)
     for step in range(8):
         state = update(state, np.array(MISSING.get(step, (1,) * K), float))
     held = {
