@@ -230,15 +230,16 @@ class Host:
         asked, task = Question.of(question), self._setup.task
         if asked.state:
             self._state = unpacked(self._halves, asked.state, self._setup.hyperparameters)
-        if self._state is None:
+        state = self._state
+        if state is None:
             return NOT_OPEN
         for every, present in results_of(asked.results, self._halves.like):
-            self._state = self._halves.update(task, self._state, every, present)
-        if int(self._state.step) != asked.step:
+            state = self._halves.update(task, state, every, present)
+        self._state = state
+        if int(state.step) != asked.step:
             return NOT_OPEN
-        check = check_of(self._state.learner.net)
-        loss, scalars = self._halves.measure(task, self._state, np.arange(asked.first, asked.end))
-        return Answer(check, float(loss), np.asarray(scalars)).to_bytes()
+        loss, scalars = self._halves.measure(task, state, np.arange(asked.first, asked.end))
+        return Answer(check_of(state.learner.net), float(loss), np.asarray(scalars)).to_bytes()
 
 
 _HELD: dict[str, Host] = {}  # the host of this process, by the name of its run

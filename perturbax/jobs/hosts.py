@@ -5,6 +5,7 @@ and answers are bytes, and a job is text, as in `jobs.cluster`, where it is also
 """
 
 import abc
+import asyncio
 import contextlib
 import json
 import queue
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 
 from perturbax.errors import ArgumentError, HostsError, PerturbaxError, first_line
 from perturbax.jobs.choice import is_address
-from perturbax.jobs.cluster import PATIENCE, Open, at, local, quiet
+from perturbax.jobs.cluster import Open, at, local, quiet
 from perturbax.jobs.job import Job
 from perturbax.jobs.perform import Surroundings, numpys_threads, own_threads, perform
 from perturbax.plugins import import_attribute, import_optional
@@ -81,7 +82,7 @@ class Workers(Hosts):
     def __init__(self, connect: Open, surroundings: Surroundings, job: Job, answering: str):
         distributed = import_optional("a run on a cluster", "distributed", "distributed")
         self._job, self._text, self._answering = job.name, surroundings.text(job), answering
-        self._heard: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._heard: queue.SimpleQueue[tuple[Any, Heard]] = queue.SimpleQueue()
         self._asked: dict[str, Any] = {}  # futures, by the address of the worker
         self._there: set[str] = set()
         self._seen, self._lost = -LOOK, False
@@ -120,26 +121,26 @@ class Workers(Hosts):
             allow_other_workers=False,
         )
         self._asked[host] = future
-        future.add_done_callback(lambda future: self._heard.put((host, future)))
+        self._client.loop.add_callback(self._listen, host, future)
+
+    async def _listen(self, host: str, future: Any) -> None:
+        """Wait for what becomes of a question, without limit: `there` takes back what the dead were asked."""
+        try:
+            heard = Heard(host, await self._client.gather(future, asynchronous=True))
+        except (Exception, asyncio.CancelledError) as error:
+            failed = future.status == "error" and type(error).__name__ != "KilledWorker"
+            heard = Heard(host, None, first_line(error)) if failed else Heard(host, NOT_OPEN)
+            self._seen = self._seen if failed else -LOOK  # look at once who is there
+        self._heard.put((future, heard))
 
     def heard(self, timeout: float) -> Heard | None:
         """Return what is heard next; None if that is nothing within so many seconds."""
         with contextlib.suppress(queue.Empty):
-            host, future = self._heard.get(timeout=timeout)
-            if self._asked.get(host) is future:
-                del self._asked[host]
-                return self._outcome(host, future)
+            future, heard = self._heard.get(timeout=timeout)
+            if self._asked.get(heard.host) is future:
+                del self._asked[heard.host]
+                return heard
         return None
-
-    def _outcome(self, host: str, future: Any) -> Heard:
-        """Return what has become of a question."""
-        try:
-            return Heard(host, future.result(timeout=PATIENCE))
-        except Exception as error:
-            if type(error).__name__ == "KilledWorker":  # `there` says so, too
-                self._seen = -LOOK
-                return Heard(host, NOT_OPEN)
-            return Heard(host, None, first_line(error))
 
     def close(self) -> None:
         """Close what was opened; workers of this machine end."""

@@ -48,20 +48,20 @@ class InProcess(Hosts):
     def there(self):
         return set(self.names)
 
-    def ask(self, name, question, opening):
-        step = Question.of(question).step
-        for what, host in self.happens.pop(step, ()):
-            getattr(self, what)(host)
-        self.states += bool(Question.of(question).state)
+    def ask(self, host, question, opening):
+        asked = Question.of(question)
+        for what, whom in self.happens.pop(asked.step, ()):
+            getattr(self, what)(whom)
+        self.states += bool(asked.state)
         self.questions.append(question)
-        if name not in self.names:
+        if host not in self.names:
             return
         if opening:
-            self.hosts[name] = copy.copy(self.first)
-            self.hosts[name]._state = None
-        said = Heard(name, self.hosts[name].answer(question))
+            self.hosts[host] = copy.copy(self.first)
+            self.hosts[host]._state = None
+        said = Heard(host, self.hosts[host].answer(question))
         self.said.append(said.answer)
-        self.late[name].append(said) if name in self.late else self.answers.append(said)
+        self.late[host].append(said) if host in self.late else self.answers.append(said)
 
     def heard(self, timeout):
         return self.answers.popleft() if self.answers else None
@@ -136,7 +136,8 @@ def one():
     """An ordinary run, but that the noise of every sample is drawn from a key of its own."""
     with jax.enable_x64(True):
         parts = started(NODE)
-        by_sample = dataclasses.replace(parts.rule, noise=BySample(parts.rule.noise, jnp.arange(K)))
+        rule = px.rules.Node(**parts.experiment.rule_options)
+        by_sample = dataclasses.replace(rule, noise=BySample(rule.noise, jnp.arange(K)))
         return train(Compiled(parts.with_rule(by_sample)), [0], None, None, Watcher())[0]
 
 
