@@ -127,7 +127,9 @@ class Workers(Hosts):
         """Wait for what becomes of a question, without limit: `there` takes back what the dead were asked."""
         try:
             heard = Heard(host, await self._client.gather(future, asynchronous=True))
-        except (Exception, asyncio.CancelledError) as error:
+        except asyncio.CancelledError:
+            heard = Heard(host, NOT_OPEN)
+        except Exception as error:
             failed = future.status == "error" and type(error).__name__ != "KilledWorker"
             heard = Heard(host, None, first_line(error)) if failed else Heard(host, NOT_OPEN)
             self._seen = self._seen if failed else -LOOK  # look at once who is there
