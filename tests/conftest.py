@@ -31,6 +31,11 @@ gc.freeze()
 gc.set_threshold(100_000, 20, 20)
 
 
+def pytest_sessionfinish():
+    """Keep pytest from looking five times through all that JAX has made, for errors in finalizers."""
+    gc.freeze()
+
+
 @pytest.fixture
 def x64():
     """Double precision for one test."""

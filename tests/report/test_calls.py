@@ -19,7 +19,7 @@ TINY = {"task": "probe-now", "units": 2, "batch": 2, "steps": 4, "logs": 2, "tas
 def compared(tmp_path_factory):
     """A comparison of two rules, with settings by name."""
     out = tmp_path_factory.mktemp("calls") / "c"
-    return px.compare(["frozen", "frozen:lr=3e-3"], out, seeds=2, workers=2, **TINY)
+    return px.compare(["frozen", "frozen:lr=3e-3"], out, seeds=2, workers=1, **TINY)
 
 
 def test_compare_writes_what_the_command_writes(compared):
@@ -92,6 +92,7 @@ def test_tune_over_any_setting(tmp_path):
         over=over,
         rule="frozen",
         steps=2,
+        workers=1,
         report=lambda done, total, loss: told.append((done, total)),
         **small,
     )

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, PyTree
 
 from perturbax.errors import ArgumentError, LayerError
@@ -18,18 +19,21 @@ class Mirror(LearntFeedback):
     """Recurrent feedback weights, learnt from what noise does one synapse on, drive a recursion back in time.
 
         da_t - xi_t = V^T dy,   dy = (dy_below_t, dy_own_{t-1})              what noise shows of the synapses
-        V <- V + rate N^-1 sum dy (da - xi - V^T dy)^T,   N_i = sum_j |sum dy_i dy_j|
+        A = sum dy dy^T,   C = sum dy (da - xi)^T                            over steps, samples and examples
+        V <- V + rate (V' - V),   V' after `fits` steps of conjugate gradients from V towards A V' = C
         g_t = neurons' response to (V_own g_{t+1} + V_above g_t + dL_t/dy_t)
 
     V is a second set of weights that comes to mirror the forward ones (weight mirrors: Akrout et al. 2019;
-    here with an error-correcting fit, exact once converged). The response of the neurons is measured by
+    here with an error-correcting fit, exact once converged; every unit's own feedback weights have steps of
+    their own, from sums over what that unit saw). The response of the neurons is measured by
     nudging them. Then this is backpropagation through time, without derivatives or transport of weights. V is
     corrected by each sequence before it is used there: weights that move fast leave a V of the last update
     behind. lam > 0 adds the perturbation correction of `guided`.
 
     Attributes:
-        rate: step of the fit, in (0, 2); 1 is the largest that is safe for any input.
-        fits: steps of the fit per sequence.
+        rate: share of the correction that is made, in (0, 1]; less averages over sequences, where what noise
+            does is itself measured with noise.
+        fits: steps of the fit per sequence; fewer are made once nothing is left to correct.
     """
 
     lam: float = 0.0
@@ -52,7 +56,7 @@ class Mirror(LearntFeedback):
     def __check_init__(self) -> None:
         """Check the fit, and that no discount is asked for."""
         positive("fits", self.fits)
-        in_range("rate", self.rate, 0, 2, above=True, below=True)
+        in_range("rate", self.rate, 0, 1, above=True)
         if isinstance(self.discount, int | float) and self.discount != 1:
             raise ArgumentError(
                 f"mirror goes back through all of time: it has no discount, {self.discount} was given"
@@ -115,15 +119,26 @@ class Mirror(LearntFeedback):
             read = own_before if i == 0 else jnp.concatenate([seen.output[i - 1], own_before], -1)
             read = read.reshape(-1, read.shape[-1])  # (T K B, n_below + n)
             shown = (seen.drive[i] - seen.noise[i]).reshape(len(read), -1)
-            inner, cross = read.T @ read, read.T @ shown
-            size = jnp.sum(jnp.abs(inner), 1)[:, None]
-            share = self.rate / jnp.where(size > 0, size, jnp.inf)
-
-            def one_fit(
-                _: Array, V: Array, inner: Array = inner, cross: Array = cross, share: Array = share
-            ) -> Array:
-                return V + share * (cross - inner @ V)
-
-            V = jax.lax.fori_loop(0, self.fits, one_fit, V)
+            found = solved(read.T @ read, read.T @ shown, V, self.fits)
+            V = V + self.rate * (found - V)
             fitted.append(jnp.where(jnp.isfinite(V), V, known[i]))
         return fitted
+
+
+def solved(A: Array, C: Array, V: Array, steps: int) -> Array:
+    """Return V' `(n, m)` of A V' = C, or what some steps of conjugate gradients find, each column alone.
+
+    Arguments:
+        A: symmetric, without eigenvalues below 0, `(n, n)`.
+        C: what A V' should be, `(n, m)`.
+        V: where to begin, `(n, m)`; what A does not see of it stays.
+        steps: the most that are made.
+    """
+    size = jnp.diagonal(A)
+    scale = jnp.where(size > 0, 1 / jnp.where(size > 0, size, 1), 0)
+    rounding = float(jnp.finfo(A.dtype).eps)
+
+    def column(c: Array, v: Array) -> Array:
+        return cg(lambda p: A @ p, c, v, tol=rounding, maxiter=steps, M=lambda r: scale * r)[0]
+
+    return jax.vmap(column, 1, 1)(C, V)

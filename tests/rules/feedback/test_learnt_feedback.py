@@ -15,6 +15,7 @@ import pytest
 import perturbax as px
 from perturbax.errors import ArgumentError
 from perturbax.learning.sequence import visible_loss
+from perturbax.rules.feedback.mirror import solved
 from perturbax.rules.feedback.probe import measured_error, measured_gains, query_signs
 
 CASES = {
@@ -89,7 +90,7 @@ def test_guided_is_unbiased_for_any_guess(x64, name, by):
 
     assert helpers.distance(mean("guided", guess_by=by), c.exact) < 1e-8
     if by in ("feedback", "mirror"):  # negative control: the guess alone is far off
-        still = {"rate": 1e-6, "fits": 1} if by == "mirror" else {}
+        still = {"rate": 1e-6} if by == "mirror" else {}
         assert helpers.distance(mean(by, lam=0.0, **still), c.exact) > 1e-2
 
 
@@ -98,9 +99,22 @@ def test_guided_is_unbiased_for_any_guess(x64, name, by):
 def test_mirror_becomes_bptt(x64, cell, depth):
     """Learnt from noise alone, the backward recursion is the exact gradient for every cell and depth."""
     c = case(getattr(px.cells, cell), {"n": 3, "depth": depth})
-    slow = px.RULES["mirror"](sigma=1e-5, rate=1e-3, fits=1)
+    slow = px.RULES["mirror"](sigma=1e-5, rate=1e-3)
     assert helpers.distance(learnt(slow, c, 0)[1], c.exact) > 1e-2  # not before it has learnt
-    assert helpers.distance(learnt(px.RULES["mirror"](sigma=1e-5), c, 200)[1], c.exact) < 1e-7
+    assert helpers.distance(learnt(px.RULES["mirror"](sigma=1e-5), c, 5)[1], c.exact) < 1e-7
+
+
+def test_feedback_weights_are_what_solves_the_sums(x64):
+    """Where inputs were seen: there, least squares; elsewhere, what was known before stays."""
+    sizes = (20, 6), (6, 3), (6, 3)
+    read, right, V = (np.asarray(helpers.normal(jr.key(i), size)) for i, size in enumerate(sizes))
+    read = read * (np.arange(6) < 4)  # the last two are never seen
+    A = read.T @ read
+    steps = jax.jit(solved, static_argnums=3)
+    found = steps(A, A @ right, V, 20)
+    np.testing.assert_allclose(found[:4], right[:4], atol=1e-12)
+    np.testing.assert_array_equal(found[4:], V[4:])
+    assert np.abs(steps(A, A @ right, V, 1)[:4] - right[:4]).max() > 0.01  # not before it has made its steps
 
 
 def test_mirror_sees_through_decorrelation(x64):
@@ -108,7 +122,7 @@ def test_mirror_sees_through_decorrelation(x64):
     D = np.eye(3) + 0.2 * np.asarray(helpers.normal(jr.key(0), (3, 3)))
     net = px.Network(c.net.layers, [None, px.Fixed(jax.device_put(D))])
     c = Case(net, c.xs, c.ys, exact(net, c.xs, c.ys))
-    assert helpers.distance(learnt(px.RULES["mirror"](sigma=1e-5), c, 200)[1], c.exact) < 1e-7
+    assert helpers.distance(learnt(px.RULES["mirror"](sigma=1e-5), c, 5)[1], c.exact) < 1e-7
 
 
 @pytest.mark.parametrize("fit_to", ["outputs", "score"])
@@ -240,6 +254,8 @@ def test_the_fit_survives_what_is_not_finite():
 
 
 def test_refusals():
+    with pytest.raises(ArgumentError, match="rate"):
+        px.RULES["mirror"](rate=1.5)
     with pytest.raises(ArgumentError, match="to-go"):
         px.RULES["mirror"](credit="window")
     with pytest.raises(ArgumentError, match="guess_by"):
