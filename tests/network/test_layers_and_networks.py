@@ -144,7 +144,7 @@ def test_credit_weights():
 @pytest.mark.parametrize(("steps", "window"), [(64, 7), (67, 33), (40, 3), (33, 100)])
 def test_ring_of_blocks_equals_one_block(x64, steps, window, monkeypatch):
     """Window credit over many blocks, a ragged last one included, against the banded matrix."""
-    net, (xs, ys) = helpers.network(px.cells.GRU, n=3), helpers.data(steps=steps)
+    net, (xs, ys) = helpers.network(px.cells.Tanh, n=3), helpers.data(steps=steps)
     make = lambda: px.RULES["node"](sigma=1e-3, credit="window", window=window, discount=0.95)
     helpers.set_pace(monkeypatch, rows=8 * helpers.B, loops=(Loop(0, 8, 2),))
     many = helpers.fresh(make(), helpers.mse)(net, xs, ys, jr.key(0))
