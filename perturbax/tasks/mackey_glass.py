@@ -47,7 +47,7 @@ class MackeyGlass(GeneratedSeries):
     rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
         **dict.fromkeys(("node", "activity", "innovation"), (ONLINE, TO_GO)),
         "feedback": ({"discount": 0.95, "gate": False, "penalty": 1e-3},),
-        "mirror": ({"lr": 2e-3},),
+        "mirror": ({"lr": 4e-3},),
         "bptt": ({"lr": 4e-3},),
     }
 
