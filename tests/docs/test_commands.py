@@ -18,6 +18,8 @@ SITE_PAGES = [*sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "docs" / "
 PAGES = [page for page in [README, ROOT / "CONTRIBUTING.md", *SITE_PAGES] if "_build" not in page.parts]
 TOO_LONG = ("perturbax reproduce",)  # tests/study has the same with tiny budgets
 
+OWN = r"--(task|rule|cell)\."  # settings of classes
+
 COMMANDS = {page: pages.commands_of(page) for page in PAGES}
 
 
@@ -71,8 +73,13 @@ def test_commands_of_the_pages_are_known():
         if command.startswith("-"):
             continue
         known = {flag for action in parser_of(command)._actions for flag in action.option_strings}
-        flags = [w for w in words if w.startswith("--") and not re.match(r"--(task|rule|cell)\.", w)]
+        flags = [w for w in words if w.startswith("--") and not re.match(OWN, w)]
         assert set(flags) <= known, line
+        if "--help" not in words:
+            left = parser_of(command).parse_known_args(words)[1]
+            values = zip(left, ["", *left], strict=False)
+            stray = [w for w, before in values if not re.match(OWN, w) and not re.match(OWN, before)]
+            assert set(stray) <= {"..."}, line  # rules, say, with blanks between them
         named = dict(zip(words, [*words, ""][1:], strict=True))
         for kind, registry in KNOWN.items():
             value = named.get(f"--{kind}", "")
