@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from perturbax.bench.chaotic import JUDGED, LEARNT, Chaotic
+from perturbax.experiment.measures import of_forecasts
 from perturbax.network.layer import weights
 from perturbax.network.network import Network
 
@@ -25,8 +26,9 @@ def smape(forecast: Any, truth: Any) -> float:
         truth: the same shape.
     """
     forecast, truth = np.asarray(forecast, np.float64), np.asarray(truth, np.float64)
-    error = 200 * np.mean(np.abs(forecast - truth) / (np.abs(forecast) + np.abs(truth)))
-    return float(error) if np.isfinite(error) else 200.0
+    if not np.isfinite(forecast).all():
+        return 200.0
+    return of_forecasts(truth, forecast, naive=0.0)["smape"]
 
 
 def footprint(net: Network) -> int:
