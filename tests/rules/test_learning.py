@@ -1,4 +1,4 @@
-"""Every rule, on every cell that matters, solves tasks with known answers."""
+"""Every rule solves tasks with known answers, and a few of them on cells of other kinds."""
 
 import dataclasses
 import functools
@@ -26,7 +26,7 @@ def solve(rule, probe, cell="tanh", **fields):
     """
     settings = {
         "units": (24,),
-        "steps": 1500,
+        "steps": 600,
         "batch": 16,
         "lr": 1e-2,
         "optimiser": "adam",
@@ -79,7 +79,7 @@ def training(setup):
     return train
 
 
-LONGEST = 6000  # steps
+LONGEST = 3000  # steps
 
 
 def batches(probe, steps, batch):
@@ -111,36 +111,35 @@ def baseline(probe):
 
 # One loss difference per batch and no credit through time: the published rules solve what needs neither.
 PUBLISHED = {
-    "published-node": ("probe-bias", "probe-now"),
-    "published-activity": ("probe-bias", "probe-now"),
-    "published-weight": ("probe-bias",),
+    "published-node": ("probe-now", 1500, 3e-3),
+    "published-activity": ("probe-bias", 1000, 5e-3),
+    "published-weight": ("probe-bias", 2000, 1e-3),  # one direction for all weights: its steps must be small
 }
 
 
-@pytest.mark.parametrize(("rule", "probe"), [(r, p) for r, ps in PUBLISHED.items() for p in ps])
-def test_published_rules_solve_what_they_can(rule, probe):
-    lr = (
-        3e-4 if rule == "published-weight" else 3e-3
-    )  # one direction for all weights: its steps must be small
-    steps = 6000 if rule == "published-weight" else 3000
+@pytest.mark.parametrize("rule", PUBLISHED)
+def test_published_rules_solve_what_they_can(rule):
+    probe, steps, lr = PUBLISHED[rule]
     assert solve(rule, probe, batch=2, steps=steps, lr=lr) < 0.1
 
 
 # One direction in weight space per batch, and no clean pass to compare it with: a pass costs little, and says
 # little.
-LENGTH = {"ou": {"steps": 6000}, "evolution": {"steps": 500}}  # a step of evolution: a population of passes
+LENGTH = {"ou": {"steps": 3000}, "evolution": {"steps": 300}}  # a step of evolution: a population of passes
 
 
-# One of the probes needs what most of the others need: a few rules are enough for those.
-ALL_FIVE = ("node", "bptt")
+# One of the probes needs what most of the others need: one rule is enough for those.
+ALL_FIVE = ("node",)
 # Rules whose errors come by derivatives learn readouts alike; one of these probes asks for their memory.
-FAMILY = ("snap", "uoro", "kf-rtrl", "e-prop", "rflo", "d-rtrl")
+FAMILY = ("snap", "uoro", "kf-rtrl", "rflo")
 EXACT = ("rtrl", "truncated", "m-order")  # the gradient of BPTT, as other tests show
+SAME = ("e-prop", "d-rtrl")  # that of one-step on this cell, as other tests show
 SPIKING = ("sltt", "ottt")
 LATER = (
     *PUBLISHED,
     *FAMILY,
     *EXACT,
+    *SAME,
     *SPIKING,
     "equilibrium",
     "cascaded",  # BPTT where there is one layer
@@ -166,7 +165,7 @@ def test_every_rule_solves_the_probes(rule, probe):
 
 @pytest.mark.parametrize("rule", FAMILY)
 def test_the_family_solves_what_needs_memory(rule):
-    fields = {"steps": 2000, "lr": 3e-3} if rule == "rflo" else {"steps": 1000}  # its feedback is random
+    fields = {"lr": 3e-3} if rule == "rflo" else {}  # its feedback is random
     assert solve(rule, "probe-lag3", **fields) < 0.1
 
 
@@ -176,33 +175,31 @@ def test_credit_that_fades_on_the_way_solves_it_half(rule):
     assert 0.1 < solve(rule, "probe-lag3", steps=1000) < 0.5
 
 
-@pytest.mark.parametrize("rule", [*SPIKING, "bptt", "e-prop", "node"])
+@pytest.mark.parametrize("rule", [*SPIKING, "node"])
 def test_spiking_networks_learn(rule):
     """A readout without memory of its own, so that what is remembered is in the spikes."""
-    fields = {"cell_options": {"kappa": 0.0}, "units": (48,)}
+    fields = {"cell_options": {"kappa": 0.0}}
     if rule == "node":
         fields["rule_options"] = {"credit": "to-go", "sigma": 0.1, "samples": 8}
     assert solve(rule, "probe-now", "lif", **fields) < 0.2
 
 
-@pytest.mark.parametrize("cell", ["leaky", "gru"])
-@pytest.mark.parametrize("rule", ["node", "activity", "bptt", "one-step"])
+@pytest.mark.parametrize(("rule", "cell"), [("node", "gru"), ("activity", "leaky")])
 def test_other_cells_learn_too(rule, cell):
     assert solve(rule, "probe-lag1", cell) < 0.1
 
 
-@pytest.mark.parametrize("rule", ["node", "bptt"])
-def test_feed_forward_networks_learn_what_needs_no_memory(rule):
-    assert solve(rule, "probe-now", "dense", units=(16, 16)) < 0.1
-    assert (
-        solve(rule, "probe-lag1", "dense", units=(16, 16)) > 0.7
-    )  # negative control: without recurrence there is no lag
+def test_feed_forward_networks_learn_what_needs_no_memory():
+    assert solve("node", "probe-now", "dense", units=(16, 16)) < 0.1
+    # negative control: without recurrence there is no lag, whatever the rule
+    assert solve("bptt", "probe-lag1", "dense", units=(16, 16)) > 0.7
 
 
-@pytest.mark.parametrize("rule", ["node", "one-step"])
-def test_online_and_decorrelated_stacks_learn(rule):
-    options = {"credit": "window", "window": 4} if rule == "node" else {}
-    fields = {"mode": "online", "every": 1, "decorrelate": "hidden", "units": (16, 16), "steps": 600}
-    e = px.Experiment(task="probe-lag1", rule=rule, rule_options=options, batch=16, lr=3e-3, logs=3, **fields)
+def test_online_and_decorrelated_stacks_learn():
+    fields = {"mode": "online", "every": 1, "decorrelate": "hidden", "units": (16, 16), "steps": 400}
+    options = {"credit": "window", "window": 4}
+    e = px.Experiment(
+        task="probe-lag1", rule="node", rule_options=options, batch=16, lr=3e-3, logs=2, **fields
+    )
     s = px.run(e).summary
     assert s["test"]["loss"] < 0.1 * s["baselines"]["mean"]["loss"]
