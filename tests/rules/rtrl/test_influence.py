@@ -1,6 +1,5 @@
 """What only windows, signs, rings and feedback weights can show of the rules that carry influence forward."""
 
-import functools
 import itertools
 
 import equinox as eqx
@@ -54,9 +53,7 @@ class SignedKF(Signs, KFRTRL):
 @pytest.mark.parametrize(
     ("cell", "options"),
     [
-        ("tanh", {"n": 2}),
         ("gru", {"n": 1}),
-        ("lstm", {"n": 1}),
         ("lif", {"n": 2}),
         ("tanh", {"n": 1, "depth": 2}),
     ],
@@ -85,9 +82,7 @@ def test_uoro_over_all_signs(cell, options):
 @pytest.mark.parametrize(
     ("cell", "options"),
     [
-        ("tanh", {"n": 2}),
         ("gru", {"n": 2}),
-        ("lru", {"n": 2}),
         ("sparse-tanh", {"n": 3, "sparsity": 0.4}),
     ],
 )
@@ -137,7 +132,7 @@ def late(net, xs, ys):
     return jax.grad(loss)(some)
 
 
-@pytest.mark.parametrize("rule", ["rtrl", "snap", "e-prop", "m-order"])
+@pytest.mark.parametrize("rule", ["rtrl", "snap", "m-order"])
 def test_windows_reach_behind_their_start(rule):
     """A window's gradient is that of its own losses through all of the past (RTRL), not of a window cut
     off.
@@ -183,18 +178,20 @@ def test_snap_falls_to_zero_on_a_ring_and_a_transposed_wiring_does_not():
         """How far from the exact gradient SnAp of these orders is."""
 
         def build():
-            layer = cell(2, 5, key=jr.key(0), sparsity=0.8, pattern="ring")
-            return px.Network((layer, px.cells.Readout(5, 2, key=jr.key(1))))
+            layer = cell(2, 4, key=jr.key(0), sparsity=0.75, pattern="ring")
+            return px.Network((layer, px.cells.Readout(4, 2, key=jr.key(1))))
 
         net = helpers.drawn(build, jr.key(3), 1.0)
         exact = full(net, xs, ys)
-        return [helpers.distance(estimate(RULES["snap"](n=n), net, xs, ys), exact) for n in orders]
+        snaps = [helpers.fresh(RULES["snap"](n=n)) for n in orders]
+        every = jax.jit(lambda net, xs, ys: [snap(net, xs, ys, jr.key(0))[1] for snap in snaps])
+        return [helpers.distance(got, exact) for got in every(net, xs, ys)]
 
-    ring = far(px.cells.Tanh, range(1, 6))
+    ring = far(px.cells.Tanh, range(1, 5))
     assert all(b < a for a, b in itertools.pairwise(ring))
     assert ring[0] > 1e-2
     assert ring[-1] < 1e-10
-    assert far(Backwards, [4])[0] > 10 * ring[-2]
+    assert far(Backwards, [3])[0] > 10 * ring[-2]
 
 
 def test_sparse_traces_are_small():
@@ -219,15 +216,11 @@ def test_sparse_traces_are_small():
 def test_random_feedback_is_what_it_says():
     """E-prop with feedback B is the gradient of <B error, y>, error constant, with every r constant."""
     net, (xs, ys) = strong("leaky"), helpers.data(2, 2, steps=5, batch=2)
-    made = RULES["e-prop"](feedback="random")
-    first = lambda key: made.init_sequence(net, made.init_state(net, xs[0], key), xs[0], jr.split(key)[0])
-    B = jax.jit(lambda key: first(key)[2].B[0])(jr.key(0))
+    made, key = RULES["e-prop"](feedback="random"), jr.key(0)
     error = lambda y, t: 2 * (y - t) / y.shape[-1]
     some, rest = px.split(net)
 
-    @jax.jit
-    @jax.grad
-    def taught(some):
+    def taught(some, B):
         def body(state, now):
             (h, r), last = state
             state, y, sites = px.join(some, rest).step(((h, ref.stop(r)), last), now[0])
@@ -235,10 +228,15 @@ def test_random_feedback_is_what_it_says():
 
         return jax.lax.scan(body, net.start(2), (xs, ys))[1].mean()
 
-    got = estimate(made, net, xs, ys)
-    assert helpers.distance(got.layers[0], taught(some).layers[0]) < 1e-10
-    assert helpers.distance(got.layers[1], full(net, xs, ys).layers[1]) < 1e-10
-    symmetric = estimate(RULES["e-prop"](), net, xs, ys)
+    @jax.jit
+    def all_of_them():
+        B = made.init_sequence(net, made.init_state(net, xs[0], key), xs[0], jr.split(key)[0])[2].B[0]
+        got, symmetric = (estimate(rule, net, xs, ys) for rule in (made, RULES["e-prop"]()))
+        return got, symmetric, jax.grad(taught)(some, B), full(net, xs, ys)
+
+    got, symmetric, want, exact = all_of_them()
+    assert helpers.distance(got.layers[0], want.layers[0]) < 1e-10
+    assert helpers.distance(got.layers[1], exact.layers[1]) < 1e-10
     assert helpers.distance(got.layers[0], symmetric.layers[0]) > 1e-2
 
 
@@ -334,8 +332,7 @@ def test_lra_against_targets_by_hand():
     assert helpers.distance(got, full(net, xs, ys)) > 1e-3
 
 
-@pytest.mark.parametrize("rule", ["forward-sensitivity", "rtrl"])
-def test_sensitivity_while_weights_change_at_every_step(rule):
+def test_sensitivity_while_weights_change_at_every_step():
     """Two recurrent layers, other weights in every step: the gradient by an offset that all of them share.
 
     Bird, Polivoda 2021. With the weights of the first step throughout it is another one.
@@ -363,10 +360,10 @@ def test_sensitivity_while_weights_change_at_every_step(rule):
             found = jax.tree.map(jnp.add, found, px.weights(result.parts.settle(net, None)))
         return found
 
-    got = jax.jit(lambda: forward(RULES[rule]()))()
-    exact = jax.jit(jax.grad(total), static_argnums=1)
-    assert helpers.distance(got, exact(zero, 1)) < 1e-12
-    assert helpers.distance(got, exact(zero, 0)) > 1e-2
+    got = jax.jit(lambda: forward(RULES["forward-sensitivity"]()))()
+    exact = jax.jit(jax.grad(total))
+    assert helpers.distance(got, exact(zero, 1.0)) < 1e-12
+    assert helpers.distance(got, exact(zero, 0.0)) > 1e-2
 
 
 def test_sltt_in_a_share_of_the_steps():
@@ -429,23 +426,13 @@ def test_layers_that_no_trace_fits_are_refused():
         assert helpers.distance(estimate(RULES["rtrl"](), net, xs, ys), full(net, xs, ys)) < 1e-10
 
 
-@functools.cache
-def crossed():
-    return strong("gru"), *helpers.data(2, 2, steps=5, batch=2)
-
-
-@functools.cache
-def order(m):
-    return estimate(RULES["m-order"](m=m), *crossed())
-
-
-@pytest.mark.parametrize("m", [2, 3])
-def test_orders_between_e_prop_and_rtrl(m):
+def test_orders_between_e_prop_and_rtrl():
     """r -> c r + (1 - c) stop(r) gives every crossing a factor c: order m is the part of its polynomial below
     c^m.
     """
-    net, xs, ys = crossed()
+    net, (xs, ys), m = strong("gru"), helpers.data(2, 2, steps=5, batch=2), 3
     some, rest = px.split(net)
+    order, more = jax.jit(lambda: [estimate(RULES["m-order"](m=k), net, xs, ys) for k in (m, m + 1)])()
 
     @jax.jit
     @jax.vmap
@@ -457,46 +444,51 @@ def test_orders_between_e_prop_and_rtrl(m):
     values = jax.tree.map(lambda g: np.asarray(g).reshape(5, -1), at(points))
     powers = jax.tree.map(lambda v: np.linalg.solve(points[:, None] ** np.arange(5)[None], v), values)
     below = jax.tree.map(lambda p, w: p[:m].sum(0).reshape(w.shape), powers, some)
-    assert helpers.distance(order(m), below) < 1e-10
-    assert helpers.distance(order(m), order(m + 1)) > 1e-5
+    assert helpers.distance(order, below) < 1e-10
+    assert helpers.distance(order, more) > 1e-5
 
 
-@pytest.mark.parametrize("rule", ["rtrl", "snap", "uoro", "kf-rtrl", "e-prop", "rflo", "ottt"])
+@pytest.mark.parametrize("rule", ["rtrl", "uoro", "kf-rtrl", "rflo", "ottt"])
 def test_online_at_rest_adds_up_to_the_sequence(rule):
     """Updates of size nought, taken every two steps: what they add is the estimate of the whole sequence."""
     net, (xs, ys) = strong("lif", scale=1.6), helpers.data(2, 2, steps=6, batch=2)
-    made, seen = RULES[rule](), []
+    made = RULES[rule]()
     watch = optax.GradientTransformation(
         lambda w: jax.tree.map(jnp.zeros_like, w),
         lambda g, total, w=None: (jax.tree.map(jnp.zeros_like, g), jax.tree.map(jnp.add, total, g)),
     )
     init, run = px.online(made, helpers.mse, watch, every=2)
-    stream = jax.jit(lambda net: run(init(net, xs[0], ys[0], jr.key(0)), xs, ys)[0])(net)
-    seen = jax.tree.map(lambda g: np.asarray(g) / 3, stream.opt)
-    assert helpers.distance(seen, estimate(made, net, xs, ys)) < 1e-12
+
+    @jax.jit
+    def both(net, xs, ys):
+        stream = run(init(net, xs[0], ys[0], jr.key(0)), xs, ys)[0]
+        return stream.opt, estimate(made, net, xs, ys)
+
+    added, whole = both(net, xs, ys)
+    assert helpers.distance(jax.tree.map(lambda g: np.asarray(g) / 3, added), whole) < 1e-12
+
+
+PRECISE = (
+    "rtrl",
+    "snap",
+    "m-order",
+    "e-prop",
+    "rflo",
+    "d-rtrl",
+    "uoro",
+    "kf-rtrl",
+    "dsf",
+    "lra",
+    "ottt",
+    "sltt",
+)
+PRECISE += ("predictive-coding", "activation-relaxation")
 
 
 @pytest.mark.parametrize(
-    "rule",
-    [
-        "rtrl",
-        "snap",
-        "m-order",
-        "e-prop",
-        "rflo",
-        "d-rtrl",
-        "uoro",
-        "kf-rtrl",
-        "dsf",
-        "lra",
-        "ottt",
-        "sltt",
-        "predictive-coding",
-        "activation-relaxation",
-    ],
+    ("dtype", "rule"), [*(("bfloat16", rule) for rule in PRECISE), ("float32", "snap"), ("float32", "uoro")]
 )
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-def test_networks_keep_their_precision(rule, dtype):
+def test_networks_keep_their_precision(dtype, rule):
     """Weights of another precision than JAX's default: gradients come in theirs."""
     net, (xs, ys) = stack("lif"), helpers.data(2, 2, steps=3, batch=2)
     some, rest = px.split(net)
