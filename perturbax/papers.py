@@ -13,6 +13,10 @@ CITATIONS: dict[str, str] = {
         "Alpaydin E., Kaynak C. (1998). Optical recognition of handwritten digits. UCI Machine Learning "
         "Repository. doi:10.24432/C50P49."
     ),
+    "apicaldust2026": (
+        "saanviiyer (2026). Apical Dust: cortical feedback for a backprop-free learning rule. Post of 8 "
+        "October 2026 on the author's site, /thinking/apical-dust/."
+    ),
     "arjovsky2016": (
         "Arjovsky M., Shah A., Bengio Y. (2016). Unitary evolution recurrent neural networks. "
         "International Conference on Machine Learning (ICML). arXiv:1511.06464."

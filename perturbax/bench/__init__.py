@@ -3,7 +3,7 @@
 A new one is a file with a `Benchmark`, and a line in `BENCHMARKS`.
 """
 
-from perturbax.bench import etth1, mnist, mnist_1d, neurobench
+from perturbax.bench import etth1, mnist, mnist_1d, neurobench, tiny_shakespeare
 from perturbax.bench.base import Benchmark
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         etth1.BENCHMARK,
         mnist.SEQUENTIAL,
         mnist.PERMUTED,
+        tiny_shakespeare.BENCHMARK,
     )
 }
 """Every benchmark by its name."""

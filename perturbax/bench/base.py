@@ -52,7 +52,8 @@ class Benchmark:
         needs: what the file named by --data is; empty where the data are made.
         split: what is trained on, what chooses, and what is judged.
         metric: how each measure is computed.
-        experiment: the task, the network and the budget, which all rules share.
+        experiment: the task, the network and the budget, which all rules share: forward passes, or updates
+            where published results count these.
         judge: (result of a run, its opened task) -> the value of each measure, by name.
         measures: the measures, the one that decides first.
         published: the published results.
@@ -76,3 +77,12 @@ class Benchmark:
     rules: tuple[str, ...] = ("node", "mirror", "bptt")
     settings: Mapping[str, str] = field(default_factory=dict)
     seeds: int = 3
+
+
+def in_words(e: Experiment) -> str:
+    """Return what a run of these settings may spend.
+
+    e: the settings, with a number of passes or of steps.
+    """
+    spent = f"{e.passes:,} forward passes" if e.passes else f"{e.steps:,} updates"
+    return f"{spent} over batches of {e.batch}"

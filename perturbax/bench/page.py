@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from perturbax.atomic import write, writing
-from perturbax.bench.base import Benchmark, Measure, Published
+from perturbax.bench.base import Benchmark, Measure, Published, in_words
 from perturbax.bench.running import SURE, Planned, Row, alike
 from perturbax.papers import CITATIONS
 
@@ -80,7 +80,7 @@ def describe(benchmark: Benchmark) -> list[str]:
         f"data: {benchmark.needs or 'made by the command'}",
         f"split: {benchmark.split}",
         f"metric: {benchmark.metric}",
-        f"network: {e.cell} {e.units}, {e.passes:,} forward passes over batches of {e.batch}",
+        f"network: {e.cell} {e.units}, {in_words(e)}",
         *([f"parts: {', '.join(benchmark.parts)}"] if len(benchmark.parts) > 1 else []),
         f"rules: {','.join(benchmark.rules)}; {benchmark.seeds} seeds",
     ]

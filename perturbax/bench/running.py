@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from perturbax.bench.base import Benchmark, Measure
+from perturbax.bench.base import Benchmark, Measure, in_words
 from perturbax.errors import ArgumentError, unknown
 from perturbax.experiment import run_folder
 from perturbax.experiment.comparison import Comparison, plan_comparison
@@ -168,10 +168,8 @@ def plan(
     if benchmark.needs and data is None:
         raise ArgumentError(f"benchmark {benchmark.name} needs --data FILE: {benchmark.needs}")
     base = dataclasses.replace(benchmark.experiment, data=data)
-    budget = f"{base.passes:,} forward passes over batches of {base.batch}" if base.passes else ""
     if steps is not None:
         base = dataclasses.replace(base, steps=steps, passes=None)
-        budget = f"{steps:,} steps"
     variants = {label: _with_settings(benchmark, label) for label in rules}
     comparisons = {}
     for part in parts:
@@ -184,7 +182,7 @@ def plan(
         of_part = dataclasses.replace(base, task_options={**base.task_options, **settings})
         folder = out / part if part else out
         comparisons[part] = plan_comparison(list(variants.values()), of_part, {}, seeds, folder)
-    return Planned(benchmark, variants, comparisons, budget, steps, left_out)
+    return Planned(benchmark, variants, comparisons, in_words(base), steps, left_out)
 
 
 def alike(rows: Sequence[Row], measure: Measure) -> bool:

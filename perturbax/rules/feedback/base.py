@@ -76,9 +76,9 @@ class LearntFeedback(NodeNoise, SequenceRule):
     becomes of it when small signs are added to the outputs. The network is not run again for that,
     and each step's score shows its own outputs alone, so that only n_out places hide each other:
 
-        e_t = mean over queries of (L(y_t + shift s) - L(y_t)) / shift  s,      exact for n_out queries
+        e_t = sum over queries of (L(y_t + shift s) - L(y_t)) / shift  s,      exact for n_out queries
 
-    where queries as many as there are outputs move one output each. A query counts as a pass.
+    where each query moves a group of outputs of its own, n_out / queries of them. A query counts as a pass.
 
     A rule is its `guess`, and what it learns about it: `init_knowledge` and `fit`. A complete rule, whose
     guess is the present error sent back through fixed random weights:

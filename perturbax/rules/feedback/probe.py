@@ -27,37 +27,39 @@ def outputs_of_rows(layer: Layer, h: PyTree, a: Array) -> Array:
 def query_signs(key: Array, queries: int, y: Array) -> Array:
     """Return what is added to outputs, in units of the shift, `(queries, B, n_out)`.
 
-    As many queries as there are outputs move one output each, up or down; fewer move all of them, by signs.
+    Each output is moved up or down by one query, and each query moves a group of outputs of its own: all of
+    them where there is one query, a single one where there are as many queries as outputs.
 
     Arguments:
         key: a random key.
         queries: how often the score is asked; those beyond the number of outputs are left out.
         y: outputs `(B, n_out)`, for their shape and dtype.
     """
-    B, n = y.shape
-    if queries < n:
-        return jr.rademacher(key, (queries, B, n), y.dtype)
-    up_or_down = jr.rademacher(key, (n, B, 1), y.dtype)
-    return jnp.eye(n, dtype=y.dtype)[:, None] * up_or_down
+    n = y.shape[-1]
+    groups = min(queries, n)
+    up_or_down = jr.rademacher(key, y.shape, y.dtype)
+    asks = jax.nn.one_hot(jnp.arange(n) % groups, groups, dtype=y.dtype).T  # (queries, n_out)
+    return asks[:, None] * up_or_down[None]
 
 
 def measured_error(score: Any, y: Array, signs: Array, shift: Any) -> Array:
     """Return dL/dy `(B, n_out)` as the score shows it when outputs are moved.
 
-        e = mean over queries of (L(y + shift s) - L(y)) / shift  s,     a sum where each moves one output
+        e = sum over queries of (L(y + shift s) - L(y)) / shift  s
 
-    The mean over all signs is without bias up to shift^2.
+    Only outputs that one query moves together hide each other. The mean over all signs is without bias up to
+    shift^2; the variance is n_out / queries - 1 times the squared length of dL/dy where groups are of one
+    size and the error is spread over them evenly, and none with a query for every output.
 
     Arguments:
         score: output `(B, n_out)` -> loss per example `(B,)`.
         y: outputs, `(B, n_out)`.
-        signs: what is added, in units of the shift, `(queries, B, n_out)`.
+        signs: what is added, in units of the shift, `(queries, B, n_out)`, each output by one query.
         shift: how far outputs are moved.
     """
     moved = jax.vmap(lambda s: score(y + shift * s))(signs)  # (queries, B)
     slopes = (moved - score(y)[None]) / shift
-    asked = jnp.sum(signs**2, 0)  # (B, n_out): how many queries moved an output
-    return jnp.sum(slopes[..., None] * signs, 0) / asked
+    return jnp.sum(slopes[..., None] * signs, 0)
 
 
 def pull_back_by_nudging(layer: Layer, h: PyTree, a: Array, later: PyTree, y: Array) -> tuple[PyTree, Array]:

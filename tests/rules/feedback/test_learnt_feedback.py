@@ -141,21 +141,25 @@ def test_feedback_learns_the_lagged_gradient(x64, fit_to):
 
 
 def test_the_error_can_be_measured_by_the_score(x64):
-    """Over all signs its mean is dL/dy; where each output is moved by itself, every draw is."""
-    y = helpers.normal(jr.key(0), (2, 3))  # (B, n_out)
-    labels = jnp.array([0, 2])
-    score = lambda out: optax.softmax_cross_entropy_with_integer_labels(out, labels)
+    """Over all signs its mean is dL/dy, for any number of queries; outputs that one query moves together hide
+    each other, and no others: the variance is that of these pairs.
+    """
+    y = helpers.normal(jr.key(0), (1, 4))  # (B, n_out)
+    score = lambda out: optax.softmax_cross_entropy_with_integer_labels(out, jnp.array([2]))
     error = jax.grad(lambda out: score(out).sum())(y)
-    table = helpers.every_sign((1, 3))  # (8, 1, 3)
-    every = jax.vmap(lambda s: measured_error(score, y, jnp.broadcast_to(s[:, None], (1, 2, 3)), 1e-5))(table)
-    assert helpers.distance(every.mean(0), error) < 1e-9
-    assert helpers.distance(every[0], error) > 1e-1  # one query alone is noise
-    one_each = query_signs(jr.key(1), 5, y)
-    assert one_each.shape == (3, 2, 3)
-    assert helpers.distance(measured_error(score, y, one_each, 1e-5), error) < 1e-4
-    few = query_signs(jr.key(1), 2, y)
-    assert few.shape == (2, 2, 3)
-    assert set(np.unique(few)) == {-1.0, 1.0}
+    table = helpers.every_sign((4,))  # (16, 4)
+    groups = {1: [(0, 1, 2, 3)], 2: [(0, 2), (1, 3)], 3: [(0, 3), (1,), (2,)], 4: [(0,), (1,), (2,), (3,)]}
+    for queries, together in groups.items():
+        asks = jnp.abs(query_signs(jr.key(1), queries, y))
+        assert [tuple(np.flatnonzero(row)) for row in asks[:, 0]] == together
+        every = jax.vmap(lambda s, asks=asks: measured_error(score, y, asks * s[None, None], 1e-5))(table)
+        assert helpers.distance(every.mean(0), error) < 1e-9
+        squares = [float(jnp.sum(error[0, list(group)] ** 2)) for group in together]
+        hidden = sum((len(group) - 1) * square for group, square in zip(together, squares, strict=True))
+        variance = float(jnp.mean(jnp.sum((every - error[None]) ** 2, (1, 2))))
+        assert abs(variance - hidden) < 1e-4
+    assert query_signs(jr.key(1), 9, y).shape == (4, 1, 4)  # no more queries than outputs
+    assert set(np.unique(query_signs(jr.key(1), 1, y))) == {-1.0, 1.0}
 
 
 @pytest.mark.parametrize("name", ["mirror", "feedback"])
