@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from perturbax.experiment.adas import by_knowledge_gain as by_knowledge_gain
     from perturbax.experiment.config import Experiment as Experiment
     from perturbax.experiment.forecaster import Forecaster as Forecaster
+    from perturbax.experiment.integers import rounded_at_random as rounded_at_random
     from perturbax.experiment.predict import predict as predict
     from perturbax.experiment.pruning import PruningPlan as PruningPlan
     from perturbax.experiment.pruning import growing_regularisation as growing_regularisation
@@ -82,6 +83,7 @@ _HOME = {
     "experiment.adas": ("by_knowledge_gain",),
     "experiment.config": ("Experiment",),
     "experiment.forecaster": ("Forecaster",),
+    "experiment.integers": ("rounded_at_random",),
     "experiment.predict": ("predict",),
     "experiment.pruning": ("PruningPlan", "growing_regularisation"),
     "experiment.result": ("Result", "load"),

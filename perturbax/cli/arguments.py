@@ -42,6 +42,8 @@ METAVARS = {
     "prune_from": "SHARE",
     "prune_until": "SHARE",
     "prune_ceiling": "LAM",
+    "bits": "N",
+    "bits_top": "LARGEST",
     "seed": "N",
     "logs": "N",
     "device": "COMMAND",

@@ -13,7 +13,7 @@ from typing import Any
 
 from perturbax.cli.arguments import Parser, last_value
 from perturbax.cli.catalogue import Entry, entry, shipped
-from perturbax.experiment.config import OF_ATTACKS, OF_PRUNING, Experiment
+from perturbax.experiment.config import OF_ATTACKS, OF_BITS, OF_PRUNING, Experiment
 from perturbax.experiment.options import NOTHING, typed_form
 
 MOST_CHANGED = (
@@ -129,8 +129,9 @@ def _short(parser: Parser, chosen: _Chosen) -> list[str]:
     wide = max((len(flag) for flag, _ in own_arguments), default=0)
     lines = [*rows(own_arguments, min(wide, WIDEST_FLAG) + 4), *_most_changed(parser, chosen, values)]
     told_by_prune = OF_PRUNING if "--prune" not in chosen.words else ()
-    rare = ("heads", "plateau", "attack", *OF_ATTACKS, *told_by_prune)  # the long help has them
-    further = {name: value for name, value in values.items() if name not in (*MOST_CHANGED, *rare)}
+    rare = ("heads", "plateau", "attack", *OF_ATTACKS, *told_by_prune, "bits", *OF_BITS)
+    left_out = (*MOST_CHANGED, *rare)  # the long help has the rare ones
+    further = {name: value for name, value in values.items() if name not in left_out}
     lines += _in_brief("further settings of the run (--NAME VALUE)", further)
     lines += _in_brief(f"settings of task {chosen.task.name} (--task.NAME VALUE)", _values(chosen.task, {}))
     of_cell = _values(chosen.cell, chosen.task.cells.get(chosen.cell.name, {}))

@@ -24,6 +24,7 @@ from perturbax.experiment.asking import followed
 from perturbax.experiment.attacks import attack_of, check_attack
 from perturbax.experiment.auto import measure
 from perturbax.experiment.config import ON_DEVICE, Experiment, Resolved, optimiser_text
+from perturbax.experiment.integers import Integers
 from perturbax.experiment.optimiser import OptimiserSettings
 from perturbax.experiment.options import find, provisional, unmeasured
 from perturbax.experiment.pruning import GROUPS, Pruning, PruningPlan, Single
@@ -175,13 +176,16 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
         found |= measured
         e = with_measured(e, rule, options)
     pruning = _pruning(e, rule, task, e.steps * updates)
+    integers = _integers(e, rule)
+    make_network = make_network if integers is None else partial(_rounded, make_network, integers)
+    around = next((one.around for one in (pruning, integers) if one is not None), None)
     settings = OptimiserSettings(
         name=e.optimiser,
         schedule=e.schedule,
         clip=e.clip,
         updates=e.steps * updates,
         lr_scale=_lr_scale(rule, task, e.mode, e.optimiser),
-        around=None if pruning is None else pruning.around,
+        around=around,
     )
     setup = Setup(
         task=task,
@@ -203,6 +207,24 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
     check_derivatives(rule, _network_shapes(e.cell, make_network))
     _check_optimiser(optimiser_text(e.optimiser), setup.optimiser, make_network)
     return Parts(e, setup, found, device, pruning)
+
+
+def _integers(e: Resolved, rule: Rule) -> Integers | None:
+    """Return the whole numbers that weights are, or None; ArgumentError where that cannot be."""
+    if not e.bits:
+        return None
+    if e.device is not None:
+        raise ArgumentError("a device has weights of its own precision: leave bits at 0")
+    if e.prune:
+        raise ArgumentError("pruning moves weights by less than a step of few bits: leave bits or prune at 0")
+    integers = Integers(e.bits, e.bits_top)
+    integers.check(rule)
+    return integers
+
+
+def _rounded(make_network: Callable[[jax.Array], Network], integers: Integers, key: jax.Array) -> Network:
+    """Return a fresh network of the weights that there are."""
+    return integers.rounded(make_network(key))
 
 
 def _pruning(e: Resolved, rule: Rule, task: Task, updates: int) -> Pruning | None:

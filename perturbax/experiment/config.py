@@ -22,6 +22,8 @@ OF_ATTACKS = ("attack_eps", "attack_steps")
 """Settings of runs that train on attacked images alone."""
 OF_PRUNING = ("prune_groups", "prune_by", "prune_from", "prune_until", "prune_ceiling")
 """Settings of runs that prune alone."""
+OF_BITS = ("bits_top",)
+"""Settings of runs whose weights are whole numbers alone."""
 ON_DEVICE = "device"
 """Stands for the cell of a network that lives on a device, whose neurons are not known here."""
 AUTO_RULE = "auto"
@@ -86,6 +88,9 @@ class Experiment:
         prune_until: share of the updates after which what was chosen is removed; the rest of the run learns
             on without it. Of the time between, penalties grow in 5 parts of 9 and are held in 4.
         prune_ceiling: the largest penalty, in units of the loss's curvature, which it must pass.
+        bits: bits of a weight, which is a whole number times one step for all, rounded at random by each
+            update; 0 for floats.
+        bits_top: the largest weight of so many bits.
         seed: seed of weights, data order and noise.
         logs: how often to log, validate and checkpoint during the run.
         device: the device that the network lives on: a command that serves one (docs/devices.md), or the
@@ -130,6 +135,8 @@ class Experiment:
     prune_from: float | None = None
     prune_until: float | None = None
     prune_ceiling: float | None = None
+    bits: int | None = None
+    bits_top: float | None = None
     seed: int = 0
     logs: int = 50
     task_options: Options = field(default_factory=dict)
@@ -215,6 +222,8 @@ class Resolved:
     prune_from: float
     prune_until: float
     prune_ceiling: float
+    bits: int
+    bits_top: float
     seed: int
     logs: int
     task_options: Options
@@ -235,8 +244,10 @@ class Resolved:
         fields = {of.name: getattr(self, of.name) for of in dataclasses.fields(self)}
         fields |= {f"{kind}_options": dict(fields[f"{kind}_options"]) for kind in KINDS}
         fields["optimiser"] = optimiser_text(self.optimiser)
-        unsaid = [name for name in ("plateau", "prune") if not fields[name]]  # nor of what it does not do
+        idle = ("plateau", "prune", "bits")  # nor of what it does not do
+        unsaid = [name for name in idle if not fields[name]]
         unsaid += [] if self.prune else OF_PRUNING
+        unsaid += [] if self.bits else OF_BITS
         unsaid += ["attack", *OF_ATTACKS] if self.attack == "off" else []
         unsaid += ["heads"] if self.heads == "none" else []
         fields = {name: value for name, value in fields.items() if name not in unsaid}
@@ -283,4 +294,6 @@ DEFAULTS: Options = {
     "prune_from": 0.2,
     "prune_until": 0.6,
     "prune_ceiling": 1.0,
+    "bits": 0,
+    "bits_top": 1.0,
 }

@@ -195,6 +195,8 @@ FIELDS: dict[str, type] = {
     "prune_from": float,
     "prune_until": float,
     "prune_ceiling": float,
+    "bits": int,
+    "bits_top": float,
     "seed": int,
     "logs": int,
     **dict.fromkeys(OF_DEVICES, str),

@@ -16,6 +16,7 @@ from perturbax.experiment.attacks import Attack
 from perturbax.experiment.config import (
     DEFAULTS,
     KINDS,
+    OF_BITS,
     OF_DEVICES,
     OF_PRUNING,
     ON_DEVICE,
@@ -181,6 +182,7 @@ def explain(given: Experiment | Resolved, task: Task | None = None) -> dict[str,
     for field in dataclasses.fields(Resolved):
         name = field.name
         unsaid = (name in OF_DEVICES and e.device is None) or (name in OF_PRUNING and not e.prune)
+        unsaid |= name in OF_BITS and not e.bits
         if name.endswith("_options") or unsaid:
             continue
         if name in origins:

@@ -28,10 +28,12 @@ class Rule(eqx.Module):
         facts: equation, target, information used, cost, memory and sources of the rule in general.
         shares: what estimates are means over, so that devices can take shares of it (`learning.shares`):
             `rows`, the examples of a batch, or `samples`. It counts for the class that says it alone.
+        perturbs_weights: whether passes run with noise added to the weights.
     """
 
     facts: ClassVar[Facts] = Facts()
     shares: ClassVar[tuple[str, ...]] = ()
+    perturbs_weights: ClassVar[bool] = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Refuse a class that lacks its method (`step` or `update`), settings it does not have, and values

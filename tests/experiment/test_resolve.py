@@ -12,7 +12,7 @@ import perturbax as px
 from perturbax.errors import ArgumentError, StoreError
 from perturbax.experiment import Experiment, Resolved
 from perturbax.experiment.build import build
-from perturbax.experiment.config import OF_ATTACKS, OF_DEVICES, OF_PRUNING
+from perturbax.experiment.config import OF_ATTACKS, OF_BITS, OF_DEVICES, OF_PRUNING
 from perturbax.experiment.resolve import resolve
 from perturbax.experiment.result import read_experiment, read_resolved
 
@@ -95,7 +95,7 @@ def test_a_budget_waits_for_what_is_measured():
 def test_a_saved_run_has_the_fields_of_an_experiment(tmp_path):
     result = px.run(SMALL, tmp_path / "run")
     saved = json.loads((tmp_path / "run" / "config.json").read_text())["experiment"]
-    not_done = ("heads", "plateau", "attack", *OF_ATTACKS, "prune", *OF_PRUNING)
+    not_done = ("heads", "plateau", "attack", *OF_ATTACKS, "prune", *OF_PRUNING, "bits", *OF_BITS)
     unsaid = (*OF_DEVICES, *not_done)
     assert list(saved) == [name for name in NAMES if name not in unsaid]
     assert saved["passes"] is None

@@ -49,6 +49,7 @@ class Unrolled(StepRule):
     reset: int = setting(0)
     noise: Noise = eqx.field(converter=as_noise, default="rademacher")
 
+    perturbs_weights: ClassVar[bool] = True
     remembers: ClassVar[bool] = False
 
     def __check_init__(self) -> None:

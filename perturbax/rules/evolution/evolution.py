@@ -70,6 +70,7 @@ class Evolution(SequenceRule):
     noise: Noise = eqx.field(converter=as_noise, default="rademacher")
 
     shares: ClassVar[tuple[str, ...]] = (ROWS, SAMPLES)
+    perturbs_weights: ClassVar[bool] = True
     facts: ClassVar[Facts] = Facts(
         equation="dW = sum_j (s(L_j+) - s(L_j-)) / (2 sigma P) u_j v_j^T",
         target="shaping none: full gradient; z-score: its direction in large populations; rank: biased",

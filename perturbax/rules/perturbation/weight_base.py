@@ -1,7 +1,7 @@
 """What the rules that perturb weights share."""
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,8 @@ class WeightRule(Perturbation, StepRule):
     """
 
     hold_steps: int = setting(0)
+
+    perturbs_weights: ClassVar[bool] = True
 
     def __check_init__(self) -> None:
         """Refuse credit that would count a loss twice, and noise that is for pre-activations."""
