@@ -37,16 +37,16 @@ def rounded_at_random(step: Any, top: Any) -> optax.GradientTransformation:
     def init(params: PyTree) -> Array:
         return jnp.zeros((), int)  # updates so far
 
-    def update(updates: PyTree, made: Array, params: PyTree = None) -> tuple[PyTree, Array]:
+    def update(updates: PyTree, state: Any, params: PyTree = None) -> tuple[PyTree, Array]:
         leaves, tree = jax.tree.flatten(params)
-        keys = jr.split(jr.fold_in(jr.PRNGKey(0), made), len(leaves))
+        keys = jr.split(jr.fold_in(jr.PRNGKey(0), state), len(leaves))
 
         def one(key: Array, w: Array, change: Array) -> Array:
             u = jr.uniform(key, w.shape, w.dtype)
             return jnp.clip(step * jnp.floor((w + change) / step + u), -top, top) - w
 
         moved = [one(*each) for each in zip(keys, leaves, tree.flatten_up_to(updates), strict=True)]
-        return tree.unflatten(moved), made + 1
+        return tree.unflatten(moved), state + 1
 
     return optax.GradientTransformation(init, update)
 
