@@ -36,8 +36,13 @@ class ByHand(px.cells.Settling):
 def net_of(cell, pooling, strength, **spikes):
     """Two convolutional blocks, a dense one and the outputs: units that settle within their range."""
     shape = {"maps": "2,3", "kernel": 3, "padding": 1, "pooling": pooling, "outputs": 4, **spikes}
-    layer = cell(64, 9, key=jr.key(0), activation="half-clip", **shape)
-    some, rest = px.split(px.Network((layer, layer.readout(4, key=jr.key(1)))))
+
+    @eqx.filter_jit
+    def made():
+        layer = cell(64, 9, key=jr.key(0), activation="half-clip", **shape)
+        return px.Network((layer, layer.readout(4, key=jr.key(1))))
+
+    some, rest = px.split(made())
     leaves, tree = jax.tree.flatten(some)
     drawn = []
     for i, leaf in enumerate(leaves):
@@ -48,8 +53,12 @@ def net_of(cell, pooling, strength, **spikes):
 
 @functools.cache
 def held():
-    x, y = jr.uniform(jr.key(5), (3, 64)), jr.uniform(jr.key(6), (3, 4))
-    return jnp.broadcast_to(x, (T, 3, 64)), jnp.full((T, 3, 4), jnp.nan).at[-1].set(y)
+    @jax.jit
+    def made():
+        x, y = jr.uniform(jr.key(5), (3, 64)), jr.uniform(jr.key(6), (3, 4))
+        return jnp.broadcast_to(x, (T, 3, 64)), jnp.full((T, 3, 4), jnp.nan).at[-1].set(y)
+
+    return made()
 
 
 def loss(out, target):
@@ -144,24 +153,30 @@ def test_spikes_settle_elsewhere_where_the_largest_is_pooled():
 
 
 def test_its_shape():
-    layer = px.cells.Settling(
-        3 * 64, 10, key=jr.key(0), maps=(2, 3), image="8x8x3", kernel=3, padding=1, blocks=2
-    )
+    @eqx.filter_jit
+    def made():
+        shape = {"maps": (2, 3), "image": "8x8x3", "kernel": 3, "padding": 1, "blocks": 2}
+        return px.cells.Settling(3 * 64, 10, key=jr.key(0), **shape)
+
+    layer = made()
     assert layer.sizes == (2 * 4 * 4, 3 * 2 * 2, 5, 5)
     assert [w.shape for w in (layer.W, *layer.U)] == [(27, 2), (18, 3), (12, 5), (5, 5)]
     assert layer.b.shape == (2 + 3 + 10,)
     some, rest = px.split(layer)
-    still = px.join(jax.tree.map(jnp.zeros_like, some), rest)
-    still = px.join(
-        jax.tree.map(lambda w: jnp.arange(15.0) if w.shape == (15,) else w, px.weights(still)), rest
-    )
-    a = np.asarray(still.drive(jnp.zeros(192), jnp.zeros(layer.width)))
+    still = jax.tree.map(lambda w: np.arange(15.0) if w.shape == (15,) else np.zeros(w.shape), some)
+
+    @jax.jit
+    def driven():
+        image, r = jr.uniform(jr.key(1), (8, 8, 3)), jnp.zeros(layer.width)
+        other = px.cells.Conv(192, 2, key=jr.key(0), image="8x8x3", kernel=3, bias=False).geometry
+        by_colour = jnp.moveaxis(image, -1, 0).ravel()  # as images are for a convolution
+        first = other.pooled(other.convolve(layer.W, None, by_colour))
+        biases = px.join(jax.tree.map(jnp.asarray, still), rest)
+        return biases.drive(jnp.zeros(192), r), layer.drive(image.ravel(), r)[:32], first
+
+    a, by_pixel, first = driven()
     np.testing.assert_array_equal(a, np.repeat(np.arange(15.0), [16] * 2 + [4] * 3 + [1] * 10))
-    image = jr.uniform(jr.key(1), (8, 8, 3))
-    by_pixel, by_colour = image.ravel(), jnp.moveaxis(image, -1, 0).ravel()
-    other = px.cells.Conv(192, 2, key=jr.key(0), image="8x8x3", kernel=3, bias=False)
-    first = other.geometry.pooled(other.geometry.convolve(layer.W, None, by_colour))
-    np.testing.assert_allclose(layer.drive(by_pixel, jnp.zeros(layer.width))[:32], first, atol=1e-12)
+    np.testing.assert_allclose(by_pixel, first, atol=1e-12)
     reads = layer.wiring()
     assert reads[0, 32:44].all()
     assert not reads[0, 44:].any()

@@ -17,9 +17,7 @@ STEPS, REACH = 6, 3
 CELLS = {
     "tanh": {"depth": 2, "scale": 0.8},
     "gru": {"scale": 0.8},
-    "lstm": {"scale": 0.8},
     "lif": {"scale": 1.6},
-    "lru": {"scale": 0.4},
     "graph": {},
     "decorrelated": {"depth": 1, "scale": 0.8},
     "residual": {"depth": 2, "scale": 0.8},
