@@ -71,6 +71,8 @@ AS_THEY_ARE = {"--resume", "--help"}  # runs whose settings stand elsewhere
 def shortened(line: str) -> list[str]:
     """The words of a command `perturbax ...`, with few steps and small networks where it trains some.
 
+    It trains two rules at most, and looks at one candidate.
+
     Names of files with a star are those that are there, as a shell would have it.
     """
     words = shlex.split(line)[1:]
@@ -79,6 +81,10 @@ def shortened(line: str) -> list[str]:
         shorter = {"--steps": "2"}  # of a network as it was
     if "--device" in words:  # whose network is as the device has it
         shorter = {flag: value for flag, value in shorter.items() if flag != "--units"}
+    for flag in {"--rules", "--over"} & set(words):  # each is a program of its own
+        at = words.index(flag) + 1
+        rules = words[at].split(",")
+        words[at] = rules[0] if flag == "--over" or len(rules) == 1 else f"{rules[0]},{rules[-1]}"
     for flag, value in shorter.items():
         if flag in words:
             words[words.index(flag) + 1] = value

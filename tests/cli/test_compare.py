@@ -1,15 +1,9 @@
 """`compare` and `report`: what is kept, what is refused, and what the page holds."""
 
-import os
-from pathlib import Path
-
-import pytest
 from helpers import QUICK, error_of, everything, series
 
 import perturbax as px
 from perturbax.cli import main
-
-WEATHER = Path(os.environ.get("PERTURBAX_WEATHER", Path(__file__).parents[3] / "shared" / "data" / "WTH.csv"))
 
 
 def test_compare_resumes_reuses_and_refuses(capsys, tmp_path):
@@ -53,39 +47,6 @@ def test_compare_resumes_reuses_and_refuses(capsys, tmp_path):
     assert (tmp_path / "again.html").read_text().count("<svg") == page.count("<svg")
 
 
-@pytest.mark.skipif(not WEATHER.is_file(), reason=f"no weather data at {WEATHER} (set PERTURBAX_WEATHER)")
-def test_weather_comparison(tmp_path):
-    argv = [
-        "compare",
-        "--workers",
-        "1",
-        "--task",
-        "weather",
-        "--data",
-        str(WEATHER),
-        "--task.horizon",
-        "24",
-        "--rules",
-        "frozen,frozen:lr=3e-3",
-        "--seeds",
-        "1",
-        "--steps",
-        "20",
-        "--logs",
-        "2",
-        "--units",
-        "16",
-        "--task.lags",
-        "4",
-        "--out",
-        str(tmp_path / "w"),
-    ]
-    assert main(argv) == 0
-    page = (tmp_path / "w" / "report.html").read_text()
-    assert "persistence" in page
-    assert "linear" in page
-
-
 def test_compare_notices_other_data(capsys, tmp_path):
     data = series(tmp_path / "d.csv", rows=300)
     argv = [
@@ -116,6 +77,9 @@ def test_compare_notices_other_data(capsys, tmp_path):
         tmp_path / "c",
     ]
     assert main(list(map(str, argv))) == 0
+    page = (tmp_path / "c" / "report.html").read_text()
+    assert "persistence" in page
+    assert "linear" in page
     before = everything(tmp_path / "c")
     series(tmp_path / "d.csv", rows=299)
     status, line = error_of(capsys, argv)

@@ -1,9 +1,7 @@
 """Learning on a device: the numbers of a run in process, estimates along what was held, stops and resumes."""
 
 import json
-import subprocess
 import sys
-import time
 
 import jax
 import jax.numpy as jnp
@@ -226,44 +224,32 @@ def test_a_device_that_returns_a_score_per_trial_learns_with_credit_to_the_end(t
         px.run(device=Scoring("tanh", (4,)), rule="node", score="device", rule__credit="same-step", **SMALL)
 
 
-COMMAND = f"{sys.executable} -m perturbax.devices.simulated --cell tanh --units 4 --ambient 0.05"
+def test_a_stopped_run_says_what_to_go_on_with_and_its_report_what_a_device_lacks(tmp_path):
+    """Those whose trainer is killed are in test_kills.py."""
 
+    def stop(done, total, loss):
+        if done == 2:
+            raise KeyboardInterrupt
 
-@pytest.mark.slow
-def test_a_killed_trainer_goes_on_from_its_last_checkpoint(tmp_path):
-    words = [
-        sys.executable,
-        "-m",
-        "perturbax",
-        "run",
-        "--device",
-        COMMAND,
-        "--task",
-        "copy",
-        "--task.length",
-        "2",
-    ]
-    settings = ["--steps", "60", "--logs", "30", "--batch", "4", "--rule", "weight"]
-    trainer = subprocess.Popen([*words, *settings, "--out", str(tmp_path / "run")])
-    lines = tmp_path / "run" / "metrics.jsonl"
-    while not lines.exists() or len(lines.read_text().splitlines()) < 5:
-        time.sleep(0.05)
-        assert trainer.poll() is None
-    trainer.kill()
-    trainer.wait()
-    before = [line["loss"] for line in run_folder.read_metrics(tmp_path / "run")][:4]
+    with pytest.raises(KeyboardInterrupt):
+        px.run(device=Simulated("tanh", (4,)), rule="weight", out=tmp_path / "run", report=stop, **SMALL)
+    before = [line["loss"] for line in run_folder.read_metrics(tmp_path / "run")]
     with pytest.raises(ArgumentError, match="name it again with --device"):
         px.resume(tmp_path / "run")
-    result = px.resume(tmp_path / "run", device=COMMAND)
+    result = px.resume(tmp_path / "run", device=Simulated("tanh", (4,)))
     assert result.summary["status"] == "finished"
-    assert len(result.metrics) == 30
-    assert [line["loss"] for line in result.metrics][:4] == before
-    assert result.metrics[-1]["writes"] == 2 * 60 + 30
+    assert len(before) == 1
+    assert [line["loss"] for line in result.metrics][:1] == before
+    assert len(result.metrics) == 2
+    assert result.metrics[-1]["writes"] == 2 * 4 + 2
     page = px.report(tmp_path / "run", tmp_path / "report.html").read_text()
     assert "On the device" in page
     assert "simulated tanh" in page
     assert "Devices have no frozen reservoir" in page
     assert px.load(tmp_path / "run").net.named().keys() == result.net.named().keys()
+
+
+COMMAND = f"{sys.executable} -m perturbax.devices.simulated --cell tanh --units 4 --ambient 0.05"
 
 
 def test_no_command_of_a_folder_is_started_unless_it_is_trusted_or_given(tmp_path, capsys):

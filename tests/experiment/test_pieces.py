@@ -126,11 +126,11 @@ def test_a_device_at_a_socket_is_for_one_process(tmp_path):
 
 
 def test_compare_has_the_same_numbers_side_by_side(tmp_path, capfd):
-    """Seeds of one program, which stay together, and two variants; each in a process of its own: workers of
-    dask where it is there, else a pool, which tests of searches and studies compare, too.
+    """Seeds of one program, which stay together, and two variants; each in a process of its own. Workers of
+    dask are sent the same jobs (tests/jobs).
     """
     argv = ["compare", *QUICK, "--rules", "node,frozen", "--seeds", "2"]
-    ways = {"alone": ["1"], "beside": ["2", "--cluster", "local"]}
+    ways = {"alone": ["1"], "beside": ["2", "--cluster", "pool"]}
     for way, words in ways.items():
         assert main([*argv, "--workers", *words, "--out", str(tmp_path / way)]) == 0
         said = capfd.readouterr()

@@ -153,7 +153,7 @@ def test_a_run_stopped_while_penalties_grow_goes_on_with_the_same_numbers(finish
     assert again.summary["pruned"] == finished.summary["pruned"]
 
 
-@pytest.mark.parametrize("cell", ["tanh", "lstm", "lru", "settling"])
+@pytest.mark.parametrize("cell", ["lstm", "lru", "settling"])  # tanh is what the run above has
 def test_units_leave_as_if_their_weights_were_zero(cell):
     shape = Architecture.of(resolve(Experiment(cell=cell, units=6)), (2, 3))
     units, key = units_of(shape), jax.random.key(0)
