@@ -204,8 +204,9 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
         optimiser=settings.optimiser(e.lr),
         decor_rate=settings.rate(e.decor_lr),
     )
-    check_derivatives(rule, _network_shapes(e.cell, make_network))
-    _check_optimiser(optimiser_text(e.optimiser), setup.optimiser, make_network)
+    shapes = _network_shapes(e.cell, make_network)
+    check_derivatives(rule, shapes)
+    _check_optimiser(optimiser_text(e.optimiser), setup.optimiser, shapes)
     return Parts(e, setup, found, device, pruning)
 
 
@@ -405,18 +406,15 @@ def _network_shapes(cell: str, make_network: Callable[[jax.Array], Network]) -> 
     return shapes
 
 
-def _check_optimiser(
-    name: str, optimiser: optax.GradientTransformation, make_network: Callable[[jax.Array], Network]
-) -> None:
-    """Refuse an optimiser that wants more than gradients, before any work is done."""
+def _check_optimiser(name: str, optimiser: optax.GradientTransformation, shapes: Network) -> None:
+    """Refuse an optimiser that wants more than gradients, before any work is done; shapes: of the network."""
 
-    def update_once(key: jax.Array) -> Any:
-        some: Any = weights(make_network(key))
+    def update_once(net: Network) -> Any:
+        some: Any = weights(net)
         return optimiser.update(some, optimiser.init(some), some)
 
     try:
-        jax.eval_shape(update_once, jr.PRNGKey(0))
+        eqx.filter_eval_shape(update_once, shapes)
     except (TypeError, ValueError, AttributeError) as error:
-        jax.eval_shape(make_network, jr.PRNGKey(0))  # a fault of the network speaks for itself
         first = str(error).splitlines()[0]
         raise ArgumentError(f"optimiser {name} cannot be used here: {first}") from error

@@ -54,12 +54,25 @@ def ends_well(words: list[str]) -> bool:
 
 
 def test_commands_of_the_readme_run(workplace, capsys):
-    """In their order, in one folder, as a reader would: later ones use the folders of earlier ones."""
+    """In their order, in one folder, as a reader would: later ones use the folders of earlier ones.
+
+    A run whose folder no later one names is set up and not trained: on a device, online, from the settings
+    that were tuned, and with classes of one's own there are runs in tests/devices, tests/experiment,
+    tests/cli/test_tune.py and test_readme.py.
+    """
     lines = [line for line in COMMANDS[README] if line.startswith("perturbax ")]
     assert len(lines) >= 20
-    for line in lines:
-        if not line.startswith(TOO_LONG):
-            assert ends_well(pages.shortened(line)), (line, capsys.readouterr().err)
+    trained = 0
+    for i, line in enumerate(lines):
+        if line.startswith(TOO_LONG):
+            continue
+        words, folder = pages.shortened(line), line.partition(" --out ")[2]
+        is_named = any(folder in later for later in lines[i + 1 :])
+        if line.startswith("perturbax run ") and folder and not is_named:
+            words.append("--dry-run")
+        trained += words[0] == "run" and not {"--dry-run", "--help"} & set(words)
+        assert ends_well(words), (line, capsys.readouterr().err)
+    assert trained >= 2
     assert (workplace / "report.html").exists()
 
 
@@ -84,6 +97,10 @@ def test_commands_of_the_pages_are_known():
         for kind, registry in KNOWN.items():
             value = named.get(f"--{kind}", "")
             assert not value or ":" in value or value in registry or value.isupper(), line
+        for rule in re.split(r"[, ]", named.get("--rules", "")):  # not all of them are run
+            name = rule.split(":")[0].removesuffix("+decor")
+            one_of_yours = rule.startswith("own_") or rule.isupper()
+            assert one_of_yours or {name, rule} & {"", "...", *KNOWN["rule"]}, line
 
 
 def test_other_commands_name_what_there_is():

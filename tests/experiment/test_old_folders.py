@@ -67,7 +67,7 @@ def check_run(folder, whole):
 OTHER_SINCE = "mirror"  # finds its feedback weights in one sequence, which took it many
 
 
-@pytest.mark.parametrize("name", STOPPED)
+@pytest.mark.parametrize("name", [name for name in STOPPED if name != "node"])  # which is below, under x64
 def test_a_stopped_run_goes_on_to_where_it_would_have_come(name, tmp_path):
     shutil.copytree(DATA / name / "stopped", tmp_path / "run")
     before = (tmp_path / "run" / "metrics.jsonl").read_text()
