@@ -74,7 +74,7 @@ def test_a_runs_own_config_starts_another(capsys, tmp_path):
     assert b.experiment.seed == 1
     assert b.experiment.rule_options["samples"] == 2
     # Another rule does not inherit settings that it does not have.
-    assert main(["run", "--config", config, "--rule", "frozen", "--dry-run"]) == 0
+    assert main(["run", "--config", config, "--rule", "frozen", "--out", str(tmp_path / "d")]) == 0
 
 
 def test_killed_and_resumed_is_bit_for_bit(tmp_path):

@@ -53,6 +53,26 @@ def ends_well(words: list[str]) -> bool:
         return not ended.code
 
 
+class IsSetUp(Exception):
+    """A run is about to be trained: its parts are made, and its data read."""
+
+
+def is_set_up(words: list[str]) -> bool:
+    """Whether a run gets to where it would be trained."""
+    from perturbax.experiment import run
+
+    def train(*_, **__):
+        raise IsSetUp
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(run, "train", train)
+        try:
+            ends_well(words)
+        except IsSetUp:
+            return True
+    return False
+
+
 def test_commands_of_the_readme_run(workplace, capsys):
     """In their order, in one folder, as a reader would: later ones use the folders of earlier ones.
 
@@ -68,11 +88,11 @@ def test_commands_of_the_readme_run(workplace, capsys):
             continue
         words, folder = pages.shortened(line), line.partition(" --out ")[2]
         is_named = any(folder in later for later in lines[i + 1 :])
-        if line.startswith("perturbax run ") and folder and not is_named:
-            words.append("--dry-run")
-        trained += words[0] == "run" and not {"--dry-run", "--help"} & set(words)
-        assert ends_well(words), (line, capsys.readouterr().err)
-    assert trained >= 2
+        is_run = line.startswith("perturbax run ") and bool(folder)
+        trained += is_run and is_named
+        ends = is_set_up if is_run and not is_named else ends_well
+        assert ends(words), (line, capsys.readouterr().err)
+    assert trained >= 1
     assert (workplace / "report.html").exists()
 
 
