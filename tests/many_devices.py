@@ -4,6 +4,7 @@ XLA_FLAGS=--xla_force_host_platform_device_count=8 python tests/many_devices.py
 """
 
 import contextlib
+import functools
 import json
 import re
 import tempfile
@@ -36,12 +37,12 @@ class Slope(px.rules.PES):
     """Persistent evolution strategies, of a class that says nothing either."""
 
 
-# What is split -> (rule, number of devices). Rows: a batch of 24; samples: one of 3, which no number divides.
+# What is split -> (rule, a number of devices); each form of a share has a rule, and each number several.
+# Rows: a batch of 24; samples: one of 3, which no number divides.
 ROWS = {
-    "node": (px.rules.Node(samples=2), 2, 4, 8),
+    "node": (px.rules.Node(samples=2), 8),
     "weight": (px.rules.Weight(samples=2), 8),
-    "activity": (px.rules.Activity(difference="antithetic", samples=3), 2),
-    "iterative": (px.rules.Iterative(samples=4, noise="correlated"), 2),
+    "iterative": (px.rules.Iterative(samples=4, noise="correlated", difference="antithetic"), 2),
     "innovation": (px.rules.Innovation(samples=2, ambient=0.1, credit="window", window=3), 4),
     "scaled": (px.rules.Node(samples=3, noise="scaled"), 2),
     "forward": (px.rules.Forward(samples=3), 2),
@@ -74,11 +75,13 @@ def loss(y, target):
     return jnp.mean((y - target) ** 2, -1)
 
 
+@functools.cache
 def network():
     """Return a network of one recurrent layer."""
     return px.Network(stack(px.CELLS["tanh"], (N_IN, N_OUT), (UNITS,), jr.PRNGKey(0)))
 
 
+@functools.cache
 def data(batch):
     """Return inputs and targets."""
     xs = jr.normal(jr.PRNGKey(1), (T, batch, N_IN))
@@ -87,10 +90,13 @@ def data(batch):
 
 def compiled(rule, batch, mesh):
     """Return (the update, compiled; what it is called with)."""
-    net, (xs, ys) = network(), data(batch)
     init, update = px.learner(rule, loss, mesh)
-    given = init(net, xs[0], jr.PRNGKey(3)), net, xs, ys, jr.PRNGKey(4)
-    return jax.jit(update).lower(*given).compile(), given
+
+    def first(net, xs, ys):
+        return update(init(net, xs[0], jr.PRNGKey(3)), net, xs, ys, jr.PRNGKey(4))
+
+    given = network(), *data(batch)
+    return jax.jit(first).lower(*given).compile(), given
 
 
 def seen(program):
@@ -122,17 +128,16 @@ def difference(one, other):
 
 
 def compare(cases, batch):
-    """Return what each number of devices makes of each rule, beside one device."""
+    """Return what one device and several make of each rule."""
     found = {}
-    for name, (rule, *numbers) in cases.items():
+    for name, (rule, n) in cases.items():
         program, given = compiled(rule, batch, None)
         one = program(*given)
-        found[name] = {"1": seen(program)}
-        for n in numbers:
-            # Half of them are given as a mesh, of two axes where that goes.
-            mesh = Mesh(np.array(jax.devices()[:n]).reshape(2, -1), ("a", "b")) if n == 4 else n
-            program, given = compiled(rule, batch, mesh)
-            found[name][str(n)] = seen(program) | {"difference": difference(one, program(*given))}
+        # Half of them are given as a mesh, of two axes where that goes.
+        mesh = Mesh(np.array(jax.devices()[:n]).reshape(2, -1), ("a", "b")) if n == 4 else n
+        shared, given = compiled(rule, batch, mesh)
+        several = seen(shared) | {"difference": difference(one, shared(*given))}
+        found[name] = {"1": seen(program), str(n): several}
     return found
 
 
@@ -166,24 +171,34 @@ def interrupt(*_):
     raise KeyboardInterrupt
 
 
+def trained(settings, mesh=None):
+    """Return what `numbers` does of a run that is advanced alone, without all that follows training."""
+    program = compiled_for(over_devices(build(px.Experiment(**settings)), Placement(mesh_of(mesh))))
+    states, lines = [program.start(0)], []
+    for _ in range(settings["logs"]):
+        states, losses, (metrics,), _ = program.advance(states, program.length)
+        lines.append((losses.mean(), metrics["loss"]))
+    losses, valid = zip(*lines, strict=True)
+    return np.array(losses + valid), weights(states[0].best)
+
+
 def runs(folder):
     """Return what several devices make of whole runs, and of one that goes on with another number of them."""
-    one = px.run(**TINY)
     with contextlib.suppress(KeyboardInterrupt):
         px.run(**TINY, mesh=2, out=folder / "two", on_log=interrupt)
     again = px.resume(folder / "two", mesh=4)
     found = {
-        "two, then four": difference(numbers(one), numbers(again)),
-        "devices": [result.summary.get("devices") for result in (one, again)],
+        "two, then four": difference(trained(TINY), numbers(again)),
+        "devices": again.summary["devices"],
         "facts": json.loads((folder / "two" / "config.json").read_text())["facts"]["devices"],
     }
-    places = Placement(mesh_of(4), split_weights=True)
-    online = TINY | {"mode": "online", "rule__difference": "antithetic"}
-    found["online"] = difference(numbers(px.run(**online)), numbers(px.run(**online, mesh=4)))
+    online = TINY | {"mode": "online", "rule_options": {"difference": "antithetic"}}
+    found["online"] = difference(trained(online), trained(online, 4))
     large = TINY | {"units": UNITS * 4, "batch": 3}
     by_units = px.run(**large, mesh=4, shard="weights")
-    found["weights"] = difference(numbers(px.run(**large)), numbers(by_units))
+    found["weights"] = difference(trained(large), numbers(by_units))
     found["bytes"] = [weight.addressable_data(0).nbytes / weight.nbytes for weight in matrices(by_units.net)]
+    places = Placement(mesh_of(4), split_weights=True)
     kept = compiled_for(over_devices(build(px.Experiment(**large)), places))
     program = next(iter(kept._programs.values()))
     found["shapes of weights"] = seen(program)["shapes"]

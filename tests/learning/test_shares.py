@@ -23,8 +23,7 @@ WEIGHTS = 8 * (
 CASES = [
     (of, name, str(n))
     for of, cases in (("rows", many_devices.ROWS), ("samples", many_devices.SAMPLES))
-    for name, (_, *numbers) in cases.items()
-    for n in numbers
+    for name, (_, n) in cases.items()
 ]
 
 
@@ -95,7 +94,7 @@ def test_whole_runs_are_those_of_one_device_and_go_on_with_another_number(found)
     runs = found["runs"]
     for name in ("two, then four", "online"):
         assert runs[name] < 1e-9, name
-    assert runs["devices"] == [None, 4]
+    assert runs["devices"] == 4
     assert runs["facts"] == 2
     assert "take a batch that divides by 2" in runs["online refused"]
     assert "neither the batch of 3" in runs["sequence refused"]
@@ -122,8 +121,8 @@ def test_devices_are_asked_for_by_a_number_that_there_is(capsys):
 TINY = {"task": "probe-lag1", "units": 3, "batch": 8, "steps": 2, "logs": 2}
 
 
-def free_port(first=0, last=0):
-    """A port of this machine that is free, one of these where they are named."""
+def free_port(first, last):
+    """A port of this machine that is free, one of these."""
     for port in range(first, last + 1):
         with socket.socket() as free, contextlib.suppress(OSError):
             free.bind(("127.0.0.1", port))
@@ -131,34 +130,42 @@ def free_port(first=0, last=0):
     raise OSError("no port is free")
 
 
-def said_by(words, of_each):
-    """What processes say that are started with these words, and words and variables of their own."""
-    start = [sys.executable, "-m", "perturbax", "run", *words]
-    processes = [
-        subprocess.Popen([*start, *own], env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True)
-        for own, variables in of_each
-    ]
-    said = [process.communicate(timeout=600)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes)
-    return said
+RUN_AND_RESUME = """
+import sys
+import perturbax as px
+from perturbax.cli.main import main
+*words, half = sys.argv[1:]
+assert main(["run", *words]) == 0
+px.resume(half, mesh=2)
+"""
 
 
-def test_four_processes_share_a_run_and_two_of_slurm_go_on_with_one(tmp_path):
+def test_two_processes_of_slurm_share_a_run_and_go_on_with_one(tmp_path):
+    """They meet once; that a user may name the place where they do is the next test."""
     one = px.run(**TINY)
+    assert "devices" not in one.summary
     with contextlib.suppress(KeyboardInterrupt):
         px.run(**TINY, out=tmp_path / "half", on_log=many_devices.interrupt)
     words = [word for name, value in TINY.items() for word in (f"--{name}", str(value))]
-    words += ["--out", str(tmp_path / "four"), "--coordinator", f"127.0.0.1:{free_port()}"]
-    four = said_by([*words, "--processes", "4"], [(["--process", str(i)], {}) for i in range(4)])
+    words += ["--out", str(tmp_path / "whole"), "--coordinator", "auto", str(tmp_path / "half")]
     job = free_port(61440, 65535) - 61440  # JAX makes the port of the number of the job
     slurm = {"SLURM_JOB_ID": str(job), "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
-    own = [([], slurm | {"SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)}) for i in range(2)]
-    two = said_by(["--resume", str(tmp_path / "half"), "--coordinator", "auto"], own)
-    for said, folder, devices in ((four, "four", 4), (two, "half", 2)):
-        assert "test loss" in said[0]
-        assert not any("test loss" in silent for silent in said[1:])
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", RUN_AND_RESUME, *words],
+            env={**os.environ, **slurm, "SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    said = [process.communicate(timeout=600)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert "test loss" in said[0]
+    assert "test loss" not in said[1]
+    for folder in ("whole", "half"):
         found = px.load(tmp_path / folder)
-        assert found.summary["devices"] == devices
+        assert found.summary["devices"] == 2
         assert [line["step"] for line in found.metrics] == [1, 2]
         assert found.metrics[1]["loss"] == pytest.approx(one.metrics[1]["loss"], rel=1e-4)
         assert found.summary["test"]["loss"] == pytest.approx(one.summary["test"]["loss"], rel=1e-3)
@@ -175,9 +182,10 @@ def test_processes_that_meet_on_this_machine_listen_on_it_alone(monkeypatch, cap
     monkeypatch.setattr("jax.distributed.initialize", initialize)
     for host in ("127.0.0.1", "localhost", "[::1]", "node1"):
         place = f"{host}:9000"
-        typed = ["--coordinator", place, "--processes", "2", "--process", "0"]
+        typed = ["--coordinator", place, "--processes", "2", "--process", "1"]
         assert main(["run", "--out", "runs/never", *typed]) == 2
-        assert given[-1].get("coordinator_bind_address") == (None if host == "node1" else place)
+        own = {} if host == "node1" else {"coordinator_bind_address": place}
+        assert given[-1] == {"coordinator_address": place, "num_processes": 2, "process_id": 1} | own
     assert "the processes did not meet: enough" in capsys.readouterr().err
 
 

@@ -37,10 +37,14 @@ def test_bits_of_words_are_signs_along_the_last_axis():
 def test_packed_draws_are_the_draws(kind, monkeypatch):
     keys = jr.split(jr.key(0), 6)
     noise = kind()
-    state = noise.init(LIKE)
-    plain = noise.draw(state, keys, LIKE)[1]
     helpers.set_pace(monkeypatch, words=70)  # two steps at once
-    packed = draw_packed(noise, state, keys, LIKE)[1]
+
+    @jax.jit
+    def draws(keys):
+        state = noise.init(LIKE)
+        return noise.draw(state, keys, LIKE)[1], draw_packed(noise, state, keys, LIKE)[1]
+
+    plain, packed = draws(keys)
     for array, signs, like in zip(plain, packed, LIKE, strict=True):
         assert is_packed(signs)
         assert signs.shape == (6, *like.shape)
@@ -74,9 +78,13 @@ def test_estimates_are_those_of_noise_in_arrays(rule, kind, options, x64, monkey
         init, update = px.learner(made, helpers.mse)
         return update(init(net, xs[0], jr.key(0)), net, xs, ys, jr.key(3))[1:]
 
-    loss, want = estimate(helpers.unpacked(kind))
-    helpers.set_pace(monkeypatch, rows=8 * helpers.B, words=60, values=80, loops=(Loop(0, 8, 2),))
-    again, grads = estimate(kind())
+    @jax.jit
+    def both():
+        in_arrays = estimate(helpers.unpacked(kind))
+        helpers.set_pace(monkeypatch, rows=8 * helpers.B, words=60, values=80, loops=(Loop(0, 8, 2),))
+        return in_arrays, estimate(kind())
+
+    (loss, want), (again, grads) = both()
     assert float(again) == pytest.approx(float(loss), rel=1e-12)
     assert helpers.distance(grads, want) < 1e-10
 
