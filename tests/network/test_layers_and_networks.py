@@ -141,7 +141,7 @@ def test_credit_weights():
     np.testing.assert_allclose(got, [2.0, 3.5, 5.0, 6.5, 5.0])
 
 
-@pytest.mark.parametrize(("steps", "window"), [(64, 7), (67, 33), (40, 3), (33, 100)])
+@pytest.mark.parametrize(("steps", "window"), [(67, 33), (40, 3), (33, 100)])
 def test_ring_of_blocks_equals_one_block(x64, steps, window, monkeypatch):
     """Window credit over many blocks, a ragged last one included, against the banded matrix."""
     net, (xs, ys) = helpers.network(px.cells.Tanh, n=3), helpers.data(steps=steps)
@@ -153,15 +153,6 @@ def test_ring_of_blocks_equals_one_block(x64, steps, window, monkeypatch):
     assert helpers.distance(many[1], one[1]) < 1e-10
     assert float(many[0]) == pytest.approx(float(one[0]), rel=1e-12)
     assert pairing_of(Credit(window), 8, steps).holds
-
-
-def test_window_over_the_whole_sequence_is_to_go(x64):
-    net, (xs, ys) = helpers.network(px.cells.Tanh, n=3), helpers.data(steps=40)
-    one, two = (
-        helpers.fresh(px.RULES["node"](discount=0.9, **o), helpers.mse)(net, xs, ys, jr.key(0))[1]
-        for o in ({"credit": "to-go"}, {"credit": "window", "window": 40})
-    )
-    assert helpers.distance(one, two) < 1e-10
 
 
 LONG = 2**17  # steps: one number for each is more than all that a block of steps takes
