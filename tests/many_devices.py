@@ -49,7 +49,6 @@ ROWS = {
     "reward": (px.rules.Reward(), 2),
     "ou": (px.rules.OU(), 2),
     "evolution": (px.rules.Evolution(population=6, shaping="z-score"), 4),
-    "pes": (px.rules.PES(samples=3, window=2), 2),
     "bptt": (px.rules.BPTT(), 8),
     "relaxation": (px.rules.ActivationRelaxation(sweeps=2, backward="learnt"), 2),
     "derived": (Derived(samples=3), 2),
@@ -59,7 +58,7 @@ SAMPLES = {
     "weight": (px.rules.Weight(samples=8, difference="noisy"), 4),
     "evolution": (px.rules.Evolution(population=16, shaping="rank"), 8),
     "full rank": (px.rules.Evolution(population=8, rank=0), 4),
-    "nres": (px.rules.NRES(samples=4), 2),
+    "pes": (px.rules.PES(samples=4, window=2), 2),
 }
 REFUSED = {
     "batch and samples": (px.rules.Node(samples=3), 2),

@@ -241,9 +241,9 @@ def test_rows_share_everything_but_their_noise(rule):
         assert any(g.any() for g in jax.tree.leaves(heard))  # negative control
 
 
-@pytest.mark.parametrize("rule", ["node", "weight", "guided"])
+@pytest.mark.parametrize("rule", ["weight", "guided"])
 def test_variance_falls_as_one_over_samples(rule):
-    """Slope -1 in log variance against log K, to 15 %."""
+    """Slope -1 in log variance against log K, to 15 %; guided is node perturbation, and adds a guess."""
     net, (xs, ys) = helpers.network(px.cells.Tanh, n=2), helpers.data(batch=1)
     options = {} if rule == "weight" else {"credit": "to-go"}
     options |= {"guess_by": "random"} if rule == "guided" else {}

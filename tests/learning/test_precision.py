@@ -26,7 +26,7 @@ def cosine(one, two):
     return float(a @ b / jnp.linalg.norm(a) / jnp.linalg.norm(b))
 
 
-@pytest.mark.parametrize("rule", ["node", "activity", "innovation"])
+@pytest.mark.parametrize("rule", ["node", "activity"])
 def test_float32_keeps_the_difference(rule, x64):
     """Defaults: nothing that matters is lost to cancellation."""
     exact, single = (estimate(rule, d, credit="to-go")[1] for d in ("float64", "float32"))
@@ -34,7 +34,7 @@ def test_float32_keeps_the_difference(rule, x64):
     assert all(g.dtype == jnp.float32 for g in jax.tree.leaves(single))
 
 
-@pytest.mark.parametrize("rule", ["node", "innovation", "evolution"])
+@pytest.mark.parametrize("rule", ["innovation", "evolution"])
 def test_bfloat16_learns_with_enough_noise(rule):
     loss, half = estimate(rule, "bfloat16", sigma=0.25)
     assert all(g.dtype == jnp.bfloat16 for g in jax.tree.leaves(half))

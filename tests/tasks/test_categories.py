@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -59,7 +60,22 @@ def refused(call, *words, kind=DataError):
 
 
 def named(task, one_hot):
-    return [task.class_names[i] for i in np.argmax(one_hot, -1)]
+    return [task.class_names[i] for i in np.argmax(np.asarray(one_hot), -1)]
+
+
+def sampled(task, batch):
+    """Sequences of one compiled program, as arrays of NumPy, which are looked through without compiling."""
+    return [np.asarray(a) for a in jax.jit(lambda key: task.sample(key, batch))(jr.key(0))]
+
+
+def streamed(task, batch, pieces):
+    """Inputs and targets of the first pieces of streams, the same way."""
+    piece = jax.jit(lambda i: task.stream(jr.key(0), i, batch))
+    return [[np.asarray(a) for a in piece(i)] for i in range(pieces)]
+
+
+def held_of(task, part):
+    return jax.tree.map(np.asarray, task.held_out(part))
 
 
 def test_a_column_of_text_is_a_class(file):
@@ -80,39 +96,39 @@ def test_the_answer_is_the_class_so_many_rows_ahead(file, horizon):
     task = opened(file, horizon=horizon, inputs="t", warmup=15)
     data = rows()
     for part, first, end in (("valid", 140, 170), ("test", 170, 200)):
-        held = task.held_out(part)
+        held = held_of(task, part)
         assert held.warmup == 15
         assert held.xs.shape[:2] == (15 + end - first - horizon, 1)
         answers = named(task, held.ys[15:, 0])
         assert answers == data["activity"][first + horizon : end]
     mean, std = np.mean(np.arange(140 - horizon)), np.std(np.arange(140 - horizon))
-    xs, ys = task.sample(jr.key(0), 300)
+    xs, ys = sampled(task, 300)
     read = np.rint(np.asarray(xs[..., 0]) * std + mean).astype(int)  # (T, B) row numbers
     assert read.min() == 0
     assert read.max() == 139 - horizon
     assert (np.diff(read, axis=0) == 1).all()
     for b in range(5):
         assert named(task, ys[:, b]) == [data["activity"][row + horizon] for row in read[:, b]]
-    streamed = [task.stream(jr.key(0), i, 2)[0] for i in range(3)]
-    read = np.rint(np.concatenate(streamed)[:, 0, 0] * std + mean).astype(int)
+    pieces = [xs for xs, _ in streamed(task, 2, 3)]
+    read = np.rint(np.concatenate(pieces)[:, 0, 0] * std + mean).astype(int)
     np.testing.assert_array_equal(read, np.arange(60))
 
 
 def test_one_answer_per_window(file):
     task = opened(file, horizon=0, inputs="t", answer="window")
     assert task.asked_steps == 1
-    xs, ys = task.sample(jr.key(0), 50)
+    xs, ys = sampled(task, 50)
     assert np.isnan(ys[:-1]).all()
     mean, std = np.mean(np.arange(140)), np.std(np.arange(140))
     last = np.rint(np.asarray(xs[-1, :, 0]) * std + mean).astype(int)
     assert named(task, ys[-1]) == [rows()["activity"][row] for row in last]
-    held = task.held_out("test")
+    held = held_of(task, "test")
     assert held.xs.shape == (20, 30, 1)  # a window ends at each row of the part
     assert held.warmup == 0
     assert np.isnan(held.ys[:-1]).all()
     assert named(task, held.ys[-1]) == rows()["activity"][170:]
     assert task.seen().xs.shape == (20, 30, 1)
-    np.testing.assert_array_equal(np.isnan(task.stream(jr.key(0), 1, 3)[1]).all((1, 2)), np.arange(20) < 19)
+    np.testing.assert_array_equal(np.isnan(streamed(task, 3, 2)[1][1]).all((1, 2)), np.arange(20) < 19)
 
 
 def test_long_files_judge_a_thousand_windows(tmp_path):
@@ -134,7 +150,7 @@ def test_the_present_class_is_read_where_it_is_not_the_answer(file):
         assert task.sizes[0] == width
         if width < 3:
             continue
-        held = task.held_out("test")
+        held = held_of(task, "test")
         read = held.xs[held.warmup :, 0, -3:]
         now = np.arange(170, 200 - horizon)
         assert named(task, read) == data[now - (horizon == 0)].tolist()  # never the answer itself

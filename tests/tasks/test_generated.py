@@ -1,5 +1,6 @@
 """Generated tasks: answers worked out again from the inputs, keys, and settings that mean nothing."""
 
+import jax
 import jax.random as jr
 import numpy as np
 import pytest
@@ -12,7 +13,13 @@ nan = float("nan")
 
 
 def drawn(task, batch=64, seed=0):
-    return tuple(np.asarray(a) for a in task.open(None).sample(jr.key(seed), batch))
+    """Sequences of one compiled program."""
+    return tuple(np.asarray(a) for a in sampler(task, batch)(jr.key(seed)))
+
+
+def sampler(task, batch):
+    opened = task.open(None)
+    return jax.jit(lambda key: opened.sample(key, batch))
 
 
 @pytest.mark.parametrize("name", ["adding", "delayed-xor", "flip-flop", "evidence"])
@@ -23,7 +30,8 @@ def test_held_out_parts_stay_and_differ(name):
     np.testing.assert_array_equal(test.ys, again.ys)
     assert not np.array_equal(valid.xs, test.xs)
     # With so many sequences to choose from, none comes twice.
-    parts = [np.asarray(xs) for xs in (valid.xs, test.xs, *(drawn(task, 64, seed)[0] for seed in range(20)))]
+    sample = sampler(task, 64)
+    parts = [np.asarray(xs) for xs in (valid.xs, test.xs, *(sample(jr.key(seed))[0] for seed in range(20)))]
     seen = [{xs[:, i].tobytes() for i in range(xs.shape[1])} for xs in parts]
     assert len(set.union(*seen)) == sum(map(len, seen)) == sum(xs.shape[1] for xs in parts)
 
@@ -81,10 +89,11 @@ def test_flip_flop():
 
 def test_flip_flop_accuracy_counts_signs():
     task = FlipFlop(bits=2, length=4)
-    _, ys = task.sample(jr.key(0), 3)
-    wrong = ys.at[1, 2, 0].multiply(-1)
-    assert task.metrics(0.1 * ys, ys)["accuracy"] == 1
-    np.testing.assert_allclose(task.metrics(wrong, ys)["accuracy"], 23 / 24, rtol=1e-6)
+    _, ys = drawn(task, 3)
+    wrong, metrics = ys.copy(), jax.jit(task.metrics)
+    wrong[1, 2, 0] *= -1
+    assert metrics(0.1 * ys, ys)["accuracy"] == 1
+    np.testing.assert_allclose(metrics(wrong, ys)["accuracy"], 23 / 24, rtol=1e-6)
 
 
 def test_evidence_counts_cues():
@@ -115,7 +124,7 @@ def test_evidence_spikes_where_the_plain_inputs_are_on():
     assert not groups[..., :3, :][plain == 0].any()
     for rate, spikes in ((0.5, groups[..., :3, :][plain == 1]), (13 / 256, groups[..., 3, :])):
         assert abs(spikes.mean() - rate) < 5 * (rate * (1 - rate) / spikes.size) ** 0.5
-    assert Evidence(neurons=2, rate=1.0).sample(jr.key(0), 3)[0][-1, :, 4:6].all()
+    assert drawn(Evidence(neurons=2, rate=1.0), 3)[0][-1, :, 4:6].all()
 
 
 def test_pattern():
@@ -138,9 +147,10 @@ def test_pattern():
 
 def test_narma_targets_follow_from_the_inputs_of_their_window():
     task = Narma(length=700, window=40, series_seed=3, horizon=1).open(None)
-    xs, ys = task.sample(jr.key(0), 50)
+    xs, ys = jax.jit(lambda key: task.sample(key, 50))(jr.key(0))
     scale = task.encoding
-    u, y = xs[..., 0] * scale.stds[0] + scale.means[0], task.in_units(ys)[..., 0]
+    u = np.asarray(xs)[..., 0] * scale.stds[0] + scale.means[0]
+    y = np.asarray(task.in_units(ys))[..., 0]
     for t in range(10, 40):
         want = 0.3 * y[t - 1] + 0.05 * y[t - 1] * y[t - 10 : t].sum(0) + 1.5 * u[t - 9] * u[t] + 0.1
         np.testing.assert_allclose(y[t], want, atol=2e-6)

