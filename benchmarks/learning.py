@@ -28,10 +28,19 @@ from perturbax.experiment.program import Compiled
 TASKS: dict[str, dict[str, Any]] = {
     "copy": {"task": "copy"},
     "copy-stretch": {"task": "copy", "task_options": {"delay": 10, "length": 16}},
+    "copy-long": {
+        "task": "copy",
+        "task_options": {"delay": 20, "length": 32},
+        "cell": "lru",
+        "cell_options": {"least": 0.99, "most": 0.999, "phase": 1.0},
+        "units": 256,
+        "passes": 3000,
+        "lr": 3e-3,
+    },
     "mackey-glass": {"task": "mackey-glass"},
     "weather": {"task": "weather", "task_options": {"horizon": 24}},
 }
-SEEDS = {"copy": 3, "copy-stretch": 3, "mackey-glass": 4, "weather": 3}
+SEEDS = {"copy": 3, "copy-stretch": 3, "copy-long": 4, "mackey-glass": 4, "weather": 3}
 MEASURED = "-by-score"  # behind a rule's name: the output error is measured by the score, and not told
 TOLD = {
     "score only": ("node", "innovation", "published-activity", "mirror-by-score", "feedback-by-score"),
@@ -232,7 +241,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tasks", default=",".join(TASKS))
-    parser.add_argument("--seeds", type=int, help="default: 3, Mackey-Glass 4")
+    parser.add_argument("--seeds", type=int, help="default: 3, Mackey-Glass and long copy 4")
     parser.add_argument("--data", help="WTH.csv, for the weather task")
     parser.add_argument(
         "--rules", default=",".join(["bptt", *(r for g in TOLD.values() for r in g if r != "bptt")])
