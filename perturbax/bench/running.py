@@ -170,7 +170,7 @@ def plan(
     base = dataclasses.replace(benchmark.experiment, data=data)
     if steps is not None:
         base = dataclasses.replace(base, steps=steps, passes=None)
-    variants = {label: _with_settings(benchmark, label) for label in rules}
+    variants = {label: with_settings(benchmark, label) for label in rules}
     comparisons = {}
     for part in parts:
         if part not in benchmark.parts:
@@ -183,6 +183,24 @@ def plan(
         folder = out / part if part else out
         comparisons[part] = plan_comparison(list(variants.values()), of_part, {}, seeds, folder)
     return Planned(benchmark, variants, comparisons, in_words(base), steps, left_out)
+
+
+def with_settings(benchmark: Benchmark, label: str) -> Variant:
+    """Return a rule as it was typed, above what the benchmark adds to it.
+
+    Arguments:
+        benchmark: the benchmark.
+        label: the rule with its suffixes.
+    """
+    typed, added = parse_variant(label), _added(benchmark, label)
+    fields, options = dict(typed.fields), dict(typed.options)
+    if added:
+        below = parse_variant(f"{fields['rule']}:{added}")
+        fields, options = {**below.fields, **fields}, {**below.options, **options}
+    for name, other in (("steps", "passes"), ("passes", "steps")):
+        if name in fields:  # a budget of its own takes the place of the benchmark's
+            fields.setdefault(other, None)
+    return Variant(label, fields, options)
 
 
 def alike(rows: Sequence[Row], measure: Measure) -> bool:
@@ -200,19 +218,6 @@ def alike(rows: Sequence[Row], measure: Measure) -> bool:
     errors = [row.spread(measure) / math.sqrt(len(row.values[measure.name])) for row in ends]
     error = math.hypot(*errors) if all(map(math.isfinite, errors)) else 0.0
     return max(means) - min(means) <= SURE * error
-
-
-def _with_settings(benchmark: Benchmark, label: str) -> Variant:
-    """Return a rule as it was typed, above what the benchmark adds to it."""
-    typed, added = parse_variant(label), _added(benchmark, label)
-    fields, options = dict(typed.fields), dict(typed.options)
-    if added:
-        below = parse_variant(f"{fields['rule']}:{added}")
-        fields, options = {**below.fields, **fields}, {**below.options, **options}
-    for name, other in (("steps", "passes"), ("passes", "steps")):
-        if name in fields:  # a budget of its own takes the place of the benchmark's
-            fields.setdefault(other, None)
-    return Variant(label, fields, options)
 
 
 def _added(benchmark: Benchmark, label: str) -> str:

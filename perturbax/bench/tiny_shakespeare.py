@@ -46,5 +46,6 @@ BENCHMARK = Benchmark(
     published=tuple(
         Published(who, {NATS.name: value}, "apicaldust2026", note) for who, (value, note) in PUBLIC.items()
     ),
-    rules=("node:samples=64", "mirror:error=measured,queries=64", "mirror", "bptt"),
+    rules=("node:samples=64", "mirror:error=measured:queries=64", "mirror", "bptt"),
+    settings={"mirror": "lr=8e-3", "bptt": "lr=8e-3"},
 )

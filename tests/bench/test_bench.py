@@ -10,8 +10,9 @@ from helpers import error_of, everything
 import perturbax as px
 from perturbax import bench
 from perturbax.bench.base import Benchmark, Measure, Published
-from perturbax.bench.running import Row, alike
+from perturbax.bench.running import Row, alike, with_settings
 from perturbax.cli import main
+from perturbax.experiment.options import provisional
 from perturbax.experiment.resolve import resolve
 from perturbax.experiment.variants import of_variant, parse_variant
 from perturbax.papers import CITATIONS
@@ -49,7 +50,11 @@ def test_a_benchmark_says_all_there_is_to_say(name):
     for settings in one.parts.values():
         e = dataclasses.replace(one.experiment, task_options={**one.experiment.task_options, **settings})
         for rule in one.rules:
-            assert of_variant(e, parse_variant(rule), {}).steps > 0
+            run = of_variant(e, with_settings(one, rule), {})
+            assert run.steps > 0
+            px.RULES[run.rule](
+                **provisional(px.RULES[run.rule], run.rule_options)
+            )  # settings that it can have
         resolve(e)
     for rule, added in one.settings.items():
         parse_variant(f"{rule}:{added}")
