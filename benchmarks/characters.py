@@ -1,11 +1,11 @@
 """Bits per character along training, over forward passes, updates and seconds, for one rule after another.
 
     python benchmarks/characters.py --data tinyshakespeare.txt --out runs/characters
-    python benchmarks/characters.py --data tinyshakespeare.txt --out runs/characters --rules bptt,node:samples=64
+    python benchmarks/characters.py --data tinyshakespeare.txt --out runs/characters --rules bptt,node
 
-The task, the network and the settings are those of `perturbax bench tiny-shakespeare`: a GRU of 256 units, 1,000
-updates over 8 pieces of 64 characters each; one seed. Finished runs are kept. Writes OUT/characters.md and
-OUT/characters.svg: validation loss as it was logged, and the loss on test data.
+The task, the network and the settings are those of `perturbax bench tiny-shakespeare`: a GRU of 256 units,
+1,000 updates over 8 pieces of 64 characters each; one seed. Finished runs are kept. Writes OUT/characters.md
+and OUT/characters.svg: validation loss as it was logged, and the loss on test data.
 """
 
 import argparse
