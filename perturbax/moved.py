@@ -157,7 +157,7 @@ NAMES = {
     "report.tables.flag": "report.settings.flag_name",
     "report.tables.results": "report.tables.results_table",
     "report.tables.setting": "report.settings.setting_text",
-    "report.tables.words": "report.tables.information_phrase",
+    "report.tables.words": "report.lead.information_phrase",
     "rule.WholeSequence": "learning.rule.SequenceRule",
     "rule.check": "learning.rule.check_derivatives",
     "rules.backprop.BPTT": "rules.backprop.bptt.BPTT",

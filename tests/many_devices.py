@@ -74,17 +74,21 @@ def loss(y, target):
     return jnp.mean((y - target) ** 2, -1)
 
 
-@functools.cache
 def network():
     """Return a network of one recurrent layer."""
     return px.Network(stack(px.CELLS["tanh"], (N_IN, N_OUT), (UNITS,), jr.PRNGKey(0)))
 
 
-@functools.cache
 def data(batch):
     """Return inputs and targets."""
     xs = jr.normal(jr.PRNGKey(1), (T, batch, N_IN))
     return xs, jr.normal(jr.PRNGKey(2), (T, batch, N_OUT))
+
+
+@functools.cache
+def called_with(batch):
+    """Return the network, inputs and targets of all rules."""
+    return network(), *data(batch)
 
 
 def compiled(rule, batch, mesh):
@@ -94,7 +98,7 @@ def compiled(rule, batch, mesh):
     def first(net, xs, ys):
         return update(init(net, xs[0], jr.PRNGKey(3)), net, xs, ys, jr.PRNGKey(4))
 
-    given = network(), *data(batch)
+    given = called_with(batch)
     return jax.jit(first).lower(*given).compile(), given
 
 

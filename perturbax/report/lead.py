@@ -18,7 +18,13 @@ from perturbax.report.standing import (
     overlapping,
     spoken,
 )
-from perturbax.report.tables import information_phrase
+
+
+def information_phrase(uses: Sequence[str]) -> str:
+    """Return what a rule uses as a phrase."""
+    if not uses:
+        return "not stated"
+    return f"the {uses[0]} alone" if len(uses) == 1 else f"{', '.join(uses[:-1])} and {uses[-1]}"
 
 
 def summary(section: Section) -> str:

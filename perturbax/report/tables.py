@@ -95,13 +95,6 @@ def _group(title: str, rows: Iterable[str], columns: int, kind: str = "") -> str
     return f'<tbody class="{kind}">{head}{"".join(rows)}</tbody>'
 
 
-def information_phrase(uses: Sequence[str]) -> str:
-    """Return what a rule uses as a phrase."""
-    if not uses:
-        return "not stated"
-    return f"the {uses[0]} alone" if len(uses) == 1 else f"{', '.join(uses[:-1])} and {uses[-1]}"
-
-
 def _best(section: Section) -> dict[str, float]:
     """Return the best mean of each test metric among the variants; none where there is nothing to choose
     from.
