@@ -119,13 +119,21 @@ def _execute(args: argparse.Namespace, settings: ClassSettings, devices: int | N
 
 
 def _explain(args: argparse.Namespace, experiment: Experiment, typed: set[str], task: "Task") -> None:
-    """Print the settings of the run; refuse a folder in which it could not start."""
+    """Print the settings of the run; refuse a folder in which it could not start, and what it would refuse.
+
+    A device is not started, and what is `auto` is not measured.
+    """
     from perturbax.cli.dry_run import print_run
+    from perturbax.experiment.build import build
     from perturbax.experiment.differences import refuse_other
+    from perturbax.experiment.options import unmeasured
     from perturbax.experiment.resolve import resolve
 
+    resolved = resolve(experiment)
     if args.out is not None:
-        refuse_other(Path(args.out), resolve(experiment), task.digest())
+        refuse_other(Path(args.out), resolved, task.digest())
+    if experiment.device is None and not unmeasured(resolved.rule_options):
+        build(resolved, task)
     print_run(experiment, typed, args.config or "typed", task=task)
 
 

@@ -91,6 +91,8 @@ def test_a_dry_run_refuses_what_a_run_would(lines, tmp_path, capsys):
     assert "not an empty folder" in error_of(capsys, [*small, "--out", "full"])[1]
     assert "takes no other argument" in error_of(capsys, ["run", "--resume", "full", "--dry-run"])[1]
     assert "lr must be above 0" in error_of(capsys, [*small, "--lr", "0"])[1]
+    online = [*small, "--mode", "online", "--every", "11"]
+    assert "every must divide" in error_of(capsys, online)[1]  # which only building the run can see
     search = ["tune", "--task", "probe-now", "--dry-run", "--out", "t"]
     assert "batch must be a whole number" in error_of(capsys, [*search, "--over", "batch=2,x"])[1]
     assert "draws must be" in error_of(capsys, ["diagnose", *small[1:], "--draws", "1"])[1]
