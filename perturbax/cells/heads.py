@@ -103,10 +103,13 @@ def sparsemax_loss(a: Float[Array, "*rows n"], target: Float[Array, "*rows n"]) 
 
         -a . target + sum_{p>0} (a^2 - tau^2) / 2 + 1/2
 
+    A number added to all of a changes nothing, so the largest is taken off first: squares stay small.
+
     Arguments:
         a: pre-activations of a head.
         target: which class it is, one-hot.
     """
+    a = a - jax.lax.stop_gradient(jnp.max(a, -1, keepdims=True))
     tau = _threshold(a)  # (*rows, 1)
     squares = jnp.where(a > tau, a * a - tau * tau, 0)
     return squares.sum(-1) / 2 - (a * target).sum(-1) + 0.5

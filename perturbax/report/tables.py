@@ -15,6 +15,7 @@ from perturbax.report.compare import (
     variant_settings,
 )
 from perturbax.report.document import breakable, scrolled
+from perturbax.report.lead import information_phrase
 from perturbax.report.numbers import DASH, count, interval, memory, metric_name, rounded
 from perturbax.report.read import as_dict
 from perturbax.report.settings import flag_name, setting_text

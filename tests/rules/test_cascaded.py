@@ -141,9 +141,11 @@ def test_sparsemax_and_its_loss(x64):
         a = 3 * jr.normal(jr.key(0), (50, 6))
         slopes = jax.grad(lambda a: sparsemax_loss(a, y).sum())(a)
         few = [sparsemax_loss(one, jnp.array([1.0, 0, 0])) for one in (sure, unsure)]
-        return sparsemax(a), slopes, sparsemax_loss(a, y), few
+        far = sparsemax_loss((a + 1000).astype(jnp.float32), y.astype(jnp.float32))
+        return sparsemax(a), slopes, sparsemax_loss(a, y), far, few
 
-    p, slopes, losses, (of_sure, of_unsure) = jax.tree.map(np.asarray, all_of_them())
+    p, slopes, losses, far, (of_sure, of_unsure) = jax.tree.map(np.asarray, all_of_them())
+    np.testing.assert_allclose(far, losses, atol=1e-3)  # what all entries share is not squared
     np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-12)
     assert 0 < (p == 0).mean() < 1
     np.testing.assert_allclose(slopes, p - y, atol=1e-12)
