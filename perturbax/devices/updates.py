@@ -1,6 +1,7 @@
 """Updates of weights that a device can hold only on a grid, and within a range."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -24,12 +25,24 @@ def within_range(net: DeviceNetwork, can: Abilities) -> DeviceNetwork:
     return _mapped(net, can, one)
 
 
-def on_grid(net: DeviceNetwork, can: Abilities, key: Array) -> DeviceNetwork:
-    """Return weights rounded at random to the two values of the grid beside them, so that the mean is right.
+def rounded(w: Array, step: Any, key: Array) -> Array:
+    """Return weights rounded at random to the two multiples of a step beside them, so that the mean is right.
 
-        w = step (floor(w / step + u)),      u uniform in [0, 1)
+        w = step floor(w / step + u),      u uniform in [0, 1)
 
     An update below the step is then made now and then as a whole one, instead of never (Gupta et al. 2015).
+
+    Arguments:
+        w: weights.
+        step: distance of neighbouring ones.
+        key: a JAX key.
+    """
+    return step * jnp.floor(w / step + jr.uniform(key, w.shape, w.dtype))
+
+
+def on_grid(net: DeviceNetwork, can: Abilities, key: Array) -> DeviceNetwork:
+    """Return weights as a device can hold them: on its grid (`rounded`), and within its range.
+
     Arrays of which the device names no step stay as they are.
 
     Arguments:
@@ -40,8 +53,8 @@ def on_grid(net: DeviceNetwork, can: Abilities, key: Array) -> DeviceNetwork:
     keys = iter(jr.split(key, len(can.weights)))
 
     def one(w: Array, about: Weight) -> Array:
-        u = jr.uniform(next(keys), w.shape, w.dtype)
-        return w if about.step is None else about.step * jnp.floor(w / about.step + u)
+        key = next(keys)
+        return w if about.step is None else rounded(w, about.step, key)
 
     return within_range(_mapped(net, can, one), can)
 

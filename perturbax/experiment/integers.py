@@ -9,6 +9,7 @@ import jax.random as jr
 import optax
 from jaxtyping import Array, PyTree
 
+from perturbax.devices.updates import rounded
 from perturbax.errors import ArgumentError
 from perturbax.fields import positive
 from perturbax.learning.noise import Rademacher
@@ -24,8 +25,8 @@ def rounded_at_random(step: Any, top: Any) -> optax.GradientTransformation:
 
         W <- step floor((W + update) / step + u),  within -top and top,      u uniform in [0, 1)
 
-    An update below the step is so made now and then as a whole one, and is right on average (Gupta et al.
-    2015). It stands behind the optimiser: `optax.chain(optax.adam(1e-3), px.rounded_at_random(1 / 127, 1))`.
+    An update below the step is so made now and then as a whole one (`devices.updates.rounded`). It stands
+    behind the optimiser: `optax.chain(optax.adam(1e-3), px.rounded_at_random(1 / 127, 1))`.
 
     Arguments:
         step: distance of neighbouring weights.
@@ -42,8 +43,7 @@ def rounded_at_random(step: Any, top: Any) -> optax.GradientTransformation:
         keys = jr.split(jr.fold_in(jr.PRNGKey(0), state), len(leaves))
 
         def one(key: Array, w: Array, change: Array) -> Array:
-            u = jr.uniform(key, w.shape, w.dtype)
-            return jnp.clip(step * jnp.floor((w + change) / step + u), -top, top) - w
+            return jnp.clip(rounded(w + change, step, key), -top, top) - w
 
         moved = [one(*each) for each in zip(keys, leaves, tree.flatten_up_to(updates), strict=True)]
         return tree.unflatten(moved), state + 1
