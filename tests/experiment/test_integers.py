@@ -36,10 +36,8 @@ def test_a_run_holds_whole_numbers_alone(rule, tmp_path):
         numbers = np.asarray(w) / EIGHT.step
         assert np.abs(numbers - np.round(numbers)).max() < 1e-3
         assert np.abs(numbers).max() <= 127
-    first = px.run(e.changed(steps=1, lr=1e-9)).net
-    assert any(
-        np.any(a != b) for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(result.net), strict=True)
-    )
+    still = jax.tree.leaves(px.run(e.changed(lr=1e-9)).net)  # by the same program
+    assert any(np.any(a != b) for a, b in zip(still, jax.tree.leaves(result.net), strict=True))
     assert px.load(tmp_path / "run").experiment.bits == 8
 
 
