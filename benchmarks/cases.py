@@ -117,6 +117,15 @@ def of_rule(rule: str, cell: str, size: Size, **options: Any) -> Callable[[], An
     )
 
 
+def of_learner(rule: str, cell: str, size: Size, **options: Any) -> Callable[[], Any]:
+    """Return a program: one estimate by a rule that keeps what it learns, from what one estimate has left."""
+    net, (xs, ys), key = network(CELLS[cell][0], size.n), data(size), jr.key(2)
+    learner = px.learner(px.RULES[rule](**options), mse)
+    run = jax.jit(learner.update)
+    state = run(learner.init(net, xs[0], key), net, xs, ys, key)[0]
+    return lambda: run(state, net, xs, ys, key)
+
+
 def of_bptt(cell: str, size: Size) -> dict[str, Callable[[], Any]]:
     """Return two programs: BPTT in either layout of the weights."""
     return {

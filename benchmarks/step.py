@@ -22,7 +22,7 @@ import jax
 import memory
 import noise
 import optax
-from cases import CELLS, Size, of_bptt, of_forward, of_rule
+from cases import CELLS, Size, of_bptt, of_forward, of_learner, of_rule
 from harness import alternate, medians, on_what, place, ratios, save, spread, table
 
 import perturbax as px
@@ -34,6 +34,12 @@ CREDITS: dict[str, tuple[str, dict[str, Any]]] = {
     "to-go": ("node", {"credit": "to-go"}),
     "replay": ("node", {"credit": "replay"}),
     "activity, replay": ("activity", {"credit": "replay"}),
+}
+LEARNT: dict[str, tuple[str, dict[str, Any]]] = {
+    "guided": ("guided", {}),
+    "feedback": ("feedback", {}),
+    "mirror": ("mirror", {}),
+    "mirror, error measured": ("mirror", {"error": "measured"}),
 }
 Row = dict[str, Any]
 
@@ -87,6 +93,23 @@ def credit(sizes: list[Size], repeats: int) -> list[Row]:
                 "spread": spread(taken),
             }
         )
+    return rows
+
+
+def feedback(sizes: list[Size], repeats: int, cells: list[str]) -> list[Row]:
+    """Rules with learnt feedback, against BPTT."""
+    rows = []
+    for cell in cells:
+        for size in sizes:
+            programs = of_bptt(cell, size)
+            programs |= {
+                name: of_learner(rule, cell, size, **options) for name, (rule, options) in LEARNT.items()
+            }
+            taken = alternate(programs, repeats, at_least=0.02)
+            bptt = fastest(taken, "bptt")
+            against = {f"{name} / BPTT": ratios(taken, bptt)[name] for name in LEARNT}
+            row = {"cell": cell, "size": str(size), "BPTT ms": medians(taken)[bptt] * 1e3, **against}
+            rows.append({**row, "spread": spread(taken)})
     return rows
 
 
@@ -161,7 +184,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--parts", default="update,credit,decorrelation,abreast,memory,samples,noise")
+    parser.add_argument(
+        "--parts", default="update,credit,feedback,decorrelation,abreast,memory,samples,noise"
+    )
     parser.add_argument(
         "--out", type=Path, help="JSON file with all numbers; -cpu or -gpu is added to its name"
     )
@@ -172,6 +197,9 @@ def main() -> None:
     parts: dict[str, Callable[[], list[Row]]] = {
         "update": lambda: update(sizes, repeats, ["tanh"] if args.quick else list(CELLS)),
         "credit": lambda: credit(sizes, repeats),
+        "feedback": lambda: feedback(
+            [Size(64, 64, 40)], repeats, ["tanh"] if args.quick else ["tanh", "gru", "lstm"]
+        ),
         "decorrelation": lambda: decorrelation(repeats, args.quick),
         "abreast": lambda: abreast(repeats, args.quick),
         "memory": lambda: memory.growth(args.quick),
@@ -196,6 +224,7 @@ def parts_doc(name: str) -> str:
     of = {
         "update": update,
         "credit": credit,
+        "feedback": feedback,
         "decorrelation": decorrelation,
         "abreast": abreast,
         "memory": memory.growth,

@@ -180,7 +180,7 @@ NAMES = {
     "rules.guess.gains": "rules.feedback.probe.measured_gains",
     "rules.guess.spoken": "rules.feedback.probe.outputs_of_rows",
     "rules.guess.through": "rules.feedback.probe.through_gains",
-    "rules.guess.worth": "rules.feedback.probe.pull_back_by_nudging",
+    "rules.guess.worth": "rules.feedback.probe.pulled_back",
     "rules.local.Local": "rules.rtrl.eligibility.EligibilityRule",
     "rules.local.width": "rules.rtrl.eligibility.units_of_weights",
     "rules.lowrank.reads": "rules.evolution.low_rank.matrix_inputs",

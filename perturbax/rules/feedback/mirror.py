@@ -1,5 +1,6 @@
 """Mirrors: feedback weights learnt from noise, then a backward recursion without derivatives."""
 
+import functools
 from typing import ClassVar
 
 import jax
@@ -12,7 +13,7 @@ from perturbax.fields import in_range, positive, setting
 from perturbax.learning.facts import Facts
 from perturbax.network.network import Network
 from perturbax.rules.feedback.base import Guesses, LearntFeedback, Observed
-from perturbax.rules.feedback.probe import pull_back_by_nudging
+from perturbax.rules.feedback.probe import measured_responses, pulled_back
 
 
 class Mirror(LearntFeedback):
@@ -83,20 +84,23 @@ class Mirror(LearntFeedback):
     def guess(self, net: Network, known: PyTree, seen: Observed) -> Guesses:
         """Run back in time, from the last layer to the first within each step."""
         widths, batch = [layer.width for layer in net.layers], seen.error.shape[1]
+        responses = []  # of each layer's neurons at every step: nothing in them waits for what is later
+        for layer, h, site in zip(net.layers, seen.before, seen.sites, strict=True):
+            of_one = functools.partial(measured_responses, layer)
+            responses.append(jax.vmap(jax.vmap(of_one))(h, site.a))
 
         def one_step_back(carry: tuple, now: tuple) -> tuple[tuple, list[Array]]:
             # What the hidden states after this step, and its outputs as recurrent input, are worth.
             worth_of_hidden, worth_as_recurrent = carry
-            before, sites, error = now
+            before, sites, at_neurons, error = now
             from_above = error
             hidden, recurrent, signals = [], [], []  # of this step, the last layer first
             for i in reversed(range(len(net.layers))):
-                layer, V = net.layers[i], known[i]
-                over_batch = jax.vmap(
-                    lambda h, a, later, y, layer=layer: pull_back_by_nudging(layer, h, a, later, y)
-                )
+                V = known[i]
                 worth_of_output = from_above + worth_as_recurrent[i]
-                h, a = over_batch(before[i], sites[i].a, worth_of_hidden[i], worth_of_output)
+                h, a = jax.vmap(pulled_back)(
+                    at_neurons[i], before[i], sites[i].a, worth_of_hidden[i], worth_of_output
+                )
                 sent = a.reshape(batch, -1) @ V.T  # (B, n_below + n)
                 below = len(V) - widths[i]
                 from_above = sent[:, :below]
@@ -107,7 +111,7 @@ class Mirror(LearntFeedback):
 
         at_the_end = jax.tree.map(lambda s: jnp.zeros_like(s[0]), seen.before)
         nothing_read = [jnp.zeros((batch, n), seen.error.dtype) for n in widths]
-        steps = seen.before, seen.sites, seen.error
+        steps = seen.before, seen.sites, responses, seen.error
         return jax.lax.scan(one_step_back, (at_the_end, nothing_read), steps, reverse=True)[1]
 
     def fit(self, net: Network, known: PyTree, seen: Observed) -> PyTree:

@@ -62,20 +62,20 @@ def measured_error(score: Any, y: Array, signs: Array, shift: Any) -> Array:
     return jnp.sum(slopes[..., None] * signs, 0)
 
 
-def pull_back_by_nudging(layer: Layer, h: PyTree, a: Array, later: PyTree, y: Array) -> tuple[PyTree, Array]:
-    """Return dL/dh and dL/da of one example from dL/dh' and dL/dy, by nudging every entry of h and a.
+def measured_responses(layer: Layer, h: PyTree, a: Array) -> list[Array]:
+    """Return how h' and y of every unit follow its h and a, of one example, by nudging each entry.
 
-        dL/da_i = sum over outputs o of unit i of (do_i / da_i) dL/do_i,     the same for each entry of h
+        R_eo = (o(e + step) - o(e - step)) / 2 step,     e an entry of h or a, o one of h' or y, of one unit
 
-    The responses are central differences, and units are taken not to act on each other within a step. Entries
-    (gates) come first in h and a, units last.
+    Units are taken not to act on each other within a step, so that all are nudged at once. Entries (gates)
+    come first in h and a, units last.
 
     Arguments:
         layer: the layer whose neurons are probed.
         h: hidden state before the step, leaves `(..., n)`.
         a: pre-activation, `(..., n)`.
-        later: dL/dh' for the hidden state after the step, like h.
-        y: dL/dy for the visible output.
+
+    Returns R `(entries, outputs, n)` for each leaf of (h, a) but counters.
 
     Raises LayerError for neurons that spike (no slope to measure), units that act on each other, and hidden
     states without an axis of units.
@@ -87,33 +87,64 @@ def pull_back_by_nudging(layer: Layer, h: PyTree, a: Array, later: PyTree, y: Ar
     _check_unitwise(layer)
     if hasattr(layer, "surrogate"):
         raise LayerError(f"{name}: a spike has no slope that nudging could measure: take node or innovation")
+    n = a.shape[-1]
     step = float(jnp.finfo(a.dtype).eps) ** (1 / 3)  # balances rounding and curvature of a central difference
-    gradients = []
+    responses = []
     for i, value in enumerate(inputs):
-        if not jnp.issubdtype(value.dtype, jnp.inexact):  # a counter: nothing flows through it
+        if not _flows_through(value):
+            continue
+        rows = value.reshape(-1, n)
+
+        def with_entry_moved(
+            k: int, by: float, i: int = i, value: Array = value, rows: Array = rows
+        ) -> Array:
+            """Return the outputs `(outputs, n)` with entry k of every unit moved."""
+            moved = jnp.concatenate([rows[:k], rows[k : k + 1] + by, rows[k + 1 :]]).reshape(value.shape)
+            return _by_unit(neurons.advance(*tree.unflatten([*inputs[:i], moved, *inputs[i + 1 :]])), n)
+
+        # An entry at a time, in plain sight of the compiler: it evaluates only what the moved entry changes.
+        of_entries = [
+            (with_entry_moved(k, step) - with_entry_moved(k, -step)) / (2 * step) for k in range(len(rows))
+        ]
+        responses.append(jnp.stack(of_entries))
+    return responses
+
+
+def pulled_back(responses: list[Array], h: PyTree, a: Array, later: PyTree, y: Array) -> tuple:
+    """Return dL/dh and dL/da of one example from dL/dh' and dL/dy.
+
+        dL/de = sum over outputs o of the unit of R_eo dL/do
+
+    Arguments:
+        responses: R, as `measured_responses` returns it.
+        h: hidden state before the step, for its shapes.
+        a: pre-activation, likewise.
+        later: dL/dh' for the hidden state after the step, like h.
+        y: dL/dy for the visible output.
+    """
+    inputs, tree = jax.tree.flatten((h, a))
+    worth = _by_unit((later, y), a.shape[-1])
+    gradients, of_leaf = [], iter(responses)
+    for value in inputs:
+        if not _flows_through(value):
             gradients.append(jnp.zeros_like(value))
             continue
-        units = value.shape[-1]
-        entries = value.reshape(-1, units).shape[0]
-
-        def after_nudge(entry: Array, sign: float, i: int = i, value: Array = value) -> PyTree:
-            """Return (h', y) with one entry of every unit moved by one step."""
-            moved = value + sign * step * entry.reshape(value.shape)
-            return neurons.advance(*tree.unflatten([*inputs[:i], moved, *inputs[i + 1 :]]))
-
-        def gradient_of_entry(entry: Array, after_nudge: Any = after_nudge) -> Array:  # (n,)
-            up, down = after_nudge(entry, 1.0), after_nudge(entry, -1.0)
-            weighted = jax.tree.map(lambda p, q, w: (p - q) / (2 * step) * w, up, down, (later, y))
-            total = jnp.zeros(a.shape[-1], a.dtype)
-            for part in jax.tree.leaves(weighted):
-                total = total + part.reshape(-1, a.shape[-1]).sum(0)
-            return total
-
-        one_entry_each = jnp.eye(entries, dtype=value.dtype)[:, :, None] * jnp.ones(
-            (1, 1, units), value.dtype
-        )
-        gradients.append(jax.vmap(gradient_of_entry)(one_entry_each).reshape(value.shape))
+        R = next(of_leaf)
+        total = jnp.zeros((len(R), R.shape[-1]), R.dtype)
+        for o in range(len(worth)):  # few, and added in plain sight: XLA's own sums of few are slow on a CPU
+            total = total + R[:, o] * worth[o][None]
+        gradients.append(total.reshape(value.shape))
     return tree.unflatten(gradients)
+
+
+def _by_unit(outputs: PyTree, n: int) -> Array:
+    """Return a hidden state and an output as one array `(outputs, n)`, without counters."""
+    return jnp.concatenate([part.reshape(-1, n) for part in jax.tree.leaves(outputs) if _flows_through(part)])
+
+
+def _flows_through(value: Array) -> bool:
+    """Whether a value can be moved a little: nothing flows through a counter."""
+    return jnp.issubdtype(value.dtype, jnp.inexact)
 
 
 def _check_unitwise(layer: Layer) -> None:
@@ -139,13 +170,13 @@ def measured_gains(net: Network, before: list[PyTree], sites: tuple) -> list[Arr
 
     def of_one(layer: Layer, h: PyTree, a: Array) -> Array:
         _check_unitwise(layer)
-        after, y = split(layer)[1].advance(h, a)
+        y = split(layer)[1].advance(h, a)[1]
         if y.shape[-1] != a.shape[-1]:
             raise LayerError(
                 f"{type(layer).__name__}: this rule is for units with one output each: take mirror"
             )
-        no_worth = jax.tree.map(jnp.zeros_like, after)
-        return pull_back_by_nudging(layer, h, a, no_worth, jnp.ones_like(y))[1]
+        to_a = measured_responses(layer, h, a)[-1]  # (entries, outputs, n), y the last of the outputs
+        return to_a[:, -1].reshape(a.shape)
 
     gains = []
     for layer, h, site in zip(net.layers[:-1], before, sites, strict=False):
