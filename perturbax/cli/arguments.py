@@ -29,7 +29,7 @@ METAVARS = {
     "decor_lr": "RATE",
     "residual": "true|false",
     "normalise": "true|false",
-    "heads": "none|linear|softmax|sparsemax",
+    "heads": "none|auto|linear|softmax|sparsemax",
     "mode": "sequence|online",
     "every": "N",
     "plateau": "LOSS",

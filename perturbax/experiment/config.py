@@ -70,7 +70,8 @@ class Experiment:
         residual: whether recurrent layers above the first add to what they read (true or false).
         normalise: whether what a layer reads from a layer below is normalised over units (true or false).
         heads: none (a readout above the last layer), or a head above every hidden layer, whose answers are
-            averaged: linear, softmax or sparsemax.
+            averaged: linear, softmax or sparsemax, or auto (softmax where a task asks for classes, else
+            linear).
         mode: sequence (an update per batch of sequences) or online (updates while the stream runs).
         every: steps of the stream between updates, online.
         plateau: by how much the training loss must fall; a run whose loss has not fallen by so much for 10

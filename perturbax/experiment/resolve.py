@@ -74,6 +74,8 @@ def _resolved(layers: "Layers") -> Resolved:
     rule, settings, options = layers.classes["rule"], _overlay(*layers.run.values()), layers.options()
     settings["units"] = parse_units(settings["units"])
     settings |= _steps(settings, rule, options["rule"])
+    if settings["heads"] == "auto":
+        settings["heads"] = "softmax" if layers.classes["task"].loss_in == "nats" else "linear"
     if layers.classes["cell"] is NirFile:
         options["cell"], settings["units"] = _of_file(typed, options["cell"])
     resolved = Resolved(

@@ -13,6 +13,7 @@ import perturbax as px
 from perturbax.cells.heads import Heads, sparsemax, sparsemax_loss
 from perturbax.cells.stack import below_and_all, stack
 from perturbax.errors import LayerError
+from perturbax.experiment.resolve import resolve
 from perturbax.rules.backprop.cascaded import Cascaded
 
 KINDS = ("linear", "softmax", "sparsemax")
@@ -152,6 +153,15 @@ def test_sparsemax_and_its_loss(x64):
     assert (losses >= -1e-12).all()
     assert float(of_sure) == pytest.approx(0, abs=1e-12)
     assert float(of_unsure) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("task", "named", "heads"),
+    [("digits", None, "softmax"), ("mackey-glass", None, "linear"), ("digits", "linear", "linear")],
+)
+def test_heads_answer_in_what_the_task_asks_for(task, named, heads):
+    assert resolve(px.Experiment(task=task, rule="cascaded", heads=named)).heads == heads
+    assert resolve(px.Experiment(task=task, rule="node")).heads == "none"
 
 
 @pytest.fixture(scope="module")

@@ -49,9 +49,10 @@ class Cascaded(SequenceRule):
 
         L = sum_b L_b(z_b V_b),   z_b = f_b(sg(z_{b-1})),   sg: held constant
 
-    The network has a head above every hidden layer (`--heads softmax`, which this rule brings), and answers
-    with their mean. Softmax and linear heads learn by the loss of the task on their own answers, sparsemax
-    heads by the loss that belongs to them. Within a layer errors go through one step, or back in time.
+    The network has a head above every hidden layer (`--heads auto`, which this rule brings: softmax where the
+    task asks for classes, else linear), and answers with their mean. Softmax and linear heads learn by the
+    loss of the task on their own answers, sparsemax heads by the loss that belongs to them. Within a layer
+    errors go through one step, or back in time.
     Linear heads may be solved for instead: their estimate is V - (Z^T Z / rows + ridge)^-1 Z^T Y / rows over
     all rows so far, so that plain SGD at rate 1 puts them there. Zhao et al. 2023, whose code has random
     blocks alone.
@@ -76,7 +77,7 @@ class Cascaded(SequenceRule):
         memory="T x B x units of one layer",
         papers=("zhao2023", "martins2016"),
         passes=3,
-        run_settings={"heads": "softmax"},
+        run_settings={"heads": "auto"},
     )
 
     def __check_init__(self) -> None:
