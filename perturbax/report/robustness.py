@@ -25,18 +25,24 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """Colours of the networks (Okabe and Ito)."""
 
 
-def label(run: dict[str, Any]) -> str:
-    """Return what a network is called: the name of its folder."""
-    return Path(run["folder"]).name
+def labels(data: dict[str, Any]) -> list[str]:
+    """Return what the networks are called: the names of their folders, after those of as many folders above
+    as tell them apart.
+    """
+    paths = [Path(run["folder"]).parts for run in data["runs"]]
+    depth = 1
+    while len({parts[-depth:] for parts in paths}) < len(paths) and depth < max(map(len, paths)):
+        depth += 1
+    return ["/".join(parts[-depth:]) for parts in paths]
 
 
 def lines(data: dict[str, Any]) -> list[list[str]]:
     """Return the lines of the table, cells as `HEADS`; what does not depend on eps stands in the first."""
     found = []
-    for run in data["runs"]:
+    for run, name in zip(data["runs"], labels(data), strict=True):
         for i, eps in enumerate(data["eps"]):
-            percent = [_percent(run[name][i]) for name in ("random", "fgsm", "pgd", "margin", "worst")]
-            first = (label(run), _percent(run["natural"])) if i == 0 else ("", "")
+            percent = [_percent(run[attack][i]) for attack in ("random", "fgsm", "pgd", "margin", "worst")]
+            first = (name, _percent(run["natural"])) if i == 0 else ("", "")
             found.append(
                 [first[0], f"{eps:g}", first[1], *percent, _percent(run["zero_gradient"]) if i == 0 else ""]
             )
@@ -46,9 +52,9 @@ def lines(data: dict[str, Any]) -> list[list[str]]:
 def warnings(data: dict[str, Any]) -> list[str]:
     """Return a sentence for every network whose accuracy under attack says little: its gradient is masked."""
     return [
-        f"{label(run)}: its gradients are masked, and it is less robust than fgsm and pgd make it look: "
+        f"{name}: its gradients are masked, and it is less robust than fgsm and pgd make it look: "
         f"{'; '.join(run['masked'])}."
-        for run in data["runs"]
+        for run, name in zip(data["runs"], labels(data), strict=True)
         if run["masked"]
     ]
 
@@ -70,14 +76,12 @@ def figure(data: dict[str, Any]) -> str:
     """Draw accuracy against eps: one colour per network, one kind of line per attack."""
     with canvas(7.2, 4.0) as (drawing, ax):
         drawing.subplots_adjust(0.08, 0.13, 0.7, 0.97)
-        for i, run in enumerate(data["runs"]):
+        for i, (run, name) in enumerate(zip(data["runs"], labels(data), strict=True)):
             colour = COLOURS[i % len(COLOURS)]
             for attack, style in STYLES.items():
                 accuracy = [100 * value for value in (run["natural"], *run[attack])]
                 ax.plot([0, *data["eps"]], accuracy, style, color=colour, marker="o", markersize=3)
-            ax.text(
-                1.03, 0.97 - 0.06 * i, label(run), color=colour, transform=ax.transAxes, fontsize=8, va="top"
-            )
+            ax.text(1.03, 0.97 - 0.06 * i, name, color=colour, transform=ax.transAxes, fontsize=8, va="top")
         for i, (attack, style) in enumerate(STYLES.items()):
             height = 0.02 + 0.06 * i
             ax.plot([1.03, 1.12], [height, height], style, color=INK, transform=ax.transAxes, clip_on=False)

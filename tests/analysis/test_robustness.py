@@ -13,6 +13,7 @@ import perturbax as px
 from perturbax.analysis.robustness import ATTACKS, Pictures, _attacks, masked, measure_robustness
 from perturbax.cli import main
 from perturbax.errors import ArgumentError
+from perturbax.report.robustness import labels
 
 EPS, SEEN = (0.05, 0.2), {"steps": 10, "images": 100}
 
@@ -115,3 +116,11 @@ def test_the_command(tmp_path, capsys):
     assert (out / "robustness.svg").read_text().startswith("<svg")
     assert main([*attack, "--out", str(out)]) == 2  # the folder is occupied
     assert main(["robustness", str(folder), "--eps", "-1"]) == 2
+
+
+def test_networks_are_told_apart_by_as_much_of_their_paths_as_it_takes():
+    def named(*folders):
+        return labels({"runs": [{"folder": folder} for folder in folders]})
+
+    assert named("runs/a/bptt-s0", "runs/a/node-s0") == ["bptt-s0", "node-s0"]
+    assert named("runs/a/bptt-s0", "runs/b/bptt-s0") == ["a/bptt-s0", "b/bptt-s0"]
