@@ -53,6 +53,10 @@ CITATIONS: dict[str, str] = {
         "Bird G., Polivoda M. E. (2021). Backpropagation through time for networks with long-term "
         "dependencies. arXiv:2103.15589."
     ),
+    "bittar2022": (
+        "Bittar A., Garner P. N. (2022). A surrogate gradient spiking baseline for speech command "
+        "recognition. Frontiers in Neuroscience 16, 865897."
+    ),
     "boyan2002": (
         "Boyan J. A. (2002). Technical update: least-squares temporal difference learning. Machine Learning "
         "49(2), 233-246."
@@ -342,6 +346,10 @@ CITATIONS: dict[str, str] = {
         "(2024). Forward learning with top-down feedback: empirical and analytical characterization. "
         "International Conference on Learning Representations (ICLR). arXiv:2302.05440."
     ),
+    "summe2023": (
+        "Summe T., Schaefer C. J. S., Joshi S. (2023). Estimating post-synaptic effects for online training "
+        "of feed-forward SNNs. arXiv:2311.16151."
+    ),
     "sussillo2013": (
         "Sussillo D., Barak O. (2013). Opening the black box: low-dimensional dynamics in "
         "high-dimensional recurrent neural networks. Neural Computation 25(3), 626-649."
@@ -398,6 +406,11 @@ CITATIONS: dict[str, str] = {
     "xiao2022": (
         "Xiao M., Meng Q., Zhang Z., He D., Lin Z. (2022). Online training through time for spiking "
         "neural networks. Advances in Neural Information Processing Systems 35. arXiv:2210.04195."
+    ),
+    "yang2019": (
+        "Yang G. R., Joglekar M. R., Song H. F., Newsome W. T., Wang X.-J. (2019). Task representations in "
+        "neural networks trained to perform many cognitive tasks. Nature Neuroscience 22, 297-306. "
+        "doi:10.1038/s41593-018-0310-2."
     ),
     "yik2025": (
         "Yik J., Van den Berghe K., den Blanken D., et al. (2025). The neurobench framework for benchmarking "

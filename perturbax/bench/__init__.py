@@ -3,7 +3,7 @@
 A new one is a file with a `Benchmark`, and a line in `BENCHMARKS`.
 """
 
-from perturbax.bench import etth1, mnist, mnist_1d, neurobench, tiny_shakespeare
+from perturbax.bench import etth1, mnist, mnist_1d, neurobench, neurogym, shd, tiny_shakespeare
 from perturbax.bench.base import Benchmark
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -15,6 +15,8 @@ BENCHMARKS: dict[str, Benchmark] = {
         mnist.SEQUENTIAL,
         mnist.PERMUTED,
         tiny_shakespeare.BENCHMARK,
+        shd.BENCHMARK,
+        neurogym.BENCHMARK,
     )
 }
 """Every benchmark by its name."""
