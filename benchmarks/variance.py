@@ -2,6 +2,7 @@
 
     python benchmarks/variance.py --out benchmarks/results/variance.json
     python benchmarks/variance.py --tasks copy --out runs/variance.json      # a part
+    python benchmarks/variance.py --tasks text --data kjv.txt --out runs/variance.json
 
 Networks are trained by `node` with the settings that a task ships; what hides what in its estimates is
 counted on one batch that no training step drew (perturbax/analysis/variance.py). Beside it: the variance that
@@ -38,7 +39,9 @@ TASKS: dict[str, dict[str, Any]] = {
     "copy": {"task": "copy"},
     "copy-stretch": {"task": "copy", "task_options": {"delay": 10, "length": 16}},
     "mackey-glass": {"task": "mackey-glass"},
+    "text": {"task": "text", "units": 64, "batch": 16, "task_options": {"window": 32}},
 }
+NEEDS_DATA = ("text",)
 WINDOWS = (1, 2, 5, 10, 20, None)
 SAMPLES = (1, 16, 256, 4096)
 DRAWS = 64
@@ -129,9 +132,9 @@ def shares(found: Sources) -> dict[str, Any]:
     }
 
 
-def at_points(name: str, seed: int) -> list[dict[str, Any]]:
+def at_points(name: str, seed: int, data: str | None) -> list[dict[str, Any]]:
     """What is counted and measured at the start, the middle and the end of a run by `node`."""
-    e = px.Experiment(rule="node", seed=seed, **TASKS[name])
+    e = px.Experiment(rule="node", seed=seed, data=data, **TASKS[name])
     plan = along_training(e)
     parts = plan.parts
     own = parts.experiment
@@ -161,11 +164,11 @@ def at_points(name: str, seed: int) -> list[dict[str, Any]]:
     return found
 
 
-def yardstick(name: str, rule: str, batch: int, seeds: int) -> float:
+def yardstick(name: str, rule: str, batch: int, seeds: int, data: str | None) -> float:
     """The test loss of a rule with derivatives after training with so many examples in a batch."""
     losses = []
     for seed in range(seeds):
-        e = px.Experiment(rule=rule, seed=seed, **TASKS[name])
+        e = px.Experiment(rule=rule, seed=seed, data=data, **TASKS[name])
         shipped = build(e).experiment
         e = dataclasses.replace(e, batch=min(batch, shipped.batch), steps=shipped.steps)
         losses.append(px.run(e).summary["test"]["loss"])
@@ -178,21 +181,23 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("runs/variance.json"))
-    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--tasks", default=",".join(name for name in TASKS if name not in NEEDS_DATA))
+    parser.add_argument("--data", help="a text file, for the task text")
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     print(on_what())
     path = place(args.out)
     found: dict[str, Any] = json.loads(path.read_text())["tasks"] if path.exists() else {}
     for name in args.tasks.split(","):
+        data = args.data if name in NEEDS_DATA else None
         task = found.setdefault(name, {"points": [], "yardsticks": {}})
         for seed in range(len(task["points"]), args.seeds):
-            task["points"].append(at_points(name, seed))
+            task["points"].append(at_points(name, seed, data))
             save(args.out, {"tasks": found})
         for rule, batch in itertools.product(YARDSTICKS, BATCHES):
             of_rule = task["yardsticks"].setdefault(rule, {})
             if str(batch) not in of_rule:
-                of_rule[str(batch)] = yardstick(name, rule, batch, args.seeds)
+                of_rule[str(batch)] = yardstick(name, rule, batch, args.seeds, data)
                 print(f"{name} {rule} batch {batch}: {of_rule[str(batch)]:.3g}", flush=True)
                 save(args.out, {"tasks": found})
     show(found)
