@@ -124,7 +124,7 @@ def _explain(args: argparse.Namespace, experiment: Experiment, typed: set[str], 
     A device is not started, and what is `auto` is not measured.
     """
     from perturbax.cli.dry_run import print_run
-    from perturbax.experiment.build import build
+    from perturbax.experiment.build import build, check_start
     from perturbax.experiment.differences import refuse_other
     from perturbax.experiment.options import unmeasured
     from perturbax.experiment.resolve import resolve
@@ -133,7 +133,7 @@ def _explain(args: argparse.Namespace, experiment: Experiment, typed: set[str], 
     if args.out is not None:
         refuse_other(Path(args.out), resolved, task.digest())
     if experiment.device is None and not unmeasured(resolved.rule_options):
-        build(resolved, task)
+        check_start(build(resolved, task))
     print_run(experiment, typed, args.config or "typed", task=task)
 
 

@@ -30,7 +30,7 @@ from perturbax.experiment.options import find, provisional, unmeasured
 from perturbax.experiment.pruning import GROUPS, Pruning, PruningPlan, Single
 from perturbax.experiment.resolve import KNOWN, passes_of_run, resolve, with_measured
 from perturbax.experiment.smaller import Units, shapes_of
-from perturbax.experiment.train_step import Hyperparameters, Setup
+from perturbax.experiment.train_step import Hyperparameters, Setup, start
 from perturbax.fields import one_of
 from perturbax.learning.rule import Rule, check_derivatives
 from perturbax.loop.in_world import InWorld, check_can_act
@@ -208,6 +208,18 @@ def build(experiment: Experiment | Resolved, task: Task | None = None) -> Parts:
     check_derivatives(rule, shapes)
     _check_optimiser(optimiser_text(e.optimiser), setup.optimiser, shapes)
     return Parts(e, setup, found, device, pruning)
+
+
+def check_start(parts: Parts) -> None:
+    """Raise what a run would raise at its first step for layers that its rule cannot serve.
+
+    Nothing is computed.
+
+    Arguments:
+        parts: of the run.
+    """
+    if parts.device is None:
+        jax.eval_shape(partial(start, parts.setup), 0)
 
 
 def _integers(e: Resolved, rule: Rule) -> Integers | None:

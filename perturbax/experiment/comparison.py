@@ -9,7 +9,7 @@ import jax.random as jr
 
 from perturbax.devices.held import check_first_shift
 from perturbax.errors import ArgumentError, unknown
-from perturbax.experiment.build import build
+from perturbax.experiment.build import build, check_start
 from perturbax.experiment.config import Experiment, Resolved
 from perturbax.experiment.options import find, options
 from perturbax.experiment.pieces import Piece, work_off
@@ -129,6 +129,8 @@ def plan_comparison(
     check_seed(seeds[-1])
     parts = {label: build(e) for label, e in experiments.items()}
     for one in parts.values():
+        if len(parts) > 1:  # of several, all are looked at before the first is trained
+            check_start(one)
         if one.device is not None and isinstance(one.rule, WeightRule):
             first: Any = partial(one.network, jr.PRNGKey(one.experiment.seed))
             check_first_shift(one.rule, one.device, first)

@@ -86,3 +86,13 @@ def test_compare_notices_other_data(capsys, tmp_path):
     assert status == 2
     assert "data" in line
     assert everything(tmp_path / "c") == before
+
+
+def test_a_rule_that_the_network_cannot_serve_is_refused_before_the_others_are_trained(capsys, tmp_path):
+    on_spikes = ["--task", "copy", "--cell", "lif", "--units", "4", "--batch", "2", "--steps", "1"]
+    argv = ["compare", *on_spikes, "--workers", "1", "--rules", "node,mirror", "--out", str(tmp_path / "c")]
+    assert "a spike has no slope" in error_of(capsys, argv)[1]
+    assert not (tmp_path / "c").exists()
+    assert (
+        "a spike has no slope" in error_of(capsys, ["run", *on_spikes, "--rule", "feedback", "--dry-run"])[1]
+    )

@@ -179,7 +179,9 @@ class LearntFeedback(NodeNoise, SequenceRule):
         y = jax.eval_shape(net.step, net.start(len(x)), x)[1]
         if net.sites_like(x)[-1].a.shape != y.shape:
             raise ArgumentError(f"{type(self).__name__} needs a linear readout as last layer")
-        return self.init_noise(net, x), self.init_knowledge(net, x)
+        known = self.init_knowledge(net, x)
+        jax.eval_shape(lambda x: self.guess(net, known, _of_one_step(net, x)), x)  # what it cannot serve
+        return self.init_noise(net, x), known
 
     def update(
         self, state: PyTree, net: Network, xs: Array, ys: Any, loss: Any, key: Array
@@ -287,3 +289,13 @@ class LearntFeedback(NodeNoise, SequenceRule):
             return []
         gains = measured_gains(net, seen.before, seen.sites)
         return [through_gains(gain, self.penalty * y) for gain, y in zip(gains, seen.y, strict=False)]
+
+
+def _of_one_step(net: Network, x: Array) -> Observed:
+    """Return what is seen in one step, leaves `(1, B, ...)`, without noisy rows: as much as a guess needs."""
+    start = net.start(len(x))
+    after, y, sites = net.step(start, x)
+    hidden, outputs = [h for h, _ in start], [r for _, r in after]
+    noisy: Any = None
+    seen = Observed(y[:, 0], y, sites, hidden, outputs, noisy, noisy, noisy, noisy)
+    return jax.tree.map(lambda leaf: leaf[None], seen)
