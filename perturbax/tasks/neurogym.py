@@ -123,7 +123,8 @@ class NeuroGym(Classify):
     def metrics(self, y: Float[Array, "T B n_out"], target: Float[Array, "T B n_out"]) -> Metrics:
         """Return `loss`, `accuracy`, and `decisions`: the accuracy where the right action is not the first.
 
-        In NeuroGym the first action is to wait, which is right most of the time.
+        In NeuroGym the first action is to wait, which is right most of the time. Of two actions the other one
+        is then always right: where waiting is a choice (GoNogo-v0), look at the accuracy.
         """
         acting = jnp.where(target[..., :1] > 0, jnp.nan, target)
         return {**super().metrics(y, target), "decisions": self.over_asked(right, y, acting)}
