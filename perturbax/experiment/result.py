@@ -142,6 +142,8 @@ def describe(parts: Parts, name: str | None = None, side_by_side: int = 1) -> di
         facts["pruning"] = {"papers": ["wang2021"]}
     if e.schedule == adas.NAME:
         facts["schedule"] = {"papers": ["hosseini2020"]}
+    if e.attack != "off":
+        facts["attack"] = {"papers": ["goodfellow2015", *(["madry2018"] if e.attack == "pgd" else [])]}
     if parts.setup.placement.devices > 1:
         facts["devices"] = parts.setup.placement.devices
     if found := task.facts():

@@ -267,7 +267,7 @@ def _references(runs: Sequence[Run]) -> str:
     used: dict[str, dict[str, None]] = {}
     for run in runs:
         experiment = run.experiment
-        for kind in ("rule", "task", "cell", "decorrelation", "pruning", "schedule"):
+        for kind in ("rule", "task", "cell", "decorrelation", "pruning", "schedule", "attack"):
             what = str(experiment.get(kind, kind))
             if kind != "decorrelation" or run.decorrelated:
                 for key in as_strings(run.fact(kind, "papers", [])):

@@ -182,6 +182,16 @@ def test_rules_estimate_its_gradient(pooling, x64):
     assert helpers.distance(another, exact) > 1e-2  # negative control
 
 
+def test_it_learns_images():
+    """Digits, where a readout alone, of kernels as they start, does not get as far in as many steps."""
+    pytest.importorskip("sklearn")
+    settings = {"task": "digits", "task_options": {"order": "whole"}, "cell": "conv", "units": (4, 8)}
+    given = {**settings, "batch": 20, "steps": 150, "lr": 3e-2, "logs": 1}
+    learnt, frozen = (px.run(px.Experiment(**given, rule=rule)).summary for rule in ("bptt", "frozen"))
+    assert learnt["test"]["loss"] < 0.6 * frozen["test"]["loss"]
+    assert learnt["test"]["loss"] < 0.6 * learnt["baselines"]["constant"]["loss"]
+
+
 def test_patches_are_decorrelated(x64):
     """One D of the size of a patch, shared over places; its update is its definition, and credit reads it."""
     (conv, *above), zs = tiny("average").layers, RNG.normal(size=(6, 9))

@@ -10,6 +10,8 @@ from perturbax.errors import ArgumentError
 from perturbax.experiment.attacks import Attack
 from perturbax.experiment.build import build, open_task
 from perturbax.experiment.resolve import resolve
+from perturbax.experiment.result import describe
+from perturbax.report import write_report
 
 pytest.importorskip("sklearn")
 WHOLE = {"task": "digits", "task_options": {"order": "whole"}, "cell": "dense", "units": (8,), "batch": 6}
@@ -45,16 +47,19 @@ def test_what_it_costs_is_counted():
     fgsm, pgd = of(attack="fgsm"), of(attack="pgd", attack_steps=5)
     assert (fgsm.setup.passes, fgsm.experiment.steps) == (2 * 2 + 3, 17)
     assert pgd.setup.passes == 2 * 2 + 3 * 5
+    assert describe(pgd)["facts"]["attack"]["papers"] == ["goodfellow2015", "madry2018"]
     assert not {"attack", "attack_eps"} & set(of().experiment.to_dict())
     assert fgsm.experiment.to_dict()["attack_eps"] == 0.1
 
 
 def test_a_rule_learns_under_attack(tmp_path):
-    more = {"attack": "fgsm", "attack_eps": 0.1, "steps": 60, "logs": 1, "lr": 1e-2}
-    result = px.run(px.Experiment(**WHOLE, rule="pepita", **more), tmp_path / "run")
-    assert result.summary["valid_loss"] < 2.2
+    more = {"attack": "fgsm", "attack_eps": 0.1, "steps": 60, "logs": 1, "lr": 3e-2, "units": (32,)}
+    result = px.run(px.Experiment(**{**WHOLE, **more}, rule="pepita"), tmp_path / "run")
+    assert result.summary["valid_loss"] < 1.5
     assert result.summary["forward_passes"] == 60 * (2 * 2 + 3)
     assert px.load(tmp_path / "run").experiment.attack == "fgsm"
+    page = write_report([tmp_path / "run"], tmp_path / "report").read_text()
+    assert 'arXiv:1412.6572. <span class="for">fgsm</span>' in page
 
 
 def test_it_is_for_images_in_sequence_mode():

@@ -29,7 +29,9 @@ class Equilibrium(SequenceRule):
         dW = -(a^+ b^+ - a^- b^-) / (2 beta)   for every weight between activities a and b,   b = +-beta
 
     C is the cost of the network's output with the layers above the settling one, whose own weights learn by
-    their gradient at the nudged states. For an input that is held, symmetric weights (cell `settling`) and
+    their gradient at the nudged states. Through layers above (a readout) dC/ds takes their transposed
+    weights; `facts.uses` does not name these, as it speaks of the rule without a network, and outputs within
+    the settling layer need none. For an input that is held, symmetric weights (cell `settling`) and
     states that have settled this is the gradient through the nudged steps up to O(beta^2), for `one-sided`
     (and `random-sign` in the mean) O(beta). The input is that of the last step; answers are asked there, or
     at all steps alike. Scellier and Bengio 2017, Ernoult et al. 2019, 2020; symmetric nudging and softmax

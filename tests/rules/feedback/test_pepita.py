@@ -12,6 +12,7 @@ import pytest
 
 import perturbax as px
 from perturbax.errors import ArgumentError, LayerError
+from perturbax.rules.feedback.pepita import NOISE
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -29,14 +30,14 @@ def step(net, F, state, x, target):
     return found, jax.grad(lambda y: score(y).sum())(y)
 
 
-def dense(*sizes):
+def dense(*sizes, activation="tanh"):
     """Dense layers and a readout of these sizes, with the weights that they start from."""
 
     @eqx.filter_jit
     def made():
         keys = jr.split(jr.key(0), len(sizes))
         *below, last = zip(sizes[:-1], sizes[1:], keys[1:], strict=True)
-        layers = [px.cells.Dense(n_in, n, key=key) for n_in, n, key in below]
+        layers = [px.cells.Dense(n_in, n, key=key, activation=activation) for n_in, n, key in below]
         return px.Network([*layers, px.cells.Readout(*last[:2], key=last[2])])
 
     return made()
@@ -65,9 +66,10 @@ def test_signals_are_errors_through_the_forward_weights():
         assert all(fine < coarse / 8 for coarse, fine in itertools.pairwise(one))
 
 
-def test_one_hidden_layer_with_a_fitted_F_is_backpropagation():
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_one_hidden_layer_with_a_fitted_F_is_backpropagation(activation):
     """F = -kappa pinv(W_1^T) W_2, more inputs than units: exact as kappa falls; a random F is not."""
-    net, (xs, ys) = dense(7, 5, 3), helpers.data(7, 3, steps=1, batch=4)
+    net, (xs, ys) = dense(7, 5, 3, activation=activation), helpers.data(7, 3, steps=1, batch=4)
     W1, W2 = (np.asarray(layer.W) for layer in net.layers)
     exact = jax.jit(px.bptt(helpers.mse))(net, xs, ys)[1]
     update = jax.jit(px.learner(px.rules.PEPITA(), helpers.mse).update)
@@ -84,18 +86,72 @@ def test_one_hidden_layer_with_a_fitted_F_is_backpropagation():
     assert abs(cosine(blind.layers[0].W, exact.layers[0].W)) < 0.9
 
 
+def test_in_deeper_networks_no_F_is_backpropagation_in_two_layers_at_once():
+    """F = -W_1 W_2 W_3 is near in all layers, exact in the readout alone; F = W_1 W_2 W_3 is its contrary."""
+    net, (xs, ys) = dense(20, 15, 12, 4), helpers.data(20, 4, steps=1, batch=32)
+    W1, W2, W3 = (np.asarray(layer.W) for layer in net.layers)
+    blind = [np.asarray(helpers.normal(jr.key(i), (20, 4))) for i in range(20)]
+    update = px.learner(px.rules.PEPITA(), helpers.mse).update
+
+    @jax.jit
+    def estimates(Fs):
+        one = lambda F: update((1e-3 * F,), net, xs, ys, jr.key(0))[2]
+        return jax.vmap(one)(Fs), px.bptt(helpers.mse)(net, xs, ys)[1]
+
+    every, exact = estimates(np.stack([-W1 @ W2 @ W3, W1 @ W2 @ W3, *blind]))
+    angles = np.array(
+        [
+            [cosine(got, want.W) for got in np.asarray(layer.W)]
+            for layer, want in zip(every.layers, exact.layers, strict=True)
+        ]
+    ).T  # (F, layers)
+    against, along, *random = angles
+    assert ((against[:2] > 0.5) & (against[:2] < 0.95)).all()
+    assert ((along[:2] < -0.5) & (along[:2] > -0.95)).all()
+    assert np.abs(np.mean(random, 0)[:2]).max() < 0.15
+    np.testing.assert_allclose(angles[:, 2], 1, atol=1e-3)
+
+
 def test_in_time_it_is_the_gradient_cut_at_every_step():
     net = helpers.strong("tanh", n_in=7, n=5, n_out=3, scale=0.6)
     xs, ys = helpers.data(7, 3, steps=4, batch=2)
     references = px.truncated_bptt(helpers.mse, 1), px.bptt(helpers.mse)
     one_step, full = jax.jit(lambda *given: [gradient(*given)[1] for gradient in references])(net, xs, ys)
-    kappa, W1, W2 = 1e-5, np.asarray(net.layers[0].W), np.asarray(net.layers[1].W)
+    W1, W2 = (np.asarray(layer.W) for layer in net.layers)
     update = jax.jit(px.learner(px.rules.PEPITA(), helpers.mse).update)
-    grads = update((-kappa * np.linalg.pinv(W1.T) @ W2,), net, xs, ys, jr.key(0))[2]
-    for name in ("W", "U", "b"):
-        got = getattr(grads.layers[0], name) / kappa
-        assert helpers.distance(got, getattr(one_step.layers[0], name)) < 1e-3
-    assert helpers.distance(grads.layers[0].U / kappa, full.layers[0].U) > 0.05
+    errors = {"W": [], "U": [], "b": []}
+    for kappa in (1e-2, 1e-3, 1e-4):
+        grads = update((-kappa * np.linalg.pinv(W1.T) @ W2,), net, xs, ys, jr.key(0))[2]
+        for name, one in errors.items():
+            got = getattr(grads.layers[0], name) / kappa
+            one.append(helpers.distance(got, getattr(one_step.layers[0], name)))
+        assert helpers.distance(grads.layers[0].U / kappa, full.layers[0].U) > 0.05
+    for one in errors.values():
+        assert all(fine < coarse / 8 for coarse, fine in itertools.pairwise(one))
+        assert one[-1] < 1e-3
+
+
+def test_an_error_never_reaches_an_earlier_step():
+    """Without a loss before step 3 there are no signals before it, where backpropagation has some."""
+    net, (xs, ys) = helpers.strong("tanh", n_in=7, n=5, n_out=3), helpers.data(7, 3, steps=6, batch=2)
+    F, asked = helpers.normal(jr.key(3), (7, 3)), np.array([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
+
+    @jax.jit
+    def signals():
+        def step(carry, now):
+            x, target, asked = now
+            score = lambda y: asked * helpers.mse(y, target)
+            carry, found = px.rules.PEPITA().step(net, carry, x, score, jr.key(0))
+            return carry, found.parts.signal
+
+        loss = lambda xs: jnp.sum(asked[:, None] * helpers.mse(px.forward(net, xs), ys))
+        return jax.lax.scan(step, (net.start(2), (F,)), (xs, ys, asked))[1], jax.grad(loss)(xs)
+
+    found, by_backprop = signals()
+    for signal in found:  # (T, 1, B, n)
+        assert not np.asarray(signal[:3]).any()
+        assert (np.abs(signal[3:]).max((1, 2, 3)) > 1e-3).all()
+    assert (np.abs(by_backprop[:3]).max((1, 2)) > 1e-3).all()
 
 
 @pytest.mark.parametrize(("sign", "side"), [("plus", -1), ("minus", 1)])
@@ -151,6 +207,18 @@ def test_F_mirrors_the_product_of_the_weights():
         assert abs(cosine(before, layer.W)) < 0.9
     assert cosine(F, -np.asarray(net.layers[0].W) @ np.asarray(net.layers[1].W)) > 0.95
     np.testing.assert_allclose(np.std(F), 0.05 * (2 / 6) ** 0.5)
+
+
+@pytest.mark.parametrize(("activation", "slope"), [("tanh", 1), ("relu", 1 / 2)])
+def test_noise_through_a_layer_has_the_direction_of_its_weights(activation, slope):
+    """E[noise^T f(noise W)] = E[f'] W per unit of variance: of relu half of the weights."""
+    net, rule = dense(6, 5, 3, activation=activation), px.rules.PEPITA(sign="minus", mirror=1.0, decay=0.0)
+    layer, seen = net.layers[0], net.sites_like(jnp.zeros((50_000, 6)))[0]
+    sent = jax.jit(lambda key: rule.mirrored(0, layer, seen, jnp.zeros((6, 5)), key))(jr.key(0))
+    found, W = np.asarray(sent) / NOISE**2, np.asarray(layer.W)
+    assert cosine(found, W) > 0.999
+    assert abs(cosine(found, W[::-1])) < 0.9
+    assert np.linalg.norm(found - slope * W) < 0.05 * np.linalg.norm(slope * W)
 
 
 def test_what_pepita_cannot_do_is_refused():
