@@ -79,9 +79,22 @@ CITATIONS: dict[str, str] = {
         "systematic evaluation of spiking neural networks. IEEE Transactions on Neural Networks and "
         "Learning Systems 33(7), 2744-2757. arXiv:1910.07407."
     ),
+    "daley2021": (
+        "Daley B., Amato C. (2021). Improving the efficiency of off-policy reinforcement learning by "
+        "accounting for past decisions. arXiv:2112.12281."
+    ),
+    "daley2023": (
+        "Daley B., White M., Amato C., Machado M. C. (2023). Trajectory-aware eligibility traces for "
+        "off-policy reinforcement learning. International Conference on Machine Learning (ICML). "
+        "arXiv:2301.11321."
+    ),
     "dalm2023": (
         "Dalm S., van Gerven M., Ahmad N. (2023). Effective learning with node perturbation in "
         "multi-layer neural networks. arXiv:2310.00965."
+    ),
+    "dalm2024": (
+        "Dalm S., Offergeld J., Ahmad N., van Gerven M. (2024). Efficient deep learning with decorrelated "
+        "backpropagation. arXiv:2405.02385."
     ),
     "dellaferrera2022": (
         "Dellaferrera G., Kreiman G. (2022). Error-driven input modulation: solving the credit assignment "
@@ -283,6 +296,10 @@ CITATIONS: dict[str, str] = {
         "Mujika A., Meier F., Steger A. (2018). Approximating real-time recurrent learning with random "
         "Kronecker factors. Advances in Neural Information Processing Systems 31. arXiv:1805.10842."
     ),
+    "munos2016": (
+        "Munos R., Stepleton T., Harutyunyan A., Bellemare M. G. (2016). Safe and efficient off-policy "
+        "reinforcement learning. Advances in Neural Information Processing Systems 29. arXiv:1606.02647."
+    ),
     "murray2019": (
         "Murray J. M. (2019). Local online learning in recurrent networks with random feedback. eLife "
         "8:e43299."
@@ -411,6 +428,9 @@ CITATIONS: dict[str, str] = {
         "Yang G. R., Joglekar M. R., Song H. F., Newsome W. T., Wang X.-J. (2019). Task representations in "
         "neural networks trained to perform many cognitive tasks. Nature Neuroscience 22, 297-306. "
         "doi:10.1038/s41593-018-0310-2."
+    ),
+    "yang2020": (
+        "Yang Y. (2020). Temporal surrogate back-propagation for spiking neural networks. arXiv:2011.09964."
     ),
     "yik2025": (
         "Yik J., Van den Berghe K., den Blanken D., et al. (2025). The neurobench framework for benchmarking "

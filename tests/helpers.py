@@ -108,6 +108,18 @@ def stacked(cell, n_in, n, n_out, depth, key, options):
     return px.Network(stack_layers(px.CELLS[cell], (n_in, n_out), (n,) * depth, jr.key(key), **options))
 
 
+def two_loops(scale=0.8):
+    """Two recurrent layers that read each other, and a readout of both; strong random weights."""
+
+    def build():
+        inputs, below, above = px.Source(-1), px.Source(0), px.Source(1)
+        cells = [px.cells.Tanh(4, 2, key=jr.key(i)) for i in range(2)]
+        reads = [[inputs, px.Source(1, late=True)], [below, inputs], [above, below]]
+        return px.Network([*cells, px.cells.Readout(4, 2, key=jr.key(2))], reads=reads)
+
+    return drawn(build, jr.key(3), scale)
+
+
 def data(n_in=1, n_out=1, steps=T, batch=B, seed=1):
     a, b = jr.split(jr.key(seed))
     return normal(a, (steps, batch, n_in)), normal(b, (steps, batch, n_out))

@@ -22,7 +22,7 @@ class LIF(Spiking):
     equation: ClassVar[str] = (
         "v = leak v + z W + r U + b, y = [v > threshold], v -= threshold y; reset zero: v *= 1 - y"
     )
-    papers: ClassVar[tuple[str, ...]] = ("bellec2020",)
+    papers: ClassVar[tuple[str, ...]] = ("bellec2020", "yang2020")
 
     def start(self) -> tuple[Any, Array]:
         """Return a membrane at rest, v = 0 `(n,)`, with its refractory time over; no spikes."""
@@ -54,7 +54,7 @@ class ALIF(Spiking):
     rho: float = setting(0.98)
     beta: float = setting(0.07)
     equation: ClassVar[str] = "as lif, y = [v > threshold + beta c], c = rho c + y"
-    papers: ClassVar[tuple[str, ...]] = ("bellec2018", "bellec2020")
+    papers: ClassVar[tuple[str, ...]] = ("bellec2018", "bellec2020", "yang2020")
 
     def __init__(
         self, n_in: int, n: int, *, key: Array, rho: float = 0.98, beta: float = 0.07, **neuron: Any

@@ -82,7 +82,8 @@ class Spiking(Recurrent):
         surrogate: function that rules which need a derivative use in place of that of a spike: triangle,
             sigmoid, fast-sigmoid or none. Gradient-free rules never ask.
         dampening: factor of that derivative.
-        detach_reset: whether the reset counts as a constant in derivatives, as in Bellec et al. 2020.
+        detach_reset: whether the reset counts as a constant in derivatives, as in Bellec et al. 2020. With
+            its derivative, which Yang 2020 (arXiv:2011.09964) adds, a step costs one product more per unit.
         kappa: leak of the readout above a spiking layer; 0 for a readout without memory.
     """
 

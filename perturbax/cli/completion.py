@@ -19,7 +19,7 @@ FILES = "FILE"  # what stands for any file or folder among the words to choose f
 OF_FILES = ("FILE", "FOLDER", "PATH")  # names of values that are files
 VALUES = {
     "--optimiser": ["adam", "adamw", "sgd", "rmsprop", "lion", "adagrad", "nadam", "radam"],
-    "--schedule": ["constant", "cosine", "linear", "exponential"],
+    "--schedule": ["constant", "cosine", "linear", "exponential", "warmup-cosine", "adas"],
 }
 """Values to choose from that no argument declares; there are more of these in optax."""
 TABLES = """\

@@ -126,11 +126,13 @@ def describe(parts: Parts, name: str | None = None, side_by_side: int = 1) -> di
     """
     e, task, about = parts.experiment, parts.task, parts.rule.described()
     cell: Any = Unknown if e.cell == ON_DEVICE else find("cell", e.cell, KNOWN["cell"])
+    of_patches = ["dalm2024"] if hasattr(cell, "through") else []
+    decorrelating = ["ahmad2023", "garcia2024", *of_patches]
     facts = {
         "rule": {k: getattr(about, k) for k in ("equation", "cost", "memory", "papers", "target", "uses")},
         "task": {"summary": task.summary, "papers": task.papers},
         "cell": {k: getattr(cell, k, "") for k in ("equation", "papers")},
-        "decorrelation": None if e.decorrelate == "off" else {"papers": ["ahmad2023", "garcia2024"]},
+        "decorrelation": None if e.decorrelate == "off" else {"papers": decorrelating},
         "unit": getattr(task, "unit", ""),
         "sizes": list(task.sizes),
         "data": task.digest(),

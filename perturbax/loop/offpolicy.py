@@ -25,7 +25,8 @@ def grown(method: str, beta: Array, product: Array, ratio: Array, power: Any, la
         rbis           min(lam^k, rho beta_{k-1})        truncated-is        lam^k min(1, rho_1 .. rho_k)
 
     Where rho is 1, all are lam^k exactly. beta_k <= rho beta_{k-1}, for which TD updates are known to
-    converge, holds for all but truncated-is. Retrace: Munos et al. 2016; the others: Daley et al. 2023.
+    converge, holds for all but truncated-is. Retrace: Munos et al. 2016; the others: Daley and
+    Amato 2021, Daley et al. 2023.
 
     Arguments:
         method: one of `TRACES`.

@@ -143,7 +143,9 @@ def data():
 
 @pytest.mark.parametrize("pooling", ["average", "max"])
 def test_rules_estimate_its_gradient(pooling, x64):
-    """Averaged over the signs of their noise `node` and `innovation`, and all others outright."""
+    """Averaged over the signs of their noise those that draw any, and all others outright; `activity`, whose
+    upper layers take the noise of those below for their own, in its direction.
+    """
     net, (xs, ys) = tiny(pooling), data()
     other = px.Network(tiny("max" if pooling == "average" else "average").layers)
 
@@ -164,19 +166,35 @@ def test_rules_estimate_its_gradient(pooling, x64):
         np.testing.assert_allclose(a, b, atol=1e-12)
         assert np.abs(a).max() > 1e-3  # alive
     patterns = helpers.every_sign([(1, 1, *site.a.shape) for site in net.sites_like(xs[0])])
+    thrice = [np.repeat(np.asarray(signs), 3, axis=2) for signs in patterns]  # a sample for each layer
+    in_weights = helpers.weight_patterns(net)
+    make = {
+        "node": (px.rules.Node, {}, patterns),
+        "innovation": (px.rules.Innovation, {}, patterns),
+        "activity": (px.rules.Activity, {}, patterns),
+        "iterative": (px.rules.Iterative, {"samples": 3}, thrice),
+        "weight": (px.rules.Weight, {"difference": "antithetic"}, in_weights),
+        "evolution": (px.rules.Evolution, {"rank": 0, "population": 2}, jax.tree.leaves(in_weights)),
+    }
+
+    names = list(make) if pooling == "average" else ["node", "innovation"]
 
     @jax.jit
-    def averages(patterns, net, xs, ys):
-        make = {"node": px.rules.Node, "innovation": px.rules.Innovation}
-        return {
-            name: helpers.every_estimate(
-                lambda noise, rule=rule: rule(sigma=1e-5, noise=noise), patterns, net, xs, ys
-            )
-            for name, rule in make.items()
-        }
+    def averages(tables, net, xs, ys):
+        def average(name):
+            rule, settings, _ = make[name]
+            made = lambda noise: rule(sigma=1e-5, noise=noise, **settings)
+            return helpers.every_estimate(made, tables[name], net, xs, ys)
 
-    for name, every in averages(patterns, net, xs, ys).items():
-        assert helpers.distance(helpers.mean(every), exact) < 1e-7, name
+        return {name: average(name) for name in tables}
+
+    for name, every in averages({name: make[name][-1] for name in names}, net, xs, ys).items():
+        if name != "activity":
+            assert helpers.distance(helpers.mean(every), exact) < 1e-7, name
+            continue
+        for got, want in zip(*map(jax.tree.leaves, (helpers.mean(every), exact)), strict=True):
+            along = np.vdot(got, want) / np.linalg.norm(got) / np.linalg.norm(want)
+            assert along > 0.5, (name, along)
     for rule, got in found.items():
         assert helpers.distance(got, exact) < 1e-10, rule
     assert helpers.distance(another, exact) > 1e-2  # negative control

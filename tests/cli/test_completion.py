@@ -7,8 +7,10 @@ import pytest
 
 from perturbax.cli import main
 from perturbax.cli.catalogue import names
-from perturbax.cli.completion import script
+from perturbax.cli.completion import VALUES, script
 from perturbax.cli.main import COMMANDS, parser_of
+from perturbax.experiment import adas
+from perturbax.experiment.optimiser import SCHEDULES
 
 CASES = {
     "ru": "run",
@@ -31,6 +33,7 @@ CASES = {
     "report x here/a": "here/a.csv",
     "run --data here/a": "here/a.csv",
     "completion ": "bash zsh",
+    "run --schedule a": "adas",
 }
 
 
@@ -58,6 +61,7 @@ def test_the_script_knows_every_command_flag_and_name(shell, capsys):
         flags = [flag for action in parser_of(command)._actions for flag in action.option_strings]
         line = next(line for line in text.splitlines() if line.startswith(f"        {command}) echo"))
         assert {flag for flag in flags if flag.startswith("--")} <= set(line.replace("'", " ").split())
+    assert VALUES["--schedule"] == [*SCHEDULES, adas.NAME]
     assert all(f" {name} " in text or f" {name}'" in text for name in names("rule") if name != "weight")
     if interpreter := shutil.which(shell):
         assert subprocess.run([interpreter, "-n"], input=text, text=True, check=False).returncode == 0

@@ -73,7 +73,7 @@ def test_rates_follow_gains(monkeypatch):
     # The weight says which gain it has: what an SVD finds is tested above.
     monkeypatch.setattr(
         "perturbax.experiment.adas.knowledge",
-        lambda W: Knowledge(W[0, 0], W[0, 0], jnp.ones(())),
+        lambda W: Knowledge(W[0, 0], 10 * W[0, 0], jnp.ones(())),
     )
     sgd = optax.chain(optax.sgd(1.0), by_knowledge_gain(0.03, every=2))
 
@@ -83,12 +83,17 @@ def test_rates_follow_gains(monkeypatch):
             for _ in range(2):
                 grads = {"W": jnp.ones((2, 2)), "b": jnp.ones(2)}
                 updates, state = sgd.update(grads, state, {"W": jnp.full((2, 2), gain), "b": jnp.ones(2)})
-            return state, (-updates["W"][0, 0], -updates["b"][0], state[1].rates[0])
+            return state, (
+                *(-updates["W"][0, 0], -updates["b"][0], state[1].rates[0]),
+                *(state[1].gains[0], state[1].conditions[0]),
+            )
 
         first = sgd.init({"W": jnp.full((2, 2), gains[0]), "b": jnp.ones(2)})
         return jax.lax.scan(one_epoch, first, jnp.asarray(gains))[1]
 
-    of_W, of_b, rate = rates()
+    of_W, of_b, rate, gain, condition = rates()
+    np.testing.assert_allclose(gain, gains, rtol=1e-6)
+    np.testing.assert_allclose(condition, 10 * gains, rtol=1e-6)  # can be read, and decides nothing
     np.testing.assert_allclose(rate[0], 0.03)
     np.testing.assert_allclose(rate[1:], [0.064, 0.0812, 0.08496, 0.07797, 0.06237, 0.0499], rtol=1e-3)
     np.testing.assert_allclose(of_W, rate)

@@ -18,10 +18,13 @@ from perturbax.experiment.resolve import resolve
 from perturbax.experiment.run import resume
 from perturbax.network.passes import forward
 
-H = np.array([[0.3, 0.4, 0.5, 0.6], [0.7, 0.8, 0.9, 1.0]])  # curvature
-BEST = np.array([[0.5, -0.4, 0.3, 1.0], [-0.9, 0.8, 0.7, 0.6]])  # the minimum
+H = np.array([[0.3, 0.4, 0.5, 0.6], [0.7, 0.8, 1.0, 0.1]])  # curvature
+BEST = np.array([[0.5, -0.4, 0.3, 1.0], [-0.9, 0.8, 0.6, 0.62]])  # the minimum
+TURNED = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0]
+MIXED = TURNED * np.geomspace(0.3, 6, 8) @ TURNED.T  # curvature in which weights depend on each other
 PLANS = {by: PruningPlan(0.5, by, 100, 1000, 1.0) for by in ("greg-1", "greg-2", "magnitude")}
-OPTIMISERS = {"momentum": optax.sgd(0.3, momentum=0.9), "adam": optax.adam(3e-2)}
+HIGH = PLANS["greg-1"]._replace(ceiling=10.0)
+OPTIMISERS = {"momentum": optax.sgd(0.1, momentum=0.9), "adam": optax.adam(3e-2)}
 PRUNED = Experiment(
     task="mackey-glass",
     rule="node",
@@ -37,15 +40,23 @@ PRUNED = Experiment(
 )
 
 
-def gradient(w):
+def apart(w):
+    """The gradient of a loss in which no weight depends on another."""
     return H * (w - BEST)
+
+
+def mixed(w):
+    """The gradient of (w - BEST) . MIXED (w - BEST) / 2."""
+    return (MIXED @ (w - BEST).ravel()).reshape(w.shape)
 
 
 @pytest.fixture(scope="module")
 def paths():
-    """(weights, penalties, who goes, whether removed) after every update, by method and optimiser."""
+    """(weights, penalties, who goes, whether removed) after every update, by method and optimiser; those of
+    the mixed loss by method and ceiling.
+    """
 
-    def path(optimiser):
+    def path(optimiser, gradient=apart):
         def one_update(carry, _):
             w, state = carry
             updates, state = optimiser.update([gradient(w[0])], state, w)
@@ -57,11 +68,18 @@ def paths():
 
     @jax.jit
     def all_paths():
-        return {
+        some = {
             (by, name): path(growing_regularisation(optimiser, plan))
             for by, plan in PLANS.items()
             for name, optimiser in OPTIMISERS.items()
         }
+        others = {
+            (plan.by, f"below {plan.ceiling:g}"): path(
+                growing_regularisation(OPTIMISERS["momentum"], plan), mixed
+            )
+            for plan in (PLANS["magnitude"], PLANS["greg-1"], HIGH)
+        }
+        return some | others
 
     with jax.enable_x64(True):
         return jax.tree.map(np.asarray, all_paths())
@@ -79,6 +97,25 @@ def test_penalised_weights_shrink_by_their_curvature_and_monotonically(paths):
     assert (np.diff(penalty[:held], axis=0) >= 0).all()
     assert (np.diff(shrunk[::50], axis=0) < 0).all()
     assert (shrunk[-1] < 0.6 * np.abs(BEST)[gone[held]]).all()  # alive: much is gone before it is removed
+
+
+def test_growing_penalties_lead_to_a_better_place_than_removing_at_once(paths):
+    """w(lam) = (H + lam)^-1 H w*, that is dw/dlam = -(H + lam)^-1 w, and what removal then costs."""
+    losses, largest = {}, {}
+    at_once, low, high = names = ("magnitude", "below 1"), ("greg-1", "below 1"), ("greg-1", "below 10")
+    for name in names:
+        w, penalty, gone, removed = paths[name]
+        held, after = w[990], w[removed.argmax()]
+        if name != at_once:
+            best = np.linalg.solve(MIXED + np.diag(penalty[990].ravel()), MIXED @ BEST.ravel())
+            np.testing.assert_allclose(held.ravel(), best, rtol=1e-6)
+            alone = np.diag(MIXED) / (np.diag(MIXED) + penalty[990].ravel()) * BEST.ravel()
+            assert np.abs(held.ravel() - alone).max() > 0.05  # the control: as if they were apart
+        np.testing.assert_array_equal(gone[-1], smallest(jnp.abs(BEST), 0.5))
+        largest[name] = np.abs(held[gone[-1]]).max()
+        losses[name] = 0.5 * (after - BEST).ravel() @ MIXED @ (after - BEST).ravel()
+    assert losses[at_once] > 1.1 * losses[low] > 1.1**2 * losses[high]
+    assert largest[high] < 0.5 * largest[low] < 0.25 * largest[at_once]
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
@@ -107,6 +144,9 @@ def test_who_goes_is_fixed_in_greg_1_and_told_apart_by_curvature_in_greg_2(paths
     chosen = gone.any((1, 2)).argmax()
     assert 100 < chosen < 170
     assert penalty[chosen - 1].min() == pytest.approx(0.01, rel=1e-3)
+    shrunk = np.abs(H / (H + penalty[chosen - 1]) * BEST)
+    np.testing.assert_array_equal(gone[-1], smallest(jnp.asarray(shrunk), 0.5))
+    assert (gone[-1] != smallest(jnp.abs(BEST), 0.5)).any()  # the two of size 0.6: the flat one goes
     kept = penalty[chosen + 20][~gone[-1]]
     np.testing.assert_allclose(kept, -1e-4, rtol=1e-5)
     assert (np.diff(gone[chosen:].astype(int), axis=0) == 0).all()

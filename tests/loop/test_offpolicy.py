@@ -53,13 +53,13 @@ def test_coefficients_are_bounded_as_published(x64):
 
 
 def test_only_truncated_importance_sampling_may_not_contract(x64):
-    """|Z|, Z = sum_t gamma^t (B_{t-1} P_pi - B_t): above 1 no contraction (Daley et al. 2023, lam 1).
+    """|Z|, Z = sum_t gamma^t (B_{t-1} P_pi - B_t): 1 or more, no contraction (Daley et al. 2023, lam 1).
 
     One state, two actions, behaviour 1/2, target 0.6 and 0.4. B_t = E_mu[beta_t, a_t] after any first action.
     """
     gamma, pi = 0.94, np.array([0.6, 0.4])
 
-    def norm(means):
+    def norm(means, gamma=gamma, pi=pi):
         """|Z| from E_mu[beta_t, a_t] of t = 1, 2, .., `(steps, 2)`."""
         B = [np.eye(2), *(np.array([mean, mean]) for mean in means)]
         P = np.array([pi, pi])
@@ -74,6 +74,10 @@ def test_only_truncated_importance_sampling_may_not_contract(x64):
     for (t, k, last), one in zip(each, np.asarray(beta), strict=True):
         truncated[t - 1, last] += math.comb(t - 1, k) / 2**t * one
     assert norm(truncated) == pytest.approx(1.140, abs=1e-3)
+    # Traces of 1 after the first action and 0 after the other: no contraction even on policy, from 2/3 on.
+    binary = np.array([[0.5, 0.0]] * 119)
+    assert norm(binary, 2 / 3, np.array([0.5, 0.5])) == pytest.approx(1.0, abs=1e-12)
+    assert norm(binary, 0.6, np.array([0.5, 0.5])) < 0.9
     actions = np.array(list(itertools.product((0, 1), repeat=8))).T  # every sequence of 8
     for method in TRACES:
         beta = np.asarray(betas(method, jnp.asarray(2 * pi[actions]), 1.0))[1:]

@@ -2,17 +2,19 @@
 
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from helpers import drawn, normal
+from helpers import drawn, normal, series
 
 import perturbax as px
 from perturbax.cells.heads import Heads, sparsemax, sparsemax_loss
 from perturbax.cells.stack import below_and_all, stack
 from perturbax.errors import LayerError
+from perturbax.experiment.predict import future, open_for_forecasts
 from perturbax.experiment.resolve import resolve
 from perturbax.rules.backprop.cascaded import Cascaded
 
@@ -195,6 +197,26 @@ def learnt(tmp_path_factory):
         "random": px.run(e.changed(rule_options={"blocks": "random"}, lr=5e-2, steps=150)),
         "solved": px.run(solved),
     }
+
+
+def test_predict_answers_with_the_mean_of_the_heads(tmp_path):
+    """Of forecasts by two networks that have one head each as their readout."""
+    data = series(tmp_path / "load.csv")
+    own = {"target": "load", "inputs": "load", "window": 8, "form": "level"}
+    settings = {"task_options": own, "units": (3, 4), "steps": 60, "batch": 8, "logs": 1, "lr": 1e-2}
+    e = px.Experiment(task="series", rule="cascaded", data=str(data), **settings)
+    run = px.run(e, tmp_path / "run")
+    opened = open_for_forecasts(run.folder, data)
+    alone = []
+    for i, V in enumerate(opened.model.net.layers[-1].V):
+        readout = px.cells.Readout(len(V), V.shape[1], key=jr.key(0))
+        readout = eqx.tree_at(lambda layer: (layer.W, layer.b), readout, (V, jnp.zeros(V.shape[1])))
+        below = [[px.Source(-1)], [px.Source(0)], [px.Source(i)]]
+        net = px.Network([*opened.model.net.layers[:-1], readout], reads=below)
+        columns = dict(future(opened._replace(model=opened.model._replace(net=net)), ()))
+        alone.append(np.array(columns["forecast"], float))
+    np.testing.assert_allclose(px.predict(run.folder, data)["forecast"], np.mean(alone, 0), rtol=1e-4)
+    assert abs(alone[0] - alone[1]).max() > 0.1
 
 
 def test_digits_are_learnt_and_reports_and_folders_have_the_sum_of_heads(learnt, tmp_path):

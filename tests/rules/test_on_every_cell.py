@@ -4,7 +4,8 @@ alive, not another.
 The pairs are chosen, as most rules share their code. RTRL, and one of e-prop, D-RTRL and RFLO (the same
 code with the same traces), have all networks; only a leaky readout on tanh has traces alone. Every other
 rule has networks that its own code tells apart: with and without hidden state, with several gates, spikes,
-a leaky readout, two layers, sparse or decorrelated wiring.
+a leaky readout, two layers, sparse or decorrelated wiring. Resets of a spike to zero and by subtraction are
+both among the spiking networks, each with and without its derivative.
 """
 
 import functools
@@ -34,8 +35,9 @@ NETS = {
     "resting lif": ("lif", {"refractory": 1, "detach_reset": False}),
     "two gru": ("gru", {"depth": 2}),
     "two lif": ("lif", {"depth": 2}),
+    "lif to zero": ("lif", {"reset": "zero"}),
     "residual": ("tanh", {"depth": 3}),
-    "plain alif": ("alif", {"kappa": 0.0}),
+    "plain alif": ("alif", {"kappa": 0.0, "reset": "zero", "detach_reset": False}),
     "decorrelated lru": ("lru", {}),
     "decorrelated sparse-tanh": ("sparse-tanh", {"sparsity": 0.5}),
     "encoded lru": ("lru", {}),
@@ -48,7 +50,7 @@ EXACT = {
     "m-order": ({"m": 4}, ("tanh", "lstm", "two lif", "residual")),
     "truncated": ({"window": 9}, ("tanh", "two lif")),
     "truncated-rolling": ({"window": 9}, ("gru", "lif")),
-    "lra": ({"rate": 1.0, "inner": 1, "clip": 0.0}, ("resting lif", "two gru", "dense")),
+    "lra": ({"rate": 1.0, "inner": 1, "clip": 0.0}, ("resting lif", "lif to zero", "two gru", "dense")),
 }
 BY_D_RTRL = ("leaky", "resting lif", "plain alif", "decorrelated lru", "residual")
 BY_RFLO = ("rate",)
@@ -56,10 +58,10 @@ BY_RFLO = ("rate",)
 CUT = {
     "e-prop": ({}, "r", tuple(name for name in NETS if name not in BY_D_RTRL + BY_RFLO)),
     "d-rtrl": ({}, "r", BY_D_RTRL),
-    "rflo": ({"feedback": "symmetric"}, "r", ("tanh", "two lif", *BY_RFLO)),
-    "m-order": ({"m": 1}, "r", ("gru", "alif")),
+    "rflo": ({"feedback": "symmetric"}, "r", ("tanh", "two lif", "lif to zero", *BY_RFLO)),
+    "m-order": ({"m": 1}, "r", ("gru", "alif", "lif to zero")),
     "ottt": ({}, "r, no filter", ("lif", "two lif")),
-    "sltt": ({}, "step", ("alif", "two lif")),
+    "sltt": ({}, "step", ("alif", "two lif", "lif to zero")),
     "truncated": ({"window": 1}, "step", ("tanh",)),
     "dsf": ({"decay": 0.0}, "step", ("tanh", "two gru")),
     "snap": ({"n": 1}, "1", ("tanh", "gru", "plain alif", "decorrelated sparse-tanh")),
@@ -74,6 +76,7 @@ MORE = {
     "lru": (["snap"], ["step"]),
     "alif": (["ottt"], ["r, no filter"]),
     "resting lif": (["ottt"], ["r, no filter"]),
+    "lif to zero": (["ottt"], ["r, no filter"]),
 }
 
 
@@ -181,7 +184,7 @@ def test_cut(rule, name, kind):
         assert helpers.distance(got, exact) > 1e-4
 
 
-@pytest.mark.parametrize("name", ["alif", "resting lif"])
+@pytest.mark.parametrize("name", ["alif", "resting lif", "lif to zero"])
 def test_ottt_takes_adaptation_and_reset_for_constants(name):
     found = gradients(name)
     assert helpers.distance(found.cut["ottt"], found.true["r, no filter"]) > 1e-6

@@ -24,7 +24,8 @@ class OTTT(StepRule):
 
     One trace per presynaptic neuron, as every membrane of a layer leaks alike: e-prop of LIF layers whose
     reset (subtract) counts as constant, under a readout without leak. Of a leaky readout's memory lower
-    layers know nothing, of an adapting neuron's slow variable nobody does. Xiao et al. 2022.
+    layers know nothing, of an adapting neuron's slow variable nobody does. After a reset to zero a membrane
+    keeps nothing, and the trace goes on as if it did. Xiao et al. 2022.
     """
 
     shares: ClassVar[tuple[str, ...]] = (ROWS,)

@@ -77,9 +77,10 @@ class ForwardSensitivity(RTRL):
 
         dS/dt = (df/ds) S + df/dw,   dL/dw = (dL/ds) S
 
-    In discrete time, with ds/dt = f(s, w) stepped, this is RTRL line by line, for any number of recurrent
-    layers, each of which may read what is below it in the same step. Where weights change from step to step,
-    S is the influence of an offset that the weights of all steps share. Dickinson and Gelinas 1976, Bird
+    In discrete time, with ds/dt = f(s, w) stepped, this is RTRL line by line, for any number of loops that
+    read each other in both directions, those below in the same step and those above one step later. Where
+    weights change from step to step, both derivatives are taken at the weights of the step, and S is the
+    influence of an offset that the weights of all steps share. Dickinson and Gelinas 1976, Bird
     and Polivoda 2021.
     """
 

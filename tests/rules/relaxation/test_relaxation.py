@@ -1,5 +1,7 @@
 """Relaxation in sweeps: the gradient of BPTT once every error has arrived, that of fewer steps before."""
 
+import functools
+
 import equinox as eqx
 import helpers
 import jax
@@ -25,22 +27,15 @@ CELLS = {
 
 
 def network(name):
-    """Strong random weights; `graph`: two layers that read each other, and a readout of both."""
+    """Strong random weights."""
     if name == "graph":
-        return helpers.drawn(graph, jr.key(3), 0.8)
+        return helpers.two_loops()
     cell = "tanh" if name in ("decorrelated", "residual") else name
     net = helpers.strong(cell, n=2, **CELLS[name])
     if name == "decorrelated":
         mixing = [px.Fixed(jnp.array([[1.0, 0.3], [-0.2, 0.8]]))] * 2
         return px.Network(net.layers, mixing)
     return px.Network(net.layers, residual=True) if name == "residual" else net
-
-
-def graph():
-    inputs, below, above = px.Source(-1), px.Source(0), px.Source(1)
-    cells = [px.cells.Tanh(4, 2, key=jr.key(i)) for i in range(2)]
-    reads = [[inputs, px.Source(1, late=True)], [below, inputs], [above, below]]
-    return px.Network([*cells, px.cells.Readout(4, 2, key=jr.key(2))], reads=reads)
 
 
 def row(tree, i):
@@ -82,17 +77,39 @@ def test_sweeps_of_rate_1_are_backpropagation(cell):
         assert helpers.distance(row(one_too_few_and_enough, 0)[1], exact[1]) > 1e-5
 
 
-def test_small_rates_take_many_sweeps_and_start_does_not_matter():
-    """Five layers of weights in depth alone: 20, 100, 300 sweeps of rate 0.1; then right errors with the
-    activity to which values have moved, which is wrong.
-    """
-    net, (xs, ys) = helpers.strong("dense", depth=4), helpers.data(2, 2, steps=1, batch=2)
-    sweeps = np.array([20, 100, 300])
+@pytest.mark.parametrize(("cell", "scale"), [("lstm", 0.8), ("lru", 0.4)])
+def test_sweeps_are_backpropagation_on_cells_with_several_parts(cell, scale):
+    """Of hidden state, of gates: T - 1 sweeps of both rules, and one fewer is not enough."""
+    net, (xs, ys) = helpers.strong(cell, n=2, scale=scale), helpers.data(2, 2, steps=4, batch=2)
 
     @jax.jit
     def estimates(sweeps):
         kinds = px.rules.PredictiveCoding, px.rules.ActivationRelaxation
-        each = [sweeping(rule(rate=0.1, vertices="layers"), net, xs, ys)(sweeps)[1] for rule in kinds]
+        return px.bptt(helpers.mse)(net, xs, ys), [sweeping(rule(), net, xs, ys)(sweeps) for rule in kinds]
+
+    exact, each = estimates(np.array([2, 3]))
+    assert all(np.any(g) for g in jax.tree.leaves(exact[1]))  # alive
+    for one_too_few_and_enough in each:
+        assert helpers.distance(row(one_too_few_and_enough, 1), exact) < 1e-10
+        assert helpers.distance(row(one_too_few_and_enough, 0)[1], exact[1]) > 1e-5
+
+
+def test_small_rates_take_many_sweeps_and_start_does_not_matter():
+    """Five layers of weights in depth alone: 20, 100, 300 sweeps of rate 0.1; 1 to 3 of rate 1, by which the
+    readout and as many layers below it are exact; then right errors with the activity to which values have
+    moved, which is wrong.
+    """
+    net, (xs, ys) = helpers.strong("dense", depth=4), helpers.data(2, 2, steps=1, batch=2)
+    sweeps, rates = np.array([20, 100, 300, 1, 2, 3]), np.repeat([0.1, 1.0], 3)
+
+    def settled(kind, sweeps, rate):
+        rule = eqx.tree_at(lambda r: (r.sweeps, r.rate), kind(vertices="layers"), (sweeps, rate))
+        return rule.update((), net, xs, ys, helpers.mse, jr.key(0))[2]
+
+    @jax.jit
+    def estimates(sweeps, rates):
+        kinds = px.rules.PredictiveCoding, px.rules.ActivationRelaxation
+        each = [jax.vmap(functools.partial(settled, kind))(sweeps, rates) for kind in kinds]
         graph = Graph.of(net, xs, ys, helpers.mse, by_layer=True)
         now = graph.at(graph.values)
         nothing = jax.tree.map(jnp.zeros_like, graph.values)
@@ -102,11 +119,16 @@ def test_small_rates_take_many_sweeps_and_start_does_not_matter():
         wrong = graph.gradient(graph.at(v).sites, signals)
         return px.bptt(helpers.mse)(net, xs, ys)[1], each, graph.gradient(now.sites, signals), wrong
 
-    exact, each, right, wrong = estimates(sweeps)
+    exact, each, right, wrong = estimates(sweeps, rates)
     for estimate in each:
         far, near, there = (helpers.distance(row(estimate, i), exact) for i in range(3))
         assert far > 0.01 > near > 1e-5
         assert there < 1e-9
+        for k in (1, 2, 3):
+            found = zip(row(estimate, 2 + k).layers, exact.layers, strict=True)
+            apart = [helpers.distance(*layer) for layer in found][::-1]  # from the readout down
+            assert max(apart[: k + 1]) < 1e-10
+            assert apart[k + 1] > 1e-5
     assert helpers.distance(right, exact) < 1e-10
     assert helpers.distance(wrong, exact) > 0.1
 
