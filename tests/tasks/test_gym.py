@@ -108,3 +108,13 @@ def test_without_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     with pytest.raises(ArgumentError, match=r"task gym .*pip install 'perturbax\[gym\]'"):
         px.tasks.Gym().open(None)
+
+
+def test_cart_pole_of_the_package_itself():
+    pytest.importorskip("gymnasium", reason="no gymnasium (extra: gym)")
+    result = px.run(
+        px.Experiment(task="gym", task_options={"name": "CartPole-v1"}, rule="evolution", steps=2)
+    )
+    returned = result.summary["test"]["return"]
+    assert 8 < returned <= 500  # a pole takes some steps to fall, and pays 1 for each
+    assert result.summary["test"]["loss"] == pytest.approx(-returned)
