@@ -40,6 +40,7 @@ NETS = {
         DENSE,
         {
             "`equilibrium`, symmetric, 10 nudged steps": "equilibrium:beta=0.1:nudged=10",
+            "`equilibrium`, one-sided, 10 nudged steps": "equilibrium:beta=0.1:nudged=10:nudge=one-sided",
             "`bptt`, through all 30 steps": "bptt",
         },
     ),
