@@ -221,8 +221,10 @@ def alike(rows: Sequence[Row], measure: Measure) -> bool:
 
 
 def _added(benchmark: Benchmark, label: str) -> str:
-    """Return what a benchmark adds to a rule, as its suffixes; empty for nothing."""
-    return benchmark.settings.get(parse_variant(label).fields["rule"], "")
+    """Return what a benchmark adds to a rule, as its suffixes, without what was typed; empty for nothing."""
+    typed = parse_variant(label)
+    suffixes = benchmark.settings.get(typed.fields["rule"], "").split(":")
+    return ":".join(one for one in suffixes if one.split("=")[0] not in {**typed.fields, **typed.options})
 
 
 def _mean_of(name: str, parts: Sequence[Mapping[str, Any]]) -> float:

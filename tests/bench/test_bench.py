@@ -10,7 +10,7 @@ from helpers import error_of, everything
 import perturbax as px
 from perturbax import bench
 from perturbax.bench.base import Benchmark, Measure, Published
-from perturbax.bench.running import Row, alike, with_settings
+from perturbax.bench.running import Row, _added, alike, with_settings
 from perturbax.cli import main
 from perturbax.experiment.options import provisional
 from perturbax.experiment.resolve import resolve
@@ -58,6 +58,12 @@ def test_a_benchmark_says_all_there_is_to_say(name):
         resolve(e)
     for rule, added in one.settings.items():
         parse_variant(f"{rule}:{added}")
+
+
+def test_what_is_typed_takes_the_place_of_what_the_benchmark_adds():
+    assert with_settings(TOY, "frozen").fields["lr"] == 3e-3
+    assert with_settings(TOY, "frozen:lr=1e-2").fields["lr"] == 1e-2
+    assert (_added(TOY, "frozen"), _added(TOY, "frozen:lr=1e-2"), _added(TOY, "node")) == ("lr=3e-3", "", "")
 
 
 def test_a_benchmark_from_end_to_end(monkeypatch, capsys, tmp_path):
