@@ -15,7 +15,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from harness import machine, table
+from harness import geometric_mean, save, table
 
 import perturbax as px
 from perturbax.atomic import write
@@ -66,7 +66,7 @@ def main() -> None:
         rows = [cells(name, found[task][name], base) for name in order]
         print(f"\n### {task}\n")
         print(table(["candidate", "as typed", "rate", "validation loss", "times `node`"], rows), flush=True)
-        write(args.out / "candidates.json", json.dumps({"machine": machine(), **found}, indent=1).encode())
+        save(args.out / "candidates.json", found)
 
 
 def cells(name: str, row: dict[str, Any], base: float) -> list[str]:
@@ -81,7 +81,7 @@ def judged(task: str, label: str, out: Path) -> dict[str, Any]:
     first = {scale * rate: loss_of(task, label, scale * rate, SEEDS[0], out) for scale in RATES}
     lr = min(first, key=lambda lr: first[lr])
     losses = [loss_of(task, label, lr, seed, out) for seed in SEEDS]
-    return {"lr": lr, "losses": losses, "loss": typical(losses), "first seed": first}
+    return {"lr": lr, "losses": losses, "loss": geometric_mean(losses), "first seed": first}
 
 
 def loss_of(task: str, label: str, lr: float, seed: int, out: Path) -> float:
@@ -101,11 +101,6 @@ def loss_of(task: str, label: str, lr: float, seed: int, out: Path) -> float:
 def typed(task: str, label: str) -> px.Experiment:
     """The run of a candidate, in sequence mode."""
     return typed_of_variant(TASKS[task], parse_variant(f"{label}:mode=sequence"), {})
-
-
-def typical(losses: list[float]) -> float:
-    """The geometric mean; infinite where a run diverged."""
-    return math.exp(sum(map(math.log, losses)) / len(losses)) if all(map(math.isfinite, losses)) else math.inf
 
 
 if __name__ == "__main__":

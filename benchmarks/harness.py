@@ -3,10 +3,11 @@ round.
 """
 
 import json
+import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,11 @@ def spread(taken: Mapping[str, list[float]]) -> float:
         return (high - low) / 2 / middle
 
     return max(of_one(times) for times in taken.values())
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Return the geometric mean; infinite where a value is not finite (a run diverged)."""
+    return statistics.geometric_mean(values) if all(map(math.isfinite, values)) else math.inf
 
 
 def machine() -> dict[str, str]:

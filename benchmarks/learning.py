@@ -18,7 +18,7 @@ from typing import Any
 
 import evolution
 import jax.random as jr
-from harness import alternate, ratios
+from harness import alternate, geometric_mean, ratios
 
 import perturbax as px
 from perturbax.atomic import write
@@ -153,14 +153,9 @@ def evolved(task: str, seeds: int, args: argparse.Namespace, bptt: list, say: Ca
                     row.setdefault(budget, []).append(
                         remembered(out / f"{label}-{budget}-{seed}.json", program)
                     )
-                say(f"{task} {label} equal {budget}: {mean(losses(row[budget])):.3g}")
+                say(f"{task} {label} equal {budget}: {geometric_mean(losses(row[budget])):.3g}")
             rows[label] = row
     return rows
-
-
-def mean(values: list[float]) -> float:
-    """Geometric mean; infinite where a run diverged."""
-    return math.exp(sum(map(math.log, values)) / len(values)) if all(map(math.isfinite, values)) else math.inf
 
 
 def losses(runs: list[dict[str, Any]]) -> list[float]:
@@ -172,7 +167,7 @@ def table(task: str, rows: dict[str, Any]) -> str:
     """One line per rule: loss against BPTT's, and recall on copy."""
     heads = ("told", "rule", "test loss, equal passes", "times BPTT", "equal seconds", "times BPTT", "notes")
     lines = [f"### {task}", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    base = {b: mean(losses(runs)) for b, runs in rows["bptt"].items()}
+    base = {b: geometric_mean(losses(runs)) for b, runs in rows["bptt"].items()}
     groups = {**TOLD, "score only (evosax)": tuple(r for r in rows if r.startswith(STRATEGIES))}
     for told, rules in groups.items():
         for rule in (r for r in rules if r in rows):
@@ -181,7 +176,7 @@ def table(task: str, rows: dict[str, Any]) -> str:
                 if budget not in base:
                     cells += ["", ""]
                     continue
-                loss = mean(losses(rows[rule][budget]))
+                loss = geometric_mean(losses(rows[rule][budget]))
                 cells += [f"{loss:.3g}", f"{loss / base[budget]:.3g}"]
             tests, notes = [r["test"] for r in rows[rule]["passes"]], []
             if "recall" in tests[0]:
@@ -208,8 +203,8 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
     figure, panels = plt.subplots(1, len(results), figsize=(1.5 + 3.2 * len(results), 4.6), squeeze=False)
     for panel, (task, rows) in zip(panels[0], results.items(), strict=True):
-        base = {b: mean(losses(runs)) for b, runs in rows["bptt"].items()}
-        order = sorted(rows, key=lambda r: mean(losses(rows[r]["passes"])), reverse=True)
+        base = {b: geometric_mean(losses(runs)) for b, runs in rows["bptt"].items()}
+        order = sorted(rows, key=lambda r: geometric_mean(losses(rows[r]["passes"])), reverse=True)
         for y, rule in enumerate(order):
             for budget, face, shift in (("passes", "#1f5fa8", 0.12), ("seconds", "none", -0.12)):
                 values = [v / base[budget] for v in losses(rows[rule].get(budget, [])) if math.isfinite(v)]

@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from family import with_section
-from harness import machine, table
-from learning import mean, remembered
+from harness import geometric_mean, machine, table
+from learning import remembered
 
 import perturbax as px
 from perturbax.atomic import write
@@ -340,7 +340,7 @@ def tuning(found: dict[str, dict[str, dict[str, Rows]]]) -> str:
                 valid.append(middle(runs, "valid_mse") / runs[0]["valid_base"])
                 test.append(middle(runs, "test", "mse") / runs[0]["baselines"]["linear"]["mse"])
                 shown.append(f"{valid[-1]:.3f}, {test[-1]:.3f}")
-            lines.append([form, rule, f"{mean(valid):.3f}", f"{mean(test):.3f}", *shown])
+            lines.append([form, rule, f"{geometric_mean(valid):.3f}", f"{geometric_mean(test):.3f}", *shown])
     return table(["form", "rule and settings", "validation", "test", *found], lines)
 
 

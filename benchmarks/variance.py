@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from harness import on_what, place, save, table
+from harness import geometric_mean, on_what, place, save, table
 
 import perturbax as px
 from perturbax.analysis.along_training import DIAGNOSED_STEP, along_training
@@ -172,7 +172,7 @@ def yardstick(name: str, rule: str, batch: int, seeds: int, data: str | None) ->
         shipped = build(e).experiment
         e = dataclasses.replace(e, batch=min(batch, shipped.batch), steps=shipped.steps)
         losses.append(px.run(e).summary["test"]["loss"])
-    return typical(losses)
+    return geometric_mean(losses)
 
 
 def main() -> None:
@@ -234,17 +234,12 @@ def mean(seeds: tuple, key: str) -> float:
     return float(np.mean([row[key] for row in seeds]))
 
 
-def typical(values: list[float]) -> float:
-    """The geometric mean."""
-    return math.exp(float(np.mean(np.log(values))))
-
-
 def first_row(seeds: tuple) -> list[str]:
     """How much variance there is, and what it amounts to."""
-    V = typical([row["V"] for row in seeds])
-    examples = typical([row["examples"] for row in seeds])
-    cells = [f"{typical([row['measured'] for row in seeds]):.3g}", f"{mean(seeds, 'rounding'):.1g}"]
-    cells.append(f"{typical([row['outputs'] for row in seeds]):.3g}")
+    V = geometric_mean([row["V"] for row in seeds])
+    examples = geometric_mean([row["examples"] for row in seeds])
+    cells = [f"{geometric_mean([row['measured'] for row in seeds]):.3g}", f"{mean(seeds, 'rounding'):.1g}"]
+    cells.append(f"{geometric_mean([row['outputs'] for row in seeds]):.3g}")
     alike = seeds[0]["batch"] * examples / V  # examples in a batch of BPTT that is as noisy
     first = [seeds[0]["point"], str(seeds[0]["step"]), f"{mean(seeds, 'loss'):.2g}", f"{V:.3g}"]
     return [*first, *cells, f"{examples:.2g}", f"{alike:.2g}"]
@@ -290,7 +285,7 @@ def of_credit(rows: list[dict[str, float]]) -> list[str]:
     """Variance, bias, and the cosine that 256 samples reach."""
     cosines = [cosine_at(r["along"], r["bias"] + 2 * r["along"] - 1, r["V"], 256) for r in rows]
     bias = math.sqrt(float(np.mean([r["bias"] for r in rows])))
-    return [f"{typical([r['V'] for r in rows]):.3g}", f"{bias:.2f}", f"{np.mean(cosines):.3f}"]
+    return [f"{geometric_mean([r['V'] for r in rows]):.3g}", f"{bias:.2f}", f"{np.mean(cosines):.3f}"]
 
 
 if __name__ == "__main__":

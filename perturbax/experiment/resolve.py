@@ -401,7 +401,7 @@ def _check_values(e: Resolved) -> None:
         raise ArgumentError(f"batch {e.batch} is beyond any memory")
     one_of("mode", e.mode, ("sequence", "online"))
     one_of("decorrelate", e.decorrelate, ("off", "hidden", "hidden+input"))
-    one_of("heads", e.heads, ("none", *HEADS))
+    one_of("heads", e.heads, ("none", "auto", *HEADS))
     if e.heads != "none" and (e.residual or e.normalise or e.decorrelate != "off"):
         raise ArgumentError("a network with heads is a plain stack: not residual, normalised or decorrelated")
     if e.residual and (len(e.units) < 2 or len(set(e.units)) > 1):
