@@ -1,11 +1,12 @@
 """How close perturbation comes to backpropagation through time, at equal forward passes and at equal seconds.
 
-    python benchmarks/learning.py --out runs/learning --data WTH.csv            # everything
+    python benchmarks/learning.py --out runs/learning --data weather=WTH.csv --tasks copy,mackey-glass,weather
     python benchmarks/learning.py --out runs/learning --tasks copy --seeds 1    # a part; the rest is kept
 
-Settings are those that the tasks ship (`perturbax run --task TASK --rule RULE`), seeds are fresh: nothing was
-tuned on them, nor on test data. Writes OUT/learning.md, learning.json and learning.svg. Needs evosax 0.3.2
-for its rows.
+Settings are those that the tasks ship (`perturbax run --task TASK --rule RULE`) or, for mnist-1d and
+tiny-shakespeare, those of `perturbax bench`; what is named below beside them was found on validation data.
+Seeds are fresh: nothing was tuned on them, nor on test data. Writes OUT/learning.md, learning.json and
+learning.svg. Needs evosax 0.3.2 for its rows.
 """
 
 import argparse
@@ -22,25 +23,31 @@ from harness import alternate, geometric_mean, ratios
 
 import perturbax as px
 from perturbax.atomic import write
+from perturbax.bench import BENCHMARKS
+from perturbax.bench.running import with_settings
 from perturbax.experiment.build import build
 from perturbax.experiment.program import Compiled
+from perturbax.experiment.variants import parse_variant, typed_of_variant
 
-TASKS: dict[str, dict[str, Any]] = {
-    "copy": {"task": "copy"},
-    "copy-stretch": {"task": "copy", "task_options": {"delay": 10, "length": 16}},
-    "copy-long": {
-        "task": "copy",
-        "task_options": {"delay": 20, "length": 32},
-        "cell": "lru",
-        "cell_options": {"least": 0.99, "most": 0.999, "phase": 1.0},
-        "units": 256,
-        "passes": 3000,
-        "lr": 3e-3,
-    },
-    "mackey-glass": {"task": "mackey-glass"},
-    "weather": {"task": "weather", "task_options": {"horizon": 24}},
+TASKS = {
+    "copy": px.Experiment(task="copy"),
+    "copy-stretch": px.Experiment(task="copy", task_options={"delay": 10, "length": 16}),
+    "copy-long": px.Experiment(
+        task="copy",
+        task_options={"delay": 20, "length": 32},
+        cell="lru",
+        cell_options={"least": 0.99, "most": 0.999, "phase": 1.0},
+        units=256,
+        passes=3000,
+        lr=3e-3,
+    ),
+    "mackey-glass": px.Experiment(task="mackey-glass"),
+    "weather": px.Experiment(task="weather", task_options={"horizon": 24}),
+    **{name: BENCHMARKS[name].experiment for name in ("mnist-1d", "tiny-shakespeare")},
 }
-SEEDS = {"copy": 3, "copy-stretch": 3, "copy-long": 4, "mackey-glass": 4, "weather": 3}
+DATA = ("weather", "mnist-1d", "tiny-shakespeare")  # these read a file
+BY_SCORE = {"copy-stretch": ":lr=4e-3", "tiny-shakespeare": ":queries=64", "mnist-1d": ":lr=1e-2"}
+SEEDS = {"copy-long": 4, "mackey-glass": 4, "mnist-1d": 4}  # elsewhere 3
 MEASURED = "-by-score"  # behind a rule's name: the output error is measured by the score, and not told
 TOLD = {
     "score only": ("node", "innovation", "published-activity", "mirror-by-score", "feedback-by-score"),
@@ -52,13 +59,15 @@ STRATEGIES = ("Open_ES", "SNES")
 TUNING_SEED = 1000  # far from the seeds that are judged
 
 
-def experiment(task: str, rule: str, seed: int, data: str | None, **fields: Any) -> px.Experiment:
+def experiment(task: str, rule: str, seed: int, data: dict[str, str], **fields: Any) -> px.Experiment:
     """The run that the shipped settings describe."""
-    own: dict[str, Any] = {"data": data} if task == "weather" else {}
-    options: dict[str, Any] = {"error": "measured"} if rule.endswith(MEASURED) else {}
-    rule = rule.removesuffix(MEASURED)
-    own["rule_options"] = options
-    return px.Experiment(rule=rule, seed=seed, **{**TASKS[task], **own, **fields})
+    label = rule
+    if rule.endswith(MEASURED):
+        label = f"{rule.removesuffix(MEASURED)}:error=measured{BY_SCORE.get(task, '')}"
+    variant = with_settings(BENCHMARKS[task], label) if task in BENCHMARKS else parse_variant(label)
+    if "steps" in fields:
+        fields["passes"] = None  # in place of the task's own budget
+    return typed_of_variant(TASKS[task], variant, {}).changed(seed=seed, data=data.get(task), **fields)
 
 
 def remembered(path: Path, program: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -103,7 +112,7 @@ def budget_of(program: Callable[[], Any], size: int, bptt: px.Experiment) -> int
 def judge(task: str, args: argparse.Namespace, say: Callable) -> dict[str, Any]:
     """All rows of a task: rule -> budget -> one result per seed."""
     rows: dict[str, Any] = {}
-    out, seeds = args.out / task, range(args.seeds or SEEDS[task])
+    out, seeds = args.out / task, range(args.seeds or SEEDS.get(task, 3))
     bptt = experiment(task, "bptt", 0, args.data)
     for budget in args.budgets.split(","):
         for rule in args.rules.split(","):
@@ -181,6 +190,8 @@ def table(task: str, rows: dict[str, Any]) -> str:
             tests, notes = [r["test"] for r in rows[rule]["passes"]], []
             if "recall" in tests[0]:
                 notes.append(f"recall {min(t['recall'] for t in tests):.3f} at worst")
+            elif "accuracy" in tests[0]:
+                notes.append(f"accuracy {100 * min(t['accuracy'] for t in tests):.1f} % at worst")
             if rule.endswith("tuned"):
                 notes.append(", ".join(f"{k} {v}" for k, v in rows[rule]["settings"].items() if k != "name"))
             lines.append(
@@ -236,8 +247,8 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tasks", default=",".join(TASKS))
-    parser.add_argument("--seeds", type=int, help="default: 3, Mackey-Glass and long copy 4")
-    parser.add_argument("--data", help="WTH.csv, for the weather task")
+    parser.add_argument("--seeds", type=int, help="default: 3, of some tasks 4")
+    parser.add_argument("--data", default="", help="files, such as weather=WTH.csv,mnist-1d=mnist1d.npz")
     parser.add_argument(
         "--rules", default=",".join(["bptt", *(r for g in TOLD.values() for r in g if r != "bptt")])
     )
@@ -249,8 +260,9 @@ def main() -> None:
     tasks = args.tasks.split(",")
     if unknown := set(tasks) - set(TASKS):
         parser.error(f"unknown task {', '.join(unknown)}")
-    if "weather" in tasks and not args.data:
-        parser.error("--data WTH.csv is needed for weather")
+    args.data = dict(entry.split("=", 1) for entry in args.data.split(",") if entry)
+    if missing := [task for task in tasks if task in DATA and task not in args.data]:
+        parser.error(f"--data {missing[0]}=FILE is needed")
     args.out.mkdir(parents=True, exist_ok=True)
     if args.rules.split(",")[0] != "bptt" or args.budgets.split(",")[0] != "passes":
         parser.error("bptt comes first in --rules and passes in --budgets: all else is measured against them")

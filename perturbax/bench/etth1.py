@@ -56,11 +56,11 @@ BENCHMARK = Benchmark(
         task_options={
             "target": COLUMNS,
             "inputs": COLUMNS,
-            "form": "difference",
+            "form": "auto",
             "season": 24,
             "window": LOOK_BACK,
             "warmup": LOOK_BACK,
-            "lags": 24,
+            "lags": LOOK_BACK - 1,  # changes between as many rows reach one row farther back
             "valid": VALID / FILE,
             "test": (FILE - TRAIN - VALID) / FILE,
         },

@@ -9,7 +9,7 @@ import pytest
 from helpers import drawn
 
 import perturbax as px
-from perturbax.bench.etth1 import FILE, LOOK_BACK, TEST, TRAIN, VALID
+from perturbax.bench.etth1 import BENCHMARK, FILE, LOOK_BACK, TEST, TRAIN, VALID
 from perturbax.bench.windows import error_of_windows
 
 
@@ -47,3 +47,12 @@ def test_the_months_of_etth1_are_the_published_ones():
     parts = split_in_order(FILE, VALID / FILE, (FILE - TRAIN - VALID) / FILE)
     assert parts["train"] == (0, 8640)
     assert parts["valid"] == (8640, 11520)
+
+
+def test_what_training_starts_from_on_etth1_reads_no_farther_back_than_a_window(tmp_path):
+    with (tmp_path / "d.csv").open("w", newline="") as file:
+        numbers = np.random.default_rng(0).normal(size=(900, 2)).cumsum(0)
+        csv.writer(file).writerows([("a", "b"), *numbers.tolist()])
+    options = {**BENCHMARK.experiment.task_options, "target": "a,b", "inputs": "a,b", "horizon": "1-3"}
+    opened = px.tasks.Series(**options | {"valid": 0.15, "test": 0.15}).open(tmp_path / "d.csv")
+    assert opened.encoding.history + 1 <= LOOK_BACK

@@ -1,0 +1,124 @@
+"""The settings that tasks ship for a rule: a search on validation data at the full budget of passes.
+
+    python benchmarks/settings.py --out runs/settings              # goes on where it was stopped
+    python benchmarks/settings.py --tasks narma,adding --rules node --out runs/settings
+
+Each form of a rule is tried with each learning rate, and with each discount where there are any; one program
+trains those together. The number is the lowest validation loss of a run, for seeds 100 and 101, which judge
+nothing else; no test data are looked at. Writes OUT/settings.json, and prints the tables of docs/tuning.md.
+"""
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from harness import geometric_mean, save, table
+
+import perturbax as px
+from perturbax.experiment.resolve import resolve
+from perturbax.experiment.variants import parse_variant, slug, typed_of_variant
+
+TASKS: dict[str, dict[str, Any]] = {
+    name: {"task": name}
+    for name in (
+        "narma",
+        "lorenz",
+        "adding",
+        "delayed-xor",
+        "flip-flop",
+        "evidence",
+        "pattern",
+        "digits",
+    )
+}
+RATES = (1e-3, 3e-3, 1e-2)
+LISTED = (3e-4, *RATES, 3e-2)  # columns of the table
+NEAR = (0.9, 1.0)
+AT_THE_END = ("adding", "delayed-xor", "evidence", "digits")  # these ask at the end alone
+# Rule -> forms of it as typed -> the searches of each: learning rates and discounts that one program trains.
+Searches = tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
+FORMS: dict[str, dict[str, Searches]] = {
+    "bptt": {"bptt": ((RATES, ()), ((3e-2,), ()))},
+    "mirror": {"mirror": ((RATES, ()), ((3e-2,), ()))},
+    "feedback": {"feedback": (((3e-3,), (1.0,)),), "feedback:gate=false": ((RATES, NEAR),)},
+    "node": {
+        "node:mode=sequence:credit=same-step": ((RATES, ()),),
+        "node:mode=sequence:credit=to-go": ((RATES, NEAR),),
+        "node:mode=sequence:credit=to-go:decorrelate=hidden:decor_lr=1e-2": ((RATES, (1.0,)),),
+        "node:mode=online:every=10:credit=window:window=20": (((3e-4, 1e-3, 3e-3), (0.95,)),),
+    },
+}
+SEEDS = (100, 101)
+
+
+def main() -> None:
+    """Search what is missing and print a table for each task."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--rules", default=",".join(FORMS))
+    args = parser.parse_args()
+    found: dict[str, Any] = {}
+    for task in args.tasks.split(","):
+        rows = [row for rule in args.rules.split(",") for row in searched(task, rule, args.out / task)]
+        found[task] = rows
+        print(f"\n### {task}\n")
+        print(table(["setting", *(f"lr {lr:g}" for lr in LISTED)], lines(rows)), flush=True)
+        save(args.out / "settings.json", found)
+
+
+def searched(task: str, rule: str, out: Path) -> list[dict[str, Any]]:
+    """All candidates of a rule, the best of it first."""
+    rows = []
+    for form, searches in FORMS[rule].items():
+        if task in AT_THE_END and ("same-step" in form or "online" in form):
+            continue  # such credit reaches no step before the answer
+        for rates, discounts in searches:
+            folder = out / slug(form) / "-".join(f"{rate:g}" for rate in rates)
+            rows += tried(task, form, rates, discounts, folder)
+    return sorted(rows, key=lambda row: row["loss"])
+
+
+def tried(
+    task: str, form: str, rates: tuple[float, ...], discounts: tuple[float, ...], out: Path
+) -> list[dict[str, Any]]:
+    """The losses of one form of a rule with each rate and discount."""
+    typed = typed_of_variant(px.Experiment(**TASKS[task], seed=SEEDS[0]), parse_variant(form), {})
+    if not (out / "tune.json").exists():
+        over: dict[str, Any] = {"lr": list(rates)}
+        if discounts:
+            over["rule.discount"] = list(discounts)
+        px.tune(typed, out, over=over, seeds=len(SEEDS), steps=resolve(typed).steps, workers=1)
+        print(f"{task} {form}: done", flush=True)
+    candidates = json.loads((out / "tune.json").read_text())["candidates"]
+    rows = []
+    for candidate in candidates:
+        losses = [math.inf if loss is None else loss for loss in candidate["losses"]]
+        rows.append(
+            {
+                "form": form,
+                "lr": candidate["lr"],
+                "discount": candidate["discount"] if discounts else None,
+                "losses": losses,
+                "loss": geometric_mean(losses),
+            }
+        )
+    return rows
+
+
+def lines(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """The lines of a table: a form and a discount each, with the losses of both seeds at each rate."""
+    shown: dict[str, dict[float, str]] = {}
+    for row in rows:
+        discount = "" if row["discount"] is None else f":discount={row['discount']:g}"
+        losses = ", ".join(f"{loss:.2g}" for loss in row["losses"])
+        shown.setdefault(f"`{row['form']}{discount}`", {})[row["lr"]] = losses
+    return [[form, *(at.get(lr, "") for lr in LISTED)] for form, at in shown.items()]
+
+
+if __name__ == "__main__":
+    main()
