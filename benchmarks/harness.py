@@ -111,7 +111,20 @@ def place(path: Path) -> Path:
 
 
 def save(path: Path | None, found: Mapping[str, Any]) -> None:
-    """Write what was measured as JSON, beside what it was measured with, to the place of this backend."""
+    """Write what was measured as JSON, beside what it was measured with, to the place of this backend.
+
+    Numbers that are not finite are null there: JSON has none.
+    """
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(place(path), json.dumps({"machine": machine(), **found}, indent=1).encode())
+        content = json.dumps(_in_json({"machine": machine(), **found}), indent=1, allow_nan=False)
+        write(place(path), content.encode())
+
+
+def _in_json(value: Any) -> Any:
+    """Return the same with None in place of numbers that are not finite."""
+    if isinstance(value, Mapping):
+        return {key: _in_json(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_json(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

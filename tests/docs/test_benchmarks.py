@@ -1,6 +1,7 @@
 """What the benchmarks rest on: fair works, right ratios, and memory that a compiler can be held to."""
 
 import json
+import math
 
 import cases
 import harness
@@ -64,10 +65,12 @@ def test_memory_does_not_grow_with_the_sequence(monkeypatch):
 
 
 def test_results_name_what_they_were_measured_with(tmp_path):
-    harness.save(tmp_path / "new" / "found.json", {"part": [1]})
+    harness.save(tmp_path / "new" / "found.json", {"part": [1, {"diverged": math.inf}]})
     at = tmp_path / "new" / f"found-{jax.default_backend()}.json"
     assert list(at.parent.iterdir()) == [at] == [harness.place(at)]  # a CPU and a GPU are kept apart
-    assert f'"jax": "{jax.__version__}"' in at.read_text()
+    written = json.loads(at.read_text(), parse_constant=pytest.fail)  # no Infinity, which JSON has not
+    assert written["machine"]["jax"] == jax.__version__
+    assert written["part"] == [1, {"diverged": None}]
     assert harness.on_what().startswith(f"on {jax.default_backend()}: {jax.device_count()} x ")
 
 
