@@ -5,7 +5,8 @@
 
 Each form of a rule is tried with each learning rate, and with each discount where there are any; one program
 trains those together. The number is the lowest validation loss of a run, for seeds 100 and 101, which judge
-nothing else; no test data are looked at. Writes OUT/settings.json, and prints the tables of docs/tuning.md.
+nothing else; no test data are looked at. Writes OUT/settings.json, and prints the tables of docs/tuning.md,
+with the settings that are shipped today in bold.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from harness import geometric_mean, save, table
 
 import perturbax as px
 from perturbax.experiment.resolve import resolve
-from perturbax.experiment.variants import parse_variant, slug, typed_of_variant
+from perturbax.experiment.variants import Variant, parse_variant, slug, typed_of_variant
 
 TASKS: dict[str, dict[str, Any]] = {
     name: {"task": name}
@@ -67,7 +68,7 @@ def main() -> None:
         rows = [row for rule in args.rules.split(",") for row in searched(task, rule, args.out / task)]
         found[task] = rows
         print(f"\n### {task}\n")
-        print(table(["setting", *(f"lr {lr:g}" for lr in LISTED)], lines(rows)), flush=True)
+        print(table(["setting", *(f"lr {lr:g}" for lr in LISTED)], lines(task, rows)), flush=True)
         save(args.out / "settings.json", found)
 
 
@@ -110,14 +111,34 @@ def tried(
     return rows
 
 
-def lines(rows: list[dict[str, Any]]) -> list[list[str]]:
+def lines(task: str, rows: list[dict[str, Any]]) -> list[list[str]]:
     """The lines of a table: a form and a discount each, with the losses of both seeds at each rate."""
     shown: dict[str, dict[float, str]] = {}
     for row in rows:
         discount = "" if row["discount"] is None else f":discount={row['discount']:g}"
         losses = ", ".join(f"{loss:.2g}" for loss in row["losses"])
-        shown.setdefault(f"`{row['form']}{discount}`", {})[row["lr"]] = losses
+        cell = f"**{losses}**" if is_shipped(task, row) else losses
+        shown.setdefault(f"`{row['form']}{discount}`", {})[row["lr"]] = cell
     return [[form, *(at.get(lr, "") for lr in LISTED)] for form, at in shown.items()]
+
+
+def is_shipped(task: str, row: dict[str, Any]) -> bool:
+    """Whether a candidate is what the task ships for its rule and mode."""
+    added = f":lr={row['lr']:g}" + ("" if row["discount"] is None else f":discount={row['discount']:g}")
+    candidate, rule = parse_variant(row["form"] + added), row["form"].split(":")[0]
+    mode = candidate.fields.get("mode")
+    plain = parse_variant(rule if mode is None else f"{rule}:mode={mode}")
+    return settled(task, candidate) == settled(task, plain)
+
+
+def settled(task: str, variant: Variant) -> dict[str, Any]:
+    """What a run with such settings would do; credit that follows from the task is to-go where it is auto."""
+    e = resolve(typed_of_variant(px.Experiment(**TASKS[task]), variant, {}))
+    options = dict(e.rule_options)
+    if options.get("credit") == "auto":
+        options |= {"credit": "to-go" if task in AT_THE_END else "same-step", "window": 20}
+    names = ("rule", "mode", "every", "lr", "decorrelate", "steps")
+    return {**{name: getattr(e, name) for name in names}, **options}
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ class Adding(FixedLength):
     summary: ClassVar[str] = "add the two marked ones of a sequence of numbers; generated"
     papers: ClassVar[tuple[str, ...]] = ("hochreiter1997", "arjovsky2016")
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 64, "passes": 9000, "lr": 3e-3}
+    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
+        "feedback": ({"gate": False, "lr": 1e-3},),
+    }
 
     def __check_init__(self) -> None:
         """Check that two markers have room."""

@@ -45,6 +45,12 @@ class Evidence(Classify):
     summary: ClassVar[str] = "say on which side there were more cues; spiking input; generated"
     papers: ClassVar[tuple[str, ...]] = ("bellec2020", "morcos2016")
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 64, "passes": 6000, "lr": 3e-3}
+    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
+        **dict.fromkeys(("node", "activity", "innovation"), ({"lr": 1e-3},)),
+        "feedback": ({"gate": False, "discount": 0.9},),
+        "mirror": ({"lr": 1e-3},),
+        "bptt": ({"lr": 1e-3},),
+    }
 
     def __check_init__(self) -> None:
         """Check the counts and the rate; cues are odd, so that there is an answer."""

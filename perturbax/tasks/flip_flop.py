@@ -10,6 +10,8 @@ from jaxtyping import Array, Float
 from perturbax.fields import chance, setting, whole
 from perturbax.tasks.base import FixedLength, Metrics
 
+TO_GO = {"credit": "to-go", "discount": 0.9}
+
 
 class FlipFlop(FixedLength):
     """Flip-flop: every output is the sign of the last pulse on its own input, however long ago that was.
@@ -32,6 +34,12 @@ class FlipFlop(FixedLength):
     summary: ClassVar[str] = "remember the sign of the last pulse on each of several inputs; generated"
     papers: ClassVar[tuple[str, ...]] = ("sussillo2013",)
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 6000, "lr": 3e-3}
+    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
+        **dict.fromkeys(("node", "activity", "innovation"), (TO_GO,)),
+        "feedback": ({"gate": False, "discount": 0.9},),
+        "mirror": ({"lr": 3e-2},),
+        "bptt": ({"lr": 3e-2},),
+    }
 
     def __check_init__(self) -> None:
         """Check the counts and the rate."""

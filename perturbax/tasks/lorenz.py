@@ -12,6 +12,8 @@ SUBSTEP = 0.01  # longest step of the integration
 WASHOUT = 20.0  # time dropped at the beginning
 
 State = tuple[float, float, float]
+ONLINE = {"mode": "online", "every": 10, "credit": "window", "window": 20, "discount": 0.95, "lr": 3e-4}
+TO_GO = {"credit": "to-go", "discount": 0.9}
 
 
 class Lorenz(GeneratedSeries):
@@ -38,6 +40,12 @@ class Lorenz(GeneratedSeries):
     summary: ClassVar[str] = "forecast the chaotic Lorenz system 10 samples ahead; generated"
     papers: ClassVar[tuple[str, ...]] = ("lorenz1963",)
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 6000, "lr": 3e-3}
+    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
+        **dict.fromkeys(("node", "activity", "innovation"), (ONLINE, TO_GO)),
+        "feedback": ({"gate": False, "discount": 0.9, "lr": 1e-3},),
+        "mirror": ({"lr": 1e-2},),
+        "bptt": ({"lr": 1e-2},),
+    }
 
     def __check_init__(self) -> None:
         """Check what is observed, and how often."""

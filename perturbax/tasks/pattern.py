@@ -11,6 +11,7 @@ from perturbax.fields import setting, whole
 from perturbax.tasks.base import FixedLength, HeldOut
 
 CYCLES = (1, 2, 3, 5)  # per sequence
+TO_GO = {"credit": "to-go", "discount": 0.9, "lr": 1e-3}
 
 
 class Pattern(FixedLength):
@@ -37,6 +38,12 @@ class Pattern(FixedLength):
     summary: ClassVar[str] = "play a fixed sum of sinusoids on each output; generated"
     papers: ClassVar[tuple[str, ...]] = ("bellec2020", "nicola2017")
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 16, "passes": 6000, "lr": 3e-3}
+    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
+        **dict.fromkeys(("node", "activity", "innovation"), (TO_GO,)),
+        "feedback": ({"gate": False, "discount": 0.9, "lr": 1e-3},),
+        "mirror": ({"lr": 1e-2},),
+        "bptt": ({"lr": 1e-2},),
+    }
 
     def __check_init__(self) -> None:
         """Check the counts; the fastest sinusoid needs more than two steps a cycle."""

@@ -32,7 +32,7 @@ def test_it_is_looked_at_once_when_a_fifth_is_made():
 
 
 def test_what_is_at_chance():
-    e = resolve(px.Experiment(task="narma", rule="node", steps=100))
+    e = resolve(px.Experiment(task="text", rule="node", steps=100))
     facts = px.RULES["node"].facts
     assert chance_loss({"linear": {"loss": 0.1}, "mean": {"loss": 2.0}, "zero": {"loss": 3.0}}) == 2.0
     assert chance_loss({"persistence": {"loss": 0.1}}) is None
@@ -46,7 +46,7 @@ def test_what_is_at_chance():
 
 def test_advice_fits_the_run():
     def said(rule, **settings):
-        e = resolve(px.Experiment(task="narma", rule=rule, **settings))
+        e = resolve(px.Experiment(task="text", rule=rule, **settings))
         return advice(e, px.RULES[rule](**e.rule_options).described())
 
     assert "--rule.credit to-go" in said("node")
@@ -54,7 +54,7 @@ def test_advice_fits_the_run():
     assert "mirror" not in said("node", cell="lif")
     assert "--rule.credit window" in said("node", mode="online")
     assert "credit" not in said("node", rule_options={"credit": "to-go"})
-    assert said("mirror") == "other learning rates (perturbax tune --task narma --rule mirror ...)"
+    assert said("mirror") == "other learning rates (perturbax tune --task text --rule mirror ...)"
 
 
 def test_a_run_says_so_to_its_watcher_in_its_result_and_in_the_report(tmp_path):
