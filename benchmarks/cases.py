@@ -15,14 +15,16 @@ INPUTS = OUTPUTS = 10
 
 
 class Size(NamedTuple):
-    """Units, batch, steps."""
+    """Units, batch, steps, outputs."""
 
     n: int
     B: int
     T: int
+    outputs: int = OUTPUTS
 
     def __str__(self) -> str:
-        return f"n {self.n}, B {self.B}, T {self.T}"
+        many = "" if self.outputs == OUTPUTS else f", {self.outputs} outputs"
+        return f"n {self.n}, B {self.B}, T {self.T}{many}"
 
 
 SIZES = (Size(1000, 1, 210), Size(500, 100, 210), Size(256, 64, 50))
@@ -90,17 +92,22 @@ def mse(y: jax.Array, target: jax.Array) -> jax.Array:
     return jnp.mean((y - target) ** 2, -1)
 
 
-def network(cell: Any, n: int, decor: str = "off") -> px.Network:
+def network(cell: Any, n: int, decor: str = "off", outputs: int = OUTPUTS) -> px.Network:
     """One recurrent layer and a readout."""
     a, b = jr.split(jr.key(0))
-    net = px.Network((cell(INPUTS, n, key=a, gain=0.9), Readout(n, OUTPUTS, key=b)))
+    net = px.Network((cell(INPUTS, n, key=a, gain=0.9), Readout(n, outputs, key=b)))
     return px.add_decorrelation(net, decor, INPUTS)
+
+
+def of_size(cell: Any, size: Size) -> px.Network:
+    """A network of that size, without decorrelation."""
+    return network(cell, size.n, outputs=size.outputs)
 
 
 def data(size: Size) -> tuple[jax.Array, jax.Array]:
     """Noise in, noise out: nothing here depends on what is learnt."""
     a, b = jr.split(jr.key(1))
-    return jr.normal(a, (size.T, size.B, INPUTS)), jr.normal(b, (size.T, size.B, OUTPUTS))
+    return jr.normal(a, (size.T, size.B, INPUTS)), jr.normal(b, (size.T, size.B, size.outputs))
 
 
 def estimating(estimator: Callable, net: px.Network, size: Size) -> Callable[[], Any]:
@@ -113,13 +120,13 @@ def estimating(estimator: Callable, net: px.Network, size: Size) -> Callable[[],
 def of_rule(rule: str, cell: str, size: Size, **options: Any) -> Callable[[], Any]:
     """Return a program: one estimate by a rule."""
     return estimating(
-        px.value_and_estimate(px.RULES[rule](**options), mse), network(CELLS[cell][0], size.n), size
+        px.value_and_estimate(px.RULES[rule](**options), mse), of_size(CELLS[cell][0], size), size
     )
 
 
 def of_learner(rule: str, cell: str, size: Size, **options: Any) -> Callable[[], Any]:
     """Return a program: one estimate by a rule that keeps what it learns, from what one estimate has left."""
-    net, (xs, ys), key = network(CELLS[cell][0], size.n), data(size), jr.key(2)
+    net, (xs, ys), key = of_size(CELLS[cell][0], size), data(size), jr.key(2)
     learner = px.learner(px.RULES[rule](**options), mse)
     run = jax.jit(learner.update)
     state = run(learner.init(net, xs[0], key), net, xs, ys, key)[0]
@@ -128,9 +135,7 @@ def of_learner(rule: str, cell: str, size: Size, **options: Any) -> Callable[[],
 
 def of_bptt(cell: str, size: Size) -> dict[str, Callable[[], Any]]:
     """Return two programs: BPTT in either layout of the weights."""
-    return {
-        f"bptt {i}": estimating(px.bptt(mse), network(c, size.n), size) for i, c in enumerate(CELLS[cell])
-    }
+    return {f"bptt {i}": estimating(px.bptt(mse), of_size(c, size), size) for i, c in enumerate(CELLS[cell])}
 
 
 def of_forward(cell: str, size: Size) -> dict[str, Callable[[], Any]]:
@@ -140,4 +145,4 @@ def of_forward(cell: str, size: Size) -> dict[str, Callable[[], Any]]:
         del key
         return jax.vmap(mse)(px.forward(net, xs), ys).mean()
 
-    return {f"forward {i}": estimating(score, network(c, size.n), size) for i, c in enumerate(CELLS[cell])}
+    return {f"forward {i}": estimating(score, of_size(c, size), size) for i, c in enumerate(CELLS[cell])}

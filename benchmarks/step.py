@@ -197,8 +197,9 @@ def main() -> None:
     parts: dict[str, Callable[[], list[Row]]] = {
         "update": lambda: update(sizes, repeats, ["tanh"] if args.quick else list(CELLS)),
         "credit": lambda: credit(sizes, repeats),
-        "feedback": lambda: feedback(
-            [Size(64, 64, 40)], repeats, ["tanh"] if args.quick else ["tanh", "gru", "lstm"]
+        "feedback": lambda: (
+            feedback([Size(64, 64, 40)], repeats, ["tanh"] if args.quick else ["tanh", "gru", "lstm"])
+            + ([] if args.quick else feedback([Size(64, 32, 96, outputs=672)], repeats, ["gru"]))
         ),
         "decorrelation": lambda: decorrelation(repeats, args.quick),
         "abreast": lambda: abreast(repeats, args.quick),

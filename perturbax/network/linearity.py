@@ -1,4 +1,5 @@
-"""Whether a function of weights leaves the floating-point numbers on its way, read off its jaxpr.
+"""What a function does with its inputs, read off its jaxpr: whether it leaves the floating-point numbers on
+its way, and whether it uses an input at all.
 
 `jax.linear_transpose` refuses most functions that are not linear, but not those that go through integers or
 truth values, as `(W > 0)`, `argsort(W)` and `W.astype(int)` do: their transpose is silently zero.
@@ -22,6 +23,17 @@ def step_through_integers(closed: ClosedJaxpr) -> str:
     """
     jaxpr = closed.jaxpr
     return _walk(jaxpr, [True] * len(jaxpr.invars), [True] * len(jaxpr.outvars))[1]
+
+
+def uses_input(closed: ClosedJaxpr, i: int) -> bool:
+    """Return whether any output of a traced function is computed from its input i.
+
+    Arguments:
+        closed: the function as `jax.make_jaxpr` returns it.
+        i: number of the input, from 0.
+    """
+    jaxpr = closed.jaxpr
+    return jaxpr.invars[i] in _needed(jaxpr, [True] * len(jaxpr.outvars))
 
 
 def _walk(jaxpr: Jaxpr, depends: Sequence[bool], wanted: Sequence[bool]) -> tuple[list[bool], str]:

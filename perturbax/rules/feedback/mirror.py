@@ -11,7 +11,9 @@ from jaxtyping import Array, PyTree
 from perturbax.errors import ArgumentError, LayerError
 from perturbax.fields import in_range, positive, setting
 from perturbax.learning.facts import Facts
-from perturbax.network.network import Network
+from perturbax.network.layer import Layer
+from perturbax.network.linearity import uses_input
+from perturbax.network.network import Network, Site
 from perturbax.rules.feedback.base import Guesses, LearntFeedback, Observed
 from perturbax.rules.feedback.probe import measured_responses, pulled_back
 
@@ -84,6 +86,7 @@ class Mirror(LearntFeedback):
     def guess(self, net: Network, known: PyTree, seen: Observed) -> Guesses:
         """Run back in time, from the last layer to the first within each step."""
         widths, batch = [layer.width for layer in net.layers], seen.error.shape[1]
+        recurs = [is_recurrent(layer, site) for layer, site in zip(net.layers, seen.sites, strict=True)]
         responses = []  # of each layer's neurons at every step: nothing in them waits for what is later
         for layer, h, site in zip(net.layers, seen.before, seen.sites, strict=True):
             of_one = functools.partial(measured_responses, layer)
@@ -96,16 +99,16 @@ class Mirror(LearntFeedback):
             from_above = error
             hidden, recurrent, signals = [], [], []  # of this step, the last layer first
             for i in reversed(range(len(net.layers))):
-                V = known[i]
+                below = len(known[i]) - widths[i]
+                V = known[i] if recurs[i] else known[i][:below]
                 worth_of_output = from_above + worth_as_recurrent[i]
                 h, a = jax.vmap(pulled_back)(
                     at_neurons[i], before[i], sites[i].a, worth_of_hidden[i], worth_of_output
                 )
-                sent = a.reshape(batch, -1) @ V.T  # (B, n_below + n)
-                below = len(V) - widths[i]
+                sent = a.reshape(batch, -1) @ V.T  # (B, n_below + n), or (B, n_below)
                 from_above = sent[:, :below]
                 hidden.append(h)
-                recurrent.append(sent[:, below:])
+                recurrent.append(sent[:, below:] if recurs[i] else jnp.zeros_like(worth_as_recurrent[i]))
                 signals.append(a)
             return (hidden[::-1], recurrent[::-1]), signals[::-1][:-1]
 
@@ -117,16 +120,32 @@ class Mirror(LearntFeedback):
     def fit(self, net: Network, known: PyTree, seen: Observed) -> PyTree:
         """Correct the feedback weights by what they got wrong."""
         fitted = []
-        for i, V in enumerate(known):
+        for i, (layer, V) in enumerate(zip(net.layers, known, strict=True)):
             output = seen.output[i]  # (T, K, B, n)
-            own_before = jnp.concatenate([jnp.zeros_like(output[:1]), output[:-1]])
-            read = own_before if i == 0 else jnp.concatenate([seen.output[i - 1], own_before], -1)
-            read = read.reshape(-1, read.shape[-1])  # (T K B, n_below + n)
-            shown = (seen.drive[i] - seen.noise[i]).reshape(len(read), -1)
-            found = solved(read.T @ read, read.T @ shown, V, self.fits)
-            V = V + self.rate * (found - V)
-            fitted.append(jnp.where(jnp.isfinite(V), V, known[i]))
+            read = [] if i == 0 else [seen.output[i - 1]]
+            if is_recurrent(layer, seen.sites[i]):
+                read.append(jnp.concatenate([jnp.zeros_like(output[:1]), output[:-1]]))
+            if not read:  # there is nothing below, and nothing goes back in time
+                fitted.append(V)
+                continue
+            dy = jnp.concatenate(read, -1).reshape(-1, sum(part.shape[-1] for part in read))  # (T K B, ...)
+            shown = (seen.drive[i] - seen.noise[i]).reshape(len(dy), -1)
+            old = V[: dy.shape[-1]]  # what a layer without recurrence has of its own outputs stays zero
+            found = solved(dy.T @ dy, dy.T @ shown, old, self.fits)
+            new = old + self.rate * (found - old)
+            fitted.append(V.at[: len(old)].set(jnp.where(jnp.isfinite(new), new, old)))
         return fitted
+
+
+def is_recurrent(layer: Layer, site: Site) -> bool:
+    """Return whether the synapses of a layer read its own output of one step ago.
+
+    Arguments:
+        layer: the layer.
+        site: what it reads, leaves `(..., n_below)` and `(..., n)`.
+    """
+    z, r = (jax.ShapeDtypeStruct(read.shape[-1:], read.dtype) for read in (site.z, site.r))
+    return uses_input(jax.make_jaxpr(layer.drive)(z, r), 1)
 
 
 def solved(A: Array, C: Array, V: Array, steps: int) -> Array:

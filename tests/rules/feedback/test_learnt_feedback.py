@@ -15,7 +15,7 @@ import pytest
 import perturbax as px
 from perturbax.errors import ArgumentError
 from perturbax.learning.sequence import visible_loss
-from perturbax.rules.feedback.mirror import solved
+from perturbax.rules.feedback.mirror import is_recurrent, solved
 from perturbax.rules.feedback.probe import measured_error, measured_gains, query_signs
 
 CASES = {
@@ -119,6 +119,17 @@ def test_feedback_weights_are_what_solves_the_sums(x64):
     np.testing.assert_allclose(found[:4], right[:4], atol=1e-12)
     np.testing.assert_array_equal(found[4:], V[4:])
     assert np.abs(steps(A, A @ right, V, 1)[:4] - right[:4]).max() > 0.01  # not before it has made its steps
+
+
+@pytest.mark.parametrize(("cell", "recurs"), [("Tanh", True), ("MinGRU", False)])
+def test_nothing_is_fitted_where_no_synapse_reads_its_own_layer(x64, cell, recurs):
+    c = case(getattr(px.cells, cell), {"n": 3, "depth": 2})
+    sites = c.net.sites_like(c.xs[0])
+    assert [is_recurrent(*one) for one in zip(c.net.layers, sites, strict=True)] == [recurs, recurs, False]
+    (_, known), found = learnt(px.RULES["mirror"](sigma=1e-5), c, 5)
+    own = [V[-layer.width :] for V, layer in zip(known, c.net.layers, strict=True)]
+    assert [bool(np.asarray(V).any()) for V in own] == [recurs, recurs, False]
+    assert helpers.distance(found, c.exact) < 1e-7
 
 
 def test_mirror_sees_through_decorrelation(x64):
