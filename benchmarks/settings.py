@@ -21,19 +21,7 @@ import perturbax as px
 from perturbax.experiment.resolve import resolve
 from perturbax.experiment.variants import Variant, parse_variant, slug, typed_of_variant
 
-TASKS: dict[str, dict[str, Any]] = {
-    name: {"task": name}
-    for name in (
-        "narma",
-        "lorenz",
-        "adding",
-        "delayed-xor",
-        "flip-flop",
-        "evidence",
-        "pattern",
-        "digits",
-    )
-}
+TASKS = ("narma", "lorenz", "adding", "delayed-xor", "flip-flop", "evidence", "pattern", "digits")
 RATES = (1e-3, 3e-3, 1e-2)
 LISTED = (3e-4, *RATES, 3e-2)  # columns of the table
 NEAR = (0.9, 1.0)
@@ -88,7 +76,7 @@ def tried(
     task: str, form: str, rates: tuple[float, ...], discounts: tuple[float, ...], out: Path
 ) -> list[dict[str, Any]]:
     """The losses of one form of a rule with each rate and discount."""
-    typed = typed_of_variant(px.Experiment(**TASKS[task], seed=SEEDS[0]), parse_variant(form), {})
+    typed = typed_of_variant(px.Experiment(task=task, seed=SEEDS[0]), parse_variant(form), {})
     if not (out / "tune.json").exists():
         over: dict[str, Any] = {"lr": list(rates)}
         if discounts:
@@ -133,7 +121,7 @@ def is_shipped(task: str, row: dict[str, Any]) -> bool:
 
 def settled(task: str, variant: Variant) -> dict[str, Any]:
     """What a run with such settings would do; credit that follows from the task is to-go where it is auto."""
-    e = resolve(typed_of_variant(px.Experiment(**TASKS[task]), variant, {}))
+    e = resolve(typed_of_variant(px.Experiment(task=task), variant, {}))
     options = dict(e.rule_options)
     if options.get("credit") == "auto":
         options |= {"credit": "to-go" if task in AT_THE_END else "same-step", "window": 20}

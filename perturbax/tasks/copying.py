@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from perturbax.fields import setting, whole
 from perturbax.tasks.base import HeldOut, Metrics, Shipped, Task, held_out_key, held_out_number
+from perturbax.tasks.shipped_credit import for_node_rules
 
 TUNED_FOR = 24  # steps of a sequence up to which the settings below were found
 TO_GO = {"credit": "to-go", "lr": 1e-3, "decorrelate": "hidden", "decor_lr": 1e-2}
@@ -42,7 +43,7 @@ class Copy(Task):
     papers: ClassVar[tuple[str, ...]] = ("hochreiter1997", "arjovsky2016", "garcia2024")
     settings: ClassVar[dict[str, Any]] = {"units": 128, "batch": 64, "passes": 9000, "lr": 1e-3}
     rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
-        **dict.fromkeys(("node", "activity", "innovation"), (TO_GO,)),
+        **for_node_rules(TO_GO),
         "feedback": (FEEDBACK,),
         "mirror": ({"lr": 8e-3, "penalty": 1e-2},),
         "bptt": ({"lr": 8e-3},),

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from perturbax.errors import ArgumentError
 from perturbax.fields import chance, setting, whole
 from perturbax.tasks.classify import Classify
+from perturbax.tasks.shipped_credit import for_node_rules
 
 
 class Evidence(Classify):
@@ -46,7 +47,7 @@ class Evidence(Classify):
     papers: ClassVar[tuple[str, ...]] = ("bellec2020", "morcos2016")
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 64, "passes": 6000, "lr": 3e-3}
     rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
-        **dict.fromkeys(("node", "activity", "innovation"), ({"lr": 1e-3},)),
+        **for_node_rules({"lr": 1e-3}),
         "feedback": ({"gate": False, "discount": 0.9},),
         "mirror": ({"lr": 1e-3},),
         "bptt": ({"lr": 1e-3},),

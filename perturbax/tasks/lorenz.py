@@ -6,14 +6,13 @@ import numpy as np
 
 from perturbax.fields import one_of, positive, setting
 from perturbax.tasks.generated_series import GeneratedSeries
+from perturbax.tasks.shipped_credit import ONLINE_WINDOW, TO_GO, for_node_rules
 
 SIGMA, RHO, BETA = 10.0, 28.0, 8 / 3
 SUBSTEP = 0.01  # longest step of the integration
 WASHOUT = 20.0  # time dropped at the beginning
 
 State = tuple[float, float, float]
-ONLINE = {"mode": "online", "every": 10, "credit": "window", "window": 20, "discount": 0.95, "lr": 3e-4}
-TO_GO = {"credit": "to-go", "discount": 0.9}
 
 
 class Lorenz(GeneratedSeries):
@@ -41,7 +40,7 @@ class Lorenz(GeneratedSeries):
     papers: ClassVar[tuple[str, ...]] = ("lorenz1963",)
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 6000, "lr": 3e-3}
     rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
-        **dict.fromkeys(("node", "activity", "innovation"), (ONLINE, TO_GO)),
+        **for_node_rules({**ONLINE_WINDOW, "lr": 3e-4}, TO_GO),
         "feedback": ({"gate": False, "discount": 0.9, "lr": 1e-3},),
         "mirror": ({"lr": 1e-2},),
         "bptt": ({"lr": 1e-2},),

@@ -7,11 +7,12 @@ import numpy as np
 
 from perturbax.fields import one_of, setting, whole
 from perturbax.tasks.generated_series import GeneratedSeries
+from perturbax.tasks.shipped_credit import ONLINE_WINDOW, for_node_rules
 
 BETA, GAMMA, POWER = 0.2, 0.1, 10
 SUBSTEPS = 10  # Euler steps of 0.1 per sample
 WASHOUT = 100  # samples dropped at the beginning
-ONLINE = {"mode": "online", "every": 10, "credit": "window", "window": 20, "discount": 0.95, "lr": 5e-4}
+ONLINE = {**ONLINE_WINDOW, "lr": 5e-4}
 TO_GO = {"credit": "to-go", "discount": 0.95, "lr": 1e-3}
 
 
@@ -45,7 +46,7 @@ class MackeyGlass(GeneratedSeries):
     papers: ClassVar[tuple[str, ...]] = ("mackey1977", "garcia2024")
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 9000, "lr": 1e-3}
     rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
-        **dict.fromkeys(("node", "activity", "innovation"), (ONLINE, TO_GO)),
+        **for_node_rules(ONLINE, TO_GO),
         "feedback": ({"discount": 0.95, "gate": False, "penalty": 1e-3},),
         "mirror": ({"lr": 4e-3},),
         "bptt": ({"lr": 4e-3},),

@@ -6,12 +6,11 @@ import numpy as np
 
 from perturbax.fields import setting
 from perturbax.tasks.generated_series import GeneratedSeries
+from perturbax.tasks.shipped_credit import ONLINE_WINDOW, TO_GO, for_node_rules
 
 ORDER = 10
 WASHOUT = 100  # samples dropped at the beginning
 LARGEST = 10.0  # beyond it the series does not come back; it stays below 1 for nearly all of the time
-ONLINE = {"mode": "online", "every": 10, "credit": "window", "window": 20, "discount": 0.95, "lr": 1e-3}
-TO_GO = {"credit": "to-go", "discount": 0.9}
 
 
 class Narma(GeneratedSeries):
@@ -30,9 +29,9 @@ class Narma(GeneratedSeries):
     summary: ClassVar[str] = "identify the nonlinear system NARMA-10 from its random input; generated"
     papers: ClassVar[tuple[str, ...]] = ("atiya2000",)
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 6000, "lr": 3e-3}
-    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
-        **dict.fromkeys(("node", "activity", "innovation"), (ONLINE, TO_GO)),
-    }
+    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = for_node_rules(
+        {**ONLINE_WINDOW, "lr": 1e-3}, TO_GO
+    )
 
     def series(self) -> tuple[dict[str, np.ndarray], tuple[str, ...], str]:
         """Return the input u and the output y, which is the target."""

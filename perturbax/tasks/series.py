@@ -11,8 +11,7 @@ from perturbax.tasks.categories import ANSWERS, Settings, classify
 from perturbax.tasks.class_reading import holds_classes
 from perturbax.tasks.files.csv_table import Table, first_rows
 from perturbax.tasks.fromfile import FromFile, check_column, names_in
-
-TO_GO = {"credit": "to-go", "discount": 0.9}  # how settings were found: docs/tuning.md
+from perturbax.tasks.shipped_credit import TO_GO, for_node_rules
 
 
 class Series(FromFile):
@@ -41,9 +40,7 @@ class Series(FromFile):
     least_horizon: ClassVar[int] = 0
     summary: ClassVar[str] = "forecast a column of your own CSV file (--data FILE.csv --task.target COLUMN)"
     settings: ClassVar[dict[str, Any]] = {"units": 32, "batch": 16, "passes": 3000, "lr": 3e-3}
-    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = dict.fromkeys(
-        ("node", "activity", "innovation"), (TO_GO,)
-    )
+    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = for_node_rules(TO_GO)
 
     @classmethod
     def shipped(cls, options: Mapping[str, Any], data: str | None = None) -> Shipped:

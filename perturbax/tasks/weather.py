@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from perturbax.fields import setting
 from perturbax.tasks.fromfile import FromFile
+from perturbax.tasks.shipped_credit import for_node_rules
 
 INPUTS = (
     "Visibility",
@@ -53,7 +54,7 @@ class Weather(FromFile):
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 6000, "lr": 1e-3}
     cell_settings: ClassVar[dict[str, dict[str, Any]]] = {c: {"gain": 0.6} for c in ("tanh", "leaky", "gru")}
     rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
-        **dict.fromkeys(("node", "activity", "innovation"), (ONLINE, TO_GO)),
+        **for_node_rules(ONLINE, TO_GO),
         "feedback": ({"discount": 0.9, "gate": False, "lr": 2e-3},),
         "mirror": (DECOR,),
         "bptt": (DECOR,),

@@ -51,6 +51,7 @@ def test_credit_follows_from_mask_and_mode():
     assert credit_of(**own) == ("to-go", 20)
     assert credit_of(**own, mode="online") == ("window", 3)
     assert credit_of(**own, task_options={"every": 1}) == ("same-step", 20)
+    assert credit_of(task="narma") == ("window", 20)  # every step asks, and the task ships what was found
     assert credit_of(task="digits", task_options={"order": "whole"}) == ("same-step", 20)  # one step alone
     assert credit_of(task="digits", task_options={"ask": "half"}) == ("to-go", 20)
     for rule in ("bptt", "weight", "published-node"):  # weight holds its noise for the whole sequence
