@@ -44,7 +44,7 @@ TASKS = {
     "mackey-glass": px.Experiment(task="mackey-glass"),
     "weather": px.Experiment(task="weather", task_options={"horizon": 24}),
     **{name: BENCHMARKS[name].experiment for name in ("mnist-1d", "tiny-shakespeare")},
-    "text": px.Experiment(task="text", cell="gru", units=256, batch=64, steps=3000, lr=3e-3, logs=10),
+    "text": px.Experiment(task="text", cell="gru", units=256, batch=64, steps=3000, lr=3e-3),
 }
 DATA = ("weather", "mnist-1d", "tiny-shakespeare", "text")  # these read a file
 BY_SCORE = {
