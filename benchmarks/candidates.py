@@ -4,9 +4,10 @@ python benchmarks/candidates.py --out runs/candidates          # goes on where i
 python benchmarks/candidates.py --tasks copy --out runs/candidates
 
 A candidate is `node` as a task ships it for whole sequences, with one thing changed, or another rule that is
-told the score alone. Its learning rate is the best of three on seed 100: a third of what is shipped for it,
-that, and three times as much. The number is the lowest validation loss, geometric mean over seeds 100 to 103;
-no test data are looked at. docs/variance.md shows the table.
+told the score alone; those of proposals.py have the settings that are shipped for `node`. Its learning rate
+is the best of three on seed 100: a third of what is shipped for it, that, and three times as much. The number
+is the lowest validation loss, geometric mean over seeds 100 to 103; no test data are looked at.
+docs/variance.md shows the table.
 """
 
 import argparse
@@ -15,10 +16,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+import proposals
 from harness import geometric_mean, save, table
 
 import perturbax as px
 from perturbax.atomic import write
+from perturbax.experiment.optimiser import make_schedule
 from perturbax.experiment.resolve import resolve
 from perturbax.experiment.variants import parse_variant, slug, typed_of_variant
 
@@ -45,7 +48,21 @@ CANDIDATES = {
     "feedback fitted to the score": "feedback:error=measured:fit_to=score",
     "output error by the score, lagged feedback": "feedback:error=measured",
     "output error by the score, mirrored weights": "mirror:error=measured",
+    "effect on outputs, weighted by their error as the score shows it": "guided:guess_by=none:error=measured",
+    "2 samples, the plain form of proposals.py": "proposals:Proposal:samples=2",
+    "4 samples, each less the mean of the others": "proposals:LeaveOneOut",
+    "noise at every 2nd step, rows restarted": "proposals:Pulses:every=2",
+    "noise at every 5th step, rows restarted": "proposals:Pulses:every=5",
+    "noise at every 10th step, rows restarted": "proposals:Pulses:every=10",
+    "noise in a random quarter of the units": "node:noise=proposals:blocks",
+    "credit that learns its discount, 2 samples": "proposals:ShrunkLags",
+    "more noise where units matter less, 2 samples": "proposals:Balanced",
+    "the same, by the root": "proposals:Balanced:power=0.5",
+    "more noise where units matter more, 2 samples": "proposals:Balanced:power=-0.5",
+    "second moment of averaged estimates (R-AdaZO)": "node:optimiser=proposals.averaged_first",
+    "one second moment for all weights (MEAZO)": "node:optimiser=proposals.one_scale",
 }
+OWN_OPTIMISER = ":optimiser=proposals."
 RATES = (1 / 3, 1, 3)  # times what is shipped for the candidate
 SEEDS = (100, 101, 102, 103)
 
@@ -88,7 +105,7 @@ def loss_of(task: str, label: str, lr: float, seed: int, out: Path) -> float:
     """The lowest validation loss of a run; infinite where it diverged."""
     path = out / f"{slug(label)}-{lr:.3g}-{seed}.json"
     if not path.exists():
-        result = px.run(typed(task, label).changed(lr=lr, seed=seed))
+        result = px.run(at_rate(task, label, lr).changed(seed=seed))
         path.parent.mkdir(parents=True, exist_ok=True)
         losses = [line["valid_loss"] for line in result.metrics if "valid_loss" in line]
         ended = result.summary["status"] == "finished"
@@ -98,9 +115,26 @@ def loss_of(task: str, label: str, lr: float, seed: int, out: Path) -> float:
     return math.inf if loss is None else loss
 
 
+def at_rate(task: str, label: str, lr: float) -> px.Experiment:
+    """The run of a candidate with a learning rate."""
+    e = typed(task, label).changed(lr=lr)
+    name = label.partition(OWN_OPTIMISER)[2]
+    if not name:
+        return e
+    resolved = resolve(e)
+    schedule = make_schedule(resolved.schedule, lr, resolved.steps)
+    return e.changed(lr=None, optimiser=getattr(proposals, name)(schedule))
+
+
 def typed(task: str, label: str) -> px.Experiment:
     """The run of a candidate, in sequence mode."""
-    return typed_of_variant(TASKS[task], parse_variant(f"{label}:mode=sequence"), {})
+    known = label.partition(OWN_OPTIMISER)[0]
+    e = typed_of_variant(TASKS[task], parse_variant(f"{known}:mode=sequence"), {})
+    if not known.startswith("proposals:"):
+        return e
+    node = resolve(typed(task, "node"))
+    e = e.changed(lr=node.lr, decorrelate=node.decorrelate, decor_lr=node.decor_lr)
+    return e.changed(rule_options={"discount": node.rule_options["discount"], **e.rule_options})
 
 
 if __name__ == "__main__":

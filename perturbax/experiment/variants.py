@@ -58,7 +58,7 @@ def parse_variant(text: str) -> Variant:
         fields["decorrelate"] = "hidden"
     known = options(find("rule", rule, KNOWN["rule"]))
     own: dict[str, str] = {}
-    for suffix in suffixes:
+    for suffix in _with_paths(suffixes):
         name, equals, value = suffix.partition("=")
         name = name.strip().replace("-", "_")
         if not equals:
@@ -70,6 +70,18 @@ def parse_variant(text: str) -> Variant:
         else:
             raise unknown(f"setting of rule {rule}", name, [*known, *RUN_FIELDS])
     return Variant(text, fields, own)
+
+
+def _with_paths(suffixes: list[str]) -> list[str]:
+    """Return suffixes with a value such as module:name in one piece, as of `noise=module:name`."""
+    whole: list[str] = []
+    for suffix in suffixes:
+        before = whole[-1].partition("=")[2] if whole else ""
+        if "=" not in suffix and re.fullmatch(r"[A-Za-z_][\w.]*", before) and suffix.isidentifier():
+            whole[-1] = f"{whole[-1]}:{suffix}"
+        else:
+            whole.append(suffix)
+    return whole
 
 
 def of_variant(base: Experiment, variant: Variant, shared: dict[str, str]) -> Resolved:

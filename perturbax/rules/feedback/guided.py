@@ -59,7 +59,7 @@ class Guided(LearntFeedback):
         if isinstance(self.lam, int | float):  # else traced: a number that a compiled program leaves open
             part = f"biased: the guess, and {self.lam:g} of what it missed"
             target = self.credited_target() if self.lam == 1 else part
-        return facts.but(target=target, passes=self.rows + (self.guess_by == "mirror"), uses=self.facts.uses)
+        return facts.but(target=target, passes=facts.passes + (self.guess_by == "mirror"))
 
     @property
     def _guesser(self) -> LearntFeedback | None:

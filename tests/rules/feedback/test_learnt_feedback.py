@@ -198,11 +198,17 @@ def test_the_score_alone_is_as_good_as_the_error(x64, name):
     told = px.RULES[name](sigma=1e-5)
     asked = px.RULES[name](sigma=1e-5, error="measured", queries=2)
     assert helpers.distance(learnt(asked, c, 3)[1], learnt(told, c, 3)[1]) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["mirror", "feedback", "guided"])
+def test_a_measured_error_costs_passes_and_needs_no_derivative(name):
+    told, asked = px.RULES[name](), px.RULES[name](error="measured", queries=2)
     assert "output error" in told.described().uses
     assert "output error" not in asked.described().uses  # and so the learner seals the score
     assert asked.described().passes == told.described().passes + 2
+    y = jnp.ones((3, 2))
     with pytest.raises(TypeError, match="must not differentiate"):
-        jax.grad(lambda y: visible_loss(asked, helpers.mse)(y, c.ys[0]).sum())(c.ys[0])
+        jax.grad(lambda y: visible_loss(asked, helpers.mse)(y, y).sum())(y)
 
 
 def test_feedback_without_knowledge_is_node_perturbation(x64):
