@@ -25,7 +25,11 @@ from perturbax.experiment.optimiser import make_schedule
 from perturbax.experiment.resolve import resolve
 from perturbax.experiment.variants import parse_variant, slug, typed_of_variant
 
-TASKS = {"copy": px.Experiment(task="copy"), "mackey-glass": px.Experiment(task="mackey-glass")}
+TASKS = {
+    "copy": px.Experiment(task="copy"),
+    "mackey-glass": px.Experiment(task="mackey-glass"),
+    "copy-two-layers": px.Experiment(task="copy", units=(64, 64)),
+}
 CANDIDATES = {
     "as shipped": "node",
     "not decorrelated": "node:decorrelate=off",
@@ -62,6 +66,12 @@ CANDIDATES = {
     "second moment of averaged estimates (R-AdaZO)": "node:optimiser=proposals.averaged_first",
     "one second moment for all weights (MEAZO)": "node:optimiser=proposals.one_scale",
 }
+OF_LAYERS = {  # on a network of two hidden layers
+    "as shipped": "node",
+    "heads above the lower layer, by the score": "proposals:Heads",
+    "the same, heads ten times as fast": "proposals:Heads:rate=1e-2",
+    "output error by the score, mirrored weights": "mirror:error=measured",
+}
 OWN_OPTIMISER = ":optimiser=proposals."
 RATES = (1 / 3, 1, 3)  # times what is shipped for the candidate
 SEEDS = (100, 101, 102, 103)
@@ -77,19 +87,20 @@ def main() -> None:
     args = parser.parse_args()
     found: dict[str, Any] = {}
     for task in args.tasks.split(","):
-        found[task] = {name: judged(task, label, args.out / task) for name, label in CANDIDATES.items()}
+        candidates = OF_LAYERS if task == "copy-two-layers" else CANDIDATES
+        found[task] = {name: judged(task, label, args.out / task) for name, label in candidates.items()}
         base = found[task]["as shipped"]["loss"]
-        order = sorted(CANDIDATES, key=lambda name, rows=found[task]: rows[name]["loss"])
-        rows = [cells(name, found[task][name], base) for name in order]
+        order = sorted(candidates, key=lambda name, rows=found[task]: rows[name]["loss"])
+        rows = [cells(name, candidates[name], found[task][name], base) for name in order]
         print(f"\n### {task}\n")
         print(table(["candidate", "as typed", "rate", "validation loss", "times `node`"], rows), flush=True)
         save(args.out / "candidates.json", found)
 
 
-def cells(name: str, row: dict[str, Any], base: float) -> list[str]:
+def cells(name: str, label: str, row: dict[str, Any], base: float) -> list[str]:
     """The cells of one line of the table."""
     loss = row["loss"]
-    return [name, f"`{CANDIDATES[name]}`", f"{row['lr']:.3g}", f"{loss:.3g}", f"{loss / base:.3g}"]
+    return [name, f"`{label}`", f"{row['lr']:.3g}", f"{loss:.3g}", f"{loss / base:.3g}"]
 
 
 def judged(task: str, label: str, out: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Each is told the score alone, and is node perturbation over whole sequences with
 A rule here is named as any of one's own: `--rule proposals:Pulses`, from this folder.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -231,6 +232,71 @@ class Balanced(Proposal):
             one, two = (expand_like(c[:, j], e[:, j]) * e[:, j] / s for j in (0, 1))
             learnt.append(FORGET * k + (1 - FORGET) * jnp.mean(one * two, (0, 1)))
         return learnt, credited(c, seen.xi)
+
+
+class Heads(Proposal):
+    """A head above every hidden layer but the last, by whose own loss the layer learns.
+
+        y_l = H_l r_l,    dL/da_l ~ c_l xi_l / sigma with losses of y_l,    dL/dy_l ~ delta_l xi / sigma
+
+    The last hidden layer and the readout learn from the network's own score, layers below from that of their
+    head alone, which noise above does not hide. A head learns by noise of its own in y_l, from the losses of
+    the same step, by Adam.
+
+    Attributes:
+        rate: learning rate of the heads.
+    """
+
+    rate: float = 1e-3
+
+    def nothing_learnt(self, net: Network, x: Array) -> PyTree:
+        """Return heads that answer 0, and the state of their optimiser."""
+        widths = [layer.width for layer in net.layers]
+        heads = [jnp.zeros((n, widths[-1]), x.dtype) for n in widths[:-2]]
+        return heads, optax.adam(self.rate).init(heads)
+
+    def update(
+        self, state: PyTree, net: Network, xs: Array, ys: Any, loss: Any, key: Array
+    ) -> tuple[PyTree, Array, Network]:
+        """Run all rows, each layer with the loss of its head."""
+        noise_state, (heads, opt) = state
+        keys = step_keys(key, 0, len(xs))
+        noise_state, xi = self.draw_noise(net, noise_state, xs, keys)
+        at_heads = []  # noise in the answers of heads
+        for i, H in enumerate(heads):
+            own = jr.fold_in(jr.fold_in(key, OTHER), i)
+            shape = (len(xs), self.samples, xs.shape[1], H.shape[1])
+            at_heads.append(jr.rademacher(own, shape, H.dtype))
+
+        def one_step(states: PyTree, now: tuple) -> tuple[PyTree, tuple]:
+            x, target, noise, noise_at_heads = now
+            score = functools.partial(_loss_of, loss, target)
+            states, y, sites = jax.vmap(net.step, in_axes=(0, None, 0))(states, x, self.noise_of_rows(noise))
+            value, delta = self.compare(score, y)
+            moved = self.noise_of_rows(noise_at_heads)
+            read = [r for _, r in states[: len(heads)]]  # (rows, B, n)
+            answers = [r @ H + e for r, H, e in zip(read, heads, moved, strict=True)]
+            by_head = [self.compare(score, answer)[1] for answer in answers]
+            clean = self.middle(sites), self.middle(read)
+            return states, (value, *clean, [d / self.sigma for d in [*by_head, delta, delta]])
+
+        start = jax.tree.map(lambda s: jnp.broadcast_to(s, (self.rows, *s.shape)), net.start(xs.shape[1]))
+        _, (value, sites, read, deltas) = jax.lax.scan(one_step, start, (xs, ys, xi, at_heads))
+        signals = []
+        for delta, e in zip(deltas, xi, strict=True):
+            signals.append(credited(to_go(delta, self.discount), [e])[0][:, None])
+        summed = Outer.of(sites, signals).settle(net, None)
+        errors = [credited(d, [e])[0] for d, e in zip(deltas, at_heads, strict=False)]  # (T, B, n_out)
+        of_heads = [jnp.einsum("tbn,tbo->no", r, e) / value.size for r, e in zip(read, errors, strict=True)]
+        change, opt = optax.adam(self.rate).update(of_heads, opt)
+        heads = jax.tree.map(jnp.add, heads, change)
+        grads = jax.tree.map(lambda g: g / value.size, summed)
+        return (noise_state, (heads, opt)), value.mean(), grads
+
+
+def _loss_of(loss: Any, target: PyTree, out: Array) -> Array:
+    """Return the loss of an answer, `(B,)`."""
+    return loss(out, target)
 
 
 def blocks(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:

@@ -2,6 +2,7 @@
 
 import functools
 
+import equinox as eqx
 import helpers
 import jax
 import jax.numpy as jnp
@@ -87,3 +88,18 @@ def test_own_optimisers_are_adam_where_gradients_stay_the_same(make):
     for _ in range(5):
         step, state = optimiser.update(g, state, weights)
         np.testing.assert_allclose(step, -0.1 * np.sign(g), rtol=1e-5)
+
+
+def test_a_layer_learns_from_its_head_alone():
+    """What the readout makes of it changes nothing for the layer below a head, and the head itself learns."""
+    net = helpers.stack("tanh", n_in=1, n=3, n_out=1, depth=2)
+    xs, ys = helpers.data(steps=STEPS, batch=2)
+    learn = px.learner(proposals.Heads(sigma=SIGMA, rate=0.1), helpers.mse)
+    other = eqx.tree_at(lambda net: net.layers[2].W, net, 2 * net.layers[2].W)
+    key = jax.random.key(0)
+    before = learn.init(net, xs[0], key)
+    after, _, grads = learn.update(before, net, xs, ys, key)
+    of_other = learn.update(before, other, xs, ys, key)[2]
+    np.testing.assert_allclose(grads.layers[0].W, of_other.layers[0].W, rtol=1e-6)
+    assert helpers.distance(grads.layers[1].W, of_other.layers[1].W) > 0.1
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(after) if leaf.shape == (3, 1))
