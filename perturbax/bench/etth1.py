@@ -7,10 +7,7 @@ from perturbax.experiment.config import Experiment
 
 COLUMNS = "HUFL,HULL,MUFL,MULL,LUFL,LULL,OT"
 HORIZONS = (96, 192, 336, 720)
-LOOK_BACK = 96  # hours
 MONTH = 30 * 24  # hours, as the published splits count
-TRAIN, VALID, TEST = 12 * MONTH, 4 * MONTH, 4 * MONTH  # rows; what the file has behind them is not used
-FILE = 17420  # rows of the file
 MEASURES = {horizon: Measure(f"mse {horizon} h", digits=3) for horizon in HORIZONS}
 PUBLIC = {
     "SegRNN (a GRU, BPTT)": (0.368, 0.408, 0.444, 0.446),
@@ -23,17 +20,13 @@ SOURCES = {"SegRNN (a GRU, BPTT)": "lin2023", "iTransformer": "liu2024", "DLinea
 def over_windows(result: Any, task: Any) -> dict[str, float]:
     """Return the mean squared error over all windows of the test months, in training variances.
 
-    A window is 96 hours, read from a state of zero, and the hours behind it, all of them test hours.
-
     Arguments:
         result: of a run.
         task: its task, opened.
     """
-    from perturbax.bench.windows import error_of_windows
+    from perturbax.bench.pieces import error_of_windows
 
-    horizon = max(task.shifts)
-    origins = range(TRAIN + VALID - 1, TRAIN + VALID + TEST - horizon)  # the last hour that is read
-    return {MEASURES[horizon].name: error_of_windows(result.net, task, origins, LOOK_BACK)}
+    return {MEASURES[task.horizon].name: error_of_windows(result.net, task)}
 
 
 BENCHMARK = Benchmark(
@@ -44,25 +37,22 @@ BENCHMARK = Benchmark(
     split="12 months for training, 4 for validation, 4 for testing, of 720 hours each; columns are scaled by "
     "the mean and standard deviation of the training months",
     metric="mean squared error of scaled columns, over all of them, all hours of the horizon and all windows "
-    "whose forecast hours are test hours; a window reads 96 hours and nothing in front of them",
+    "whose forecast hours are test hours; a window reads the 96 hours in front, from a state of zero",
     experiment=Experiment(
-        task="series",
+        task="perturbax.bench.pieces:Pieces",
         cell="gru",
-        units=64,
+        units=128,
         passes=3000,
-        batch=32,
-        lr=1e-3,
-        logs=10,
+        batch=128,
+        lr=3e-3,
+        logs=25,
         task_options={
             "target": COLUMNS,
-            "inputs": COLUMNS,
-            "form": "auto",
-            "season": 24,
-            "window": LOOK_BACK,
-            "warmup": LOOK_BACK,
-            "lags": LOOK_BACK - 1,  # changes between as many rows reach one row farther back
-            "valid": VALID / FILE,
-            "test": (FILE - TRAIN - VALID) / FILE,
+            "look_back": 96,
+            "piece": 24,
+            "train": 12 * MONTH,
+            "valid": 4 * MONTH,
+            "test": 4 * MONTH,
         },
     ),
     judge=over_windows,
@@ -71,5 +61,5 @@ BENCHMARK = Benchmark(
         Published(who, dict(zip((m.name for m in MEASURES.values()), values, strict=True)), SOURCES[who])
         for who, values in PUBLIC.items()
     ),
-    parts={f"{horizon}-h": {"horizon": f"1-{horizon}"} for horizon in HORIZONS},
+    parts={f"{horizon}-h": {"horizon": horizon} for horizon in HORIZONS},
 )
