@@ -62,4 +62,6 @@ BENCHMARK = Benchmark(
         for who, values in PUBLIC.items()
     ),
     parts={f"{horizon}-h": {"horizon": horizon} for horizon in HORIZONS},
+    rules=("frozen", "node", "mirror:error=measured", "mirror", "bptt"),
+    settings={"node": "lr=1e-3"},
 )
