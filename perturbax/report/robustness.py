@@ -23,6 +23,8 @@ MEANING = (
 STYLES = {"pgd": "-", "margin": "--", "random": ":"}
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Colours of the networks (Okabe and Ito)."""
+MARKERS = ("o", "s", "^", "D", "v")
+"""Points of the first seven networks, of the next seven, and so on."""
 
 
 def labels(data: dict[str, Any]) -> list[str]:
@@ -72,16 +74,25 @@ def write_robustness(data: dict[str, Any], folder: Path) -> Path:
     return write_measurement(folder, "robustness", data, texts)
 
 
+def look(i: int) -> tuple[str, str]:
+    """Return the colour and the point of a network, by its place in the list; 35 differ."""
+    return COLOURS[i % len(COLOURS)], MARKERS[i // len(COLOURS) % len(MARKERS)]
+
+
 def figure(data: dict[str, Any]) -> str:
-    """Draw accuracy against eps: one colour per network, one kind of line per attack."""
+    """Draw accuracy against eps: one colour and point per network, one kind of line per attack."""
+    apart = min(0.06, 0.78 / len(data["runs"]))  # lines of names, above the kinds of line
     with canvas(7.2, 4.0) as (drawing, ax):
         drawing.subplots_adjust(0.08, 0.13, 0.7, 0.97)
         for i, (run, name) in enumerate(zip(data["runs"], labels(data), strict=True)):
-            colour = COLOURS[i % len(COLOURS)]
+            colour, marker = look(i)
             for attack, style in STYLES.items():
                 accuracy = [100 * value for value in (run["natural"], *run[attack])]
-                ax.plot([0, *data["eps"]], accuracy, style, color=colour, marker="o", markersize=3)
-            ax.text(1.03, 0.97 - 0.06 * i, name, color=colour, transform=ax.transAxes, fontsize=8, va="top")
+                ax.plot([0, *data["eps"]], accuracy, style, color=colour, marker=marker, markersize=3)
+            height = 0.95 - apart * i
+            point = {"markersize": 4, "clip_on": False}
+            ax.plot(1.04, height, marker, color=colour, transform=ax.transAxes, **point)
+            ax.text(1.07, height, name, color=colour, transform=ax.transAxes, fontsize=8, va="center")
         for i, (attack, style) in enumerate(STYLES.items()):
             height = 0.02 + 0.06 * i
             ax.plot([1.03, 1.12], [height, height], style, color=INK, transform=ax.transAxes, clip_on=False)

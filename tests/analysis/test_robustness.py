@@ -13,7 +13,7 @@ import perturbax as px
 from perturbax.analysis.robustness import ATTACKS, Pictures, _attacks, masked, measure_robustness
 from perturbax.cli import main
 from perturbax.errors import ArgumentError
-from perturbax.report.robustness import labels
+from perturbax.report.robustness import labels, look
 
 EPS, SEEN = (0.05, 0.2), {"steps": 10, "images": 100}
 
@@ -125,3 +125,7 @@ def test_networks_are_told_apart_by_as_much_of_their_paths_as_it_takes():
 
     assert named("runs/a/bptt-s0", "runs/a/node-s0") == ["bptt-s0", "node-s0"]
     assert named("runs/a/bptt-s0", "runs/b/bptt-s0") == ["a/bptt-s0", "b/bptt-s0"]
+
+
+def test_many_networks_are_told_apart_in_the_figure():
+    assert len({look(i) for i in range(35)}) == 35
