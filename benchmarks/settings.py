@@ -2,6 +2,7 @@
 
     python benchmarks/settings.py --out runs/settings              # goes on where it was stopped
     python benchmarks/settings.py --tasks narma,adding --rules node --out runs/settings
+    python benchmarks/settings.py --tasks mnist,text --data mnist=mnist.npz,text=kjv.txt --out runs/settings
 
 Each form of a rule is tried with each learning rate, and with each discount where there are any; one program
 trains those together. The number is the lowest validation loss of a run, for seeds 100 and 101, which judge
@@ -25,7 +26,8 @@ TASKS = ("narma", "lorenz", "adding", "delayed-xor", "flip-flop", "evidence", "p
 RATES = (1e-3, 3e-3, 1e-2)
 LISTED = (3e-4, *RATES, 3e-2)  # columns of the table
 NEAR = (0.9, 1.0)
-AT_THE_END = ("adding", "delayed-xor", "evidence", "digits")  # these ask at the end alone
+OF_FILES = ("mnist", "text")  # run where they are named, with a file
+AT_THE_END = ("adding", "delayed-xor", "evidence", "digits", "mnist")  # these ask at the end alone
 # Rule -> forms of it as typed -> the searches of each: learning rates and discounts that one program trains.
 Searches = tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
 FORMS: dict[str, dict[str, Searches]] = {
@@ -50,17 +52,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--rules", default=",".join(FORMS))
+    parser.add_argument("--data", default="", help="files, such as mnist=mnist.npz,text=kjv.txt")
     args = parser.parse_args()
+    data = dict(entry.split("=", 1) for entry in args.data.split(",") if entry)
+    tasks = args.tasks.split(",")
+    if missing := [task for task in tasks if task in OF_FILES and task not in data]:
+        parser.error(f"--data {missing[0]}=FILE is needed")
     found: dict[str, Any] = {}
-    for task in args.tasks.split(","):
-        rows = [row for rule in args.rules.split(",") for row in searched(task, rule, args.out / task)]
+    for task in tasks:
+        folder, file = args.out / task, data.get(task)
+        rows = [row for rule in args.rules.split(",") for row in searched(task, file, rule, folder)]
         found[task] = rows
         print(f"\n### {task}\n")
         print(table(["setting", *(f"lr {lr:g}" for lr in LISTED)], lines(task, rows)), flush=True)
         save(args.out / "settings.json", found)
 
 
-def searched(task: str, rule: str, out: Path) -> list[dict[str, Any]]:
+def searched(task: str, data: str | None, rule: str, out: Path) -> list[dict[str, Any]]:
     """All candidates of a rule, the best of it first."""
     rows = []
     for form, searches in FORMS[rule].items():
@@ -68,21 +76,21 @@ def searched(task: str, rule: str, out: Path) -> list[dict[str, Any]]:
             continue  # such credit reaches no step before the answer
         for rates, discounts in searches:
             folder = out / slug(form) / "-".join(f"{rate:g}" for rate in rates)
-            rows += tried(task, form, rates, discounts, folder)
+            rows += tried(px.Experiment(task=task, data=data), form, rates, discounts, folder)
     return sorted(rows, key=lambda row: row["loss"])
 
 
 def tried(
-    task: str, form: str, rates: tuple[float, ...], discounts: tuple[float, ...], out: Path
+    base: px.Experiment, form: str, rates: tuple[float, ...], discounts: tuple[float, ...], out: Path
 ) -> list[dict[str, Any]]:
     """The losses of one form of a rule with each rate and discount."""
-    typed = typed_of_variant(px.Experiment(task=task, seed=SEEDS[0]), parse_variant(form), {})
+    typed = typed_of_variant(base.changed(seed=SEEDS[0]), parse_variant(form), {})
     if not (out / "tune.json").exists():
         over: dict[str, Any] = {"lr": list(rates)}
         if discounts:
             over["rule.discount"] = list(discounts)
         px.tune(typed, out, over=over, seeds=len(SEEDS), steps=resolve(typed).steps, workers=1)
-        print(f"{task} {form}: done", flush=True)
+        print(f"{base.task} {form}: done", flush=True)
     candidates = json.loads((out / "tune.json").read_text())["candidates"]
     rows = []
     for candidate in candidates:

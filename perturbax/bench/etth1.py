@@ -63,5 +63,5 @@ BENCHMARK = Benchmark(
     ),
     parts={f"{horizon}-h": {"horizon": horizon} for horizon in HORIZONS},
     rules=("frozen", "node", "mirror:error=measured", "mirror", "bptt"),
-    settings={"node": "lr=1e-3"},
+    settings={"node": "lr=1e-3", "frozen": "lr=1e-2"},
 )
