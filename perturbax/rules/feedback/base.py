@@ -59,6 +59,11 @@ class Observed(NamedTuple):
     drive: list[Array]
     output: list[Array]
 
+    def clean(self) -> "Observed":
+        """Return what the clean row saw alone."""
+        nothing: Any = None
+        return self._replace(delta=nothing, noise=nothing, drive=nothing, output=nothing)
+
 
 class LearntFeedback(NodeNoise, SequenceRule):
     """Base: a guess of the gradient in every pre-activation, as a control variate for node perturbation.
@@ -188,8 +193,7 @@ class LearntFeedback(NodeNoise, SequenceRule):
     ) -> tuple[PyTree, Array, Network]:
         """Watch a sequence, guess, correct, and learn from what was seen."""
         noise_state, known = state
-        noise_state, seen = self.observe(net, noise_state, xs, ys, loss, key)
-        fitted = self.fit(net, known, seen)
+        noise_state, fitted, seen = self.watched(net, noise_state, known, xs, ys, loss, key)
         used = fitted if self.fits_first else known
         guesses = [*self.guess(net, used, seen), seen.error]
         signal = self.corrected(guesses, seen, self.correction_weight(used))
@@ -199,6 +203,23 @@ class LearntFeedback(NodeNoise, SequenceRule):
         summed = Outer.of(seen.sites, [s[:, None] for s in signal]).settle(net, None)
         grads = jax.tree.map(lambda g: g / steps_and_examples, summed)
         return (noise_state, fitted), seen.loss.mean(), grads
+
+    def watched(
+        self, net: Network, noise_state: PyTree, known: PyTree, xs: Array, ys: Any, loss: Any, key: Array
+    ) -> tuple[PyTree, PyTree, Observed]:
+        """Run a sequence and learn from it: -> (state of the noise, what is known after it, what was seen).
+
+        Arguments:
+            net: the network.
+            noise_state: state of the noise before the sequence.
+            known: what the rule knows before it.
+            xs: inputs `(T, B, n_in)`.
+            ys: targets, leaves `(T, B, ...)`.
+            loss: (y `(B, n_out)`, target) -> `(B,)`.
+            key: a random key.
+        """
+        noise_state, seen = self.observe(net, noise_state, xs, ys, loss, key)
+        return noise_state, self.fit(net, known, seen), seen
 
     def observe(
         self, net: Network, noise_state: PyTree, xs: Array, ys: Any, loss: Any, key: Array
@@ -239,6 +260,24 @@ class LearntFeedback(NodeNoise, SequenceRule):
         asking = step_keys(jr.fold_in(key, QUERIES), 0, len(xs))
         return noise_state, jax.lax.scan(one_step, states, (xs, ys, xi, asking))[1]
 
+    def observe_clean(self, net: Network, xs: Array, ys: Any, loss: Any, key: Array) -> Observed:
+        """Run the clean row alone; arguments as in `observe`."""
+
+        def one_step(state: PyTree, now: tuple) -> tuple[PyTree, Observed]:
+            x, target, asking = now
+            after, y, sites = net.step(state, x)
+            value, _, error = self.judged(lambda out: loss(out, target), y[None], asking)
+            hidden = [h for h, _ in state]
+            out = [
+                outputs_of_rows(layer, jax.tree.map(lambda s: s[None], h), site.a[None])[0]
+                for layer, h, site in zip(net.layers, hidden, sites, strict=True)
+            ]
+            noisy: Any = None
+            return after, Observed(value, error, sites, hidden, out, noisy, noisy, noisy, noisy)
+
+        asking = step_keys(jr.fold_in(key, QUERIES), 0, len(xs))
+        return jax.lax.scan(one_step, net.start(xs.shape[1]), (xs, ys, asking))[1]
+
     def judged(self, score: Any, y: Array, key: Array) -> tuple[Array, Array, Array]:
         """Return the loss `(B,)`, delta `(K, B)`, and the output error `(B, n_out)`, told or measured.
 
@@ -269,10 +308,16 @@ class LearntFeedback(NodeNoise, SequenceRule):
         def along(guess: Array, d: Array) -> Array:  # <guess, d>, (T, K, B)
             return jnp.sum(guess[:, None] * d, tuple(range(3, d.ndim)))
 
-        explained = sum(along(g, xi) for g, xi in zip(guesses, seen.noise, strict=True))
-        by_earlier_noise = along(guesses[0], seen.drive[0] - seen.noise[0])
-        c = lam * (to_go(seen.delta - explained, self.discount) - by_earlier_noise)
-        return [g + jnp.mean(expand_like(c, xi) * xi, 1) for g, xi in zip(guesses, seen.noise, strict=True)]
+        def with_correction() -> Guesses:
+            explained = sum(along(g, xi) for g, xi in zip(guesses, seen.noise, strict=True))
+            by_earlier_noise = along(guesses[0], seen.drive[0] - seen.noise[0])
+            c = lam * (to_go(seen.delta - explained, self.discount) - by_earlier_noise)
+            return [
+                g + jnp.mean(expand_like(c, xi) * xi, 1) for g, xi in zip(guesses, seen.noise, strict=True)
+            ]
+
+        # A run leaves lam open in its compiled program, so that what 0 makes needless is skipped as it runs.
+        return jax.lax.cond(lam == 0, lambda: list(guesses), with_correction)
 
     def penalty_gradient(self, net: Network, seen: Observed) -> Guesses:
         """Return what the activity penalty adds to dL/da of each layer but the last, `(T, B, ...)`.

@@ -1,7 +1,7 @@
 """Mirrors: feedback weights learnt from noise, then a backward recursion without derivatives."""
 
 import functools
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -37,11 +37,14 @@ class Mirror(LearntFeedback):
         rate: share of the correction that is made, in (0, 1]; less averages over sequences, where what noise
             does is itself measured with noise.
         fits: steps of the fit per sequence; fewer are made once nothing is left to correct.
+        fit_every: updates from one sequence with noise, to which V is fitted, to the next. In between V stays
+            as it is and the clean pass runs alone, which is faster; passes are counted as if it did not.
     """
 
     lam: float = 0.0
     rate: float = 1.0
     fits: int = setting(20)
+    fit_every: int = setting(1)
 
     fits_first: ClassVar[bool] = True
     facts: ClassVar[Facts] = Facts(
@@ -59,6 +62,10 @@ class Mirror(LearntFeedback):
     def __check_init__(self) -> None:
         """Check the fit, and that no discount is asked for."""
         positive("fits", self.fits)
+        positive("fit_every", self.fit_every)
+        corrects = isinstance(self.lam, int | float) and self.lam != 0
+        if self.fit_every > 1 and (corrects or self.ambient):
+            raise ArgumentError("fit_every above 1 leaves updates without noise: lam and ambient must be 0")
         in_range("rate", self.rate, 0, 1, above=True)
         if isinstance(self.discount, int | float) and self.discount != 1:
             raise ArgumentError(
@@ -81,7 +88,31 @@ class Mirror(LearntFeedback):
         for layer, site in zip(net.layers, net.sites_like(x), strict=True):
             known.append(jnp.zeros((below + layer.width, site.a.size // len(x)), site.a.dtype))
             below = layer.width
+        if self.fit_every > 1:
+            known.append(jnp.zeros((), int))  # updates so far
         return known
+
+    def watched(
+        self, net: Network, noise_state: PyTree, known: PyTree, xs: Array, ys: Any, loss: Any, key: Array
+    ) -> tuple[PyTree, PyTree, Observed]:
+        """Run a sequence, with noise and a fit in one of `fit_every` updates; arguments as in the base."""
+        if self.fit_every == 1:
+            return super().watched(net, noise_state, known, xs, ys, loss, key)
+        *feedback, updates = known
+
+        def with_noise() -> tuple[PyTree, PyTree, Observed]:
+            later, seen = self.observe(net, noise_state, xs, ys, loss, key)
+            return later, self.fit(net, feedback, seen), seen.clean()
+
+        def alone() -> tuple[PyTree, PyTree, Observed]:
+            return noise_state, feedback, self.observe_clean(net, xs, ys, loss, key)
+
+        later, feedback, seen = jax.lax.cond(updates % self.fit_every == 0, with_noise, alone)
+        return later, [*feedback, updates + 1], seen
+
+    def corrected(self, guesses: Guesses, seen: Observed, lam: Any) -> Guesses:
+        """Return the guesses where updates without noise leave nothing to correct by."""
+        return list(guesses) if self.fit_every > 1 else super().corrected(guesses, seen, lam)
 
     def guess(self, net: Network, known: PyTree, seen: Observed) -> Guesses:
         """Run back in time, from the last layer to the first within each step."""
@@ -120,7 +151,7 @@ class Mirror(LearntFeedback):
     def fit(self, net: Network, known: PyTree, seen: Observed) -> PyTree:
         """Correct the feedback weights by what they got wrong."""
         fitted = []
-        for i, (layer, V) in enumerate(zip(net.layers, known, strict=True)):
+        for i, (layer, V) in enumerate(zip(net.layers, known, strict=True)):  # without a count of updates
             output = seen.output[i]  # (T, K, B, n)
             read = [] if i == 0 else [seen.output[i - 1]]
             if is_recurrent(layer, seen.sites[i]):
