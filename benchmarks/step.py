@@ -40,6 +40,7 @@ LEARNT: dict[str, tuple[str, dict[str, Any]]] = {
     "feedback": ("feedback", {}),
     "mirror": ("mirror", {}),
     "mirror, error measured": ("mirror", {"error": "measured"}),
+    "mirror, between fits": ("mirror", {"fit_every": 1000}),
 }
 Row = dict[str, Any]
 
