@@ -45,5 +45,5 @@ BENCHMARK = Benchmark(
     measures=(ACCURACY,),
     published=tuple(Published(who, {ACCURACY.name: value}, "greydanus2024") for who, value in PUBLIC.items()),
     rules=("node", "mirror:error=measured", "mirror", "bptt"),
-    settings={"mirror": "lr=2e-2", "bptt": "lr=1e-2"},
+    settings={"mirror": "lr=1e-2", "bptt": "lr=1e-2"},
 )
