@@ -7,7 +7,6 @@ Each is told the score alone, and is node perturbation over whole sequences with
 A rule here is named as any of one's own: `--rule proposals:Pulses`, from this folder.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -38,13 +37,15 @@ class Seen(NamedTuple):
         loss: of the clean row, `(T, B)`.
         sites: what its layers saw, `(T, B, ...)`.
         delta: loss differences over sigma, `(T, K, B)`.
-        xi: the noise in units of sigma, per layer `(T, K, B, n)`.
+        xi: the noise as it was drawn, of unit variance, per layer `(T, K, B, n)`.
+        size: what it was multiplied with, beside sigma, as from `sizes`.
     """
 
     loss: Array
     sites: tuple
     delta: Array
     xi: list[Array]
+    size: Sequence[Any]
 
 
 class Proposal(NodeNoise, SequenceRule):
@@ -71,7 +72,7 @@ class Proposal(NodeNoise, SequenceRule):
         size = self.sizes(known, xi)
         restart, xi = self.in_time(xi, jr.fold_in(key, OTHER))
         injected = [s * e for s, e in zip(size, xi, strict=True)]
-        seen = self.passed(net, xs, ys, loss, injected, restart)._replace(xi=xi)
+        seen = Seen(*self.passed(net, xs, ys, loss, injected, restart), xi, size)
         known, signals = self.signals(net, known, seen)
         signals = [(g / s)[:, None] for g, s in zip(signals, size, strict=True)]
         summed = Outer.of(seen.sites, signals).settle(net, None)
@@ -80,8 +81,10 @@ class Proposal(NodeNoise, SequenceRule):
 
     def passed(
         self, net: Network, xs: Array, ys: Any, loss: Any, injected: list[Array], restart: Array
-    ) -> Seen:
-        """Run a clean row and K noisy ones, which go back to the clean state where `restart` `(T,)` is 1."""
+    ) -> tuple[Array, tuple, Array]:
+        """Return (loss, sites, delta) of `Seen`, of a clean row and K noisy ones, which go back to the clean
+        state where `restart` `(T,)` is 1.
+        """
         start = jax.tree.map(lambda s: jnp.broadcast_to(s, (self.rows, *s.shape)), net.start(xs.shape[1]))
 
         def one_step(states: PyTree, now: tuple) -> tuple[PyTree, tuple]:
@@ -91,8 +94,7 @@ class Proposal(NodeNoise, SequenceRule):
             value, delta = self.compare(lambda out: loss(out, target), y)
             return states, (value, self.middle(sites), delta / self.sigma)
 
-        _, (value, sites, delta) = jax.lax.scan(one_step, start, (xs, ys, injected, restart))
-        return Seen(value, sites, delta, injected)
+        return jax.lax.scan(one_step, start, (xs, ys, injected, restart))[1]
 
     def sizes(self, known: PyTree, xi: list[Array]) -> Sequence[Any]:
         """Return the size of the noise in units of sigma, for each layer a number or one per unit `(n,)`."""
@@ -226,9 +228,8 @@ class Balanced(Proposal):
     def signals(self, net: Network, known: PyTree, seen: Seen) -> tuple[PyTree, list[Array]]:
         """Learn from the product of two samples what units are worth."""
         c = to_go(seen.delta, self.discount)
-        size = self.sizes(known, seen.xi)
         learnt = []
-        for k, s, e in zip(known, size, seen.xi, strict=True):
+        for k, s, e in zip(known, seen.size, seen.xi, strict=True):
             one, two = (expand_like(c[:, j], e[:, j]) * e[:, j] / s for j in (0, 1))
             learnt.append(FORGET * k + (1 - FORGET) * jnp.mean(one * two, (0, 1)))
         return learnt, credited(c, seen.xi)
@@ -270,7 +271,10 @@ class Heads(Proposal):
 
         def one_step(states: PyTree, now: tuple) -> tuple[PyTree, tuple]:
             x, target, noise, noise_at_heads = now
-            score = functools.partial(_loss_of, loss, target)
+
+            def score(out: Array) -> Array:
+                return loss(out, target)
+
             states, y, sites = jax.vmap(net.step, in_axes=(0, None, 0))(states, x, self.noise_of_rows(noise))
             value, delta = self.compare(score, y)
             moved = self.noise_of_rows(noise_at_heads)
@@ -292,11 +296,6 @@ class Heads(Proposal):
         heads = jax.tree.map(jnp.add, heads, change)
         grads = jax.tree.map(lambda g: g / value.size, summed)
         return (noise_state, (heads, opt)), value.mean(), grads
-
-
-def _loss_of(loss: Any, target: PyTree, out: Array) -> Array:
-    """Return the loss of an answer, `(B,)`."""
-    return loss(out, target)
 
 
 def blocks(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:

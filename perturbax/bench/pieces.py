@@ -181,7 +181,7 @@ class Pieces(Task):
         """Return the test metrics of the last value, and of the mean change in training."""
         test = self.held_out("test")
         still = {"persistence": measure(self, jnp.zeros_like(test.ys), test.ys)}
-        return still | Task.baselines(self)
+        return still | super().baselines()
 
 
 def error_of_windows(net: Network, task: Pieces) -> float:

@@ -3,6 +3,7 @@ perturbation.
 """
 
 import abc
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -19,7 +20,7 @@ from perturbax.learning.facts import Facts
 from perturbax.learning.noise import check_white
 from perturbax.learning.rule import SequenceRule
 from perturbax.learning.trees import expand_like
-from perturbax.network.network import Network
+from perturbax.network.network import Network, Site
 from perturbax.rules.feedback.probe import (
     measured_error,
     measured_gains,
@@ -59,10 +60,16 @@ class Observed(NamedTuple):
     drive: list[Array]
     output: list[Array]
 
-    def clean(self) -> "Observed":
-        """Return what the clean row saw alone."""
-        nothing: Any = None
-        return self._replace(delta=nothing, noise=nothing, drive=nothing, output=nothing)
+    @classmethod
+    def of_clean_row(
+        cls, loss: Array, error: Array, sites: Sequence[Site], before: list, y: list[Array]
+    ) -> "Observed":
+        """Return what was seen where no noisy row ran: the rest is None, which nothing may look at.
+
+        Arguments as the attributes.
+        """
+        noisy: Any = None
+        return cls(loss, error, tuple(sites), before, y, noisy, noisy, noisy, noisy)
 
 
 class LearntFeedback(NodeNoise, SequenceRule):
@@ -272,8 +279,7 @@ class LearntFeedback(NodeNoise, SequenceRule):
                 outputs_of_rows(layer, jax.tree.map(lambda s: s[None], h), site.a[None])[0]
                 for layer, h, site in zip(net.layers, hidden, sites, strict=True)
             ]
-            noisy: Any = None
-            return after, Observed(value, error, sites, hidden, out, noisy, noisy, noisy, noisy)
+            return after, Observed.of_clean_row(value, error, sites, hidden, out)
 
         asking = step_keys(jr.fold_in(key, QUERIES), 0, len(xs))
         return jax.lax.scan(one_step, net.start(xs.shape[1]), (xs, ys, asking))[1]
@@ -341,6 +347,5 @@ def _of_one_step(net: Network, x: Array) -> Observed:
     start = net.start(len(x))
     after, y, sites = net.step(start, x)
     hidden, outputs = [h for h, _ in start], [r for _, r in after]
-    noisy: Any = None
-    seen = Observed(y[:, 0], y, sites, hidden, outputs, noisy, noisy, noisy, noisy)
+    seen = Observed.of_clean_row(y[:, 0], y, sites, hidden, outputs)
     return jax.tree.map(lambda leaf: leaf[None], seen)

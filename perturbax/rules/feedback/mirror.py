@@ -102,7 +102,8 @@ class Mirror(LearntFeedback):
 
         def with_noise() -> tuple[PyTree, PyTree, Observed]:
             later, seen = self.observe(net, noise_state, xs, ys, loss, key)
-            return later, self.fit(net, feedback, seen), seen.clean()
+            clean = Observed.of_clean_row(seen.loss, seen.error, seen.sites, seen.before, seen.y)
+            return later, self.fit(net, feedback, seen), clean
 
         def alone() -> tuple[PyTree, PyTree, Observed]:
             return noise_state, feedback, self.observe_clean(net, xs, ys, loss, key)

@@ -59,7 +59,7 @@ def measured_error(score: Any, y: Array, signs: Array, shift: Any) -> Array:
     """
     moved = jax.vmap(lambda s: score(y + shift * s))(signs)  # (queries, B)
     slopes = (moved - score(y)[None]) / shift
-    return jnp.sum(slopes[..., None] * signs, 0)
+    return jnp.sum(slopes[..., None] * signs, 0).astype(y.dtype)  # as a derivative has it
 
 
 def measured_responses(layer: Layer, h: PyTree, a: Array) -> list[Array]:

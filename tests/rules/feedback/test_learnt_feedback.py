@@ -241,6 +241,15 @@ def test_the_score_alone_is_as_good_as_the_error(x64, name):
     assert helpers.distance(learnt(asked, c, 3)[1], learnt(told, c, 3)[1]) < 1e-4
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+def test_a_measured_error_is_of_the_outputs_dtype(dtype):
+    """So that a network of few bits can send it back, whatever the score is computed in."""
+    y, target = jnp.ones((3, 2), dtype), jnp.zeros((3, 2), jnp.float32)
+    error = measured_error(lambda y: helpers.mse(y, target), y, query_signs(jr.key(0), 2, y), 0.25)
+    assert error.dtype == dtype
+    np.testing.assert_allclose(error.astype(jnp.float32), jnp.ones((3, 2)), atol=0.2)
+
+
 @pytest.mark.parametrize("name", ["mirror", "feedback", "guided"])
 def test_a_measured_error_costs_passes_and_needs_no_derivative(name):
     told, asked = px.RULES[name](), px.RULES[name](error="measured", queries=2)
