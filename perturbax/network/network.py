@@ -150,7 +150,7 @@ class Network(eqx.Module):
         for i, (layer, (h, r)) in enumerate(zip(self.layers, state, strict=True)):
             if self.reads is not None:
                 z = self._read(i, x, state, said)  # (B, n_below)
-            read = _normalised(z) if self.normalise and i > 0 else z  # (B, n_below)
+            read = normalised(z) if self.normalise and i > 0 else z  # (B, n_below)
             a = drive_batch(i, layer, read, r, self._below(i))  # (B, n) or (B, gates, n)
             if noise is not None:
                 a = a + noise[i]
@@ -167,10 +167,29 @@ class Network(eqx.Module):
             if held is not None and i < len(held):
                 y = held[i]
             said.append(y)
-            hidden_above_first = 0 < i < len(self.layers) - 1
-            adds = self.residual and hidden_above_first and z.shape == y.shape
-            z = z + y if adds else y
+            z = z + y if self.adds(i) else y
         return tuple(after), y, tuple(sites)
+
+    def adds(self, i: int) -> bool:
+        """Return whether layer i adds its output to what it read, for the layer above.
+
+        Arguments:
+            i: number of the layer.
+        """
+        if not self.residual or not 0 < i < len(self.layers) - 1:
+            return False
+        return self.layers[i - 1].width == self.layers[i].width
+
+    def streams(self, y: Sequence[Array]) -> list[Array]:
+        """Return what the layers of a stack read from below before it is normalised, the first one nothing.
+
+        Arguments:
+            y: output of every layer, `(..., n)`.
+        """
+        streams = [jnp.zeros((*y[0].shape[:-1], 0), y[0].dtype)]
+        for i in range(len(self.layers) - 1):
+            streams.append(streams[i] + y[i] if self.adds(i) else y[i])
+        return streams
 
     def sources(self, i: int) -> tuple[Source, ...]:
         """Return what a layer reads from outside itself: in a stack the layer below it.
@@ -277,7 +296,7 @@ class Network(eqx.Module):
         return decorrelation.apply_decorrelation(self, directions, lr)
 
 
-def _normalised(z: Array) -> Array:
+def normalised(z: Array) -> Array:
     """Return z `(B, n)` shifted and scaled to mean 0 and variance 1 over units."""
     z = z - z.mean(-1, keepdims=True)
     return z * jax.lax.rsqrt(jnp.mean(z * z, -1, keepdims=True) + 1e-5)

@@ -3,6 +3,7 @@ perturbation.
 """
 
 import abc
+import functools
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -20,13 +21,14 @@ from perturbax.learning.facts import Facts
 from perturbax.learning.noise import check_white
 from perturbax.learning.rule import SequenceRule
 from perturbax.learning.trees import expand_like
+from perturbax.network.layer import Layer
 from perturbax.network.network import Network, Site
 from perturbax.rules.feedback.probe import (
     measured_error,
-    measured_gains,
+    measured_responses,
     outputs_of_rows,
+    pulled_back,
     query_signs,
-    through_gains,
 )
 from perturbax.rules.perturbation.node_base import NodeNoise
 
@@ -46,8 +48,9 @@ class Observed(NamedTuple):
         y: its visible outputs.
         delta: the loss difference of each pair of rows, `(T, K, B)`.
         noise: the difference in noise, per layer `(T, K, B, ...)`.
-        drive: the difference in pre-activation a.
+        shown: the difference in pre-activation a beyond the noise that was added there: what other noise did.
         output: the difference in visible output.
+        read: the difference in what is read from below.
     """
 
     loss: Array
@@ -57,8 +60,9 @@ class Observed(NamedTuple):
     y: list[Array]
     delta: Array
     noise: list[Array]
-    drive: list[Array]
+    shown: list[Array]
     output: list[Array]
+    read: list[Array]
 
     @classmethod
     def of_clean_row(
@@ -69,7 +73,7 @@ class Observed(NamedTuple):
         Arguments as the attributes.
         """
         noisy: Any = None
-        return cls(loss, error, tuple(sites), before, y, noisy, noisy, noisy, noisy)
+        return cls(loss, error, tuple(sites), before, y, noisy, noisy, noisy, noisy, noisy)
 
 
 class LearntFeedback(NodeNoise, SequenceRule):
@@ -142,7 +146,7 @@ class LearntFeedback(NodeNoise, SequenceRule):
     def guess(self, net: Network, known: PyTree, seen: Observed) -> Guesses:
         """Return the guess of dL/da for every layer but the last, `(T, B, ...)` like its pre-activations.
 
-        It must not look at the noisy rows (delta, noise, drive and output of what was seen).
+        It must not look at the noisy rows (delta, noise, shown, output and read of what was seen).
 
         Arguments:
             net: the network.
@@ -259,10 +263,12 @@ class LearntFeedback(NodeNoise, SequenceRule):
                 outputs_of_rows(layer, h, site.a)
                 for layer, h, site in zip(net.layers, hidden, sites, strict=True)
             ]
-            differences = delta, self.pair(inject), self.pair([site.a for site in sites]), self.pair(out)
-            scaled = jax.tree.map(lambda d: d * in_units_of_noise, differences)
-            clean = (self.middle(rows) for rows in (sites, hidden, out))
-            return after, Observed(value, error, *clean, *scaled)
+            drives, reads = [site.a for site in sites], [site.z for site in sites]
+            differences = delta, *(self.pair(rows) for rows in (inject, drives, out, reads))
+            delta, xi, da, dy, dz = jax.tree.map(lambda d: d * in_units_of_noise, differences)
+            shown = [d - x for d, x in zip(da, xi, strict=True)]
+            at, before, said = (self.middle(rows) for rows in (sites, hidden, out))
+            return after, Observed(value, error, at, before, said, delta, xi, shown, dy, dz)
 
         asking = step_keys(jr.fold_in(key, QUERIES), 0, len(xs))
         return noise_state, jax.lax.scan(one_step, states, (xs, ys, xi, asking))[1]
@@ -316,7 +322,7 @@ class LearntFeedback(NodeNoise, SequenceRule):
 
         def with_correction() -> Guesses:
             explained = sum(along(g, xi) for g, xi in zip(guesses, seen.noise, strict=True))
-            by_earlier_noise = along(guesses[0], seen.drive[0] - seen.noise[0])
+            by_earlier_noise = along(guesses[0], seen.shown[0])
             c = lam * (to_go(seen.delta - explained, self.discount) - by_earlier_noise)
             return [
                 g + jnp.mean(expand_like(c, xi) * xi, 1) for g, xi in zip(guesses, seen.noise, strict=True)
@@ -328,7 +334,7 @@ class LearntFeedback(NodeNoise, SequenceRule):
     def penalty_gradient(self, net: Network, seen: Observed) -> Guesses:
         """Return what the activity penalty adds to dL/da of each layer but the last, `(T, B, ...)`.
 
-            penalty y dy/da
+            penalty sum over the unit's outputs of y dy/da
 
         Nothing where the penalty is 0.
 
@@ -338,8 +344,15 @@ class LearntFeedback(NodeNoise, SequenceRule):
         """
         if isinstance(self.penalty, int | float) and self.penalty == 0:
             return []
-        gains = measured_gains(net, seen.before, seen.sites)
-        return [through_gains(gain, self.penalty * y) for gain, y in zip(gains, seen.y, strict=False)]
+
+        def of_one(layer: Layer, h: PyTree, a: Array, y: Array) -> Array:  # of one example at one step
+            nothing_later = jax.tree.map(jnp.zeros_like, h)
+            return pulled_back(measured_responses(layer, h, a), h, a, nothing_later, self.penalty * y)[1]
+
+        gradients = []
+        for layer, h, site, y in zip(net.layers[:-1], seen.before, seen.sites, seen.y, strict=False):
+            gradients.append(jax.vmap(jax.vmap(functools.partial(of_one, layer)))(h, site.a, y))
+        return gradients
 
 
 def _of_one_step(net: Network, x: Array) -> Observed:

@@ -104,8 +104,7 @@ class Feedback(LearntFeedback):
         # What the noise moved each unit's output by, (T, K, B, n) per hidden layer.
         moved = [_sum_gates(psi[:, None] * xi) for psi, xi in zip(gains, seen.noise, strict=False)]
         strengths = [self.path_strength(psi)[:, None] for psi in gains]  # (T, 1, B, L)
-        # The readout's own noise is not the hidden units' doing.
-        shown = seen.drive[-1] - seen.noise[-1]  # (T, K, B, n_out)
+        shown = seen.shown[-1]  # (T, K, B, n_out): the readout's own noise is not the hidden units' doing
         predicted = sum(
             self._predicted(eta, G, M) for eta, G, M in zip(moved, strengths, known.M, strict=True)
         )

@@ -5,17 +5,15 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, PyTree
 
 from perturbax.errors import ArgumentError, LayerError
 from perturbax.fields import in_range, positive, setting
 from perturbax.learning.facts import Facts
-from perturbax.network.layer import Layer
-from perturbax.network.linearity import uses_input
-from perturbax.network.network import Network, Site
+from perturbax.network.network import Network
 from perturbax.rules.feedback.base import Guesses, LearntFeedback, Observed
-from perturbax.rules.feedback.probe import measured_responses, pulled_back
+from perturbax.rules.feedback.probe import measured_responses, pulled_back, through_normalisation
+from perturbax.rules.feedback.way_back import WayBack
 
 
 class Mirror(LearntFeedback):
@@ -31,7 +29,9 @@ class Mirror(LearntFeedback):
     their own, from sums over what that unit saw). The response of the neurons is measured by
     nudging them. Then this is backpropagation through time, without derivatives or transport of weights. V is
     corrected by each sequence before it is used there: weights that move fast leave a V of the last update
-    behind. lam > 0 adds the perturbation correction of `guided`.
+    behind. Units that read themselves alone (lru) have feedback weights from themselves alone; what layers
+    add (residual) goes back as it is, and what is normalised between them by a nudge. lam > 0 adds the
+    perturbation correction of `guided`.
 
     Attributes:
         rate: share of the correction that is made, in (0, 1]; less averages over sequences, where what noise
@@ -78,16 +78,12 @@ class Mirror(LearntFeedback):
         return facts.but(passes=facts.passes + 1)
 
     def init_knowledge(self, net: Network, x: Array) -> PyTree:
-        """Return feedback weights of zero: a matrix per layer, from its inputs' units to its
-        pre-activations.
-        """
+        """Return feedback weights of zero: a matrix per layer, from what it reads to its pre-activations."""
         if net.reads is not None:
             raise LayerError("the way back is learnt through a stack of layers: this network is a graph")
         known = []
-        below = 0
-        for layer, site in zip(net.layers, net.sites_like(x), strict=True):
-            known.append(jnp.zeros((below + layer.width, site.a.size // len(x)), site.a.dtype))
-            below = layer.width
+        for i, site in enumerate(net.sites_like(x)):
+            known.append(jnp.zeros((WayBack.of(net, i, site).rows, site.a.size // len(x)), site.a.dtype))
         if self.fit_every > 1:
             known.append(jnp.zeros((), int))  # updates so far
         return known
@@ -117,8 +113,8 @@ class Mirror(LearntFeedback):
 
     def guess(self, net: Network, known: PyTree, seen: Observed) -> Guesses:
         """Run back in time, from the last layer to the first within each step."""
-        widths, batch = [layer.width for layer in net.layers], seen.error.shape[1]
-        recurs = [is_recurrent(layer, site) for layer, site in zip(net.layers, seen.sites, strict=True)]
+        n, batch = len(net.layers), seen.error.shape[1]
+        ways = [WayBack.of(net, i, site) for i, site in enumerate(seen.sites)]
         responses = []  # of each layer's neurons at every step: nothing in them waits for what is later
         for layer, h, site in zip(net.layers, seen.before, seen.sites, strict=True):
             of_one = functools.partial(measured_responses, layer)
@@ -127,73 +123,43 @@ class Mirror(LearntFeedback):
         def one_step_back(carry: tuple, now: tuple) -> tuple[tuple, list[Array]]:
             # What the hidden states after this step, and its outputs as recurrent input, are worth.
             worth_of_hidden, worth_as_recurrent = carry
-            before, sites, at_neurons, error = now
+            before, sites, at_neurons, streams, error = now
             from_above = error
             hidden, recurrent, signals = [], [], []  # of this step, the last layer first
-            for i in reversed(range(len(net.layers))):
-                below = len(known[i]) - widths[i]
-                V = known[i] if recurs[i] else known[i][:below]
+            for i in reversed(range(n)):
                 worth_of_output = from_above + worth_as_recurrent[i]
                 h, a = jax.vmap(pulled_back)(
                     at_neurons[i], before[i], sites[i].a, worth_of_hidden[i], worth_of_output
                 )
-                sent = a.reshape(batch, -1) @ V.T  # (B, n_below + n), or (B, n_below)
-                from_above = sent[:, :below]
+                read_below, read_own = ways[i].sent(known[i], a)
+                if net.normalise and i > 0:
+                    read_below = through_normalisation(streams[i], read_below)
+                from_above = read_below + from_above if net.adds(i) else read_below
                 hidden.append(h)
-                recurrent.append(sent[:, below:] if recurs[i] else jnp.zeros_like(worth_as_recurrent[i]))
+                recurrent.append(read_own)
                 signals.append(a)
             return (hidden[::-1], recurrent[::-1]), signals[::-1][:-1]
 
         at_the_end = jax.tree.map(lambda s: jnp.zeros_like(s[0]), seen.before)
-        nothing_read = [jnp.zeros((batch, n), seen.error.dtype) for n in widths]
-        steps = seen.before, seen.sites, responses, seen.error
+        nothing_read = [jnp.zeros((batch, layer.width), seen.error.dtype) for layer in net.layers]
+        steps = seen.before, seen.sites, responses, net.streams(seen.y), seen.error
         return jax.lax.scan(one_step_back, (at_the_end, nothing_read), steps, reverse=True)[1]
 
     def fit(self, net: Network, known: PyTree, seen: Observed) -> PyTree:
         """Correct the feedback weights by what they got wrong."""
         fitted = []
-        for i, (layer, V) in enumerate(zip(net.layers, known, strict=True)):  # without a count of updates
-            output = seen.output[i]  # (T, K, B, n)
-            read = [] if i == 0 else [seen.output[i - 1]]
-            if is_recurrent(layer, seen.sites[i]):
-                read.append(jnp.concatenate([jnp.zeros_like(output[:1]), output[:-1]]))
-            if not read:  # there is nothing below, and nothing goes back in time
-                fitted.append(V)
-                continue
-            dy = jnp.concatenate(read, -1).reshape(-1, sum(part.shape[-1] for part in read))  # (T K B, ...)
-            shown = (seen.drive[i] - seen.noise[i]).reshape(len(dy), -1)
-            old = V[: dy.shape[-1]]  # what a layer without recurrence has of its own outputs stays zero
-            found = solved(dy.T @ dy, dy.T @ shown, old, self.fits)
-            new = old + self.rate * (found - old)
-            fitted.append(V.at[: len(old)].set(jnp.where(jnp.isfinite(new), new, old)))
+        for i, site in enumerate(seen.sites):
+            V, way = known[i], WayBack.of(net, i, site)
+            output, shown = seen.output[i], seen.shown[i]  # (T, K, B, n), (T, K, B, ...)
+            rows = output.shape[0] * output.shape[1] * output.shape[2]
+            own = jnp.concatenate([jnp.zeros_like(output[:1]), output[:-1]])  # of one step ago
+            if i == 0:
+                below = jnp.zeros((rows, 0), V.dtype)
+            else:
+                below = seen.read[i] if net.normalise or net.residual else seen.output[i - 1]
+            found = way.fitted(
+                V, below.reshape(rows, -1), own.reshape(rows, -1), shown.reshape(rows, -1), self.fits
+            )
+            new = V + self.rate * (found - V)
+            fitted.append(jnp.where(jnp.isfinite(new), new, V))
         return fitted
-
-
-def is_recurrent(layer: Layer, site: Site) -> bool:
-    """Return whether the synapses of a layer read its own output of one step ago.
-
-    Arguments:
-        layer: the layer.
-        site: what it reads, leaves `(..., n_below)` and `(..., n)`.
-    """
-    z, r = (jax.ShapeDtypeStruct(read.shape[-1:], read.dtype) for read in (site.z, site.r))
-    return uses_input(jax.make_jaxpr(layer.drive)(z, r), 1)
-
-
-def solved(A: Array, C: Array, V: Array, steps: int) -> Array:
-    """Return V' `(n, m)` of A V' = C, or what some steps of conjugate gradients find, each column alone.
-
-    Arguments:
-        A: symmetric, without eigenvalues below 0, `(n, n)`.
-        C: what A V' should be, `(n, m)`.
-        V: where to begin, `(n, m)`; what A does not see of it stays.
-        steps: the most that are made.
-    """
-    size = jnp.diagonal(A)
-    scale = jnp.where(size > 0, 1 / jnp.where(size > 0, size, 1), 0)
-    rounding = float(jnp.finfo(A.dtype).eps)
-
-    def column(c: Array, v: Array) -> Array:
-        return cg(lambda p: A @ p, c, v, tol=rounding, maxiter=steps, M=lambda r: scale * r)[0]
-
-    return jax.vmap(column, 1, 1)(C, V)

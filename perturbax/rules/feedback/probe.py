@@ -9,7 +9,7 @@ from jaxtyping import Array, PyTree
 
 from perturbax.errors import LayerError
 from perturbax.network.layer import Layer, split
-from perturbax.network.network import Network
+from perturbax.network.network import Network, normalised
 
 
 def outputs_of_rows(layer: Layer, h: PyTree, a: Array) -> Array:
@@ -135,6 +135,28 @@ def pulled_back(responses: list[Array], h: PyTree, a: Array, later: PyTree, y: A
             total = total + R[:, o] * worth[o][None]
         gradients.append(total.reshape(value.shape))
     return tree.unflatten(gradients)
+
+
+def through_normalisation(z: Array, worth: Array) -> Array:
+    """Return what z is worth, `(B, n)`, from what z shifted and scaled to mean 0 and variance 1 is worth.
+
+        J g = (norm(z + step g) - norm(z - step g)) / 2 step,      J^T = J
+
+    How one value changes another is the same both ways, so a nudge along the worth shows the way back.
+
+    Arguments:
+        z: what is normalised over units, `(B, n)`.
+        worth: dL/dnorm(z), `(B, n)`.
+    """
+
+    def length(values: Array) -> Array:  # root mean square over units, (B, 1)
+        return jnp.sqrt(jnp.mean(values**2, -1, keepdims=True))
+
+    size = length(worth)
+    along = worth / jnp.where(size > 0, size, 1)
+    spread = length(z - z.mean(-1, keepdims=True))
+    step = float(jnp.finfo(z.dtype).eps) ** (1 / 3) * jnp.where(spread > 0, spread, 1)  # (B, 1)
+    return size * (normalised(z + step * along) - normalised(z - step * along)) / (2 * step)
 
 
 def _by_unit(outputs: PyTree, n: int) -> Array:

@@ -15,8 +15,14 @@ import pytest
 import perturbax as px
 from perturbax.errors import ArgumentError
 from perturbax.learning.sequence import visible_loss
-from perturbax.rules.feedback.mirror import is_recurrent, solved
-from perturbax.rules.feedback.probe import measured_error, measured_gains, query_signs
+from perturbax.network.network import normalised
+from perturbax.rules.feedback.probe import (
+    measured_error,
+    measured_gains,
+    query_signs,
+    through_normalisation,
+)
+from perturbax.rules.feedback.way_back import Sums, WayBack, is_recurrent, solved
 
 CASES = {
     "tanh": (px.cells.Tanh, {"n": 2}, 3),
@@ -33,7 +39,11 @@ class Case(NamedTuple):
 
 
 def case(cell, options, steps=8, batch=8):
-    net, (xs, ys) = helpers.network(cell, scale=0.6, **options), helpers.data(steps=steps, batch=batch)
+    return case_of(helpers.network(cell, scale=0.6, **options), steps, batch)
+
+
+def case_of(net, steps=8, batch=8):
+    xs, ys = helpers.data(steps=steps, batch=batch)
     return Case(net, xs, ys, exact(net, xs, ys))
 
 
@@ -50,6 +60,11 @@ def learnt(rule, c, sequences):
     kept = rule.init_state(c.net, c.xs[0], jr.key(0))
     first = kept, kept, jax.tree.map(jnp.zeros_like, px.weights(c.net))
     return jax.lax.fori_loop(0, sequences + 1, once, first)[1:]
+
+
+def learnt_by(rule, c, sequences):
+    """The same with the rule's numbers as constants: a penalty of 0 then asks nothing of the units."""
+    return jax.jit(lambda c: learnt.__wrapped__(rule, c, sequences))(c)
 
 
 def unlearnt(rule, net, x):
@@ -115,10 +130,58 @@ def test_feedback_weights_are_what_solves_the_sums(x64):
     read = read * (np.arange(6) < 4)  # the last two are never seen
     A = read.T @ read
     steps = jax.jit(solved, static_argnums=3)
-    found = steps(A, A @ right, V, 20)
+    found = steps(Sums(A), A @ right, V, 20)
     np.testing.assert_allclose(found[:4], right[:4], atol=1e-12)
     np.testing.assert_array_equal(found[4:], V[4:])
-    assert np.abs(steps(A, A @ right, V, 1)[:4] - right[:4]).max() > 0.01  # not before it has made its steps
+    assert (
+        np.abs(steps(Sums(A), A @ right, V, 1)[:4] - right[:4]).max() > 0.01
+    )  # not before it has made its steps
+
+
+def test_columns_that_read_values_of_their_own_are_solved_each(x64):
+    """Three values that all columns read, two of its own for each: what one system per column has."""
+    every, own, right = (
+        np.asarray(helpers.normal(jr.key(i), s)) for i, s in enumerate([(30, 3), (30, 2, 4), (5, 4)])
+    )
+    read = [np.concatenate([every, own[:, :, j]], 1) for j in range(4)]  # (30, 5) of each column
+    A = [r.T @ r for r in read]
+    sums = Sums(A[0][:3, :3], np.stack([a[3:, :3] for a in A], -1), np.stack([a[3:, 3:] for a in A], -1))
+    C = np.stack([a @ right[:, j] for j, a in enumerate(A)], 1)
+    found = jax.jit(solved, static_argnums=3)(sums, C, np.zeros((5, 4)), 20)
+    np.testing.assert_allclose(found, right, atol=1e-10)
+
+
+def test_way_back_through_normalisation_is_measured(x64):
+    z, worth = np.asarray(helpers.normal(jr.key(0), (3, 5))), np.asarray(helpers.normal(jr.key(1), (3, 5)))
+    exact = jax.jit(lambda z: jax.vjp(normalised, z)[1](worth)[0])(z)
+    measured = jax.jit(through_normalisation)
+    np.testing.assert_allclose(measured(z, worth), exact, rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(measured(z, 0 * worth), 0 * worth)
+
+
+@pytest.mark.parametrize("cell", ["tanh", "lru", "gru"])
+@pytest.mark.parametrize(
+    "how", [{"residual": True}, {"normalise": True}, {"residual": True, "normalise": True}]
+)
+def test_mirror_goes_back_through_what_is_added_and_normalised(x64, cell, how):
+    """Three layers of one width, and outputs of the second are added to what it read; exact in each case."""
+    layers = helpers.strong(cell, n_in=1, n=3, n_out=1, depth=3, scale=0.6).layers
+    c = case_of(px.Network(layers, **how))
+    assert helpers.distance(exact(px.Network(layers), c.xs, c.ys), c.exact) > 1e-2  # the plain stack differs
+    assert helpers.distance(learnt_by(px.RULES["mirror"](sigma=1e-5), c, 5)[1], c.exact) < 1e-6
+
+
+def test_units_that_read_themselves_alone_keep_as_few_feedback_weights(x64):
+    """An lru of n complex units has 2 x 2 of them per unit, not a matrix of 2 n x 2 n, and they are exact."""
+    c = case_of(helpers.strong("lru", n_in=1, n=3, n_out=1, depth=2, scale=0.6))
+    (_, known), found = learnt_by(px.RULES["mirror"](sigma=1e-5), c, 5)
+    assert [V.shape for V in known[:2]] == [(2, 6), (6 + 2, 6)]
+    assert helpers.distance(found, c.exact) < 1e-7
+    re, im = np.asarray(c.net.layers[0].lam)
+    turns = np.stack([np.concatenate([re, im]), np.concatenate([-im, re])])  # (value read, entry and unit)
+    np.testing.assert_allclose(known[0], turns, atol=1e-6)
+    mixed = px.Network(c.net.layers, [None, px.Fixed(jnp.eye(6)), None])  # a matrix mixes what is read
+    assert WayBack.of(mixed, 0, c.net.sites_like(c.xs[0])[0]).rows == 6
 
 
 @pytest.mark.parametrize(("cell", "recurs"), [("Tanh", True), ("MinGRU", False)])
@@ -272,18 +335,20 @@ def test_feedback_without_knowledge_is_node_perturbation(x64):
     assert helpers.distance(feedback, guided) < 1e-12
 
 
-def test_penalty_is_local_activity(x64):
-    c = case(px.cells.Tanh, {"n": 3})
-    kept = unlearnt(px.RULES["feedback"](), c.net, c.xs[0])
-    with_it, without = (step(px.RULES["feedback"](penalty=p), kept, c.net, c.xs, c.ys)[2] for p in (0.1, 0.0))
+@pytest.mark.parametrize(("name", "cell"), [("feedback", "tanh"), ("mirror", "lru"), ("mirror", "lstm")])
+def test_penalty_is_local_activity(x64, name, cell):
+    """The slope of squared outputs within a step, of all outputs that a unit has."""
+    c = case_of(helpers.strong(cell, n_in=1, n=3, n_out=1, scale=0.6))
+    rules = [px.RULES[name](penalty=p) for p in (0.1, 0.0)]
+    with_it, without = (learnt_by(rule, c, 0)[1] for rule in rules)
 
     @jax.jit
     @jax.grad
     def slope(some):
         before = jax.lax.scan(lambda s, x: (c.net.step(s, x)[0], s), c.net.start(c.xs.shape[1]), c.xs)[1]
         net = px.join(some, px.split(c.net)[1])
-        _, ys, sites = jax.vmap(net.step, in_axes=(0, 0))(before, c.xs)
-        return 0.1 / 2 * jnp.sum(jnp.tanh(sites[0].a) ** 2) / (len(c.xs) * c.xs.shape[1])
+        after = jax.vmap(net.step, in_axes=(0, 0))(before, c.xs)[0]
+        return 0.1 / 2 * jnp.sum(after[0][1] ** 2) / (len(c.xs) * c.xs.shape[1])
 
     want = slope(px.weights(c.net))
     got = jax.tree.map(jnp.subtract, with_it, without)
