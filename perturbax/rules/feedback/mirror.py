@@ -39,12 +39,16 @@ class Mirror(LearntFeedback):
         fits: steps of the fit per sequence; fewer are made once nothing is left to correct.
         fit_every: updates from one sequence with noise, to which V is fitted, to the next. In between V stays
             as it is and the clean pass runs alone, which is faster; passes are counted as if it did not.
+        fit_examples: examples of a batch that are run with noise; 0 for all. Where noise adds up in the
+            synapses without error, V is found from any that show every way back: steps x samples x examples
+            of several times the number of units. Passes are counted as if all had noise.
     """
 
     lam: float = 0.0
     rate: float = 1.0
     fits: int = setting(20)
     fit_every: int = setting(1)
+    fit_examples: int = setting(0)
 
     fits_first: ClassVar[bool] = True
     facts: ClassVar[Facts] = Facts(
@@ -63,9 +67,11 @@ class Mirror(LearntFeedback):
         """Check the fit, and that no discount is asked for."""
         positive("fits", self.fits)
         positive("fit_every", self.fit_every)
+        in_range("fit_examples", self.fit_examples, 0)
         corrects = isinstance(self.lam, int | float) and self.lam != 0
-        if self.fit_every > 1 and (corrects or self.ambient):
-            raise ArgumentError("fit_every above 1 leaves updates without noise: lam and ambient must be 0")
+        if self.thrifty and (corrects or self.ambient):
+            name = "fit_every above 1" if self.fit_every > 1 else "fit_examples"
+            raise ArgumentError(f"{name} leaves sequences without noise: lam and ambient must be 0")
         in_range("rate", self.rate, 0, 1, above=True)
         if isinstance(self.discount, int | float) and self.discount != 1:
             raise ArgumentError(
@@ -88,28 +94,50 @@ class Mirror(LearntFeedback):
             known.append(jnp.zeros((), int))  # updates so far
         return known
 
+    def init_noise(self, net: Network, x: Array) -> PyTree:
+        """Return the state of the noise, for the examples that have noise; arguments as in the base."""
+        return super().init_noise(net, x[: self.examples_of(len(x))])
+
+    def examples_of(self, batch: int) -> int:
+        """Return how many examples of a batch are run with noise.
+
+        Arguments:
+            batch: examples that there are.
+        """
+        return min(self.fit_examples or batch, batch)
+
+    @property
+    def thrifty(self) -> bool:
+        """Whether some sequences run without noise, so that V is all that the noise is for."""
+        return self.fit_every > 1 or self.fit_examples > 0
+
     def watched(
         self, net: Network, noise_state: PyTree, known: PyTree, xs: Array, ys: Any, loss: Any, key: Array
     ) -> tuple[PyTree, PyTree, Observed]:
-        """Run a sequence, with noise and a fit in one of `fit_every` updates; arguments as in the base."""
-        if self.fit_every == 1:
+        """Run a sequence: noise and a fit in one of `fit_every` updates, on `fit_examples` of its examples,
+        and the clean pass; arguments as in the base.
+        """
+        if not self.thrifty:
             return super().watched(net, noise_state, known, xs, ys, loss, key)
-        *feedback, updates = known
+        feedback, updates = known[: len(net.layers)], known[len(net.layers) :]
+        some = slice(self.examples_of(xs.shape[1]))
 
-        def with_noise() -> tuple[PyTree, PyTree, Observed]:
-            later, seen = self.observe(net, noise_state, xs, ys, loss, key)
-            clean = Observed.of_clean_row(seen.loss, seen.error, seen.sites, seen.before, seen.y)
-            return later, self.fit(net, feedback, seen), clean
+        def with_noise() -> tuple[PyTree, PyTree]:
+            targets = jax.tree.map(lambda y: y[:, some], ys)
+            later, seen = self.observe(net, noise_state, xs[:, some], targets, loss, key)
+            return later, self.fit(net, feedback, seen)
 
-        def alone() -> tuple[PyTree, PyTree, Observed]:
-            return noise_state, feedback, self.observe_clean(net, xs, ys, loss, key)
-
-        later, feedback, seen = jax.lax.cond(updates % self.fit_every == 0, with_noise, alone)
-        return later, [*feedback, updates + 1], seen
+        if updates:
+            due = updates[0] % self.fit_every == 0
+            later, feedback = jax.lax.cond(due, with_noise, lambda: (noise_state, feedback))
+        else:
+            later, feedback = with_noise()
+        seen = self.observe_clean(net, xs, ys, loss, key)
+        return later, [*feedback, *(made + 1 for made in updates)], seen
 
     def corrected(self, guesses: Guesses, seen: Observed, lam: Any) -> Guesses:
-        """Return the guesses where updates without noise leave nothing to correct by."""
-        return list(guesses) if self.fit_every > 1 else super().corrected(guesses, seen, lam)
+        """Return the guesses where sequences without noise leave nothing to correct by."""
+        return list(guesses) if self.thrifty else super().corrected(guesses, seen, lam)
 
     def guess(self, net: Network, known: PyTree, seen: Observed) -> Guesses:
         """Run back in time, from the last layer to the first within each step."""

@@ -2,6 +2,7 @@
 noise.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import helpers
@@ -14,6 +15,7 @@ import pytest
 
 import perturbax as px
 from perturbax.errors import ArgumentError
+from perturbax.learning.noise import Noise
 from perturbax.learning.sequence import visible_loss
 from perturbax.network.network import normalised
 from perturbax.rules.feedback.probe import (
@@ -220,9 +222,45 @@ def test_updates_without_noise_use_what_was_fitted_before(x64, error):
 
 
 @pytest.mark.parametrize("fields", [{"lam": 1.0}, {"ambient": 1e-3}])
-def test_updates_without_noise_leave_nothing_to_correct_by(fields):
-    with pytest.raises(ArgumentError, match="fit_every above 1 leaves updates without noise"):
-        px.RULES["mirror"](fit_every=2, **fields)
+@pytest.mark.parametrize("fewer", ["fit_every", "fit_examples"])
+def test_sequences_without_noise_leave_nothing_to_correct_by(fewer, fields):
+    with pytest.raises(ArgumentError, match=f"{fewer}.* leaves sequences without noise"):
+        px.RULES["mirror"](**{fewer: 2}, **fields)
+
+
+@pytest.mark.parametrize("error", ["told", "measured"])
+def test_few_examples_with_noise_show_the_whole_way_back(x64, error):
+    """Two of eight examples: 16 rows for 4 unknowns. All eight learn by what these have shown."""
+    c = case(px.cells.GRU, {"n": 3})
+    few = px.RULES["mirror"](sigma=1e-5, error=error, fit_examples=2)
+    assert helpers.distance(learnt(few, c, 5)[1], c.exact) < (1e-7 if error == "told" else 1e-4)
+    hidden = c.xs.at[:, 2:].set(0)  # what the others read is not looked at by the fit
+    for rule in (few, px.RULES["mirror"](sigma=1e-5, error=error)):
+        begun = dataclasses.replace(rule, fits=1)  # of which the way back is still that of the examples
+        kept = rule.init_state(c.net, c.xs[0], jr.key(0))
+        (seen, loss, _), (other, _, _) = (step(begun, kept, c.net, xs, c.ys) for xs in (c.xs, hidden))
+        assert (helpers.distance(seen[1], other[1]) == 0) == (rule is few)
+        np.testing.assert_allclose(loss, step(few, kept, c.net, c.xs, c.ys)[1], rtol=1e-12)  # of all
+
+
+def test_noise_with_a_state_is_that_of_the_examples_with_noise():
+    class Alternating(Noise):
+        """Signs that are turned around from one step to the next."""
+
+        def init(self, like):
+            return jax.tree.map(lambda e: jnp.ones(e.shape, e.dtype), like)
+
+        def draw(self, state, keys, like):
+            turns = (-1.0) ** jnp.arange(len(keys))
+            xi = jax.tree.map(lambda s: s[None] * turns.reshape(-1, *[1] * s.ndim), state)
+            return jax.tree.map(lambda s: -s, state), xi
+
+    c = case(px.cells.Tanh, {"n": 2})
+    rule = px.RULES["mirror"](noise=Alternating(), fit_examples=3)
+    state = rule.init_state(c.net, c.xs[0], jr.key(0))
+    assert {leaf.shape[1] for leaf in jax.tree.leaves(state[0])} == {3}
+    after = step(rule, state, c.net, c.xs, c.ys)[0]
+    assert jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, after)
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.5])
