@@ -32,6 +32,7 @@ RULES = (
     "mirror:error=measured:queries=66",
     "node:samples=16",
     "node:samples=64",
+    "node:samples=256",
 )
 OVER = {"forward_passes": "forward passes", "updates": "updates", "seconds": "seconds of this machine"}
 

@@ -18,7 +18,7 @@ def _benchmark(name: str, summary: str, permuted: bool) -> Benchmark:
             task="mnist",
             cell="gru",
             units=128,
-            passes=30000,
+            passes=9000,
             batch=64,
             logs=30,
             task_options={"order": "pixels", "permuted": permuted, "valid": 5000},
