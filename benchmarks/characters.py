@@ -33,6 +33,7 @@ RULES = (
     "node:samples=16",
     "node:samples=64",
     "node:samples=256",
+    "evolution:population=64:lr=1e-2",
 )
 OVER = {"forward_passes": "forward passes", "updates": "updates", "seconds": "seconds of this machine"}
 
