@@ -39,9 +39,9 @@ class Mirror(LearntFeedback):
         fits: steps of the fit per sequence; fewer are made once nothing is left to correct.
         fit_every: updates from one sequence with noise, to which V is fitted, to the next. In between V stays
             as it is and the clean pass runs alone, which is faster; passes are counted as if it did not.
-        fit_examples: examples of a batch that are run with noise; 0 for all. Where noise adds up in the
-            synapses without error, V is found from any that show every way back: steps x samples x examples
-            of several times the number of units. Passes are counted as if all had noise.
+        fit_examples: examples of a batch that are run with noise; 0 for all. Noise adds up in the synapses
+            without error, so a few examples show what all would; and as V is kept, one sequence need not show
+            every way back. Passes are counted as if all had noise.
     """
 
     lam: float = 0.0

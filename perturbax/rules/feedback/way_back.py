@@ -72,9 +72,7 @@ class WayBack(NamedTuple):
         """
         if self.recurs and self.alone:
             return self._fitted_alone(V, from_below, own, shown, steps)
-        dy = (
-            jnp.concatenate([from_below, own], -1) if self.recurs else from_below
-        )  # (N, rows that are fitted)
+        dy = jnp.concatenate([from_below, own], -1) if self.recurs else from_below  # (N, seen)
         seen = dy.shape[-1]
         if not seen:  # there is nothing below, and nothing goes back in time
             return V
