@@ -120,19 +120,27 @@ class Mirror(LearntFeedback):
         if not self.thrifty:
             return super().watched(net, noise_state, known, xs, ys, loss, key)
         feedback, updates = known[: len(net.layers)], known[len(net.layers) :]
-        some = slice(self.examples_of(xs.shape[1]))
+        examples = self.examples_of(xs.shape[1])
 
-        def with_noise() -> tuple[PyTree, PyTree]:
-            targets = jax.tree.map(lambda y: y[:, some], ys)
-            later, seen = self.observe(net, noise_state, xs[:, some], targets, loss, key)
-            return later, self.fit(net, feedback, seen)
+        def clean_pass() -> Observed:
+            return self.observe_clean(net, xs, ys, loss, key)
+
+        def with_noise() -> tuple[PyTree, PyTree, Observed]:
+            targets = jax.tree.map(lambda y: y[:, :examples], ys)
+            later, seen = self.observe(net, noise_state, xs[:, :examples], targets, loss, key)
+            fitted = self.fit(net, feedback, seen)
+            if examples < xs.shape[1]:
+                return later, fitted, clean_pass()
+            clean = Observed.of_clean_row(seen.loss, seen.error, seen.sites, seen.before, seen.y)
+            return later, fitted, clean
 
         if updates:
             due = updates[0] % self.fit_every == 0
-            later, feedback = jax.lax.cond(due, with_noise, lambda: (noise_state, feedback))
+            later, feedback, seen = jax.lax.cond(
+                due, with_noise, lambda: (noise_state, feedback, clean_pass())
+            )
         else:
-            later, feedback = with_noise()
-        seen = self.observe_clean(net, xs, ys, loss, key)
+            later, feedback, seen = with_noise()
         return later, [*feedback, *(made + 1 for made in updates)], seen
 
     def corrected(self, guesses: Guesses, seen: Observed, lam: Any) -> Guesses:
