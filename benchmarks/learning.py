@@ -53,8 +53,6 @@ BY_SCORE = {
     "mnist-1d": ":lr=1e-2",
     "text": ":queries=77",  # as many as the King James Bible has characters
 }
-QUICK = ":fit_examples=8:fits=5"  # of mirror, where seconds count: the same loss on validation data, sooner
-QUICK_ON = ("copy", "copy-stretch", "copy-long", "mackey-glass", "mnist-1d")
 SEEDS = {"copy-long": 4, "mackey-glass": 4, "mnist-1d": 4}  # elsewhere 3
 MEASURED = "-by-score"  # behind a rule's name: the output error is measured by the score, and not told
 TOLD = {
@@ -67,15 +65,11 @@ STRATEGIES = ("Open_ES", "SNES")
 TUNING_SEED = 1000  # far from the seeds that are judged
 
 
-def experiment(
-    task: str, rule: str, seed: int, data: dict[str, str], budget: str = "passes", **fields: Any
-) -> px.Experiment:
-    """The run that the shipped settings describe, or those for a budget of seconds."""
+def experiment(task: str, rule: str, seed: int, data: dict[str, str], **fields: Any) -> px.Experiment:
+    """The run that the shipped settings describe."""
     label = rule
     if rule.endswith(MEASURED):
         label = f"{rule.removesuffix(MEASURED)}:error=measured{BY_SCORE.get(task, '')}"
-    if budget == "seconds" and rule.startswith("mirror") and task in QUICK_ON:
-        label += QUICK
     variant = with_settings(BENCHMARKS[task], label) if task in BENCHMARKS else parse_variant(label)
     if "steps" in fields:
         fields["passes"] = None  # in place of the task's own budget
@@ -130,13 +124,13 @@ def judge(task: str, args: argparse.Namespace, say: Callable) -> dict[str, Any]:
         for rule in args.rules.split(","):
             fields, tag = {}, "passes"
             if budget == "seconds" and rule != "bptt":
-                own = experiment(task, rule, 0, args.data, budget)
+                own = experiment(task, rule, 0, args.data)
                 pace = remembered(
                     out / f"{rule}-pace.json", lambda o=own: {"steps": budget_of(*stepping(o), bptt)}
                 )
                 fields, tag = pace, "seconds"
             for seed in seeds:
-                e = experiment(task, rule, seed, args.data, budget, **fields)
+                e = experiment(task, rule, seed, args.data, **fields)
                 found = remembered(out / f"{rule}-{tag}-{seed}.json", lambda e=e: trained(e))
                 rows.setdefault(rule, {}).setdefault(budget, []).append(found)
                 say(f"{task} {rule} equal {budget} seed {seed}: {found['test']['loss']:.3g}")

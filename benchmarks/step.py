@@ -41,7 +41,7 @@ LEARNT: dict[str, tuple[str, dict[str, Any]]] = {
     "mirror": ("mirror", {}),
     "mirror, error measured": ("mirror", {"error": "measured"}),
     "mirror, between fits": ("mirror", {"fit_every": 1000}),
-    "mirror, few examples": ("mirror", {"fit_examples": 8, "fits": 5}),
+    "mirror, every example": ("mirror", {"fit_examples": 0, "fits": 20}),
 }
 Row = dict[str, Any]
 

@@ -328,7 +328,7 @@ class LearntFeedback(NodeNoise, SequenceRule):
                 g + jnp.mean(expand_like(c, xi) * xi, 1) for g, xi in zip(guesses, seen.noise, strict=True)
             ]
 
-        # A run leaves lam open in its compiled program, so that what 0 makes needless is skipped as it runs.
+        # A weight that is computed may be 0 as well: what that makes needless is skipped as it runs.
         return jax.lax.cond(lam == 0, lambda: list(guesses), with_correction)
 
     def penalty_gradient(self, net: Network, seen: Observed) -> Guesses:

@@ -33,22 +33,25 @@ class Mirror(LearntFeedback):
     add (residual) goes back as it is, and what is normalised between them by a nudge. lam > 0 adds the
     perturbation correction of `guided`.
 
+    Noise adds up in the synapses without error, so that a few examples of a batch show what all would; and as
+    V is kept, one sequence and one fit need not find every way back. Passes are counted as if all had noise.
+
     Attributes:
         rate: share of the correction that is made, in (0, 1]; less averages over sequences, where what noise
             does is itself measured with noise.
-        fits: steps of the fit per sequence; fewer are made once nothing is left to correct.
+        fits: steps of the fit per sequence; fewer are made once nothing is left to correct. More of them find
+            V within fewer sequences.
         fit_every: updates from one sequence with noise, to which V is fitted, to the next. In between V stays
             as it is and the clean pass runs alone, which is faster; passes are counted as if it did not.
-        fit_examples: examples of a batch that are run with noise; 0 for all. Noise adds up in the synapses
-            without error, so a few examples show what all would; and as V is kept, one sequence need not show
-            every way back. Passes are counted as if all had noise.
+        fit_examples: the most examples of a batch that run with noise; 0 for all. All do where lam or ambient
+            noise is not 0: the correction is made from every example, and ambient noise is in every one.
     """
 
     lam: float = 0.0
     rate: float = 1.0
-    fits: int = setting(20)
+    fits: int = setting(5)
     fit_every: int = setting(1)
-    fit_examples: int = setting(0)
+    fit_examples: int = setting(8)
 
     fits_first: ClassVar[bool] = True
     facts: ClassVar[Facts] = Facts(
@@ -69,9 +72,8 @@ class Mirror(LearntFeedback):
         positive("fit_every", self.fit_every)
         in_range("fit_examples", self.fit_examples, 0)
         corrects = isinstance(self.lam, int | float) and self.lam != 0
-        if self.thrifty and (corrects or self.ambient):
-            name = "fit_every above 1" if self.fit_every > 1 else "fit_examples"
-            raise ArgumentError(f"{name} leaves sequences without noise: lam and ambient must be 0")
+        if self.fit_every > 1 and (corrects or self.ambient):
+            raise ArgumentError("fit_every above 1 leaves sequences without noise: lam and ambient must be 0")
         in_range("rate", self.rate, 0, 1, above=True)
         if isinstance(self.discount, int | float) and self.discount != 1:
             raise ArgumentError(
@@ -104,12 +106,13 @@ class Mirror(LearntFeedback):
         Arguments:
             batch: examples that there are.
         """
-        return min(self.fit_examples or batch, batch)
+        return min(self.fit_examples, batch) if self.fit_examples and self.fits_alone else batch
 
     @property
-    def thrifty(self) -> bool:
-        """Whether some sequences run without noise, so that V is all that the noise is for."""
-        return self.fit_every > 1 or self.fit_examples > 0
+    def fits_alone(self) -> bool:
+        """Whether noise is for the fit of V alone. A traced lam may be anything, unless fits are rare."""
+        never_corrects = isinstance(self.lam, int | float) and self.lam == 0
+        return self.fit_every > 1 or (never_corrects and not self.ambient)
 
     def watched(
         self, net: Network, noise_state: PyTree, known: PyTree, xs: Array, ys: Any, loss: Any, key: Array
@@ -117,7 +120,7 @@ class Mirror(LearntFeedback):
         """Run a sequence: noise and a fit in one of `fit_every` updates, on `fit_examples` of its examples,
         and the clean pass; arguments as in the base.
         """
-        if not self.thrifty:
+        if not self.fits_alone:
             return super().watched(net, noise_state, known, xs, ys, loss, key)
         feedback, updates = known[: len(net.layers)], known[len(net.layers) :]
         examples = self.examples_of(xs.shape[1])
@@ -144,8 +147,8 @@ class Mirror(LearntFeedback):
         return later, [*feedback, *(made + 1 for made in updates)], seen
 
     def corrected(self, guesses: Guesses, seen: Observed, lam: Any) -> Guesses:
-        """Return the guesses where sequences without noise leave nothing to correct by."""
-        return list(guesses) if self.thrifty else super().corrected(guesses, seen, lam)
+        """Return the guesses as they are where lam is 0: not every example has noise to correct them by."""
+        return list(guesses) if self.fits_alone else super().corrected(guesses, seen, lam)
 
     def guess(self, net: Network, known: PyTree, seen: Observed) -> Guesses:
         """Run back in time, from the last layer to the first within each step."""

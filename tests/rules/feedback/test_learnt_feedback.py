@@ -5,6 +5,7 @@ noise.
 import dataclasses
 from typing import NamedTuple
 
+import equinox as eqx
 import helpers
 import jax
 import jax.numpy as jnp
@@ -73,9 +74,9 @@ def unlearnt(rule, net, x):
     return jax.jit(lambda net: rule.init_state(net, x, jr.key(0)))(net)
 
 
-@jax.jit
+@eqx.filter_jit
 def step(rule, kept, net, xs, ys):
-    """One sequence, compiled."""
+    """One sequence, compiled with the rule's numbers as constants."""
     return px.learner(rule, helpers.mse).update(kept, net, xs, ys, jr.key(0))
 
 
@@ -222,10 +223,25 @@ def test_updates_without_noise_use_what_was_fitted_before(x64, error):
 
 
 @pytest.mark.parametrize("fields", [{"lam": 1.0}, {"ambient": 1e-3}])
-@pytest.mark.parametrize("fewer", ["fit_every", "fit_examples"])
-def test_sequences_without_noise_leave_nothing_to_correct_by(fewer, fields):
-    with pytest.raises(ArgumentError, match=f"{fewer}.* leaves sequences without noise"):
-        px.RULES["mirror"](**{fewer: 2}, **fields)
+def test_updates_without_noise_leave_nothing_to_correct_by(fields):
+    with pytest.raises(ArgumentError, match=r"fit_every.* leaves sequences without noise"):
+        px.RULES["mirror"](fit_every=2, **fields)
+
+
+@pytest.mark.parametrize("fields", [{"lam": 0.5}, {"ambient": 1e-3}, {}])
+def test_every_example_has_noise_where_it_is_corrected_by_it_or_has_noise_of_its_own(fields):
+    """The number of examples is of the fit alone; a weight that is an array may become any."""
+    assert px.RULES["mirror"](fit_examples=3).examples_of(64) == 3
+    assert px.RULES["mirror"](fit_examples=3).examples_of(2) == 2
+    assert px.RULES["mirror"](fit_examples=0).examples_of(64) == 64
+    few, every = (px.RULES["mirror"](fit_examples=n, **fields) for n in (3, 0))
+    if not fields:
+        few = eqx.tree_at(lambda rule: rule.lam, few, jnp.zeros(()))
+    assert few.examples_of(64) == 64
+    c = case(px.cells.Tanh, {"n": 2})
+    kept = few.init_state(c.net, c.xs[0], jr.key(0))
+    same = [step(rule, kept, c.net, c.xs, c.ys) for rule in (few, every)]
+    assert helpers.distance(*same) == 0
 
 
 @pytest.mark.parametrize("error", ["told", "measured"])
@@ -233,7 +249,7 @@ def test_few_examples_with_noise_show_the_whole_way_back(x64, error):
     """Two of eight examples: 16 rows for 4 unknowns. All eight learn by what these have shown."""
     c = case(px.cells.GRU, {"n": 3})
     few = px.RULES["mirror"](sigma=1e-5, error=error, fit_examples=2)
-    assert helpers.distance(learnt(few, c, 5)[1], c.exact) < (1e-7 if error == "told" else 1e-4)
+    assert helpers.distance(learnt_by(few, c, 5)[1], c.exact) < (1e-7 if error == "told" else 1e-4)
     hidden = c.xs.at[:, 2:].set(0)  # what the others read is not looked at by the fit
     for rule in (few, px.RULES["mirror"](sigma=1e-5, error=error)):
         begun = dataclasses.replace(rule, fits=1)  # of which the way back is still that of the examples
@@ -267,7 +283,7 @@ def test_noise_with_a_state_is_that_of_the_examples_with_noise():
 def test_no_correction_is_made_where_its_weight_is_zero(x64, lam):
     """The weight is open in a compiled program, where 0 skips the correction."""
     c = case(px.cells.Tanh, {"n": 2})
-    rule = px.RULES["mirror"](sigma=1e-5, rate=1e-3)  # a poor guess, with much to correct
+    rule = px.RULES["mirror"](sigma=1e-5, rate=1e-3, lam=1.0)  # a poor guess, with much to correct
     seen = rule.observe(c.net, rule.init_noise(c.net, c.xs[0]), c.xs, c.ys, helpers.mse, jr.key(0))[1]
     guesses = [jnp.ones_like(site.a) for site in seen.sites]
     got = jax.jit(lambda lam: rule.corrected(guesses, seen, lam))(lam)
