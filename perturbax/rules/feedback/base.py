@@ -111,7 +111,8 @@ class LearntFeedback(NodeNoise, SequenceRule):
 
     Attributes:
         error: told (dL/dy is given) or measured (from the score).
-        queries: how often the score is asked for one step, where the error is measured.
+        queries: how often the score is asked for one step, where the error is measured; at most once for each
+            output, which is exact.
         shift: how far outputs are moved for that, in units of the outputs.
         lam: weight of the correction by perturbation.
         penalty: weight of a local activity penalty, penalty y psi on top of g: the slope of penalty / 2 times
@@ -191,10 +192,16 @@ class LearntFeedback(NodeNoise, SequenceRule):
         return facts.but(offline=offline, passes=passes, uses=uses, keeps=self.facts.keeps or facts.keeps)
 
     def init_state(self, net: Network, x: Array, key: Array) -> PyTree:
-        """Return the state of the noise, and what is known; raises ArgumentError without a linear readout."""
+        """Return the state of the noise, and what is known.
+
+        Raises ArgumentError without a linear readout, and for more queries than outputs.
+        """
         y = jax.eval_shape(net.step, net.start(len(x)), x)[1]
         if net.sites_like(x)[-1].a.shape != y.shape:
             raise ArgumentError(f"{type(self).__name__} needs a linear readout as last layer")
+        if self.error == "measured" and self.queries > y.shape[-1]:
+            most = f"{y.shape[-1]}, which is exact"
+            raise ArgumentError(f"queries must be at most the number of outputs, {most}: not {self.queries}")
         known = self.init_knowledge(net, x)
         jax.eval_shape(lambda x: self.guess(net, known, _of_one_step(net, x)), x)  # what it cannot serve
         return self.init_noise(net, x), known

@@ -32,13 +32,12 @@ def query_signs(key: Array, queries: int, y: Array) -> Array:
 
     Arguments:
         key: a random key.
-        queries: how often the score is asked; those beyond the number of outputs are left out.
+        queries: how often the score is asked, at most n_out.
         y: outputs `(B, n_out)`, for their shape and dtype.
     """
     n = y.shape[-1]
-    groups = min(queries, n)
     up_or_down = jr.rademacher(key, y.shape, y.dtype)
-    asks = jax.nn.one_hot(jnp.arange(n) % groups, groups, dtype=y.dtype).T  # (queries, n_out)
+    asks = jax.nn.one_hot(jnp.arange(n) % queries, queries, dtype=y.dtype).T  # (queries, n_out)
     return asks[:, None] * up_or_down[None]
 
 
