@@ -30,6 +30,10 @@ CITATIONS: dict[str, str] = {
         "Atiya A. F., Parlos A. G. (2000). New results on recurrent network training: unifying the "
         "algorithms and accelerating convergence. IEEE Transactions on Neural Networks 11(3), 697-709."
     ),
+    "bai2018": (
+        "Bai S., Kolter J. Z., Koltun V. (2018). An empirical evaluation of generic convolutional and "
+        "recurrent networks for sequence modeling. arXiv:1803.01271."
+    ),
     "barto1983": (
         "Barto A. G., Sutton R. S., Anderson C. W. (1983). Neuronlike adaptive elements that can solve "
         "difficult learning control problems. IEEE Transactions on Systems, Man, and Cybernetics 13(5), "
