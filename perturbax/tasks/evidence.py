@@ -49,8 +49,8 @@ class Evidence(Classify):
     rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
         **for_node_rules({"lr": 1e-3}),
         "feedback": ({"gate": False, "discount": 0.9},),
-        "mirror": ({"lr": 1e-3},),
-        "bptt": ({"lr": 1e-3},),
+        "mirror": ({"lr": 3e-4},),
+        "bptt": ({"lr": 3e-4},),
     }
 
     def __check_init__(self) -> None:
