@@ -40,7 +40,6 @@ LEARNT: dict[str, tuple[str, dict[str, Any]]] = {
     "feedback": ("feedback", {}),
     "mirror": ("mirror", {}),
     "mirror, error measured": ("mirror", {"error": "measured"}),
-    "mirror, between fits": ("mirror", {"fit_every": 1000}),
     "mirror, every example": ("mirror", {"fit_examples": 0, "fits": 20}),
 }
 Row = dict[str, Any]

@@ -15,7 +15,7 @@ from perturbax.experiment.optimiser import SCHEDULES
 CASES = {
     "ru": "run",
     "run --rule mi": "mirror",
-    "run --rule mirror --rule.f": "--rule.fits --rule.fit_every --rule.fit_examples",
+    "run --rule mirror --rule.f": "--rule.fits --rule.fit_examples",
     "run --mode ": "sequence online",
     "run --mode = on": "online",
     "run --mode =": "sequence online",

@@ -41,8 +41,6 @@ class Mirror(LearntFeedback):
             does is itself measured with noise.
         fits: steps of the fit per sequence; fewer are made once nothing is left to correct. More of them find
             V within fewer sequences.
-        fit_every: updates from one sequence with noise, to which V is fitted, to the next. In between V stays
-            as it is and the clean pass runs alone, which is faster; passes are counted as if it did not.
         fit_examples: the most examples of a batch that run with noise; 0 for all. All do where lam or ambient
             noise is not 0: the correction is made from every example, and ambient noise is in every one.
     """
@@ -50,7 +48,6 @@ class Mirror(LearntFeedback):
     lam: float = 0.0
     rate: float = 1.0
     fits: int = setting(5)
-    fit_every: int = setting(1)
     fit_examples: int = setting(8)
 
     fits_first: ClassVar[bool] = True
@@ -69,11 +66,7 @@ class Mirror(LearntFeedback):
     def __check_init__(self) -> None:
         """Check the fit, and that no discount is asked for."""
         positive("fits", self.fits)
-        positive("fit_every", self.fit_every)
         in_range("fit_examples", self.fit_examples, 0)
-        corrects = isinstance(self.lam, int | float) and self.lam != 0
-        if self.fit_every > 1 and (corrects or self.ambient):
-            raise ArgumentError("fit_every above 1 leaves sequences without noise: lam and ambient must be 0")
         in_range("rate", self.rate, 0, 1, above=True)
         if isinstance(self.discount, int | float) and self.discount != 1:
             raise ArgumentError(
@@ -92,8 +85,6 @@ class Mirror(LearntFeedback):
         known = []
         for i, site in enumerate(net.sites_like(x)):
             known.append(jnp.zeros((WayBack.of(net, i, site).rows, site.a.size // len(x)), site.a.dtype))
-        if self.fit_every > 1:
-            known.append(jnp.zeros((), int))  # updates so far
         return known
 
     def init_noise(self, net: Network, x: Array) -> PyTree:
@@ -110,41 +101,21 @@ class Mirror(LearntFeedback):
 
     @property
     def fits_alone(self) -> bool:
-        """Whether noise is for the fit of V alone. A traced lam may be anything, unless fits are rare."""
-        never_corrects = isinstance(self.lam, int | float) and self.lam == 0
-        return self.fit_every > 1 or (never_corrects and not self.ambient)
+        """Whether noise is for the fit of V alone; a traced lam may be anything."""
+        return isinstance(self.lam, int | float) and self.lam == 0 and not self.ambient
 
     def watched(
         self, net: Network, noise_state: PyTree, known: PyTree, xs: Array, ys: Any, loss: Any, key: Array
     ) -> tuple[PyTree, PyTree, Observed]:
-        """Run a sequence: noise and a fit in one of `fit_every` updates, on `fit_examples` of its examples,
-        and the clean pass; arguments as in the base.
+        """Run noise on some examples, fit V to what it shows, and run the clean pass on all; arguments as in
+        the base.
         """
-        if not self.fits_alone:
-            return super().watched(net, noise_state, known, xs, ys, loss, key)
-        feedback, updates = known[: len(net.layers)], known[len(net.layers) :]
         examples = self.examples_of(xs.shape[1])
-
-        def clean_pass() -> Observed:
-            return self.observe_clean(net, xs, ys, loss, key)
-
-        def with_noise() -> tuple[PyTree, PyTree, Observed]:
-            targets = jax.tree.map(lambda y: y[:, :examples], ys)
-            later, seen = self.observe(net, noise_state, xs[:, :examples], targets, loss, key)
-            fitted = self.fit(net, feedback, seen)
-            if examples < xs.shape[1]:
-                return later, fitted, clean_pass()
-            clean = Observed.of_clean_row(seen.loss, seen.error, seen.sites, seen.before, seen.y)
-            return later, fitted, clean
-
-        if updates:
-            due = updates[0] % self.fit_every == 0
-            later, feedback, seen = jax.lax.cond(
-                due, with_noise, lambda: (noise_state, feedback, clean_pass())
-            )
-        else:
-            later, feedback, seen = with_noise()
-        return later, [*feedback, *(made + 1 for made in updates)], seen
+        if examples == xs.shape[1]:
+            return super().watched(net, noise_state, known, xs, ys, loss, key)
+        targets = jax.tree.map(lambda y: y[:, :examples], ys)
+        noise_state, shown = self.observe(net, noise_state, xs[:, :examples], targets, loss, key)
+        return noise_state, self.fit(net, known, shown), self.observe_clean(net, xs, ys, loss, key)
 
     def corrected(self, guesses: Guesses, seen: Observed, lam: Any) -> Guesses:
         """Return the guesses as they are where lam is 0: not every example has noise to correct them by."""

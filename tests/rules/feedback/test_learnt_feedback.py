@@ -198,36 +198,6 @@ def test_nothing_is_fitted_where_no_synapse_reads_its_own_layer(x64, cell, recur
     assert helpers.distance(found, c.exact) < 1e-7
 
 
-@pytest.mark.parametrize("error", ["told", "measured"])
-def test_updates_without_noise_use_what_was_fitted_before(x64, error):
-    """Of three updates the first is fitted; the network moves, and the next two go back by the old V."""
-    c = case(px.cells.GRU, {"n": 2})
-    rule = px.RULES["mirror"](sigma=1e-5, fit_every=3, error=error)
-    every = px.RULES["mirror"](sigma=1e-5, error=error)
-    kept, fitted = rule.init_state(c.net, c.xs[0], jr.key(0)), every.init_state(c.net, c.xs[0], jr.key(0))
-    moved = jax.tree.map(lambda w: 1.3 * w, c.net)
-    kept, _, grads = step(rule, kept, c.net, c.xs, c.ys)
-    fitted, _, same = step(every, fitted, c.net, c.xs, c.ys)
-    assert helpers.distance(grads, same) < 1e-12
-    V = kept[1][:-1]
-    for made in (2, 3):
-        kept, loss, grads = step(rule, kept, moved, c.xs, c.ys)
-        assert helpers.distance(kept[1][:-1], V) == 0
-        assert int(kept[1][-1]) == made
-        assert helpers.distance(grads, exact(moved, c.xs, c.ys)) > 1e-2  # the old way back
-        np.testing.assert_allclose(loss, step(every, fitted, moved, c.xs, c.ys)[1], rtol=1e-12)
-    kept, _, grads = step(rule, kept, moved, c.xs, c.ys)
-    assert helpers.distance(kept[1][:-1], V) > 1e-2
-    same = step(every, fitted, moved, c.xs, c.ys)[2]
-    assert helpers.distance(grads, same) < 1e-6
-
-
-@pytest.mark.parametrize("fields", [{"lam": 1.0}, {"ambient": 1e-3}])
-def test_updates_without_noise_leave_nothing_to_correct_by(fields):
-    with pytest.raises(ArgumentError, match=r"fit_every.* leaves sequences without noise"):
-        px.RULES["mirror"](fit_every=2, **fields)
-
-
 @pytest.mark.parametrize("fields", [{"lam": 0.5}, {"ambient": 1e-3}, {}])
 def test_every_example_has_noise_where_it_is_corrected_by_it_or_has_noise_of_its_own(fields):
     """The number of examples is of the fit alone; a weight that is an array may become any."""
