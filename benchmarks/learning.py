@@ -134,7 +134,7 @@ def judge(task: str, args: argparse.Namespace, say: Callable) -> dict[str, Any]:
         for rule in args.rules.split(","):
             fields, tag = {}, "passes"
             if budget == "seconds" and rule != "bptt":
-                own = experiment(task, rule, 0, args.data, budget)
+                own = experiment(task, rule, 0, args.data, budget, steps=build(bptt).experiment.steps)
                 pace = remembered(
                     out / f"{rule}-pace.json", lambda o=own: {"steps": budget_of(*stepping(o), bptt)}
                 )
