@@ -1,6 +1,7 @@
 """Handwritten digits of 28 x 28 pixels, and whatever comes in the same files."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,10 +10,12 @@ import numpy as np
 
 from perturbax.errors import ArgumentError, DataError
 from perturbax.fields import in_range, setting, whole
+from perturbax.tasks.base import Shipped
 from perturbax.tasks.files.idx import read_idx
 from perturbax.tasks.files.npz import read_npz
 from perturbax.tasks.images import Images, as_pixels, check_white, colours_last, white_of
 from perturbax.tasks.labels import class_numbers
+from perturbax.tasks.shipped_credit import TO_GO, for_node_rules
 
 FILES = {"train": "train", "test": "t10k"}
 
@@ -43,6 +46,13 @@ class Mnist(Images):
     )
     papers: ClassVar[tuple[str, ...]] = ("lecun1998", "le2015")
     settings: ClassVar[dict[str, Any]] = {"units": 128, "batch": 64, "passes": 9000, "lr": 3e-3}
+    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = for_node_rules({**TO_GO, "lr": 3e-4})
+
+    @classmethod
+    def shipped(cls, options: Mapping[str, Any], data: str | None = None) -> Shipped:
+        """Return what is shipped for images read in that order: credit that fades is for 28 rows."""
+        of_rows = options.get("order", cls.order) == "rows"
+        return Shipped(cls.settings, cls.rule_settings if of_rows else {})
 
     def __check_init__(self) -> None:
         """Check the number of validation images, and the value of white."""

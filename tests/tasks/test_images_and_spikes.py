@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from helpers import idx, mnist, shd, write_shd
 
+import perturbax as px
 from perturbax.errors import ArgumentError, DataError
+from perturbax.experiment.resolve import resolve
 from perturbax.tasks import TASKS, Digits, Mnist, NeuroGym, Shd, Text
 
 
@@ -336,3 +338,10 @@ def test_bad_shd(case, tmp_path):
     spoil(tmp_path / "shd_test.h5")
     refused(kind, lambda: Shd().open(tmp_path), expected)
     refused(ArgumentError, lambda: Shd().open(None), "task shd needs --data FOLDER")
+
+
+@pytest.mark.parametrize(("order", "lr", "discount"), [("rows", 3e-4, 0.9), ("pixels", 3e-3, 1.0)])
+def test_credit_that_fades_is_for_images_read_row_by_row(order, lr, discount):
+    e = resolve(px.Experiment(task="mnist", rule="node", task_options={"order": order}))
+    assert e.lr == lr
+    assert e.rule_options["discount"] == discount
