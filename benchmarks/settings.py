@@ -22,11 +22,15 @@ from harness import geometric_mean, save, table
 import perturbax as px
 from perturbax.experiment.resolve import resolve
 from perturbax.experiment.variants import Variant, parse_variant, slug, typed_of_variant
+from perturbax.tasks import TASKS
 
-TASKS = ("narma", "lorenz", "adding", "delayed-xor", "flip-flop", "evidence", "pattern", "digits")
+GENERATED = ("narma", "lorenz", "adding", "delayed-xor", "flip-flop", "evidence", "pattern", "digits")
 RATES = (1e-3, 3e-3, 1e-2)
 LISTED = (1e-4, 3e-4, *RATES, 3e-2, 1e-1)  # columns of the table
 NEAR = (0.9, 1.0)
+EVERY = (
+    10  # steps between updates online, or the next smaller number that divides a sequence; a window: two such
+)
 OF_FILES = ("mnist", "text")  # run where they are named, with a file
 AT_THE_END = ("adding", "delayed-xor", "evidence", "digits", "mnist")  # these ask at the end alone
 # Rule -> forms of it as typed -> the searches of each: learning rates and discounts that one program trains.
@@ -39,7 +43,7 @@ FORMS: dict[str, dict[str, Searches]] = {
         "node:mode=sequence:credit=same-step": ((RATES, ()),),
         "node:mode=sequence:credit=to-go": ((RATES, NEAR),),
         "node:mode=sequence:credit=to-go:decorrelate=hidden:decor_lr=1e-2": ((RATES, (1.0,)),),
-        "node:mode=online:every=10:credit=window:window=20": (((3e-4, 1e-3, 3e-3), (0.95,)),),
+        "node:mode=online:every={every}:credit=window:window={window}": (((3e-4, 1e-3, 3e-3), (0.95,)),),
     },
 }
 SEEDS = (100, 101)
@@ -51,7 +55,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tasks", default=",".join(TASKS))
+    parser.add_argument("--tasks", default=",".join(GENERATED))
     parser.add_argument("--rules", default=",".join(FORMS))
     parser.add_argument("--data", default="", help="files, such as mnist=mnist.npz,text=kjv.txt")
     args = parser.parse_args()
@@ -72,15 +76,20 @@ def main() -> None:
 def searched(task: str, data: str | None, rule: str, out: Path) -> list[dict[str, Any]]:
     """All candidates of a rule, the best of it first."""
     rows = []
-    for form, searches in FORMS[rule].items():
-        if task in AT_THE_END and ("same-step" in form or "online" in form):
+    base = px.Experiment(task=task, data=data)
+    for pattern, searches in FORMS[rule].items():
+        if task in AT_THE_END and ("same-step" in pattern or "online" in pattern):
             continue  # such credit reaches no step before the answer
+        form = pattern
+        if "online" in pattern:
+            every = max(n for n in range(1, EVERY + 1) if TASKS[task]().steps % n == 0)
+            form = pattern.format(every=every, window=2 * every)
         for rates, discounts in searches:
-            rows += tried(px.Experiment(task=task, data=data), form, rates, discounts, out)
+            rows += tried(base, form, rates, discounts, out)
     while further := beyond(rows, online=False) or beyond(rows, online=True):
         form, rate, discount = further
         discounts = () if discount is None else (discount,)
-        rows += tried(px.Experiment(task=task, data=data), form, (rate,), discounts, out)
+        rows += tried(base, form, (rate,), discounts, out)
     return sorted(rows, key=lambda row: row["loss"])
 
 

@@ -18,6 +18,7 @@ from perturbax.report.figures import prediction
 from perturbax.report.read import Run
 from perturbax.report.style import looks
 from perturbax.tasks import Adding, Copy, DelayedXor, Evidence
+from perturbax.tasks.base import HeldOut
 
 TASKS = {
     "adding": Adding(length=6),
@@ -195,6 +196,25 @@ def test_the_reservoir_is_solved_on_what_is_asked_alone():
     ]
     found = np.concatenate([got.W, got.b[None]])
     assert min(np.abs(found - fit).max() for fit in fits) < 1e-4 * np.abs(found).max()
+
+
+def test_of_very_many_sequences_some_choose_the_ridge(monkeypatch):
+    """Evenly spaced ones: what the others ask for changes nothing."""
+    from perturbax.experiment import reservoir
+
+    task = DelayedXor(gap=0, delay=0)
+    e = px.Experiment(task="delayed-xor", units=(4,), task_options={"gap": 0, "delay": 0})
+    first, valid = start(build(e).setup, jnp.asarray(0)), task.held_out("valid")
+    valid = HeldOut(valid.xs[:, :12], valid.ys[:, :12], valid.warmup)
+    of_others = jnp.arange(12) % 4 != 0
+    turned = valid._replace(ys=jnp.where(of_others[None, :, None], valid.ys[..., ::-1], valid.ys))
+
+    def chosen(held_out):
+        return reservoir.solve(first.best, task, held_out, jr.key(0)).layers[-1].W
+
+    assert not np.array_equal(chosen(valid), chosen(turned))
+    monkeypatch.setattr(reservoir, "JUDGED", 3 * len(valid.xs))
+    np.testing.assert_array_equal(chosen(valid), chosen(turned))
 
 
 def test_the_logits_of_a_reservoir_are_no_worse_than_the_frequencies():
