@@ -3,6 +3,7 @@
     python benchmarks/settings.py --out runs/settings              # goes on where it was stopped
     python benchmarks/settings.py --tasks narma,adding --rules node --out runs/settings
     python benchmarks/settings.py --tasks mnist,text --data mnist=mnist.npz,text=kjv.txt --out runs/settings
+    python benchmarks/settings.py --tasks neurogym:env=DelayMatchSample-v0 --out runs/settings
 
 Each form of a rule is tried with each learning rate, and with each discount where there are any; one program
 trains those together. Where the best of a rule, or of its forms online, has the lowest or the highest rate
@@ -65,24 +66,29 @@ def main() -> None:
         parser.error(f"--data {missing[0]}=FILE is needed")
     found: dict[str, Any] = {}
     for task in tasks:
-        folder, file = args.out / task, data.get(task)
-        rows = [row for rule in args.rules.split(",") for row in searched(task, file, rule, folder)]
+        base = base_of(task, data.get(task))
+        rows = [row for rule in args.rules.split(",") for row in searched(base, rule, args.out / slug(task))]
         found[task] = rows
         print(f"\n### {task}\n")
-        print(table(["setting", *(f"lr {lr:g}" for lr in LISTED)], lines(task, rows)), flush=True)
+        print(table(["setting", *(f"lr {lr:g}" for lr in LISTED)], lines(base, rows)), flush=True)
         save(args.out / "settings.json", found)
 
 
-def searched(task: str, data: str | None, rule: str, out: Path) -> list[dict[str, Any]]:
+def base_of(task: str, data: str | None) -> px.Experiment:
+    """The experiment of a task with its file, and with settings in words where they follow its name."""
+    name, *typed = task.split(":")
+    return px.Experiment(task=name, task_options=dict(entry.split("=", 1) for entry in typed), data=data)
+
+
+def searched(base: px.Experiment, rule: str, out: Path) -> list[dict[str, Any]]:
     """All candidates of a rule, the best of it first."""
     rows = []
-    base = px.Experiment(task=task, data=data)
     for pattern, searches in FORMS[rule].items():
-        if task in AT_THE_END and ("same-step" in pattern or "online" in pattern):
+        if base.task in AT_THE_END and ("same-step" in pattern or "online" in pattern):
             continue  # such credit reaches no step before the answer
         form = pattern
         if "online" in pattern:
-            every = max(n for n in range(1, EVERY + 1) if TASKS[task]().steps % n == 0)
+            every = max(n for n in range(1, EVERY + 1) if TASKS[base.task]().steps % n == 0)
             form = pattern.format(every=every, window=2 * every)
         for rates, discounts in searches:
             rows += tried(base, form, rates, discounts, out)
@@ -137,32 +143,32 @@ def tried(
     return rows
 
 
-def lines(task: str, rows: list[dict[str, Any]]) -> list[list[str]]:
+def lines(base: px.Experiment, rows: list[dict[str, Any]]) -> list[list[str]]:
     """The lines of a table: a form and a discount each, with the losses of both seeds at each rate."""
     shown: dict[str, dict[float, str]] = {}
     for row in rows:
         discount = "" if row["discount"] is None else f":discount={row['discount']:g}"
         losses = ", ".join(f"{loss:.2g}" for loss in row["losses"])
-        cell = f"**{losses}**" if is_shipped(task, row) else losses
+        cell = f"**{losses}**" if is_shipped(base, row) else losses
         shown.setdefault(f"`{row['form']}{discount}`", {})[row["lr"]] = cell
     return [[form, *(at.get(lr, "") for lr in LISTED)] for form, at in shown.items()]
 
 
-def is_shipped(task: str, row: dict[str, Any]) -> bool:
+def is_shipped(base: px.Experiment, row: dict[str, Any]) -> bool:
     """Whether a candidate is what the task ships for its rule and mode."""
     added = f":lr={row['lr']:g}" + ("" if row["discount"] is None else f":discount={row['discount']:g}")
     candidate, rule = parse_variant(row["form"] + added), row["form"].split(":")[0]
     mode = candidate.fields.get("mode")
     plain = parse_variant(rule if mode is None else f"{rule}:mode={mode}")
-    return settled(task, candidate) == settled(task, plain)
+    return settled(base, candidate) == settled(base, plain)
 
 
-def settled(task: str, variant: Variant) -> dict[str, Any]:
+def settled(base: px.Experiment, variant: Variant) -> dict[str, Any]:
     """What a run with such settings would do; credit that follows from the task is to-go where it is auto."""
-    e = resolve(typed_of_variant(px.Experiment(task=task), variant, {}))
+    e = resolve(typed_of_variant(base, variant, {}))
     options = dict(e.rule_options)
     if options.get("credit") == "auto":
-        options |= {"credit": "to-go" if task in AT_THE_END else "same-step", "window": 20}
+        options |= {"credit": "to-go" if base.task in AT_THE_END else "same-step", "window": 20}
     names = ("rule", "mode", "every", "lr", "decorrelate", "steps")
     return {**{name: getattr(e, name) for name in names}, **options}
 

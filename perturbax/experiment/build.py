@@ -28,7 +28,7 @@ from perturbax.experiment.integers import Integers
 from perturbax.experiment.optimiser import OptimiserSettings
 from perturbax.experiment.options import find, provisional, unmeasured
 from perturbax.experiment.pruning import GROUPS, Pruning, PruningPlan, Single
-from perturbax.experiment.resolve import KNOWN, passes_of_run, resolve, with_measured
+from perturbax.experiment.resolve import KNOWN, nearest_divisor, passes_of_run, resolve, with_measured
 from perturbax.experiment.smaller import Units, shapes_of
 from perturbax.experiment.train_step import Hyperparameters, Setup, start
 from perturbax.fields import one_of
@@ -395,8 +395,7 @@ def _updates_per_step(mode: str, every: int, rule: Rule, steps: int) -> int:
     if reason := rule.described().offline:
         raise ArgumentError(reason)
     if steps % every:
-        divisors = [k for k in range(1, steps + 1) if steps % k == 0]
-        nearest = min(divisors, key=lambda k: abs(k - every))
+        nearest = nearest_divisor(steps, every)
         raise ArgumentError(
             f"every must divide the {steps} steps of a sequence: {every} does not, {nearest} does"
         )

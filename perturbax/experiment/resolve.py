@@ -286,6 +286,8 @@ def _layers(given: Experiment | Resolved) -> Layers:
     of_task = task.shipped(typed.task_options, typed.data)
     candidates = of_task.rule_settings.get(typed.rule, ())
     of_both = _shipped_settings(candidates, rule, typed.mode, typed.rule_options)
+    if "every" in of_both and typed.every is None:
+        of_both = {**of_both, "every": _dividing(of_both["every"], task, typed.task_options)}
     named = {name: getattr(typed, name) for name in RUN_SETTINGS if getattr(typed, name) is not None}
     run = (DEFAULTS, of_task.settings, rule.facts.run_settings, of_both, named)
     shipped = {
@@ -358,6 +360,26 @@ def _shipped_settings(
         if mode in (None, own_mode) and _can_learn(rule, own_options | rule_options, own_mode):
             return settings
     return {}
+
+
+def nearest_divisor(steps: int, every: int) -> int:
+    """Return the number that divides steps and is the nearest to another, the smaller of two.
+
+    Arguments:
+        steps: of a sequence, 1 or more.
+        every: the other.
+    """
+    divisors = [k for k in range(1, steps + 1) if steps % k == 0]
+    return min(divisors, key=lambda k: abs(k - every))
+
+
+def _dividing(every: int, task: type[Task], task_options: Options) -> int:
+    """Return the steps between updates that a task ships, or the nearest that divide its sequences."""
+    try:
+        steps = task(**settings_of("task", task, task_options)).steps
+    except ArgumentError:  # the data say it, or the settings are refused in a moment
+        return every
+    return nearest_divisor(steps, every)
 
 
 def _can_learn(rule: type[Rule], rule_options: Options, mode: str) -> bool:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from perturbax.fields import chance, setting, whole
 from perturbax.tasks.base import FixedLength, Metrics
-from perturbax.tasks.shipped_credit import TO_GO, for_node_rules
+from perturbax.tasks.shipped_credit import ONLINE_WINDOW, TO_GO, for_node_rules
 
 
 class FlipFlop(FixedLength):
@@ -34,7 +34,7 @@ class FlipFlop(FixedLength):
     papers: ClassVar[tuple[str, ...]] = ("sussillo2013",)
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 6000, "lr": 3e-3}
     rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
-        **for_node_rules(TO_GO),
+        **for_node_rules(TO_GO, {**ONLINE_WINDOW, "lr": 1e-3}),
         "feedback": ({"gate": False, "discount": 0.9},),
         "mirror": ({"lr": 3e-2},),
         "bptt": ({"lr": 3e-2},),

@@ -19,6 +19,7 @@ from perturbax.moved import old_names
 from perturbax.plugins import import_optional
 from perturbax.tasks.base import HeldOut, Metrics, require_data
 from perturbax.tasks.classify import Classify, right
+from perturbax.tasks.shipped_credit import ONLINE_WINDOW, TO_GO, for_node_rules
 
 SEEDS = {"train": 0, "valid": 10**6, "test": 2 * 10**6}
 ENVIRONMENTS = 16  # per call
@@ -68,6 +69,11 @@ class NeuroGym(Classify):
     )
     papers: ClassVar[tuple[str, ...]] = ("molano2022",)
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 32, "passes": 6000, "lr": 3e-3}
+    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
+        **for_node_rules(TO_GO, {**ONLINE_WINDOW, "lr": 1e-3}),
+        "mirror": ({"lr": 1e-2},),
+        "bptt": ({"lr": 1e-2},),
+    }
 
     def __check_init__(self) -> None:
         """Check the counts."""

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from perturbax.fields import setting, whole
 from perturbax.tasks.base import FixedLength, HeldOut
-from perturbax.tasks.shipped_credit import TO_GO, for_node_rules
+from perturbax.tasks.shipped_credit import ONLINE_WINDOW, TO_GO, for_node_rules
 
 CYCLES = (1, 2, 3, 5)  # per sequence
 
@@ -39,7 +39,7 @@ class Pattern(FixedLength):
     papers: ClassVar[tuple[str, ...]] = ("bellec2020", "nicola2017")
     settings: ClassVar[dict[str, Any]] = {"units": 64, "batch": 16, "passes": 6000, "lr": 3e-3}
     rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
-        **for_node_rules({**TO_GO, "lr": 1e-3}),
+        **for_node_rules({**TO_GO, "lr": 1e-3}, {**ONLINE_WINDOW, "lr": 1e-3}),
         "feedback": ({"gate": False, "discount": 0.9, "lr": 1e-3},),
         "mirror": ({"lr": 1e-2},),
         "bptt": ({"lr": 1e-2},),

@@ -17,6 +17,7 @@ from perturbax.fields import fractions, setting, whole
 from perturbax.moved import old_names
 from perturbax.tasks.base import HeldOut, Metrics, require_data, split_in_order
 from perturbax.tasks.classify import Classify
+from perturbax.tasks.shipped_credit import ONLINE_WINDOW, for_node_rules
 
 STREAMS = 32  # pieces that a held-out part is cut into, read side by side
 ENTRIES = 2**23  # most one-hot entries of a held-out part: the rest of a long one is left out
@@ -49,6 +50,11 @@ class Text(Classify):
     summary: ClassVar[str] = "say the next character of your own text file (--data FILE.txt)"
     papers: ClassVar[tuple[str, ...]] = ("sutskever2011",)
     settings: ClassVar[dict[str, Any]] = {"units": 128, "batch": 32, "passes": 9000, "lr": 3e-3}
+    rule_settings: ClassVar[dict[str, tuple[dict[str, Any], ...]]] = {
+        **for_node_rules({}, {**ONLINE_WINDOW, "every": 8, "window": 16, "lr": 1e-3}),
+        "mirror": ({"lr": 1e-2},),
+        "bptt": ({"lr": 1e-2},),
+    }
 
     def __check_init__(self) -> None:
         """Check the window and the fractions."""

@@ -52,7 +52,7 @@ def test_advice_fits_the_run():
     assert "--rule.credit to-go" in said("node")
     assert "--rule mirror --rule.error measured" in said("node")
     assert "mirror" not in said("node", cell="lif")
-    assert "--rule.credit window" in said("node", mode="online")
+    assert "--rule.credit window" in said("node", mode="online", rule_options={"credit": "same-step"})
     assert "credit" not in said("node", rule_options={"credit": "to-go"})
     assert said("mirror") == "other learning rates (perturbax tune --task text --rule mirror ...)"
 

@@ -550,6 +550,20 @@ def test_shipped_settings_give_way_to_what_was_named(asked, mode, credit):
     assert (e.mode, e.rule_options["credit"]) == (mode, credit)
 
 
+def test_shipped_updates_divide_a_sequence_of_any_length():
+    """What nobody typed is no reason to refuse a run; what was typed is never changed."""
+    of = {"task": "mackey-glass", "rule": "node"}
+    assert resolve(px.Experiment(**of)).every == 10
+    short = {**of, "task_options": {"window": 55}}
+    assert resolve(px.Experiment(**short)).every == 11
+    assert build(px.Experiment(**short)).setup.updates == 5
+    with pytest.raises(ArgumentError, match="10 does not, 11 does"):
+        build(px.Experiment(**short, every=10))
+    text = {"task": "text", "rule": "node", "mode": "online"}
+    assert resolve(px.Experiment(**text)).every == 8
+    assert resolve(px.Experiment(**text, task_options={"window": 50})).every == 10
+
+
 def test_a_budget_of_passes_is_spent():
     passes = {"bptt": 3, "node": 2, "frozen": 1}
     for rule, cost in passes.items():
