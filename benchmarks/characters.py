@@ -33,6 +33,7 @@ RULES = (
     "node:samples=16",
     "node:samples=64",
     "node:samples=256",
+    "node:samples=1024",
     "evolution:population=64:lr=1e-2",
 )
 OVER = {"forward_passes": "forward passes", "updates": "updates", "seconds": "seconds of this machine"}
@@ -69,7 +70,8 @@ def draw(results: dict[str, Any], path: Path) -> None:
             x = [line[name] for line in result.metrics]
             y = [line["valid_loss"] / math.log(2) for line in result.metrics]
             wide = 3.5 if i == 0 else 1.5  # the first shows beneath one that covers it
-            panel.plot(x, y, color=colours[i % len(colours)], lw=wide, label=label)
+            dashes = "-" if i < len(colours) else "--"  # a colour comes a second time
+            panel.plot(x, y, dashes, color=colours[i % len(colours)], lw=wide, label=label)
         panel.set(xlabel=words, xscale="linear" if name == "updates" else "log")
         panel.grid(color="#ddd", lw=0.6)
         panel.spines[["top", "right"]].set_visible(False)
