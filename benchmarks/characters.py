@@ -4,8 +4,9 @@
     python benchmarks/characters.py --data tinyshakespeare.txt --out runs/characters --rules bptt,node
 
 The task, the network and the settings are those of `perturbax bench tiny-shakespeare`: a GRU of 256 units,
-1,000 updates over 8 pieces of 64 characters each; one seed. Finished runs are kept. Writes OUT/characters.md
-and OUT/characters.svg: validation loss as it was logged, and the loss on test data.
+1,000 updates over 8 pieces of 64 characters each; one seed. Finished runs are kept, and a stopped one goes on
+from its last log. Writes OUT/characters.md and OUT/characters.svg: validation loss as it was logged, and the
+loss on test data.
 """
 
 import argparse
@@ -40,11 +41,13 @@ OVER = {"forward_passes": "forward passes", "updates": "updates", "seconds": "se
 
 
 def trained(label: str, data: str, out: Path) -> Any:
-    """Train with a rule, or return what an earlier call trained."""
+    """Train with a rule, go on with it, or return what an earlier call trained."""
     base = dataclasses.replace(BENCHMARK.experiment, data=data)
     folder = out / label.replace(":", "-").replace("=", "")
     if (folder / "result.json").exists():
         return px.load(folder)
+    if (folder / "checkpoint").exists():
+        return px.resume(folder)
     return px.run(of_variant(base, with_settings(BENCHMARK, label), {}), folder)
 
 
