@@ -21,7 +21,7 @@ from typing import Any
 from harness import geometric_mean, save, table
 
 import perturbax as px
-from perturbax.experiment.resolve import resolve
+from perturbax.experiment.resolve import nearest_divisor, resolve
 from perturbax.experiment.variants import Variant, parse_variant, slug, typed_of_variant
 from perturbax.tasks import TASKS
 
@@ -29,9 +29,7 @@ GENERATED = ("narma", "lorenz", "adding", "delayed-xor", "flip-flop", "evidence"
 RATES = (1e-3, 3e-3, 1e-2)
 LISTED = (1e-4, 3e-4, *RATES, 3e-2, 1e-1)  # columns of the table
 NEAR = (0.9, 1.0)
-EVERY = (
-    10  # steps between updates online, or the next smaller number that divides a sequence; a window: two such
-)
+EVERY = 10  # steps between updates online, or the nearest that divide a sequence; a window has twice as many
 OF_FILES = ("mnist", "text")  # run where they are named, with a file
 AT_THE_END = ("adding", "delayed-xor", "evidence", "digits", "mnist")  # these ask at the end alone
 # Rule -> forms of it as typed -> the searches of each: learning rates and discounts that one program trains.
@@ -61,12 +59,11 @@ def main() -> None:
     parser.add_argument("--data", default="", help="files, such as mnist=mnist.npz,text=kjv.txt")
     args = parser.parse_args()
     data = dict(entry.split("=", 1) for entry in args.data.split(",") if entry)
-    tasks = args.tasks.split(",")
-    if missing := [task for task in tasks if task in OF_FILES and task not in data]:
+    bases = {task: base_of(task, data) for task in args.tasks.split(",")}
+    if missing := [base.task for base in bases.values() if base.task in OF_FILES and base.data is None]:
         parser.error(f"--data {missing[0]}=FILE is needed")
     found: dict[str, Any] = {}
-    for task in tasks:
-        base = base_of(task, data.get(task))
+    for task, base in bases.items():
         rows = [row for rule in args.rules.split(",") for row in searched(base, rule, args.out / slug(task))]
         found[task] = rows
         print(f"\n### {task}\n")
@@ -74,10 +71,11 @@ def main() -> None:
         save(args.out / "settings.json", found)
 
 
-def base_of(task: str, data: str | None) -> px.Experiment:
+def base_of(task: str, data: dict[str, str]) -> px.Experiment:
     """The experiment of a task with its file, and with settings in words where they follow its name."""
     name, *typed = task.split(":")
-    return px.Experiment(task=name, task_options=dict(entry.split("=", 1) for entry in typed), data=data)
+    options = dict(entry.split("=", 1) for entry in typed)
+    return px.Experiment(task=name, task_options=options, data=data.get(name))
 
 
 def searched(base: px.Experiment, rule: str, out: Path) -> list[dict[str, Any]]:
@@ -88,7 +86,7 @@ def searched(base: px.Experiment, rule: str, out: Path) -> list[dict[str, Any]]:
             continue  # such credit reaches no step before the answer
         form = pattern
         if "online" in pattern:
-            every = max(n for n in range(1, EVERY + 1) if TASKS[base.task]().steps % n == 0)
+            every = nearest_divisor(TASKS[base.task]().steps, EVERY)
             form = pattern.format(every=every, window=2 * every)
         for rates, discounts in searches:
             rows += tried(base, form, rates, discounts, out)
