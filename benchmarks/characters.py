@@ -2,20 +2,23 @@
 
     python benchmarks/characters.py --data tinyshakespeare.txt --out runs/characters
     python benchmarks/characters.py --data tinyshakespeare.txt --out runs/characters --rules bptt,node
+    python benchmarks/characters.py --known benchmarks/results/characters-cpu.json --out runs/characters
 
 The task, the network and the settings are those of `perturbax bench tiny-shakespeare`: a GRU of 256 units,
 1,000 updates over 8 pieces of 64 characters each; one seed. Finished runs are kept, and a stopped one goes on
-from its last log. Writes OUT/characters.md and OUT/characters.svg: validation loss as it was logged, and the
-loss on test data.
+from its last log; what --known has, an earlier characters.json, is not trained again. Writes
+OUT/characters.json (validation loss as it was logged, and the loss on test data), and from it
+OUT/characters.md and OUT/characters.svg.
 """
 
 import argparse
 import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any
 
-from harness import table
+from harness import save, table
 
 import perturbax as px
 from perturbax.atomic import write
@@ -35,31 +38,35 @@ RULES = (
     "node:samples=64",
     "node:samples=256",
     "node:samples=1024",
+    "node:samples=4096",
     "evolution:population=64:lr=1e-2",
 )
 OVER = {"forward_passes": "forward passes", "updates": "updates", "seconds": "seconds of this machine"}
 
 
-def trained(label: str, data: str, out: Path) -> Any:
-    """Train with a rule, go on with it, or return what an earlier call trained."""
+def measured(label: str, data: str, out: Path) -> dict[str, Any]:
+    """Train with a rule, go on with it, or read what an earlier call trained; return what is kept of it."""
     base = dataclasses.replace(BENCHMARK.experiment, data=data)
     folder = out / label.replace(":", "-").replace("=", "")
     if (folder / "result.json").exists():
-        return px.load(folder)
-    if (folder / "checkpoint").exists():
-        return px.resume(folder)
-    return px.run(of_variant(base, with_settings(BENCHMARK, label), {}), folder)
+        result = px.load(folder)
+    elif (folder / "checkpoint").exists():
+        result = px.resume(folder)
+    else:
+        result = px.run(of_variant(base, with_settings(BENCHMARK, label), {}), folder)
+    spent = {name: result.summary[name] for name in ("forward_passes", "seconds")}
+    logs = [{name: line[name] for name in (*OVER, "valid_loss")} for line in result.metrics]
+    return {"rule": label, **spent, "test_loss": result.summary["test"]["loss"], "logs": logs}
 
 
-def row(label: str, result: Any) -> list[str]:
+def row(run: dict[str, Any]) -> list[str]:
     """Return the line of a rule: cost, and loss on test data in both units."""
-    s = result.summary
-    loss = s["test"]["loss"]
-    spent = [f"{s['forward_passes']:,}", f"{s['seconds']:,.0f}"]
-    return [f"`{label}`", *spent, f"{loss:.3f}", f"{loss / math.log(2):.3f}"]
+    spent = [f"{run['forward_passes']:,}", f"{run['seconds']:,.0f}"]
+    losses = [f"{run['test_loss']:.3f}", f"{run['test_loss'] / math.log(2):.3f}"]
+    return [f"`{run['rule']}`", *spent, *losses]
 
 
-def draw(results: dict[str, Any], path: Path) -> None:
+def draw(runs: list[dict[str, Any]], path: Path) -> None:
     """Draw a panel over each of passes, updates and seconds."""
     import matplotlib
 
@@ -69,12 +76,12 @@ def draw(results: dict[str, Any], path: Path) -> None:
     figure, panels = plt.subplots(1, len(OVER), figsize=(13, 4.8), sharey=True)
     colours = plt.get_cmap("tab10").colors  # pyright: ignore[reportAttributeAccessIssue]
     for panel, (name, words) in zip(panels, OVER.items(), strict=True):
-        for i, (label, result) in enumerate(results.items()):
-            x = [line[name] for line in result.metrics]
-            y = [line["valid_loss"] / math.log(2) for line in result.metrics]
+        for i, run in enumerate(runs):
+            x = [line[name] for line in run["logs"]]
+            y = [line["valid_loss"] / math.log(2) for line in run["logs"]]
             wide = 3.5 if i == 0 else 1.5  # the first shows beneath one that covers it
             dashes = "-" if i < len(colours) else "--"  # a colour comes a second time
-            panel.plot(x, y, dashes, color=colours[i % len(colours)], lw=wide, label=label)
+            panel.plot(x, y, dashes, color=colours[i % len(colours)], lw=wide, label=run["rule"])
         panel.set(xlabel=words, xscale="linear" if name == "updates" else "log")
         panel.grid(color="#ddd", lw=0.6)
         panel.spines[["top", "right"]].set_visible(False)
@@ -87,22 +94,28 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 
 def main() -> None:
-    """Train what is not trained yet, and write the table and the figure."""
+    """Train what is not trained yet, and write results, table and figure."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", required=True, help="tinyshakespeare.txt")
+    parser.add_argument("--data", help="tinyshakespeare.txt")
+    parser.add_argument("--known", type=Path, help="characters.json of an earlier call: not trained again")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rules", default=",".join(RULES))
     args = parser.parse_args()
-    results = {}
-    for label in args.rules.split(","):
-        results[label] = trained(label, args.data, args.out)
-        print(*row(label, results[label]), flush=True)
+    known = {run["rule"]: run for run in json.loads(args.known.read_text())["runs"]} if args.known else {}
+    labels = args.rules.split(",")
+    missing = [label for label in labels if label not in known]
+    if missing and args.data is None:
+        parser.error(f"--data is missing: {', '.join(missing)} is to be trained")
+    runs = []
+    for label in labels:
+        runs.append(known[label] if label in known else measured(label, args.data, args.out))
+        print(*row(runs[-1]), flush=True)
+    save(args.out / "characters.json", {"runs": runs})
     heads = ["rule", "forward passes", "seconds", "test loss, nats per character", "bits per character"]
-    text = table(heads, [row(label, result) for label, result in results.items()])
-    write(args.out / "characters.md", f"{text}\n".encode())
-    draw(results, args.out / "characters.svg")
+    write(args.out / "characters.md", f"{table(heads, [row(run) for run in runs])}\n".encode())
+    draw(runs, args.out / "characters.svg")
 
 
 if __name__ == "__main__":
