@@ -20,7 +20,7 @@ from perturbax.errors import ArgumentError, PerturbaxError, StoreError
 from perturbax.exchange.file import kept_options
 from perturbax.experiment import adas, own_code, run_folder
 from perturbax.experiment.build import Architecture, Parts, open_task
-from perturbax.experiment.config import DEFAULTS, ON_DEVICE, Experiment, Resolved
+from perturbax.experiment.config import DEFAULTS, KINDS, ON_DEVICE, Experiment, Resolved
 from perturbax.experiment.layout import described, layout_of
 from perturbax.experiment.machine import machine
 from perturbax.experiment.options import find, typed_fields
@@ -246,12 +246,16 @@ def code_for_new_run(
 
 
 def _as_it_was(saved: dict[str, Any]) -> dict[str, Any]:
-    """Return the experiment of a run with settings of its task that are younger than it as they were then."""
-    own, task = saved.get("task_options"), KNOWN["task"].get(str(saved.get("task")))
-    before = getattr(task, "before", None)
-    if not before or not isinstance(own, dict):
-        return saved
-    return {**saved, "task_options": {**before, **own}}
+    """Return the experiment of a run with settings of its classes that are younger than it as they were then.
+
+    A class names them in `before`, where what it did before they came is not their default of today.
+    """
+    for kind in KINDS:
+        own, cls = saved.get(f"{kind}_options"), KNOWN[kind].get(str(saved.get(kind)))
+        before = getattr(cls, "before", None)
+        if before and isinstance(own, dict):
+            saved = {**saved, f"{kind}_options": {**before, **own}}
+    return saved
 
 
 def read_resolved(folder: Path) -> Resolved:

@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from perturbax.atomic import write
 from perturbax.experiment import run_folder
 from perturbax.experiment.options import options
+from perturbax.experiment.shown import named_values
 from perturbax.moved import old_names
 from perturbax.report.compare import Section, Stat, VariantRuns
 from perturbax.report.numbers import DASH, count, interval, rounded
@@ -83,15 +85,32 @@ def _head(results: Results, command: str) -> str:
         f"{m['processor']}, cores per process {m['cores']}, {m['devices']}"
         for m in results.described("machine")
     )
-    notes = "\n".join(f"- {note}" for note in results.plan.get("notes", ()))
+    notes = "\n".join(f"- {note}" for note in (*results.plan.get("notes", ()), *_former_defaults(results)))
     about = (
-        f"from {runs} finished runs. Repeated on one machine it gives the same numbers, times apart; "
-        "finished runs are kept, and figures and tables are drawn from the results alone. Every run has a "
+        f"from {runs} finished runs. Repeated on one machine with the same versions it gives the same "
+        "numbers, times apart; elsewhere sums are rounded otherwise, and losses may differ by some percent. "
+        "Finished runs are kept, and figures and tables are drawn from the results alone. Every run has a "
         "folder, and `perturbax run --config RUN/config.json --out FOLDER` does it again, alone. Versions: "
         f"{versions or 'none yet'}. Machine: {machines or 'unknown'}."
     )
     parts = [f"# {results.plan['title']}", MEANING, "Written by", f"    {command}", about, notes]
     return "\n\n".join(part for part in parts if part)
+
+
+def _before(rule: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the former defaults of a rule whose run has not all of the settings that came since."""
+    before = getattr(RULES.get(rule), "before", {})
+    return before if before.keys() - own.keys() else {}
+
+
+def _former_defaults(results: Results) -> list[str]:
+    """Return a sentence for each rule that ran with defaults that are not those of today."""
+    ran = {}
+    for run in (run for s in results.sections.values() for v in s.variants for run in v.runs):
+        rule, own = run.experiment["rule"], run.experiment["rule_options"]
+        if before := _before(rule, own):
+            ran[rule] = {name: own.get(name, value) for name, value in before.items()}
+    return [f"`{rule}` ran with {named_values(had)}, its former defaults" for rule, had in ran.items()]
 
 
 def _figure(name: str, caption: str) -> str:
@@ -249,12 +268,10 @@ def _shipped(section: Section) -> str:
     said = []
     for v in section.variants:
         e = v.first.experiment
+        had = e.get("rule_options", {})
         defaults = {k: o.default for k, o in options(RULES[e["rule"]]).items()} if e["rule"] in RULES else {}
-        own = [
-            f"{k}={x}"
-            for k, x in e.get("rule_options", {}).items()
-            if k in defaults and str(x) != str(defaults[k])
-        ]
+        defaults |= _before(e["rule"], had)
+        own = [f"{k}={x}" for k, x in had.items() if k in defaults and str(x) != str(defaults[k])]
         if extra := [text for text in own if text not in v.label.split(":")]:
             said.append(f"`{v.label}`: {', '.join(extra)}")
     return f" Shipped with the task, tuned before (docs/tuning.md): {'; '.join(said)}." if said else ""

@@ -11,6 +11,7 @@ import perturbax as px
 from perturbax.cli import main
 from perturbax.errors import StoreError
 from perturbax.experiment.build import build
+from perturbax.experiment.resolve import resolve
 from perturbax.experiment.result import describe, read_config, read_experiment
 from perturbax.experiment.run_folder import read_arrays, read_metrics
 
@@ -106,6 +107,38 @@ def test_a_configuration_is_still_that_run(name, compared):
         assert ({k: now[k] for k in value} if isinstance(value, dict) else now) == value, key
     for fact in ("sizes", "data", "unit"):
         assert new["facts"][fact] == old["facts"][fact]
+
+
+# What came after version 0.1.0, and the value with which a class does what it did without: its default, or
+# what `before` says. A setting that is not here is new: its value belongs here once that is true of it.
+YOUNGER = {
+    "digits": {"cost": "entropy", "hold": 1},
+    "feedback": {"error": "told", "queries": 1, "shift": 1e-4},
+    "guided": {"error": "told", "queries": 1, "shift": 1e-4},
+    "lif": {"reset": "subtract"},
+    "mackey-glass": {"form": "level", "season": 0},
+    "mirror": {"error": "told", "queries": 1, "shift": 1e-4, "fit_examples": 0, "fits": 20},
+    "reward": {"critic": "none", "critic_rate": 0.1, "lam": 0.95},
+}
+OF_SERIES = dict.fromkeys(("known", "series", "time"), "") | {"form": "level", "season": 0}
+OF_SERIES |= {"calendar": False, "dates": "auto"}
+YOUNGER |= {"weather": OF_SERIES, "series": OF_SERIES | {"answer": "row", "classes": False}}
+RECORD = Path(__file__).parents[2] / "results" / "full"  # the runs of the reproduced paper
+
+
+@pytest.mark.parametrize("folder", [DATA, RECORD], ids=["data", "record"])
+def test_settings_younger_than_a_run_do_what_was_done_without_them(folder):
+    paths = sorted(folder.rglob("config.json"))
+    assert paths
+    for path in paths:
+        old = json.loads(path.read_text())["experiment"]
+        now = resolve(read_experiment(path.parent)).to_dict()
+        assert old.keys() >= now.keys(), path
+        for kind in ("task", "rule", "cell"):
+            had, has = old[f"{kind}_options"], now[f"{kind}_options"]
+            younger = {name: value for name, value in has.items() if name not in had}
+            neutral = YOUNGER.get(old[kind], {})
+            assert younger == {name: neutral.get(name, "not in YOUNGER") for name in younger}, path
 
 
 def test_a_finished_run_is_loaded(compared):

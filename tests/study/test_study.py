@@ -233,7 +233,7 @@ def test_pages_and_figures_are_drawn_from_results_alone(done, monkeypatch, capsy
     ] == tables
 
 
-def run_folder(root, label, seed, loss, falls=(3.0, 2.0, 1.0), group="fair/copy"):
+def run_folder(root, label, seed, loss, falls=(3.0, 2.0, 1.0), group="fair/copy", rule_options=()):
     """A finished run with a given test loss and validation losses."""
     rule, decor, _ = label.partition("+decor")
     folder = root / group / f"{label}-s{seed}"
@@ -249,7 +249,7 @@ def run_folder(root, label, seed, loss, falls=(3.0, 2.0, 1.0), group="fair/copy"
         "decorrelate": "hidden" if decor else "off",
         "mode": "sequence",
         "task_options": {},
-        "rule_options": {},
+        "rule_options": dict(rule_options),
     }
     (folder / "config.json").write_text(json.dumps({"experiment": experiment, "name": label, "facts": {}}))
     lines = [
@@ -270,6 +270,28 @@ def judged(tmp_path, losses):
             run_folder(tmp_path, label, seed, loss)
     (tmp_path / "plan.json").write_text(json.dumps({"title": "t", "command": "c", "jobs": jobs}))
     return {c.claim: c for c in ledger(Results.of(tmp_path))}
+
+
+@pytest.mark.parametrize(
+    ("had", "former", "shipped"),
+    [
+        (
+            {"fits": 20, "penalty": 0.01},
+            "`mirror` ran with fits=20, fit_examples=0",
+            "`mirror`: penalty=0.01.",
+        ),
+        ({}, "`mirror` ran with fits=20, fit_examples=0", None),
+        ({"fits": 20, "fit_examples": 8}, None, "`mirror`: fits=20."),
+        ({"fits": 5, "fit_examples": 8}, None, None),
+    ],
+)
+def test_a_page_says_former_defaults_and_does_not_call_them_tuned(tmp_path, had, former, shipped):
+    run_folder(tmp_path, "mirror", 1, 0.5, rule_options=had)
+    job = {"group": "fair/copy", "label": "mirror", "train": {}, "seeds": [1]}
+    (tmp_path / "plan.json").write_text(json.dumps({"title": "t", "command": "c", "jobs": [job]}))
+    page = write_page(tmp_path).read_text()
+    assert (former in page) if former else "former defaults" not in page
+    assert (shipped in page) if shipped else "Shipped with the task" not in page
 
 
 ALIKE = "ANP, with decorrelation or without, performs like BPTT"

@@ -50,6 +50,7 @@ class Mirror(LearntFeedback):
     fits: int = setting(5)
     fit_examples: int = setting(8)
 
+    before: ClassVar[dict[str, Any]] = {"fits": 20, "fit_examples": 0}  # of runs older than these settings
     fits_first: ClassVar[bool] = True
     facts: ClassVar[Facts] = Facts(
         equation="dA = g z^T, g_t = psi (V_own g_{t+1} + V_above g_t + dL_t/dy_t), V learnt from noise",
