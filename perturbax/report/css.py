@@ -51,7 +51,8 @@ table{border-collapse:collapse;font-size:.84rem;line-height:1.35;font-variant-nu
 caption span{display:block;max-width:min(60em,86vw)}
 caption{caption-side:top;text-align:left;color:var(--muted);padding-bottom:.6em}
 .results{width:100%;font-size:.81rem}
-th,td{padding:.38em .5em;text-align:right;vertical-align:top}
+th,td{padding:.38em .75em;text-align:right;vertical-align:top}
+.results :is(th,td){padding:.38em .5em}
 th:first-child,td.text,th.text{text-align:left}
 th:first-child,td:first-child{padding-left:.3em}
 thead :is(th,td){color:var(--muted);font-weight:600;vertical-align:bottom;
